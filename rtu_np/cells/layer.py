@@ -1,0 +1,139 @@
+"""A live recurrent layer: parameters and memory of one cell, one step at a time from Python."""
+
+from abc import ABC, abstractmethod
+from typing import Any, Protocol
+
+import numpy as np
+
+from rtu_np import cells
+from rtu_np.buffers import allocate, size
+from rtu_np.jit import compile_for
+from rtu_np.validation import check_array, check_count, check_dtype, check_finite
+
+
+class GradientMethod(Protocol):
+    """How a gradient travels through time; see `rtu_np.gradients`."""
+
+    def spec(self, cell_spec: Any) -> Any:
+        """The spec whose memory carries the gradient of a cell with `cell_spec`."""
+
+
+class Cell(ABC):
+    """Settings of a recurrent layer, independent of its input width and precision: a frozen dataclass."""
+
+    @abstractmethod
+    def spec(self, n_inputs: int) -> Any:
+        """The NamedTuple that kernels dispatch on: at least `n_inputs`, `n_hidden` and `n_outputs`."""
+
+    @abstractmethod
+    def initialise(self, params: Any, rng: np.random.Generator) -> None:
+        """Write starting values into the float64 views `params`."""
+
+    def build(
+        self, n_inputs: int, gradient: GradientMethod | None = None, seed: int | None = 0, dtype: Any = "float64"
+    ) -> "Layer":
+        """A live layer of this cell.
+
+        Parameters
+        ----------
+        n_inputs : width d of the input
+        gradient : how the gradient travels through time; RTRL(), the cell's own sensitivities, by default
+        seed : of the starting values; None for fresh entropy
+        dtype : "float64" or "float32"
+        """
+        return Layer(self, n_inputs, gradient, seed, dtype)
+
+
+def initial_parameters(settings: Cell, spec: Any, rng: np.random.Generator, dtype: np.dtype) -> np.ndarray:
+    """Flat parameters in `dtype`, drawn in float64, so that both precisions start from the same values."""
+    flat = allocate(size(cells.parameters, spec), "float64")
+    settings.initialise(cells.parameters(spec, flat)[0], rng)
+    check_parameters(spec, cells.parameters(spec, flat)[0])
+    out = allocate(flat.size, dtype)
+    out[:] = flat
+    return out
+
+
+def check_parameters(spec: Any, params: Any) -> None:
+    """ValueError where `params` are not finite, or the recurrence has no derivative."""
+    for name, values in params._asdict().items():
+        check_finite(name, values)
+    if cells.degenerate(spec, params):
+        raise ValueError(cells.why_degenerate(spec, params))
+
+
+class Layer:
+    """One cell with its parameters and memory. Made by `Cell.build`; for use in loops of your own.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from rtu_np import LinearRTU
+    >>> layer = LinearRTU(n_hidden=2, activation="identity").build(n_inputs=1, seed=0)
+    >>> y = layer.advance([1.0])
+    >>> sorted(layer.gradient(np.ones(4)))
+    ['W1', 'W2', 'nu_log', 'theta_log']
+    """
+
+    def __init__(
+        self, settings: Cell, n_inputs: int, gradient: GradientMethod | None, seed: int | None, dtype: Any
+    ) -> None:
+        check_count("n_inputs", n_inputs)
+        self.cell, self.dtype = settings, check_dtype("dtype", dtype)
+        spec = settings.spec(n_inputs)
+        self.spec = spec if gradient is None else gradient.spec(spec)
+        self.n_inputs, self.n_outputs = n_inputs, self.spec.n_outputs
+        self._params = initial_parameters(settings, self.spec, np.random.default_rng(seed), self.dtype)
+        self._memory = allocate(size(cells.memory, self.spec), self.dtype)
+        self._gradient = allocate(self._params.size, self.dtype)
+        self._x, self._dy = np.zeros(self.n_inputs, self.dtype), np.zeros(self.n_outputs, self.dtype)
+
+    @property
+    def parameters(self) -> dict[str, np.ndarray]:
+        """{name: writable view}. To replace values, write into the views: `layer.parameters["W1"][:] = ...`."""
+        return cells.parameters(self.spec, self._params)[0]._asdict()
+
+    @property
+    def state(self) -> dict[str, np.ndarray]:
+        """{name: writable view} of the recurrent state."""
+        return cells.state(self.spec, self._memory)[0]._asdict()
+
+    def advance(self, x: Any) -> np.ndarray:
+        """One step of the state and its sensitivities for the input `x` (n_inputs,). Returns y (n_outputs,)."""
+        x = check_array("x", x, (self.n_inputs,))
+        check_parameters(self.spec, cells.parameters(self.spec, self._params)[0])
+        self._x[:] = x
+        compile_for(_advance, self.spec)(self.spec, self._params, self._memory, self._x)
+        return cells.memory(self.spec, self._memory)[0].y.copy()
+
+    def gradient(self, dy: Any) -> dict[str, np.ndarray]:
+        """{name: array} with the gradient of dy . y_t, through all steps since `reset`."""
+        self._dy[:] = check_array("dy", dy, (self.n_outputs,))
+        self._gradient[:] = 0
+        compile_for(_accumulate, self.spec)(self.spec, self._memory, self._dy, self._gradient)
+        views = cells.parameters(self.spec, self._gradient)[0]
+        return {name: view.copy() for name, view in views._asdict().items()}
+
+    def input_gradient(self, dy: Any) -> np.ndarray:
+        """Gradient (n_inputs,) of dy . y_t with respect to the latest input, through the latest step alone."""
+        self._dy[:] = check_array("dy", dy, (self.n_outputs,))
+        dx = np.zeros(self.n_inputs, self.dtype)
+        compile_for(_input_gradient, self.spec)(self.spec, self._params, self._memory, self._dy, dx)
+        return dx
+
+    def reset(self) -> None:
+        """Forget the past: state and sensitivities are cleared, parameters stay."""
+        self._memory[:] = 0
+
+
+def _advance(spec, params, memory, x):
+    cells.advance(spec, cells.parameters(spec, params)[0], cells.memory(spec, memory)[0], x)
+
+
+def _accumulate(spec, memory, dy, out):
+    decay = out.dtype.type(0)
+    cells.accumulate(spec, cells.memory(spec, memory)[0], dy, decay, cells.parameters(spec, out)[0])
+
+
+def _input_gradient(spec, params, memory, dy, dx):
+    cells.input_gradient(spec, cells.parameters(spec, params)[0], cells.memory(spec, memory)[0], dy, dx)

@@ -1,0 +1,83 @@
+"""Checkpoints: named arrays and a page of JSON in one .npz file, written atomically.
+
+Nothing is pickled, so loading a file executes nothing, and NumPy alone can read one:
+`numpy.load(path, allow_pickle=False)`.
+"""
+
+import json
+import os
+import tempfile
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+VERSION = 1
+_SETTINGS = "settings.json"
+
+
+def save(path: str | os.PathLike, settings: dict[str, Any], arrays: dict[str, np.ndarray]) -> Path:
+    """Write a checkpoint to `path`; a file that is there is replaced only once the new one is whole."""
+    path = Path(path)
+    page = json.dumps({"format": "rtu_np", "version": VERSION, **settings})
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".part")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            np.savez(file, **{_SETTINGS: np.frombuffer(page.encode(), np.uint8)}, **arrays)  # type: ignore[arg-type]
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(name, path)
+    except BaseException:
+        os.unlink(name)
+        raise
+    return path
+
+
+def load(path: str | os.PathLike) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """(settings, arrays) of a checkpoint; ValueError where the file is truncated, damaged or not one of ours."""
+    try:
+        with open(path, "rb") as raw, np.load(raw, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+            settings = json.loads(arrays.pop(_SETTINGS).tobytes())
+    except FileNotFoundError:
+        raise
+    except (OSError, ValueError, KeyError, AttributeError, EOFError, zipfile.BadZipFile) as error:
+        raise ValueError(
+            f"path {os.fspath(path)!r} is not a whole rtu_np checkpoint ({error}): expected a file written by save(); "
+            "was the copy cut short, or is it another program's file?"
+        ) from error
+    if not isinstance(settings, dict) or settings.get("format") != "rtu_np":
+        raise ValueError(f"path {os.fspath(path)!r} is an .npz file of another program: expected one written by save()")
+    if settings.get("version") != VERSION:
+        raise ValueError(
+            f"path {os.fspath(path)!r} has checkpoint version {settings.get('version')!r}: expected {VERSION}; "
+            "was it written by another version of rtu_np?"
+        )
+    return settings, arrays
+
+
+def named_arrays(views: Any, prefix: str = "") -> dict[str, np.ndarray]:
+    """{dotted name: view} of nested NamedTuples of arrays."""
+    out: dict[str, np.ndarray] = {}
+    for name, value in views._asdict().items():
+        out.update(named_arrays(value, f"{prefix}{name}.") if isinstance(value, tuple) else {prefix + name: value})
+    return out
+
+
+def restore(path: str | os.PathLike, views: dict[str, np.ndarray], arrays: dict[str, np.ndarray]) -> None:
+    """Copy `arrays` into the `views` of the same names, after all names, shapes and dtypes have been compared."""
+    if views.keys() != arrays.keys():
+        odd = ", ".join(sorted(views.keys() ^ arrays.keys()))
+        raise ValueError(
+            f"path {os.fspath(path)!r} holds other arrays than this learner ({odd}): is it of another learner?"
+        )
+    for name, view in views.items():
+        array = arrays[name]
+        if array.shape != view.shape or array.dtype != view.dtype:
+            raise ValueError(
+                f"path {os.fspath(path)!r}: {name} is {array.dtype} {array.shape}, expected {view.dtype} {view.shape}; "
+                "is the checkpoint of a learner of another size?"
+            )
+    for name, view in views.items():
+        view[...] = arrays[name]

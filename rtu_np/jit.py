@@ -1,0 +1,188 @@
+"""The one place with Numba: how kernels are compiled, dispatched and cached.
+
+Every kernel of this package allocates nothing, returns no array and writes in place. That is what lets `njit` switch
+Numba's reference counting off (`_nrt=False`): an allocation in a kernel is then a compile error, and reading arrays out
+of NamedTuples costs nothing. The option is private to Numba, so it is named here alone.
+
+Two mechanisms live here.
+
+**Dispatch.** Learners are written once and compiled for each cell. A `generic` function is an empty one whose
+implementations are registered by the NamedTuple type of its first argument:
+
+>>> from typing import NamedTuple
+>>> class Twice(NamedTuple):
+...     pass
+>>> @generic
+... def apply(kind, x):
+...     "Apply an activation."
+>>> @apply.register(Twice)
+... def apply_twice(kind, x):
+...     return 2 * x
+>>> apply(Twice(), 21)
+42
+
+Compiled code resolves the call while it compiles; with Numba switched off (NUMBA_DISABLE_JIT=1), and when Python itself
+calls, the same table is read.
+
+**Cache.** Numba looks for a change in the file of the cached function only: after an edit to a function which that one
+*calls*, in another file, it would go on running the old machine code. So the cache folder is named by a hash of every
+source the function could reach, of Numba's version and of its flags, and a changed source means a new folder.
+"""
+
+import functools
+import hashlib
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numba
+import numpy as np
+from numba.core import config as _config
+from numba.core import types
+from numba.extending import overload, register_jitable
+
+_OPTIONS: Any = {
+    "nogil": True,
+    "error_model": "numpy",  # Python's raises on division by zero: a branch that stops loops from vectorising
+    "fastmath": {"contract"},  # fused multiply-add; NaN and infinity keep their meaning
+    "_nrt": False,
+}
+_HOME = Path(__file__).parent
+config: Any = _config  # its attributes are set from the environment, where no type checker sees them
+
+
+def _sources(file: Path) -> Iterator[Path]:
+    """Every Python source of the top-level package that holds `file`, or the file alone where it is in no package."""
+    root = file
+    while (root.parent / "__init__.py").exists():
+        root = root.parent
+    return iter(sorted(root.rglob("*.py"))) if root.is_dir() else iter([file])
+
+
+@functools.cache
+def _fingerprint(file: Path) -> str:
+    return hashlib.sha256(b"".join(path.read_bytes() for path in _sources(file))).hexdigest()
+
+
+def cache_folder(*files: str | Path) -> Path:
+    """The folder that holds the machine code of kernels reaching into the packages of `files` (and into this one).
+
+    It lies under NUMBA_CACHE_DIR where that is set, else in this package's `__pycache__`, else (a read-only
+    installation) in the user's cache folder. Deleting it is always safe.
+    """
+    parts = sorted(_fingerprint(Path(file).resolve()) for file in {__file__, *map(str, files)})
+    flags = [
+        numba.__version__,
+        sys.implementation.cache_tag,
+        str(config.BOUNDSCHECK),
+        str(sorted(_OPTIONS.items(), key=str)),
+    ]
+    name = hashlib.sha256("\n".join(parts + flags).encode()).hexdigest()[:16]
+    if base := os.environ.get("NUMBA_CACHE_DIR"):
+        return Path(base) / f"rtu_np-{name}"
+    if os.access(_HOME, os.W_OK):
+        return _HOME / "__pycache__" / f"kernels-{name}"
+    return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "rtu_np" / f"kernels-{name}"
+
+
+@contextmanager
+def _cache_at(folder: Path) -> Iterator[None]:
+    before = config.CACHE_DIR
+    config.CACHE_DIR = str(folder)
+    try:
+        yield
+    finally:
+        config.CACHE_DIR = before
+
+
+def njit(function: Callable | None = None, *, reaches: tuple[str, ...] = (), **options: Any) -> Any:
+    """Compile `function` at its first call, cached on disk across processes.
+
+    Parameters
+    ----------
+    function : the kernel: allocates nothing, returns scalars or nothing.
+    reaches : modules of other packages whose kernels it calls through a `generic` function, beside its own package.
+    options : departures from the package's Numba options, for the rare function that needs one.
+
+    Functions whose source is not in a file (typed at a prompt, or in `__main__`, where Numba cannot tell two versions
+    of a type apart) are compiled but not cached.
+    """
+    if function is None:
+        return functools.partial(njit, reaches=reaches, **options)
+    modules = (function.__module__, *reaches)
+    files = [getattr(sys.modules.get(module), "__file__", None) for module in modules]
+    cached = "__main__" not in modules and all(file is not None for file in files)
+    with _cache_at(cache_folder(*(file for file in files if file is not None))):
+        return numba.njit(**{**_OPTIONS, "cache": cached, **options})(function)
+
+
+def compile_for(function: Callable, *specs: Any) -> Any:
+    """The learner's function `function`, compiled with a cache that follows the sources of the given specs' kernels too.
+
+    For the cells of this package that is one compiled function for all; a cell from elsewhere gets one whose cache
+    notices when that cell's source changes.
+    """
+    home = function.__module__.partition(".")[0]
+    modules = {module for spec in specs for module in _modules(spec) if module.partition(".")[0] != home}
+    return _compile_with(function, tuple(sorted(modules)))
+
+
+def _modules(spec: Any) -> Iterator[str]:
+    """The modules of a spec and of the specs it holds."""
+    if isinstance(spec, tuple):
+        yield type(spec).__module__
+        for part in spec:
+            yield from _modules(part)
+
+
+@functools.cache
+def _compile_with(function: Callable, modules: tuple[str, ...]) -> Any:
+    return njit(function, reaches=modules)
+
+
+def kernel(function: Callable) -> Any:
+    """A function that compiled code may call, compiled into its caller; called from Python it stays plain Python."""
+    return register_jitable(**_OPTIONS)(function)
+
+
+def like(x: Any, value: float) -> Any:
+    """`value` in the precision of the scalar `x`. A bare literal would lift float32 arithmetic to float64."""
+    return type(x)(value)
+
+
+@overload(like, strict=False, jit_options=_OPTIONS)
+def _compile_like(x: Any, value: Any) -> Callable | None:
+    real = np.float32 if x == types.float32 else np.float64
+    return lambda x, value: real(value)
+
+
+def generic(stub: Callable) -> Any:
+    """A function whose implementation is chosen by the NamedTuple type of its first argument; see the module's page."""
+    table: dict[type, Callable] = {}
+
+    @functools.wraps(stub)
+    def call(*arguments: Any) -> Any:
+        implementation = table.get(type(arguments[0]))
+        if implementation is None:
+            known = ", ".join(kind.__name__ for kind in table) or "none"
+            raise TypeError(
+                f"{stub.__name__}: no implementation for {type(arguments[0]).__name__}; registered: {known}"
+            )
+        return implementation(*arguments)
+
+    @overload(call, strict=False, jit_options=_OPTIONS)
+    def _compile(*arguments: Any) -> Callable | None:
+        return table.get(getattr(arguments[0], "instance_class", type(None)))
+
+    def register(kind: type) -> Callable[[Callable], Callable]:
+        def add(implementation: Callable) -> Callable:
+            table[kind] = implementation
+            return implementation
+
+        return add
+
+    call.register = register  # type: ignore[attr-defined]
+    return call

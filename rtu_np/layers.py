@@ -1,0 +1,101 @@
+"""Activation functions, each with its derivative.
+
+The derivative is taken from the output y = f(z), so that nothing but y need be kept: 1, [y > 0], 1 - y^2.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from rtu_np.elementary import tanh
+from rtu_np.jit import generic, like, njit
+
+
+class Identity(NamedTuple):
+    """f(z) = z"""
+
+
+class ReLU(NamedTuple):
+    """f(z) = max(z, 0)"""
+
+
+class Tanh(NamedTuple):
+    """f(z) = tanh z"""
+
+
+Activation = Identity | ReLU | Tanh
+ACTIVATIONS: dict[str, Activation] = {"identity": Identity(), "relu": ReLU(), "tanh": Tanh()}
+
+
+def activation(name: object) -> Activation:
+    """The activation called `name`; ValueError where there is none."""
+    if not isinstance(name, str) or name not in ACTIVATIONS:
+        raise ValueError(f"activation is {name!r}: expected one of {', '.join(map(repr, ACTIVATIONS))}")
+    return ACTIVATIONS[name]
+
+
+@generic
+def plain_activate(kind, z):
+    """f(z) of an array, complex or real."""
+
+
+@generic
+def plain_slope(kind, y):
+    """f'(z) of an array, from y = f(z)."""
+
+
+plain_activate.register(Identity)(lambda kind, z: z)
+plain_slope.register(Identity)(lambda kind, y: np.ones_like(y))
+plain_activate.register(ReLU)(lambda kind, z: np.where(z.real > 0, z, 0 * z))
+plain_slope.register(ReLU)(lambda kind, y: np.where(y.real > 0, 1.0, 0.0).astype(y.dtype))
+plain_activate.register(Tanh)(lambda kind, z: np.tanh(z))
+plain_slope.register(Tanh)(lambda kind, y: 1 - y**2)
+
+
+@generic
+def activate(kind, z):
+    """f(z) of a scalar."""
+
+
+@generic
+def slope(kind, y):
+    """f'(z) of a scalar, from y = f(z)."""
+
+
+@activate.register(Identity)
+def _identity(kind, z):
+    return z
+
+
+@slope.register(Identity)
+def _identity_slope(kind, y):
+    return like(y, 1.0)
+
+
+@activate.register(ReLU)
+def _relu(kind, z):
+    return like(z, 0.0) if z <= 0 else z  # this way round, NaN is not swallowed
+
+
+@slope.register(ReLU)
+def _relu_slope(kind, y):
+    return like(y, 0.0) if y <= 0 else like(y, 1.0)
+
+
+@activate.register(Tanh)
+def _tanh(kind, z):
+    return tanh(z)
+
+
+@slope.register(Tanh)
+def _tanh_slope(kind, y):
+    return like(y, 1.0) - y * y
+
+
+@njit(fastmath={"contract", "reassoc"})
+def dot(a, b):
+    """Inner product of two vectors. Sums in any order (`reassoc`), without which a reduction does not vectorise."""
+    total = a.dtype.type(0)
+    for k in range(a.shape[0]):
+        total += a[k] * b[k]
+    return total

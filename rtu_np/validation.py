@@ -1,0 +1,84 @@
+"""Checks at the edge of the API: kernels assume that what they are given is valid.
+
+Every message names the argument, what came, what was expected, and the likely cause where there is one.
+"""
+
+import math
+import numbers
+from typing import Any
+
+import numpy as np
+
+DTYPES = ("float64", "float32")
+
+
+def check_real(
+    name: str,
+    value: Any,
+    *,
+    low: float = -math.inf,
+    high: float = math.inf,
+    low_open: bool = False,
+    high_open: bool = False,
+    hint: str = "",
+) -> float:
+    """`value` as a float within [low, high], an end left out where it is open."""
+    if isinstance(value, bool | np.bool_) or not isinstance(value, numbers.Real):
+        raise TypeError(f"{name} is {value!r} of type {type(value).__name__}: expected a real number")
+    number = float(value)
+    inside = (number > low if low_open else number >= low) and (number < high if high_open else number <= high)
+    if not math.isfinite(number) or not inside:
+        left = "(" if low_open or low == -math.inf else "["
+        right = ")" if high_open or high == math.inf else "]"
+        interval = f"{left}{low}, {high}{right}"
+        raise ValueError(f"{name} is {value!r}: expected a finite number in {interval}{hint and '; ' + hint}")
+    return number
+
+
+def check_count(name: str, value: Any, *, low: int = 1, hint: str = "") -> int:
+    """`value` as an int of at least `low`."""
+    if isinstance(value, bool | np.bool_) or not isinstance(value, numbers.Integral):
+        raise TypeError(f"{name} is {value!r} of type {type(value).__name__}: expected an integer")
+    if value < low:
+        raise ValueError(f"{name} is {value!r}: expected an integer of at least {low}{hint and '; ' + hint}")
+    return int(value)
+
+
+def check_dtype(name: str, value: Any) -> np.dtype:
+    try:
+        dtype = np.dtype(value)
+    except TypeError:
+        dtype = np.dtype(object)
+    if dtype.name not in DTYPES:
+        raise ValueError(f"{name} is {value!r}: expected 'float64' or 'float32'")
+    return dtype
+
+
+def check_array(name: str, value: Any, shape: tuple[int | None, ...], *, hint: str = "") -> np.ndarray:
+    """`value` as a finite real array of `shape` (None: any length), converted only as far as NumPy must.
+
+    Strided, read-only, integer, boolean and float32 arrays pass; they are copied where a kernel needs them otherwise.
+    """
+    array = np.asarray(value)
+    if array.dtype.kind not in "fiub":
+        raise TypeError(
+            f"{name} has dtype {array.dtype}: expected real numbers"
+            + (", not complex ones" if array.dtype.kind == "c" else "")
+        )
+    if array.ndim != len(shape) or any(n is not None and n != m for n, m in zip(shape, array.shape, strict=True)):
+        expected = (
+            "(" + ", ".join("any" if n is None else str(n) for n in shape) + ("," if len(shape) == 1 else "") + ")"
+        )
+        raise ValueError(f"{name} has shape {array.shape}: expected {expected}{hint and '; ' + hint}")
+    check_finite(name, array)
+    return array
+
+
+def check_finite(name: str, array: np.ndarray) -> None:
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        first = tuple(int(k) for k in np.argwhere(~np.isfinite(array))[0])
+        where = "" if not first else f"[{', '.join(map(str, first))}]"
+        raise ValueError(
+            f"{name}{where} is {array[first]}: expected finite numbers; has the source of the data, or a division "
+            "in it, produced a NaN or an infinity?"
+        )

@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from rtu_np.jit import kernel
+from rtu_np.jit import kernel, njit, overload
 
 _LINE = 16  # elements: 64 bytes in float32, 128 in float64; every view starts on a cache line
 _LARGE = 1024
@@ -79,3 +79,34 @@ def clear(target):
     """target <- 0"""
     for k in range(target.shape[0]):
         target[k] = 0
+
+
+@njit(fastmath={"contract", "reassoc"})
+def finite(rows, n_rows):
+    """Whether the first `n_rows` of a matrix hold finite numbers: x - x is 0 for those, and NaN for all others."""
+    total = rows.dtype.type(0)
+    for i in range(n_rows):
+        for j in range(rows.shape[1]):
+            total += rows[i, j] - rows[i, j]
+    return total == 0
+
+
+def add_scaled(targets: tuple, sources: tuple, scale: float) -> None:
+    """targets <- targets + scale sources, for two NamedTuples of arrays."""
+    for target, source in zip(targets, sources, strict=True):
+        target += scale * source
+
+
+@overload(add_scaled)
+def _compile_add_scaled(targets, sources, scale):
+    # A tuple of arrays of several dimensions cannot be looped over in compiled code: take it apart, type by type.
+    if len(targets) == 0:
+        return lambda targets, sources, scale: None
+
+    def head_then_tail(targets, sources, scale):
+        target, source = targets[0].reshape(targets[0].size), sources[0].reshape(sources[0].size)
+        for k in range(target.shape[0]):
+            target[k] += scale * source[k]
+        add_scaled(targets[1:], sources[1:], scale)
+
+    return head_then_tail

@@ -42,7 +42,8 @@ import numba
 import numpy as np
 from numba.core import config as _config
 from numba.core import types
-from numba.extending import overload, register_jitable
+from numba.extending import overload as _overload
+from numba.extending import register_jitable
 
 _OPTIONS: Any = {
     "nogil": True,
@@ -50,6 +51,11 @@ _OPTIONS: Any = {
     "fastmath": {"contract"},  # fused multiply-add; NaN and infinity keep their meaning
     "_nrt": False,
 }
+# Of functions that only other compiled functions call: there is no way in from Python.
+_INNER: Any = {**_OPTIONS, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+# Of small ones, called from loops: compiled into their caller, since a loop with a call in it does not vectorise. Whole
+# kernels are left out of this: inlined into one another they run no faster, and take three times as long to compile.
+_INLINE: Any = {**_INNER, "forceinline": True}
 _HOME = Path(__file__).parent
 config: Any = _config  # its attributes are set from the environment, where no type checker sees them
 
@@ -143,9 +149,14 @@ def _compile_with(function: Callable, modules: tuple[str, ...]) -> Any:
     return njit(function, reaches=modules)
 
 
+def overload(function: Callable, **options: Any) -> Any:
+    """Numba's `overload`, for small functions called from loops."""
+    return _overload(function, jit_options=_INLINE, **options)
+
+
 def kernel(function: Callable) -> Any:
     """A function that compiled code may call, compiled into its caller; called from Python it stays plain Python."""
-    return register_jitable(**_OPTIONS)(function)
+    return register_jitable(**_INLINE)(function)
 
 
 def like(x: Any, value: float) -> Any:
@@ -153,31 +164,34 @@ def like(x: Any, value: float) -> Any:
     return type(x)(value)
 
 
-@overload(like, strict=False, jit_options=_OPTIONS)
+@overload(like, strict=False)
 def _compile_like(x: Any, value: Any) -> Callable | None:
     real = np.float32 if x == types.float32 else np.float64
     return lambda x, value: real(value)
 
 
 def generic(stub: Callable) -> Any:
-    """A function whose implementation is chosen by the NamedTuple type of its first argument; see the module's page."""
-    table: dict[type, Callable] = {}
+    """A function whose implementation is chosen by the NamedTuple type of its first argument; see the module's page.
+
+    `otherwise` names an implementation for the types that have none of their own.
+    """
+    table: dict[type | None, Callable] = {}
 
     @functools.wraps(stub)
     def call(*arguments: Any) -> Any:
-        implementation = table.get(type(arguments[0]))
+        implementation = table.get(type(arguments[0])) or table.get(None)
         if implementation is None:
-            known = ", ".join(kind.__name__ for kind in table) or "none"
+            known = ", ".join(kind.__name__ for kind in table if kind) or "none"
             raise TypeError(
                 f"{stub.__name__}: no implementation for {type(arguments[0]).__name__}; registered: {known}"
             )
         return implementation(*arguments)
 
-    @overload(call, strict=False, jit_options=_OPTIONS)
+    @_overload(call, strict=False, jit_options=_INNER)
     def _compile(*arguments: Any) -> Callable | None:
-        return table.get(getattr(arguments[0], "instance_class", type(None)))
+        return table.get(getattr(arguments[0], "instance_class", type(None))) or table.get(None)
 
-    def register(kind: type) -> Callable[[Callable], Callable]:
+    def register(kind: type | None) -> Callable[[Callable], Callable]:
         def add(implementation: Callable) -> Callable:
             table[kind] = implementation
             return implementation
@@ -185,4 +199,5 @@ def generic(stub: Callable) -> Any:
         return add
 
     call.register = register  # type: ignore[attr-defined]
+    call.otherwise = register(None)  # type: ignore[attr-defined]
     return call

@@ -22,19 +22,20 @@ import numpy as np
 from tqdm import tqdm
 
 from rtu_np import cells, checkpoint, optimizers, readout
-from rtu_np.buffers import allocate, clear, copy, size, vector
+from rtu_np.buffers import allocate, clear, copy, finite, size, vector
 from rtu_np.cells.layer import Cell, GradientMethod, check_parameters, initial_parameters
 from rtu_np.cells.linear_rtu import LinearRTU
 from rtu_np.cells.nonlinear_rtu import NonlinearRTU
 from rtu_np.gradients.rtrl import RTRL
 from rtu_np.jit import compile_for, kernel
 from rtu_np.optimizers import SGD, Adam, ObGD, Optimizer, RMSProp
-from rtu_np.validation import check_array, check_count, check_dtype, check_real
+from rtu_np.validation import check_array, check_count, check_dtype, check_finite, check_real
 
 _KNOWN: dict[str, Any] = {kind.__name__: kind for kind in (LinearRTU, NonlinearRTU, SGD, Adam, RMSProp, ObGD, RTRL)}
 _STAGE = 1 << 16  # elements of observations that one compiled call reads
 
 CONTINUES, TERMINATED, TRUNCATED = 0, 1, 2
+REFUSED = -1
 
 
 # --------------------------------------------------------------------------------------------------------- kernels
@@ -92,16 +93,19 @@ def buffers(spec, flat):
 
 
 def _run(spec, flat, clock, observations, signals, predictions, n_steps):
-    """Learn from `n_steps` steps. Returns how many were made: fewer where a prediction came out non-finite.
+    """Learn from `n_steps` steps. Returns how many were made: fewer where a prediction came out non-finite, and
+    REFUSED, with nothing changed, where an input is not finite or the parameters are degenerate.
 
-    signals (3, at least n_steps): cumulant, discount, and how the step ends. predictions: written.
+    signals (at least n_steps, 3): cumulant, discount, and how the step ends. predictions: written.
     """
     b, _ = buffers(spec, flat)
     params, traces, memory = b.params, b.traces, b.memory
+    if cells.degenerate(spec.cell, params.cell) or not (finite(observations, n_steps) and finite(signals, n_steps)):
+        return REFUSED
     lambda_ = flat.dtype.type(spec.lambda_)
     nothing = flat.dtype.type(0)
     for t in range(n_steps):
-        cumulant, discount, end = signals[0, t], signals[1, t], signals[2, t]
+        cumulant, discount, end = signals[t, 0], signals[t, 1], signals[t, 2]
         v_tm1 = readout.value(params.readout, memory.y)
         cells.move(spec.cell, params.cell, memory, observations[t])
         v_t = readout.value(params.readout, memory.y)
@@ -206,8 +210,11 @@ class TDLambda:
 
         rows = max(64, _STAGE // n_inputs)
         self._observations = np.zeros((rows, n_inputs), self.dtype)
-        self._signals = np.zeros((3, rows), self.dtype)
+        self._signals = np.zeros((rows, 3), self.dtype)
         self._predictions = np.zeros(rows, self.dtype)
+        self._x, self._signal = self._observations[0], self._signals[0]
+        staged = (self._observations, self._signals, self._predictions)
+        self._arguments = (self._spec, self._flat, self._clock, *staged)
         self._compiled_run = compile_for(_run, cell_spec, self._spec.optimizer)
         self._compiled_predict = compile_for(_predict, cell_spec, self._spec.optimizer)
 
@@ -225,14 +232,20 @@ class TDLambda:
         discount : of this step, in place of gamma
         terminated, truncated : whether this observation ends an episode, and how; where both, it has terminated
         """
-        x = check_array("x", x, (self.n_inputs,))
-        c = check_real("c", c)
-        discount = self.gamma if discount is None else check_real("discount", discount, low=0.0, high=1.0)
-        self._check_parameters()
-        self._observations[0] = x
-        self._signals[:, 0] = c, discount, TERMINATED if terminated else TRUNCATED if truncated else CONTINUES
-        self._advance(1)
-        return self._predictions[0].item()
+        # What costs time to check from Python, the compiled step checks: it refuses, and then the reason is found.
+        plain = type(x) is np.ndarray and x.shape == self._x.shape and x.dtype.kind in "fiub"
+        self._x[:] = x if plain else check_array("x", x, self._x.shape)
+        signal = self._signal
+        signal[0] = c if type(c) is float else check_real("c", c)
+        signal[1] = self.gamma if discount is None else check_real("discount", discount, low=0.0, high=1.0)
+        signal[2] = TERMINATED if terminated else TRUNCATED if truncated else CONTINUES
+        done = self._compiled_run(*self._arguments, 1)
+        if done < 1:
+            if done == REFUSED:
+                check_finite("x", self._x)
+                check_real("c", c)
+            self._explain(done)
+        return self._predictions.item(0)
 
     def run(
         self,
@@ -277,21 +290,22 @@ class TDLambda:
                 rows = slice(start, min(start + len(self._predictions), n_steps))
                 n = rows.stop - rows.start
                 self._observations[:n] = observations[rows]
-                self._signals[:, :n] = cumulants[rows], discounts[rows], ends[rows]
-                self._advance(n)
+                for k, signal in enumerate((cumulants, discounts, ends)):
+                    self._signals[:n, k] = signal[rows]
+                done = self._compiled_run(*self._arguments, n)
+                if done < n:
+                    self._explain(done)
                 predictions[rows] = self._predictions[:n]
                 bar.update(n)
         if not np.isfinite(self._views.flat_params).all():
-            raise self._divergence()
+            self._explain(n_steps)
         return predictions
 
-    def _advance(self, n: int) -> None:
-        arguments = (self._spec, self._flat, self._clock, self._observations, self._signals, self._predictions, n)
-        if self._compiled_run(*arguments) < n:
-            raise self._divergence()
-
-    def _divergence(self) -> FloatingPointError:
-        return FloatingPointError(
+    def _explain(self, done: int) -> None:
+        """Raise the error for a compiled run that stopped short."""
+        if done == REFUSED:
+            self._check_parameters()
+        raise FloatingPointError(
             f"learning diverged by step {self.steps}: predictions or parameters are no longer finite. A smaller step "
             "size, or ObGD, which bounds its steps, is the usual cure. To go on, load a checkpoint saved earlier."
         )

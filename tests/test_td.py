@@ -448,7 +448,7 @@ def test_divergence_stops_with_the_step_and_keeps_what_was_saved(tmp_path):
     assert 10 < step < 20_010
     assert step == agent.steps
     assert everything(TDLambda.load(tmp_path / "before.npz")) == saved
-    with pytest.raises(ValueError, match="is (nan|inf|-inf)"):
+    with pytest.raises(FloatingPointError, match="diverged"):
         agent.step([1.0, 2.0], 0.0)
 
 

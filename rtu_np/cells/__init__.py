@@ -19,6 +19,9 @@ Kernels write in place, allocate nothing and return nothing. The reference share
 mistake in one shows against the other. docs/own_stream.md builds a cell from scratch.
 """
 
+import numpy as np
+
+from rtu_np.buffers import add_scaled
 from rtu_np.jit import generic, kernel
 
 # ---------------------------------------------------------------------------------------------------------- layout
@@ -83,11 +86,19 @@ def accumulate(spec, memory, dy, decay, out):
 
 @generic
 def learn(spec, params, traces, memory, dy, decay, scale):
-    """Update, propagate and accumulate in one pass over memory, after `move`:
+    """Update, propagate and accumulate in one pass over memory, after `move`. By default, three passes.
 
     params <- params + scale traces (left out where scale is None), with the traces up to t-1; then sensitivities; then
     traces <- decay traces + (dy_t/dparams)^T dy. `memory` holds all that came of the earlier parameters.
     """
+
+
+@learn.otherwise
+def _learn_in_three_passes(spec, params, traces, memory, dy, decay, scale):
+    if scale is not None:
+        add_scaled(params, traces, scale)
+    propagate(spec, memory)
+    accumulate(spec, memory, dy, decay, traces)
 
 
 @generic
@@ -97,7 +108,12 @@ def input_gradient(spec, params, memory, dy, dx):
 
 @generic
 def degenerate(spec, params):
-    """Whether there are parameters at which the recurrence has no derivative."""
+    """Whether there are parameters at which the recurrence has no derivative. Never, where a cell does not say."""
+
+
+@degenerate.otherwise
+def _never(spec, params):
+    return False
 
 
 # ------------------------------------------------------------------------------------------------------- reference
@@ -110,7 +126,15 @@ def why_degenerate(spec, params):
 
 @generic
 def preactivations(spec, params, state_tm1, x_t):
-    """Array of what enters the activation function; gradient checks keep it away from a kink."""
+    """Array of what enters the activation function, which gradient checks keep away from its kink at 0.
+
+    A cell without a kink need not say.
+    """
+
+
+@preactivations.otherwise
+def _no_kink(spec, params, state_tm1, x_t):
+    return np.full(1, np.inf)
 
 
 @generic

@@ -81,6 +81,9 @@ class LinearRTUMemory(NamedTuple):
     g: np.ndarray  # (n,)
     p: np.ndarray  # (n,)
     gamma: np.ndarray  # (n,)
+    nu: np.ndarray
+    theta: np.ndarray
+    dgamma: np.ndarray
     drive1: np.ndarray  # (n,)   W1 x; scratch for f'(c1) dy1 later in the step
     drive2: np.ndarray  # (n,)   W2 x; scratch for f'(c2) dy2
 
@@ -107,6 +110,9 @@ def memory(spec, flat):
     g, flat = vector(flat, n)
     p, flat = vector(flat, n)
     gamma, flat = vector(flat, n)
+    nu, flat = vector(flat, n)
+    theta, flat = vector(flat, n)
+    dgamma, flat = vector(flat, n)
     drive1, flat = vector(flat, n)
     drive2, flat = vector(flat, n)
     views = LinearRTUMemory(
@@ -123,6 +129,9 @@ def memory(spec, flat):
         g,
         p,
         gamma,
+        nu,
+        theta,
+        dgamma,
         drive1,
         drive2,
     )
@@ -230,27 +239,37 @@ def move(spec, params, memory, x_t):
     n = spec.n_hidden
     copy(x_t, memory.x)
     drive(params, x_t, memory.drive1, memory.drive2)
+    # Three loops rather than one: a loop over more arrays than these is not vectorised.
     for i in range(n):
         nu, theta, g, p, gamma, dgamma = rotation(params.nu_log[i], params.theta_log[i])
-        turned1 = g * memory.c1[i] - p * memory.c2[i]
-        turned2 = g * memory.c2[i] + p * memory.c1[i]
-        c1 = turned1 + gamma * memory.drive1[i]
-        c2 = turned2 + gamma * memory.drive2[i]
-        e1 = memory.dc1_dnu_log[i]
-        e2 = memory.dc2_dnu_log[i]
-        memory.dc1_dnu_log[i] = g * e1 - p * e2 - nu * turned1 + dgamma * memory.drive1[i]
-        memory.dc2_dnu_log[i] = g * e2 + p * e1 - nu * turned2 + dgamma * memory.drive2[i]
-        e1 = memory.dc1_dtheta_log[i]
-        e2 = memory.dc2_dtheta_log[i]
-        memory.dc1_dtheta_log[i] = g * e1 - p * e2 - theta * turned2
-        memory.dc2_dtheta_log[i] = g * e2 + p * e1 + theta * turned1
-        memory.c1[i] = c1
-        memory.c2[i] = c2
+        memory.nu[i] = nu
+        memory.theta[i] = theta
         memory.g[i] = g
         memory.p[i] = p
         memory.gamma[i] = gamma
-        memory.y[i] = activate(spec.activation, c1)
-        memory.y[n + i] = activate(spec.activation, c2)
+        memory.dgamma[i] = dgamma
+    for i in range(n):
+        nu, theta, g, p, gamma, dgamma = (
+            memory.nu[i],
+            memory.theta[i],
+            memory.g[i],
+            memory.p[i],
+            memory.gamma[i],
+            memory.dgamma[i],
+        )
+        turned1 = g * memory.c1[i] - p * memory.c2[i]
+        turned2 = g * memory.c2[i] + p * memory.c1[i]
+        memory.c1[i] = turned1 + gamma * memory.drive1[i]
+        memory.c2[i] = turned2 + gamma * memory.drive2[i]
+        e1, e2 = memory.dc1_dnu_log[i], memory.dc2_dnu_log[i]
+        memory.dc1_dnu_log[i] = g * e1 - p * e2 - nu * turned1 + dgamma * memory.drive1[i]
+        memory.dc2_dnu_log[i] = g * e2 + p * e1 - nu * turned2 + dgamma * memory.drive2[i]
+        e1, e2 = memory.dc1_dtheta_log[i], memory.dc2_dtheta_log[i]
+        memory.dc1_dtheta_log[i] = g * e1 - p * e2 - theta * turned2
+        memory.dc2_dtheta_log[i] = g * e2 + p * e1 + theta * turned1
+    for i in range(n):
+        memory.y[i] = activate(spec.activation, memory.c1[i])
+        memory.y[n + i] = activate(spec.activation, memory.c2[i])
 
 
 @cells.propagate.register(LinearRTUSpec)

@@ -111,7 +111,10 @@ def _lowest(nu_log):
 
 @kernel
 def degenerate_rotation(spec, params):
-    return params.nu_log.min() < _lowest(params.nu_log)
+    lowest, below = _lowest(params.nu_log), 0
+    for i in range(spec.n_hidden):
+        below += params.nu_log[i] < lowest
+    return below > 0
 
 
 def why_degenerate_rotation(spec, params: RTUParameters) -> str:

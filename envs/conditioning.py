@@ -1,0 +1,483 @@
+"""Animal-learning streams: trace conditioning, trace patterning and noisy patterning.
+
+After the classical-conditioning benchmark of Rafiee et al. 2022 (Adaptive Behavior), on which Elelimy et al. 2024 build. In
+each trial conditioned stimuli (CS) come on; an inter-stimulus interval (ISI, onset to onset) later the unconditioned
+stimulus (US) may follow; an inter-trial interval (ITI) after that the next trial begins. There is nothing to act on: these
+are streams of observations x_t = [US, CS, distractors], with the US as cumulant.
+
+One compiled state machine, `_generate`, makes every step, whether Gymnasium's `step` asks for one or `generate` for a
+million at once: the two are the same stream.
+"""
+
+from typing import Any, NamedTuple
+
+import gymnasium
+import numpy as np
+from gymnasium.spaces import Box, Discrete
+
+from rtu_np.jit import kernel, njit
+from rtu_np.validation import check_array, check_count, check_real
+
+DISCOUNTS = {4: 0.75, 5: 0.8, 10: 0.9, 20: 0.95, 30: 0.966, 40: 0.975, 80: 0.9875}  # by ISI, of the benchmark
+
+
+class _Timing(NamedTuple):
+    """What the state machine needs to know; lengths and intervals in steps."""
+
+    isi_low: int
+    isi_high: int
+    iti_low: int
+    iti_high: int
+    cs_length: int
+    us_length: int
+    distractor_length: int
+    n_cs: int
+    noise: float  # probability that the US comes where it should not, or the reverse
+
+
+class _State(NamedTuple):
+    """Fields of an int64 array, followed by the steps that each distractor has left."""
+
+    until_cs: int
+    until_us: int = -1  # steps to go, -1 where none is due
+    us_comes: int = 0
+    cs_left: int = 0
+    us_left: int = 0
+    pattern: int = 0  # row of the table of patterns
+
+
+@kernel
+def _integer(rng, low, high):
+    """Uniform on low ... high. `rng.integers` would allocate."""
+    return low + int(rng.random() * (high - low + 1))
+
+
+@njit
+def _generate(timing, patterns, activating, chances, rng, state, observations):
+    """Write the next rows of `observations`, one per step, and bring `state` along.
+
+    patterns (k, n_cs): which CSs are on; the first `activating` of them announce the US. chances: that a distractor starts.
+    """
+    distractors = state[6:]
+    until_cs, until_us, us_comes, cs_left, us_left, pattern = state[0], state[1], state[2], state[3], state[4], state[5]
+    for t in range(observations.shape[0]):
+        if until_cs == 0:
+            cs_left = timing.cs_length
+            until_us = _integer(rng, timing.isi_low, timing.isi_high)
+            us_comes = 1
+            if patterns.shape[0] > 1:
+                us_comes = 1 if rng.random() < 0.5 else 0
+                first, last = (0, activating - 1) if us_comes else (activating, patterns.shape[0] - 1)
+                pattern = _integer(rng, first, last)
+                if timing.noise > 0 and rng.random() < timing.noise:
+                    us_comes = 1 - us_comes
+        if until_us == 0:
+            us_left = timing.us_length if us_comes else 0
+            until_cs = _integer(rng, timing.iti_low, timing.iti_high)
+        observations[t, 0] = us_left > 0
+        for k in range(timing.n_cs):
+            observations[t, 1 + k] = cs_left > 0 and patterns[pattern, k]
+        for k in range(chances.shape[0]):
+            if distractors[k] == 0 and rng.random() < chances[k]:
+                distractors[k] = timing.distractor_length
+            observations[t, 1 + timing.n_cs + k] = distractors[k] > 0
+            distractors[k] = max(distractors[k] - 1, 0)
+        us_left, cs_left = max(us_left - 1, 0), max(cs_left - 1, 0)
+        until_cs, until_us = max(until_cs - 1, -1), max(until_us - 1, -1)
+    state[0], state[1], state[2], state[3], state[4], state[5] = until_cs, until_us, us_comes, cs_left, us_left, pattern
+
+
+@njit
+def _returns(cumulants, gamma, out):
+    total = 0.0
+    for t in range(cumulants.shape[0] - 1, -1, -1):
+        out[t] = total
+        total = cumulants[t] + gamma * total
+
+
+def returns(cumulants: Any, gamma: float) -> np.ndarray:
+    """G_t = c_{t+1} + gamma G_{t+1}, taking all that comes after the end to be zero.
+
+    Examples
+    --------
+    >>> returns([0.0, 0.0, 1.0, 0.0], 0.5)
+    array([0.5, 1. , 0. , 0. ])
+    """
+    cumulants = np.ascontiguousarray(check_array("cumulants", cumulants, (None,)), np.float64).copy()
+    out = np.empty_like(cumulants)
+    _returns(cumulants, check_real("gamma", gamma, low=0.0, high=1.0), out)
+    return out
+
+
+class _Conditioning(gymnasium.Env):
+    """What the three streams share."""
+
+    metadata: dict[str, Any] = {"render_modes": []}  # noqa: RUF012
+
+    def __init__(
+        self,
+        isi: int,
+        isi_spread: int,
+        iti: tuple[int, int],
+        cs_length: int,
+        us_length: int,
+        n_distractors: int,
+        patterns: np.ndarray,
+        activating: int,
+        noise: float = 0.0,
+    ) -> None:
+        self.isi = check_count("isi", isi)
+        low, high = (check_count(f"iti[{k}]", value) for k, value in enumerate(_pair("iti", iti)))
+        if low > high:
+            raise ValueError(f"iti is {iti!r}: expected (shortest, longest); are they swapped?")
+        check_count("cs_length", cs_length)
+        check_count("us_length", us_length, hint="the US must be seen")
+        if low <= us_length or low <= cs_length:
+            longest = max(us_length, cs_length)
+            raise ValueError(
+                f"iti is {iti!r}: expected at least {longest + 1} steps, longer than CS ({cs_length}) and US ({us_length}); "
+                "in a shorter one the next trial would begin before this one has ended"
+            )
+        check_count("n_distractors", n_distractors, low=0)
+        self._timing = _Timing(
+            self.isi - isi_spread,
+            self.isi + isi_spread,
+            low,
+            high,
+            cs_length,
+            us_length,
+            4,
+            patterns.shape[1],
+            check_real("noise", noise, low=0.0, high=1.0),
+        )
+        self._patterns, self._activating = patterns, activating
+        self._chances = np.array([1 / (10 * (k + 1)) for k in range(n_distractors)])
+        self._state: np.ndarray | None = None
+        self.gamma = DISCOUNTS.get(self.isi, 1 - 1 / self.isi)
+        self.n_inputs = 1 + patterns.shape[1] + n_distractors
+        self.observation_space = Box(0.0, 1.0, (self.n_inputs,), np.float64)
+        self.action_space = Discrete(1)
+
+    @property
+    def observation_names(self) -> list[str]:
+        """What each entry of an observation is."""
+        n_cs = self._timing.n_cs
+        cs = ["CS"] if n_cs == 1 else [f"CS {k + 1}" for k in range(n_cs)]
+        return ["US", *cs, *(f"distractor {k + 1}" for k in range(len(self._chances)))]
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None):
+        super().reset(seed=seed)
+        first = _integer(self.np_random, self._timing.iti_low, self._timing.iti_high)
+        self._state = np.array([*_State(until_cs=first), *[0] * len(self._chances)], np.int64)
+        return self._rows(1)[0], {}
+
+    def step(self, action: Any):
+        if self._state is None:
+            raise gymnasium.error.ResetNeeded("step() was called before reset(): the stream has not begun")
+        observation = self._rows(1)[0]
+        return observation, float(observation[0]), False, False, {}
+
+    def generate(self, n_steps: int, seed: int | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """The next `n_steps` steps at once: observations (n_steps, n_inputs) and cumulants (n_steps,).
+
+        With a `seed`, and where no stream has begun, the environment is reset first, and its first observation is row 0.
+        Otherwise the stream goes on from where `generate` or `step` left it.
+        """
+        check_count("n_steps", n_steps)
+        if seed is None and self._state is not None:
+            observations = self._rows(n_steps)
+        else:
+            first, _ = self.reset(seed=seed)
+            observations = np.concatenate([first[None], self._rows(n_steps - 1)])
+        return observations, observations[:, 0].copy()
+
+    def _rows(self, n: int) -> np.ndarray:
+        observations = np.empty((n, self.n_inputs))
+        arrays = (self._patterns, self._activating, self._chances)
+        _generate(self._timing, *arrays, self.np_random, self._state, observations)
+        return observations
+
+
+class TraceConditioning(_Conditioning):
+    """A CS, and about `isi` steps after its onset the US, with nothing in between to see.
+
+    ## Description
+    The trace conditioning task of Rafiee et al. 2022. A trial begins with the onset of the CS; the US follows after a
+    number of steps drawn from isi - floor(isi/3) ... isi + floor(isi/3); the next CS an ITI after the onset of the US. The
+    first CS comes an ITI after the reset, as if a US had just been.
+
+    ## Action Space
+    `Discrete(1)`: nothing can be done about what comes.
+
+    ## Observation Space
+    | index | what | value |
+    |---|---|---|
+    | 0 | US | 1 while on, for `us_length` steps |
+    | 1 | CS | 1 while on, for `cs_length` steps |
+    | 2 ... | distractor k = 1, 2, ... | 1 while on, for 4 steps; starts with probability 1/(10 k) when off |
+
+    ## Rewards
+    The cumulant that arrives with the observation: 1 while the US is on, else 0.
+
+    ## Starting State
+    Nothing is on.
+
+    ## Episode End
+    Never.
+
+    ## Arguments
+    - `isi`: mean steps from CS onset to US onset.
+    - `iti`: (shortest, longest) steps from US onset to the next CS onset, drawn uniformly.
+    - `cs_length`, `us_length`: steps that a stimulus lasts.
+    - `n_distractors`: how many of them.
+
+    `env.gamma` is the benchmark's discount for this ISI (1 - 1/isi where it has none); `env.bayes_prediction` is the best
+    prediction there is.
+
+    ## Version History
+    - v0: first version.
+
+    Examples
+    --------
+    >>> env = TraceConditioning(isi=10)
+    >>> observations, cumulants = env.generate(1000, seed=0)
+    >>> observations.shape, int(cumulants.sum())
+    ((1000, 12), 18)
+    """
+
+    def __init__(
+        self,
+        isi: int = 10,
+        iti: tuple[int, int] = (80, 120),
+        cs_length: int = 4,
+        us_length: int = 2,
+        n_distractors: int = 10,
+    ) -> None:
+        spread = check_count("isi", isi) // 3
+        super().__init__(isi, spread, iti, cs_length, us_length, n_distractors, np.ones((1, 1)), 1)
+
+    def bayes_prediction(self, observations: Any, gamma: float | None = None) -> np.ndarray:
+        """E[G_t | all seen up to t], with G_t = US_{t+1} + gamma G_{t+1}: no predictor has a smaller mean squared error.
+
+        Distractors tell nothing, and what is known is a clock: k steps since the onset of the CS while the US is awaited,
+        or m steps since the onset of the US. Let p_k be the probability that the US begins at step k + 1 after the CS,
+        given that it has not begun by step k, and q_m the same for the next CS (the hazards of the two uniform
+        distributions); L is the length of the US. Then, derivations (25),
+
+            A_k = p_k (1 + gamma B_0) + (1 - p_k) gamma A_{k+1}
+            B_m = [m + 1 < L] + gamma (q_m A_0 + (1 - q_m) B_{m+1})
+
+        The two are coupled by A_0 and B_0 alone. Backward recursion gives A_0 = a + b B_0 and B_0 = c + d A_0, which is
+        solved for both.
+
+        Parameters
+        ----------
+        observations : (T, at least 2), US and CS in the first two columns, from a reset on
+        gamma : discount; the environment's own by default
+        """
+        rows = check_array("observations", observations, (None, None), hint="one row per step")
+        if rows.shape[1] < 2:
+            raise ValueError(f"observations has shape {rows.shape}: expected at least two columns, US and CS")
+        gamma = self.gamma if gamma is None else check_real("gamma", gamma, low=0.0, high=1.0)
+        awaiting_us, awaiting_cs = self._values(gamma)
+        out = np.empty(len(rows))
+        us, cs = (np.array(rows[:, k], np.float64) for k in range(2))
+        if not _follow_clocks(us, cs, awaiting_us, awaiting_cs, out):
+            raise ValueError(
+                "observations do not fit this environment: a stimulus is overdue; are they from a reset on, and from an "
+                "environment with this isi and iti?"
+            )
+        return out
+
+    def _values(self, gamma: float) -> tuple[np.ndarray, np.ndarray]:
+        """A_k for k = 0 ... longest ISI - 1, and B_m for m = 0 ... longest ITI - 1."""
+        t = self._timing
+        us_hazard, cs_hazard = _hazard(t.isi_low, t.isi_high), _hazard(t.iti_low, t.iti_high)
+        us_stays = np.arange(1, t.iti_high + 1) < t.us_length
+
+        def backward(hazard, gain, always):
+            """Values by step, where `gain` comes with the event and `always` with every step."""
+            values = np.zeros(len(hazard) + 1)
+            for k in range(len(hazard) - 1, -1, -1):
+                values[k] = always[k] + hazard[k] * gain + (1 - hazard[k]) * gamma * values[k + 1]
+            return values[:-1]
+
+        nothing = np.zeros(len(us_hazard))
+        a, b = backward(us_hazard, 1.0, nothing)[0], backward(us_hazard, gamma, nothing)[0]
+        c = backward(cs_hazard, 0.0, us_stays.astype(float))[0]
+        d = backward(cs_hazard, gamma, np.zeros(len(cs_hazard)))[0]
+        b_0 = (c + d * a) / (1 - d * b) if d * b < 1 else np.inf
+        if not np.isfinite(b_0):
+            raise ValueError(f"gamma is {gamma!r}: the expected return of a stream that never ends is infinite")
+        a_0 = a + b * b_0
+        return backward(us_hazard, 1 + gamma * b_0, nothing), backward(cs_hazard, gamma * a_0, us_stays.astype(float))
+
+
+def _hazard(low: int, high: int) -> np.ndarray:
+    """[k]: the probability of an event at step k + 1, given none up to step k, where it is uniform on low ... high."""
+    k = np.arange(high)
+    return np.where(k + 1 < low, 0.0, 1.0 / (high - np.maximum(k, low - 1)))
+
+
+@njit
+def _follow_clocks(us, cs, awaiting_us, awaiting_cs, out):
+    """Read the values off along a stream. False where a stimulus is later than it can be."""
+    waiting_for_us, clock = False, 0
+    for t in range(us.shape[0]):
+        if us[t] > 0 and (t == 0 or us[t - 1] == 0):
+            waiting_for_us, clock = False, 0
+        elif cs[t] > 0 and (t == 0 or cs[t - 1] == 0):
+            waiting_for_us, clock = True, 0
+        elif t > 0:
+            clock += 1
+        if clock >= (awaiting_us.shape[0] if waiting_for_us else awaiting_cs.shape[0]):
+            return False
+        out[t] = awaiting_us[clock] if waiting_for_us else awaiting_cs[clock]
+    return True
+
+
+class TracePatterning(_Conditioning):
+    """Which CSs are on together decides whether the US follows.
+
+    ## Description
+    The trace patterning task of Rafiee et al. 2022. In each trial half of the CSs are on. With probability .5 their
+    pattern is one of the activating ones, after which the US comes; after any other pattern it does not, and the next
+    trial begins an ITI after the step at which it would have come. Both patterns and timing have to be remembered, and no
+    single CS tells anything for certain.
+
+    ## Action Space
+    `Discrete(1)`: nothing can be done about what comes.
+
+    ## Observation Space
+    | index | what | value |
+    |---|---|---|
+    | 0 | US | 1 while on, for `us_length` steps |
+    | 1 ... n_cs | CS k | 1 while on, for `cs_length` steps |
+    | n_cs + 1 ... | distractor k = 1, 2, ... | 1 while on, for 4 steps; starts with probability 1/(10 k) when off |
+
+    ## Rewards
+    The cumulant that arrives with the observation: 1 while the US is on, else 0.
+
+    ## Starting State
+    Nothing is on; the first trial begins an ITI after the reset.
+
+    ## Episode End
+    Never.
+
+    ## Arguments
+    - `isi`, `iti`, `cs_length`, `us_length`, `n_distractors`: as of `TraceConditioning`.
+    - `n_cs`: number of CSs, even.
+    - `n_activating`: number of activating patterns; half of all patterns by default.
+    - `noise`: probability that the US comes where it should not, or the reverse.
+    - `pattern_seed`: which patterns are activating. It belongs to the task: a reset does not change it.
+
+    The numbers of CSs and of activating patterns are chosen here.
+
+    ## Version History
+    - v0: first version.
+
+    Examples
+    --------
+    >>> TracePatterning(n_cs=4).generate(100, seed=0)[0].shape
+    (100, 15)
+    """
+
+    def __init__(
+        self,
+        isi: int = 10,
+        iti: tuple[int, int] = (80, 120),
+        cs_length: int = 4,
+        us_length: int = 2,
+        n_distractors: int = 10,
+        n_cs: int = 6,
+        n_activating: int | None = None,
+        noise: float = 0.0,
+        pattern_seed: int = 0,
+    ) -> None:
+        spread = self._spread(check_count("isi", isi))
+        patterns, activating = _patterns(n_cs, n_activating, pattern_seed)
+        super().__init__(isi, spread, iti, cs_length, us_length, n_distractors, patterns, activating, noise)
+
+    def _spread(self, isi: int) -> int:
+        return isi // 3
+
+    @property
+    def activating_patterns(self) -> np.ndarray:
+        """(n_activating, n_cs): the patterns of CSs after which the US comes."""
+        return self._patterns[: self._activating].copy()
+
+
+class NoisyPatterning(TracePatterning):
+    """Trace patterning without the gap, and with noise: the US begins as the CSs end, or not, as it should not.
+
+    ## Description
+    The noisy patterning task of Rafiee et al. 2022: as `TracePatterning`, with the ISI fixed to the length of the CSs, and
+    a US that contradicts its pattern in one trial of ten.
+
+    ## Action Space
+    `Discrete(1)`: nothing can be done about what comes.
+
+    ## Observation Space
+    As of `TracePatterning`.
+
+    ## Rewards
+    The cumulant that arrives with the observation: 1 while the US is on, else 0.
+
+    ## Starting State
+    Nothing is on; the first trial begins an ITI after the reset.
+
+    ## Episode End
+    Never.
+
+    ## Arguments
+    - `cs_length`: also the ISI.
+    - The others as of `TracePatterning`. The probability of noise, .1, is chosen here.
+
+    ## Version History
+    - v0: first version.
+
+    Examples
+    --------
+    >>> NoisyPatterning().isi
+    4
+    """
+
+    def __init__(
+        self,
+        iti: tuple[int, int] = (80, 120),
+        cs_length: int = 4,
+        us_length: int = 2,
+        n_distractors: int = 10,
+        n_cs: int = 6,
+        n_activating: int | None = None,
+        noise: float = 0.1,
+        pattern_seed: int = 0,
+    ) -> None:
+        check_count("cs_length", cs_length)
+        super().__init__(cs_length, iti, cs_length, us_length, n_distractors, n_cs, n_activating, noise, pattern_seed)
+
+    def _spread(self, isi: int) -> int:
+        return 0
+
+
+def _patterns(n_cs: int, n_activating: int | None, seed: int) -> tuple[np.ndarray, int]:
+    """All patterns with half of the CSs on, (k, n_cs), the activating ones first, and how many these are."""
+    check_count("n_cs", n_cs, low=2)
+    if n_cs % 2 or n_cs > 16:
+        raise ValueError(f"n_cs is {n_cs}: expected an even number up to 16, as half of the CSs are on in each pattern")
+    check_count("pattern_seed", seed, low=0)
+    codes = np.arange(2**n_cs)[:, None] >> np.arange(n_cs) & 1
+    patterns = np.random.default_rng(seed).permutation(codes[codes.sum(1) == n_cs // 2].astype(np.float64))
+    activating = len(patterns) // 2 if n_activating is None else check_count("n_activating", n_activating)
+    if activating >= len(patterns):
+        raise ValueError(
+            f"n_activating is {activating}: expected fewer than the {len(patterns)} patterns of {n_cs} CSs, so that some "
+            "are not"
+        )
+    return patterns, activating
+
+
+def _pair(name: str, value: Any) -> tuple[Any, Any]:
+    if not isinstance(value, tuple | list) or len(value) != 2:
+        raise TypeError(f"{name} is {value!r}: expected a pair (shortest, longest) of steps")
+    return value[0], value[1]

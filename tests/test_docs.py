@@ -1,0 +1,88 @@
+"""README and docs: their commands exist and their examples print what they say."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.DOTALL | re.MULTILINE)
+
+
+def blocks(page: str) -> list[tuple[str, str]]:
+    return BLOCK.findall((ROOT / page).read_text())
+
+
+def shell_lines() -> list[str]:
+    return [line for kind, text in blocks("README.md") if kind == "sh" for line in text.splitlines() if line]
+
+
+def examples(page: str) -> list[tuple[str, str, str]]:
+    """(file name or "", code, what it prints) of each Python block; nothing where no text block follows."""
+    found = blocks(page)
+    out = []
+    for (kind, text), (after, printed) in zip(found, [*found[1:], ("", "")], strict=True):
+        if kind == "python":
+            name = re.match(r"# (\w+\.py)\n", text)
+            out.append((name.group(1) if name else "", text, printed if after == "text" else ""))
+    return out
+
+
+def run(command: list[str], folder: Path) -> str:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/own_stream.md"])
+def test_examples_print_what_the_page_says(page, tmp_path):
+    found = examples(page)
+    assert any(printed for _, _, printed in found)
+    script, expected = "", ""
+    for name, code, printed in found:
+        if name:
+            (tmp_path / name).write_text(code)
+        else:
+            script, expected = script + code, expected + printed
+    assert run([sys.executable, "-c", script], tmp_path) == expected
+
+
+def test_the_readme_shows_the_gradient_check_as_it_prints(tmp_path):
+    command = next(line for line in shell_lines() if "gradcheck" in line)
+    printed = run([sys.executable, *command.split()[1:]], tmp_path)
+    shown = next(text for kind, text in blocks("README.md") if kind == "text" and "kind of gradient" in text)
+
+    def frame(text):  # errors are rounding, and differ from machine to machine
+        return re.sub(r" +", " ", re.sub(r"\d\.\de[-+]\d\d", "#", text)).strip()
+
+    assert frame(printed) == frame(shown)
+
+
+def test_the_main_command_leaves_what_it_says(tmp_path):
+    command = next(line for line in shell_lines() if "trace-conditioning" in line).split("&&")[-1].split()
+    printed = run([sys.executable, *command[1:], "--preset", "smoke"], tmp_path)
+    assert "times the Bayes floor" in printed
+    assert "us per step" in printed
+    for file in ("smoke.json", "smoke.png"):
+        assert (tmp_path / "runs" / "trace-conditioning" / file).stat().st_size > 100
+    assert [path.name for path in tmp_path.iterdir()] == ["runs"]
+    again = run([sys.executable, *command[1:], "--preset", "smoke"], tmp_path)
+    table = printed[printed.index("\n\n") :]
+    assert again.endswith(table)  # finished runs are read, not repeated
+
+
+def test_ci_runs_the_readme_s_test_command():
+    test_command = next(line for line in shell_lines() if "[test]" in line)
+    assert test_command == 'python -m pip install -e ".[test]" && python -m pytest'
+    assert r"python -m pip install -e" in (ROOT / ".ci" / "run").read_text()
+
+
+def test_links_lead_somewhere():
+    for page in (ROOT / "README.md", *(ROOT / "docs").glob("*.md"), ROOT / "CONTRIBUTING.md"):
+        for target in re.findall(r"\]\(([^)#]+)", page.read_text()):
+            if "://" not in target:
+                assert (page.parent / target).exists(), f"{page.name} links to {target}"

@@ -1,0 +1,55 @@
+"""Lint, types, the contract between layers, packaging, and what importing costs."""
+
+import configparser
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["ruff", "check", "."],
+        ["ruff", "format", "--check", "."],
+        ["mypy"],
+        ["importlinter.cli", "lint-imports"],
+    ],
+    ids=["lint", "format", "types", "layers"],
+)
+def test_checks_are_clean(command):
+    if command[0] == "importlinter.cli":
+        code = "import sys; from importlinter.cli import lint_imports_command as c; sys.argv = ['lint-imports']; c()"
+        run = [sys.executable, "-c", code]
+    else:
+        run = [sys.executable, "-m", *command]
+    done = subprocess.run(run, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_every_package_is_listed():
+    """A package that setup.cfg does not list is left out of wheels without a word."""
+    setup = configparser.ConfigParser()
+    setup.read(ROOT / "setup.cfg")
+    listed = set(setup["options"]["packages"].split())
+    found = {
+        ".".join(init.parent.relative_to(ROOT).parts)
+        for top in ("rtu_np", "envs", "experiments")
+        for init in (ROOT / top).rglob("__init__.py")
+    }
+    assert listed == found
+
+
+def test_importing_brings_no_plotting_and_no_environments():
+    code = "import rtu_np, sys; print([m for m in ('matplotlib', 'gymnasium', 'mujoco', 'envs') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_no_file_is_too_long_to_read():
+    for top in ("rtu_np", "envs", "experiments"):
+        for file in (ROOT / top).rglob("*.py"):
+            assert len(file.read_text().splitlines()) <= 400, f"{file} is over 400 lines: is there a seam?"

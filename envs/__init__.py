@@ -2,11 +2,12 @@
 
 import gymnasium
 
-from envs.conditioning import NoisyPatterning, TraceConditioning, TracePatterning, returns
+from envs.conditioning import TraceConditioning, returns
+from envs.patterning import NoisyPatterning, TracePatterning
 
 __all__ = ["NoisyPatterning", "TraceConditioning", "TracePatterning", "returns"]
 
 for _environment in (TraceConditioning, TracePatterning, NoisyPatterning):
     gymnasium.register(
-        id=f"rtu_np/{_environment.__name__}-v0", entry_point=f"envs.conditioning:{_environment.__name__}"
+        id=f"rtu_np/{_environment.__name__}-v0", entry_point=f"{_environment.__module__}:{_environment.__name__}"
     )

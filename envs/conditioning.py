@@ -1,9 +1,9 @@
-"""Animal-learning streams: trace conditioning, trace patterning and noisy patterning.
+"""Animal-learning streams: what they share, and trace conditioning.
 
-After the classical-conditioning benchmark of Rafiee et al. 2022 (Adaptive Behavior), on which Elelimy et al. 2024 build. In
-each trial conditioned stimuli (CS) come on; an inter-stimulus interval (ISI, onset to onset) later the unconditioned
-stimulus (US) may follow; an inter-trial interval (ITI) after that the next trial begins. There is nothing to act on: these
-are streams of observations x_t = [US, CS, distractors], with the US as cumulant.
+After the classical-conditioning benchmark of Rafiee et al. 2022 (Adaptive Behavior), on which Elelimy et al. 2024
+build. In each trial conditioned stimuli (CS) come on; an inter-stimulus interval (ISI, onset to onset) later the
+unconditioned stimulus (US) may follow; an inter-trial interval (ITI) after that the next trial begins. There is
+nothing to act on: these are streams of observations x_t = [US, CS, distractors], with the US as cumulant.
 
 One compiled state machine, `_generate`, makes every step, whether Gymnasium's `step` asks for one or `generate` for a
 million at once: the two are the same stream.
@@ -56,7 +56,8 @@ def _integer(rng, low, high):
 def _generate(timing, patterns, activating, chances, rng, state, observations):
     """Write the next rows of `observations`, one per step, and bring `state` along.
 
-    patterns (k, n_cs): which CSs are on; the first `activating` of them announce the US. chances: that a distractor starts.
+    patterns (k, n_cs): which CSs are on; the first `activating` of them announce the US. chances: that a distractor
+    starts.
     """
     distractors = state[6:]
     until_cs, until_us, us_comes, cs_left, us_left, pattern = state[0], state[1], state[2], state[3], state[4], state[5]
@@ -109,7 +110,13 @@ def returns(cumulants: Any, gamma: float) -> np.ndarray:
     return out
 
 
-class _Conditioning(gymnasium.Env):
+def _pair(name: str, value: Any) -> tuple[Any, Any]:
+    if not isinstance(value, tuple | list) or len(value) != 2:
+        raise TypeError(f"{name} is {value!r}: expected a pair (shortest, longest) of steps")
+    return value[0], value[1]
+
+
+class Conditioning(gymnasium.Env):
     """What the three streams share."""
 
     metadata: dict[str, Any] = {"render_modes": []}  # noqa: RUF012
@@ -135,8 +142,8 @@ class _Conditioning(gymnasium.Env):
         if low <= us_length or low <= cs_length:
             longest = max(us_length, cs_length)
             raise ValueError(
-                f"iti is {iti!r}: expected at least {longest + 1} steps, longer than CS ({cs_length}) and US ({us_length}); "
-                "in a shorter one the next trial would begin before this one has ended"
+                f"iti is {iti!r}: expected at least {longest + 1} steps, longer than CS ({cs_length}) and US "
+                f"({us_length}); in a shorter one the next trial would begin before this one has ended"
             )
         check_count("n_distractors", n_distractors, low=0)
         self._timing = _Timing(
@@ -180,8 +187,8 @@ class _Conditioning(gymnasium.Env):
     def generate(self, n_steps: int, seed: int | None = None) -> tuple[np.ndarray, np.ndarray]:
         """The next `n_steps` steps at once: observations (n_steps, n_inputs) and cumulants (n_steps,).
 
-        With a `seed`, and where no stream has begun, the environment is reset first, and its first observation is row 0.
-        Otherwise the stream goes on from where `generate` or `step` left it.
+        With a `seed`, and where no stream has begun, the environment is reset first, and its first observation is
+        row 0. Otherwise the stream goes on from where `generate` or `step` left it.
         """
         check_count("n_steps", n_steps)
         if seed is None and self._state is not None:
@@ -198,13 +205,13 @@ class _Conditioning(gymnasium.Env):
         return observations
 
 
-class TraceConditioning(_Conditioning):
+class TraceConditioning(Conditioning):
     """A CS, and about `isi` steps after its onset the US, with nothing in between to see.
 
     ## Description
     The trace conditioning task of Rafiee et al. 2022. A trial begins with the onset of the CS; the US follows after a
-    number of steps drawn from isi - floor(isi/3) ... isi + floor(isi/3); the next CS an ITI after the onset of the US. The
-    first CS comes an ITI after the reset, as if a US had just been.
+    number of steps drawn from isi - floor(isi/3) ... isi + floor(isi/3); the next CS an ITI after the onset of the US.
+    The first CS comes an ITI after the reset, as if a US had just been.
 
     ## Action Space
     `Discrete(1)`: nothing can be done about what comes.
@@ -231,8 +238,8 @@ class TraceConditioning(_Conditioning):
     - `cs_length`, `us_length`: steps that a stimulus lasts.
     - `n_distractors`: how many of them.
 
-    `env.gamma` is the benchmark's discount for this ISI (1 - 1/isi where it has none); `env.bayes_prediction` is the best
-    prediction there is.
+    `env.gamma` is the benchmark's discount for this ISI (1 - 1/isi where it has none); `env.bayes_prediction` is the
+    best prediction there is.
 
     ## Version History
     - v0: first version.
@@ -257,12 +264,13 @@ class TraceConditioning(_Conditioning):
         super().__init__(isi, spread, iti, cs_length, us_length, n_distractors, np.ones((1, 1)), 1)
 
     def bayes_prediction(self, observations: Any, gamma: float | None = None) -> np.ndarray:
-        """E[G_t | all seen up to t], with G_t = US_{t+1} + gamma G_{t+1}: no predictor has a smaller mean squared error.
+        """E[G_t | all seen up to t], with G_t = US_{t+1} + gamma G_{t+1}: no predictor has a smaller mean squared
+        error.
 
-        Distractors tell nothing, and what is known is a clock: k steps since the onset of the CS while the US is awaited,
-        or m steps since the onset of the US. Let p_k be the probability that the US begins at step k + 1 after the CS,
-        given that it has not begun by step k, and q_m the same for the next CS (the hazards of the two uniform
-        distributions); L is the length of the US. Then, derivations (25),
+        Distractors tell nothing, and what is known is a clock: k steps since the onset of the CS while the US is
+        awaited, or m steps since the onset of the US. Let p_k be the probability that the US begins at step k + 1
+        after the CS, given that it has not begun by step k, and q_m the same for the next CS (the hazards of the two
+        uniform distributions); L is the length of the US. Then, derivations (25),
 
             A_k = p_k (1 + gamma B_0) + (1 - p_k) gamma A_{k+1}
             B_m = [m + 1 < L] + gamma (q_m A_0 + (1 - q_m) B_{m+1})
@@ -279,21 +287,21 @@ class TraceConditioning(_Conditioning):
         if rows.shape[1] < 2:
             raise ValueError(f"observations has shape {rows.shape}: expected at least two columns, US and CS")
         gamma = self.gamma if gamma is None else check_real("gamma", gamma, low=0.0, high=1.0)
-        awaiting_us, awaiting_cs = self._values(gamma)
+        awaiting_us, awaiting_cs, awaiting_first_cs = self._values(gamma)
         out = np.empty(len(rows))
         us, cs = (np.array(rows[:, k], np.float64) for k in range(2))
-        if not _follow_clocks(us, cs, awaiting_us, awaiting_cs, out):
+        if not _follow_clocks(us, cs, (awaiting_us, awaiting_cs, awaiting_first_cs), out):
             raise ValueError(
-                "observations do not fit this environment: a stimulus is overdue; are they from a reset on, and from an "
-                "environment with this isi and iti?"
+                "observations do not fit this environment: a stimulus is overdue; are they from a reset on, and from "
+                "an environment with this isi and iti?"
             )
         return out
 
-    def _values(self, gamma: float) -> tuple[np.ndarray, np.ndarray]:
-        """A_k for k = 0 ... longest ISI - 1, and B_m for m = 0 ... longest ITI - 1."""
+    def _values(self, gamma: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """A_k for k = 0 ... longest ISI - 1; B_m for m = 0 ... longest ITI - 1; and B_m from a reset, with no US on."""
         t = self._timing
         us_hazard, cs_hazard = _hazard(t.isi_low, t.isi_high), _hazard(t.iti_low, t.iti_high)
-        us_stays = np.arange(1, t.iti_high + 1) < t.us_length
+        us_stays = (np.arange(1, t.iti_high + 1) < t.us_length).astype(float)
 
         def backward(hazard, gain, always):
             """Values by step, where `gain` comes with the event and `always` with every step."""
@@ -302,15 +310,15 @@ class TraceConditioning(_Conditioning):
                 values[k] = always[k] + hazard[k] * gain + (1 - hazard[k]) * gamma * values[k + 1]
             return values[:-1]
 
-        nothing = np.zeros(len(us_hazard))
-        a, b = backward(us_hazard, 1.0, nothing)[0], backward(us_hazard, gamma, nothing)[0]
-        c = backward(cs_hazard, 0.0, us_stays.astype(float))[0]
-        d = backward(cs_hazard, gamma, np.zeros(len(cs_hazard)))[0]
-        b_0 = (c + d * a) / (1 - d * b) if d * b < 1 else np.inf
-        if not np.isfinite(b_0):
+        no_us, no_cs = np.zeros(len(us_hazard)), np.zeros(len(cs_hazard))
+        a, b = backward(us_hazard, 1.0, no_us)[0], backward(us_hazard, gamma, no_us)[0]
+        c, d = backward(cs_hazard, 0.0, us_stays)[0], backward(cs_hazard, gamma, no_cs)[0]
+        if d * b >= 1:
             raise ValueError(f"gamma is {gamma!r}: the expected return of a stream that never ends is infinite")
-        a_0 = a + b * b_0
-        return backward(us_hazard, 1 + gamma * b_0, nothing), backward(cs_hazard, gamma * a_0, us_stays.astype(float))
+        b_0 = (c + d * a) / (1 - d * b)
+        gain = gamma * (a + b * b_0)
+        first = backward(cs_hazard, gain, no_cs)
+        return backward(us_hazard, 1 + gamma * b_0, no_us), backward(cs_hazard, gain, us_stays), first
 
 
 def _hazard(low: int, high: int) -> np.ndarray:
@@ -320,164 +328,17 @@ def _hazard(low: int, high: int) -> np.ndarray:
 
 
 @njit
-def _follow_clocks(us, cs, awaiting_us, awaiting_cs, out):
+def _follow_clocks(us, cs, values, out):
     """Read the values off along a stream. False where a stimulus is later than it can be."""
-    waiting_for_us, clock = False, 0
+    awaiting_us, awaiting_cs, awaiting_first_cs = values
+    clock, current = 0, awaiting_first_cs
     for t in range(us.shape[0]):
+        clock += t > 0
         if us[t] > 0 and (t == 0 or us[t - 1] == 0):
-            waiting_for_us, clock = False, 0
+            clock, current = 0, awaiting_cs
         elif cs[t] > 0 and (t == 0 or cs[t - 1] == 0):
-            waiting_for_us, clock = True, 0
-        elif t > 0:
-            clock += 1
-        if clock >= (awaiting_us.shape[0] if waiting_for_us else awaiting_cs.shape[0]):
+            clock, current = 0, awaiting_us
+        if clock >= current.shape[0]:
             return False
-        out[t] = awaiting_us[clock] if waiting_for_us else awaiting_cs[clock]
+        out[t] = current[clock]
     return True
-
-
-class TracePatterning(_Conditioning):
-    """Which CSs are on together decides whether the US follows.
-
-    ## Description
-    The trace patterning task of Rafiee et al. 2022. In each trial half of the CSs are on. With probability .5 their
-    pattern is one of the activating ones, after which the US comes; after any other pattern it does not, and the next
-    trial begins an ITI after the step at which it would have come. Both patterns and timing have to be remembered, and no
-    single CS tells anything for certain.
-
-    ## Action Space
-    `Discrete(1)`: nothing can be done about what comes.
-
-    ## Observation Space
-    | index | what | value |
-    |---|---|---|
-    | 0 | US | 1 while on, for `us_length` steps |
-    | 1 ... n_cs | CS k | 1 while on, for `cs_length` steps |
-    | n_cs + 1 ... | distractor k = 1, 2, ... | 1 while on, for 4 steps; starts with probability 1/(10 k) when off |
-
-    ## Rewards
-    The cumulant that arrives with the observation: 1 while the US is on, else 0.
-
-    ## Starting State
-    Nothing is on; the first trial begins an ITI after the reset.
-
-    ## Episode End
-    Never.
-
-    ## Arguments
-    - `isi`, `iti`, `cs_length`, `us_length`, `n_distractors`: as of `TraceConditioning`.
-    - `n_cs`: number of CSs, even.
-    - `n_activating`: number of activating patterns; half of all patterns by default.
-    - `noise`: probability that the US comes where it should not, or the reverse.
-    - `pattern_seed`: which patterns are activating. It belongs to the task: a reset does not change it.
-
-    The numbers of CSs and of activating patterns are chosen here.
-
-    ## Version History
-    - v0: first version.
-
-    Examples
-    --------
-    >>> TracePatterning(n_cs=4).generate(100, seed=0)[0].shape
-    (100, 15)
-    """
-
-    def __init__(
-        self,
-        isi: int = 10,
-        iti: tuple[int, int] = (80, 120),
-        cs_length: int = 4,
-        us_length: int = 2,
-        n_distractors: int = 10,
-        n_cs: int = 6,
-        n_activating: int | None = None,
-        noise: float = 0.0,
-        pattern_seed: int = 0,
-    ) -> None:
-        spread = self._spread(check_count("isi", isi))
-        patterns, activating = _patterns(n_cs, n_activating, pattern_seed)
-        super().__init__(isi, spread, iti, cs_length, us_length, n_distractors, patterns, activating, noise)
-
-    def _spread(self, isi: int) -> int:
-        return isi // 3
-
-    @property
-    def activating_patterns(self) -> np.ndarray:
-        """(n_activating, n_cs): the patterns of CSs after which the US comes."""
-        return self._patterns[: self._activating].copy()
-
-
-class NoisyPatterning(TracePatterning):
-    """Trace patterning without the gap, and with noise: the US begins as the CSs end, or not, as it should not.
-
-    ## Description
-    The noisy patterning task of Rafiee et al. 2022: as `TracePatterning`, with the ISI fixed to the length of the CSs, and
-    a US that contradicts its pattern in one trial of ten.
-
-    ## Action Space
-    `Discrete(1)`: nothing can be done about what comes.
-
-    ## Observation Space
-    As of `TracePatterning`.
-
-    ## Rewards
-    The cumulant that arrives with the observation: 1 while the US is on, else 0.
-
-    ## Starting State
-    Nothing is on; the first trial begins an ITI after the reset.
-
-    ## Episode End
-    Never.
-
-    ## Arguments
-    - `cs_length`: also the ISI.
-    - The others as of `TracePatterning`. The probability of noise, .1, is chosen here.
-
-    ## Version History
-    - v0: first version.
-
-    Examples
-    --------
-    >>> NoisyPatterning().isi
-    4
-    """
-
-    def __init__(
-        self,
-        iti: tuple[int, int] = (80, 120),
-        cs_length: int = 4,
-        us_length: int = 2,
-        n_distractors: int = 10,
-        n_cs: int = 6,
-        n_activating: int | None = None,
-        noise: float = 0.1,
-        pattern_seed: int = 0,
-    ) -> None:
-        check_count("cs_length", cs_length)
-        super().__init__(cs_length, iti, cs_length, us_length, n_distractors, n_cs, n_activating, noise, pattern_seed)
-
-    def _spread(self, isi: int) -> int:
-        return 0
-
-
-def _patterns(n_cs: int, n_activating: int | None, seed: int) -> tuple[np.ndarray, int]:
-    """All patterns with half of the CSs on, (k, n_cs), the activating ones first, and how many these are."""
-    check_count("n_cs", n_cs, low=2)
-    if n_cs % 2 or n_cs > 16:
-        raise ValueError(f"n_cs is {n_cs}: expected an even number up to 16, as half of the CSs are on in each pattern")
-    check_count("pattern_seed", seed, low=0)
-    codes = np.arange(2**n_cs)[:, None] >> np.arange(n_cs) & 1
-    patterns = np.random.default_rng(seed).permutation(codes[codes.sum(1) == n_cs // 2].astype(np.float64))
-    activating = len(patterns) // 2 if n_activating is None else check_count("n_activating", n_activating)
-    if activating >= len(patterns):
-        raise ValueError(
-            f"n_activating is {activating}: expected fewer than the {len(patterns)} patterns of {n_cs} CSs, so that some "
-            "are not"
-        )
-    return patterns, activating
-
-
-def _pair(name: str, value: Any) -> tuple[Any, Any]:
-    if not isinstance(value, tuple | list) or len(value) != 2:
-        raise TypeError(f"{name} is {value!r}: expected a pair (shortest, longest) of steps")
-    return value[0], value[1]

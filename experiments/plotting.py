@@ -7,7 +7,7 @@ from typing import Any
 # Readable in grey, too: the first four differ in lightness as well as in hue (after Okabe & Ito 2008).
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7")
 GREY = "0.45"
-_STYLE: dict[str, Any] = {
+_STYLE: Any = {
     "figure.dpi": 120,
     "figure.constrained_layout.use": True,
     "font.size": 9,

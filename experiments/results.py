@@ -1,8 +1,8 @@
 """What a run leaves behind, and what many runs say together.
 
-A run is a folder with its arrays (`arrays.npz`), a manifest (`manifest.json`: experiment, settings, seed, versions, commit,
-wall time, machine) and, written last, a DONE mark. The folder is written beside its place and renamed into it, so that
-whoever reads it finds a whole run or none.
+A run is a folder with its arrays (`arrays.npz`), a manifest (`manifest.json`: experiment, settings, seed, versions,
+commit, wall time, machine) and, written last, a DONE mark. The folder is written beside its place and renamed into
+it, so that whoever reads it finds a whole run or none.
 """
 
 import json

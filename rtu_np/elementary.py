@@ -1,7 +1,7 @@
 """exp, expm1, tanh, sine and cosine of a scalar, in float64 and float32, without a branch.
 
-Numba's own exp, tanh, sin and cos are calls to the C library, and a loop with a call in it does not vectorise. These are
-arithmetic, integer shifts and selections throughout, so that any loop that calls them does.
+Numba's own exp, tanh, sin and cos are calls to the C library, and a loop with a call in it does not vectorise. These
+are arithmetic, integer shifts and selections throughout, so that any loop that calls them does.
 
 **exp, expm1, tanh.** With m = round(x / log 2) and s = x - m log 2, so that |s| <= log(2) / 2,
 
@@ -11,9 +11,9 @@ where q(s) = s + s^2 / 2 + s^3 P(s) approximates expm1 s. log 2 is subtracted in
 that its product with m is exact, whether or not the processor fuses it with the subtraction.
 
 **sin, cos.** With m = round(2 x / pi), s = x - m pi / 2 in three parts or more, |s| <= pi / 4; polynomials for the sine
-and cosine of s, exchanged and given signs by the last two bits of m. Up to |x| = 1e5 this is as accurate as stated below.
-Beyond, digits are lost in proportion to |x|, down to an arbitrary point of the unit circle; never one off it. NaN and
-infinity give NaN.
+and cosine of s, exchanged and given signs by the last two bits of m. Up to |x| = 1e5 this is as accurate as stated
+below. Beyond, digits are lost in proportion to |x|, down to an arbitrary point of the unit circle; never one off it.
+NaN and infinity give NaN.
 
 Rounding to an integer adds and subtracts 1.5 x 2^52 (in float32 2^23); 2^m is m + bias moved into the exponent's bits.
 
@@ -181,7 +181,7 @@ def _compiled(k: _Precision) -> dict[str, Callable]:
     rounder, power = real(k.rounder), real(k.rounder + k.bias)
     highest, lowest, saturated, tiny = real(k.highest), real(k.lowest), real(k.saturated), real(k.tiny)
     zero, half, one, two = real(0.0), real(0.5), real(1.0), real(2.0)
-    four_fifths, steepest, eighth_turn = real(0.8), real(25.0), real(0.786)
+    four_fifths, steepest, widest = real(0.8), real(25.0), real(0.8)
     per_log2, per_half_pi = real(1.4426950408889634), real(0.6366197723675814)
     log2_1, log2_2 = map(real, k.log2)
     pi_1, pi_2, pi_3, pi_4, pi_5 = map(real, k.half_pi)
@@ -236,8 +236,8 @@ def _compiled(k: _Precision) -> dict[str, Callable]:
         m = rounded - rounder
         s = ((((x - m * pi_1) - m * pi_2) - m * pi_3) - m * pi_4) - m * pi_5
         # Far out, where the digits of x are spent, the pair stays on the unit circle: a recurrence must not blow up.
-        s = eighth_turn if s > eighth_turn else s
-        s = -eighth_turn if s < -eighth_turn else s
+        s = widest if s > widest else s
+        s = -widest if s < -widest else s
         u = s * s
         sine = s + s * u * polynomial(S, u)
         cosine = one - half * u + u * u * polynomial(C, u)

@@ -74,8 +74,8 @@ class GradientReport:
         for row in rows:
             text.append("  ".join(put(entry, width) for put, entry, width in zip(align, row, widths, strict=True)))
         text.append(
-            f"{'passed' if self.passed else 'FAILED'}: largest error {self.max_error:.1e}, allowed {self.tolerance:.0e} "
-            f"(differences {self.tolerance_differences:.0e})"
+            f"{'passed' if self.passed else 'FAILED'}: largest error {self.max_error:.1e}, allowed "
+            f"{self.tolerance:.0e} (differences {self.tolerance_differences:.0e})"
         )
         return "\n".join(text)
 

@@ -126,7 +126,7 @@ def njit(function: Callable | None = None, *, reaches: tuple[str, ...] = (), **o
 
 
 def compile_for(function: Callable, *specs: Any) -> Any:
-    """The learner's function `function`, compiled with a cache that follows the sources of the given specs' kernels too.
+    """The learner's function `function`, with a cache that follows the given specs' sources too.
 
     For the cells of this package that is one compiled function for all; a cell from elsewhere gets one whose cache
     notices when that cell's source changes.

@@ -1,7 +1,7 @@
 """What the package must agree with, written from the definitions and sharing no code with it.
 
-The cells are known here by their forward pass alone. Every derivative is the complex-step derivative of that pass, carried
-forward as a dense Jacobian: S <- J S + F. It is slow, and it contains no formula that could be wrong twice.
+The cells are known here by their forward pass alone. Every derivative is the complex-step derivative of that pass,
+carried forward as a dense Jacobian: S <- J S + F. It is slow, and it contains no formula that could be wrong twice.
 """
 
 from dataclasses import dataclass, field

@@ -50,10 +50,10 @@ def _one_step_back(spec, params, state_tm1, x, state_t, dy, dstate, out, dx):
 def test_backward_kernel_equals_plain_numpy_and_finite_complex_steps(kind, activation, rng):
     layer = kind(N, activation=activation).build(D, seed=2)
     params, _ = views_of(layer)
-    State = type(cells.state(layer.spec, np.zeros(1000))[0])  # noqa: N806
+    State = type(cells.state(layer.spec, np.zeros(1000))[0])
     state_tm1 = State(*rng.standard_normal((2, N)))
     x, dy = rng.standard_normal(D), rng.standard_normal(2 * N)
-    state_t, y = cells.plain_forward(layer.spec, params, state_tm1, x)
+    state_t, _ = cells.plain_forward(layer.spec, params, state_tm1, x)
     dstate = State(*rng.standard_normal((2, N)))
     expected = cells.plain_backward(layer.spec, params, state_tm1, x, state_t, dy, dstate)
 

@@ -130,8 +130,9 @@ def test_a_kernel_that_allocates_does_not_compile():
     def allocates(n):
         return np.zeros(n).sum()
 
-    with pytest.raises(Exception, match="NRT required but not enabled"):
+    with pytest.raises(numba.core.errors.NumbaError):
         jit.njit(allocates)(3)
+    assert numba.njit(allocates)(3) == 0.0  # with Numba's runtime there would be no objection
 
 
 @compiled

@@ -10,10 +10,10 @@ the mean squared return error (MSRE) over the last tenth of the stream, and its 
 prediction on the same stream.
 
 Not published, and chosen here: 16 units, tanh, Adam, lambda .9, and phases that start in (0, 1] instead of (0, 6.28]
-(the preset `paper` has both). The step size was chosen on seeds 1000 and up; the seeds reported here took no part in
-it.
+(the preset `paper` has both). Adam's step size 3e-4 and beta2 .9999 were chosen on the seeds 1000 to 1007 among step
+sizes from 1e-4 to 1e-3 and beta2 from .999 to .99999; the seeds reported here took no part in it.
 
-Minutes on two cores: smoke 0.2, laptop 1, paper 6.
+Minutes on two cores: smoke 0.5, laptop 1, paper 5.
 """
 
 import time
@@ -29,14 +29,14 @@ from experiments.results import interval
 from rtu_np import Adam, LinearRTU, NonlinearRTU, TDLambda
 
 CELLS = {"linear": LinearRTU, "nonlinear": NonlinearRTU}
-BASE = {"n_hidden": 16, "activation": "tanh", "max_phase": 1.0, "lambda_": 0.9, "step_size": 3e-4}
+BASE = {"n_hidden": 16, "activation": "tanh", "max_phase": 1.0, "lambda_": 0.9, "step_size": 3e-4, "beta2": 0.9999}
 PRESETS: dict[str, dict[str, Any]] = {
     "smoke": {
         "settings": [{**BASE, "cell": cell, "isi": 10, "steps": 50_000} for cell in CELLS],
         "seeds": range(2),
     },
     "laptop": {
-        "settings": [{**BASE, "cell": cell, "isi": 10, "steps": 1_000_000} for cell in CELLS],
+        "settings": [{**BASE, "cell": cell, "isi": 10, "steps": 2_000_000} for cell in CELLS],
         "seeds": range(5),
     },
     "paper": {
@@ -60,7 +60,7 @@ def run(
     stream_seed, learner_seed = np.random.SeedSequence(seed).generate_state(2).tolist()
     env = TraceConditioning(isi=config["isi"])
     cell = CELLS[config["cell"]](config["n_hidden"], config["activation"], max_phase=config["max_phase"])
-    optimizer = Adam(config["step_size"])
+    optimizer = Adam(config["step_size"], beta2=config["beta2"])
     learner = TDLambda(cell, env.n_inputs, env.gamma, config["lambda_"], optimizer, seed=learner_seed)
 
     steps = config["steps"]

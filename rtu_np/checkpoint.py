@@ -8,6 +8,7 @@ import json
 import os
 import tempfile
 import zipfile
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,18 @@ def load(path: str | os.PathLike) -> tuple[dict[str, Any], dict[str, np.ndarray]
             "was it written by another version of rtu_np?"
         )
     return settings, arrays
+
+
+def describe(part: Any) -> dict[str, Any]:
+    """The name and the settings of a dataclass."""
+    return {"name": type(part).__name__, **asdict(part)}
+
+
+def build(known: dict[str, Any], role: str, name: str, **settings: Any) -> Any:
+    """What `describe` described, where it is among the classes `known`: a file names no others, and imports none."""
+    if name not in known:
+        raise ValueError(f"{role} {name!r} is not of this package; give it to load(): load(path, {role}=...)")
+    return known[name](**settings)
 
 
 def named_arrays(views: Any, prefix: str = "") -> dict[str, np.ndarray]:

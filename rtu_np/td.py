@@ -15,7 +15,6 @@ cuts the bootstrap and the traces, and keeps the memory.
 """
 
 import os
-from dataclasses import asdict
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -61,13 +60,6 @@ class TDBuffers(NamedTuple):
     memory: Any
     flat_memory: np.ndarray
     dy: np.ndarray  # d v_t / d y_t
-
-
-class Clock(NamedTuple):
-    """Fields of an int64 array."""
-
-    steps: int = 0
-    starts: int = 1  # whether the next step is the first after a clear
 
 
 @kernel
@@ -203,7 +195,7 @@ class TDLambda:
         cell_spec = self.gradient.spec(cell.spec(n_inputs))
         self._spec = TDSpec(cell_spec, self.optimizer.spec(), self.lambda_)
         self._flat = allocate(size(buffers, self._spec), self.dtype)
-        self._clock = np.array(Clock(), np.int64)
+        self._clock = np.array([0, 1])  # steps so far; whether the next is the first after a clear
         self._states = np.zeros((3, max(size(cells.state, cell_spec), cell_spec.n_outputs)), self.dtype)
         initial = initial_parameters(cell, cell_spec, np.random.default_rng(seed), self.dtype)
         self._flat[: initial.size] = initial
@@ -243,7 +235,7 @@ class TDLambda:
         if done < 1:
             if done == REFUSED:
                 check_finite("x", self._x)
-                check_real("c", c)
+                check_real("c", float(signal[0]))
             self._explain(done)
         return self._predictions.item(0)
 
@@ -264,19 +256,18 @@ class TDLambda:
         cumulants, discounts, terminated, truncated : (T,) as of `step`; the last three may be left out
         progress : whether a run of more than a second shows a bar on a terminal
         """
-        observations = check_array("observations", observations, (None, self.n_inputs), hint="one row per step")
+        observations = check_array(
+            "observations", observations, (None, self.n_inputs), hint="one row per step", dtype=self.dtype
+        )
         n_steps = observations.shape[0]
         if n_steps == 0:
             raise ValueError(f"observations has shape {observations.shape}: expected at least one step")
         hint = f"as many as observations has rows ({n_steps})"
-        cumulants = check_array("cumulants", cumulants, (n_steps,), hint=hint)
+        cumulants = check_array("cumulants", cumulants, (n_steps,), hint=hint, dtype=self.dtype)
         if discounts is None:
             discounts = np.broadcast_to(self.gamma, n_steps)
         else:
-            discounts = check_array("discounts", discounts, (n_steps,), hint=hint)
-            if discounts.min() < 0 or discounts.max() > 1:
-                worst = int(np.argmax(np.abs(discounts - 0.5)))
-                raise ValueError(f"discounts[{worst}] is {discounts[worst]}: expected numbers in [0, 1]")
+            discounts = check_array("discounts", discounts, (n_steps,), hint=hint, interval=(0, 1))
         ends = np.full(n_steps, CONTINUES)
         for name, flags, code in (("truncated", truncated, TRUNCATED), ("terminated", terminated, TERMINATED)):
             if flags is not None:
@@ -333,9 +324,8 @@ class TDLambda:
         for start in range(0, len(stretch), len(self._predictions)):
             rows = stretch[start : start + len(self._predictions)]
             self._observations[: len(rows)] = rows
-            self._compiled_predict(
-                self._spec, self._flat, self._states, self._observations, self._predictions, len(rows)
-            )
+            arguments = (self._states, self._observations, self._predictions, len(rows))
+            self._compiled_predict(self._spec, self._flat, *arguments)
             predictions[start : start + len(rows)] = self._predictions[: len(rows)]
         return predictions[0].item() if x.ndim == 1 else predictions
 
@@ -375,7 +365,7 @@ class TDLambda:
     def save(self, path: str | os.PathLike) -> None:
         """Write everything to `path`, so that `load` continues in mid-stream, bit for bit."""
         parts: dict[str, Any] = {"cell": self.cell, "optimizer": self.optimizer, "gradient": self.gradient}
-        settings = {name: {"name": type(part).__name__, **asdict(part)} for name, part in parts.items()}
+        settings = {role: checkpoint.describe(part) for role, part in parts.items()}
         numbers = {"n_inputs": self.n_inputs, "gamma": self.gamma, "lambda_": self.lambda_, "dtype": self.dtype.name}
         checkpoint.save(path, {"learner": "TDLambda", **settings, **numbers}, self._arrays())
 
@@ -387,21 +377,17 @@ class TDLambda:
         """
         settings, arrays = checkpoint.load(path)
         if settings.pop("learner", None) != "TDLambda":
-            raise ValueError(
-                f"path {os.fspath(path)!r} is not a checkpoint of TDLambda: was it saved by another learner?"
-            )
+            raise ValueError(f"path {os.fspath(path)!r} is not a checkpoint of TDLambda: is it another learner's?")
         try:
             parts = {
-                "cell": cell or _known("cell", **settings["cell"]),
-                "optimizer": optimizer or _known("optimizer", **settings["optimizer"]),
-                "gradient": _known("gradient", **settings["gradient"]),
+                "cell": cell or checkpoint.build(_KNOWN, "cell", **settings["cell"]),
+                "optimizer": optimizer or checkpoint.build(_KNOWN, "optimizer", **settings["optimizer"]),
+                "gradient": checkpoint.build(_KNOWN, "gradient", **settings["gradient"]),
             }
             numbers = {name: settings[name] for name in ("n_inputs", "gamma", "lambda_", "dtype")}
             learner = cls(**parts, **numbers)
         except (KeyError, TypeError, ValueError) as error:
-            raise ValueError(
-                f"path {os.fspath(path)!r} holds settings that this version cannot build: {error}"
-            ) from error
+            raise ValueError(f"path {os.fspath(path)!r} holds settings that cannot be built: {error}") from error
         checkpoint.restore(path, learner._arrays(), arrays)
         return learner
 
@@ -412,9 +398,3 @@ class TDLambda:
         named = [checkpoint.named_arrays(part, f"{name}.") for name, part in parts.items()]
         own = {"clock": self._clock, "prediction": self._states}
         return {name: array for group in (*named, own) for name, array in group.items()}
-
-
-def _known(role: str, name: str, **settings: Any) -> Any:
-    if name not in _KNOWN:
-        raise ValueError(f"{role} {name!r} is not of this package; give it to load(): load(path, {role}=...)")
-    return _KNOWN[name](**settings)

@@ -54,7 +54,15 @@ def check_dtype(name: str, value: Any) -> np.dtype:
     return dtype
 
 
-def check_array(name: str, value: Any, shape: tuple[int | None, ...], *, hint: str = "") -> np.ndarray:
+def check_array(
+    name: str,
+    value: Any,
+    shape: tuple[int | None, ...],
+    *,
+    hint: str = "",
+    dtype: Any = None,
+    interval: tuple[float, float] | None = None,
+) -> np.ndarray:
     """`value` as a finite real array of `shape` (None: any length), converted only as far as NumPy must.
 
     Strided, read-only, integer, boolean and float32 arrays pass; they are copied where a kernel needs them otherwise.
@@ -70,7 +78,13 @@ def check_array(name: str, value: Any, shape: tuple[int | None, ...], *, hint: s
             "(" + ", ".join("any" if n is None else str(n) for n in shape) + ("," if len(shape) == 1 else "") + ")"
         )
         raise ValueError(f"{name} has shape {array.shape}: expected {expected}{hint and '; ' + hint}")
+    if dtype == np.float32:
+        with np.errstate(over="ignore"):  # what is too large for float32 becomes infinite, and is named below
+            array = array.astype(np.float32, copy=False)
     check_finite(name, array)
+    if interval and array.size and not interval[0] <= array.min() <= array.max() <= interval[1]:
+        first = int(np.argmax((array < interval[0]) | (array > interval[1])))
+        raise ValueError(f"{name}[{first}] is {array[first]}: expected numbers in [{interval[0]}, {interval[1]}]")
     return array
 
 

@@ -67,8 +67,8 @@ BUGS = {
     "h_t is used where h_tm1 is due": (
         LINEAR,
         [
-            ("- nu * turned1 +", "- nu * (g * c1 - p * c2) +"),
-            ("- nu * turned2 +", "- nu * (g * c2 + p * c1) +"),
+            ("- nu * turned1 +", "- nu * (g * memory.c1[i] - p * memory.c2[i]) +"),
+            ("- nu * turned2 +", "- nu * (g * memory.c2[i] + p * memory.c1[i]) +"),
         ],
     ),
     "a sign in the rotation of a sensitivity": (

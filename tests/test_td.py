@@ -367,6 +367,7 @@ def test_bad_streams_change_nothing(change, error, message):
         ({"x": [1.0, np.nan]}, ValueError, r"x\[1\] is nan"),
         ({"x": None}, TypeError, "x has dtype object"),
         ({"c": np.inf}, ValueError, "c is inf: expected a finite number"),
+        ({"c": None}, TypeError, "c is None of type NoneType"),
         ({"c": "1"}, TypeError, "c is '1' of type str: expected a real number"),
         ({"discount": 1.01}, ValueError, r"discount is 1.01: expected a finite number in \[0.0, 1.0\]"),
         ({"discount": np.nan}, ValueError, "discount is nan"),
@@ -378,6 +379,16 @@ def test_bad_steps_change_nothing(change, error, message):
     before = everything(agent)
     with pytest.raises(error, match=message):
         agent.step(**{"x": [1.0, 2.0], "c": 0.0, **change})
+    assert everything(agent) == before
+
+
+def test_numbers_too_large_for_float32_are_refused():
+    agent = learner(dtype="float32")
+    before = everything(agent)
+    with pytest.raises(ValueError, match=r"observations\[4, 0\] is inf"):
+        agent.run(np.array([[1.0, 1.0]] * 4 + [[1e300, 1.0]]), np.ones(5), progress=False)
+    with pytest.warns(RuntimeWarning, match="overflow"), pytest.raises(ValueError, match="c is inf"):
+        agent.step([1.0, 1.0], 1e300)
     assert everything(agent) == before
 
 

@@ -136,17 +136,24 @@ def plot(results: list[tuple[dict[str, Any], list[dict[str, np.ndarray]]]]) -> A
 
     figure, axes = plt.subplot_mosaic([["curve", "before"], ["curve", "after"]], figsize=(10, 4.6), width_ratios=(2, 3))
     curve = axes["curve"]
-    for (config, runs), colour in zip(results, COLOURS * len(results), strict=False):
+    isis = list(dict.fromkeys(config["isi"] for config, _ in results))
+    drawn: set[int] = set()
+    for k, (config, runs) in enumerate(results):
+        # One colour per ISI, its second setting dashed; where there is but one ISI, one colour per setting.
+        line = {"color": COLOURS[isis.index(config["isi"]) if len(isis) > 1 else k]}
+        line["linestyle"] = "--" if len(isis) > 1 and config["isi"] in drawn else "-"
+        drawn.add(config["isi"])
         curves = np.array([r["curve"] for r in runs])
         text = f"{label(config)} ({len(runs)} seeds)"
-        band(curve, runs[0]["steps"], curves.mean(0), interval(curves), color=colour, label=text)
+        band(curve, runs[0]["steps"], curves.mean(0), interval(curves), label=text, **line)
     for isi, floor in {config["isi"]: np.mean([r["floor"] for r in runs]) for config, runs in results}.items():
-        curve.axhline(floor, color=GREY, linestyle="--", linewidth=1)
+        curve.axhline(floor, color=GREY, linestyle=":", linewidth=1)
         curve.text(0.02, floor, f"Bayes, ISI {isi}", color=GREY, transform=curve.get_yaxis_transform(), va="bottom")
     curve.set(yscale="log", xlabel="step", ylabel="mean squared return error")
     curve.set_title("Error while learning, with 95 % intervals")
     curve.ticklabel_format(axis="x", style="sci", scilimits=(0, 0))
-    curve.legend(loc="upper right")
+    curve.set_ylim(top=curve.get_ylim()[1] * 2 ** (0.45 * len(results)))  # room for the legend
+    curve.legend(loc="upper right", fontsize=8)
 
     config, runs = results[0]
     for name, title in (("before", "the first"), ("after", "the last")):
@@ -159,6 +166,7 @@ def plot(results: list[tuple[dict[str, Any], list[dict[str, np.ndarray]]]]) -> A
         ax.plot(t, bayes, color="k", linestyle=":", linewidth=1, label="Bayes")
         ax.plot(t, prediction, color=COLOURS[0], label="prediction")
         ax.set(ylabel="discounted US", ylim=(-0.45, 2.3), xlim=(t[0], t[-1]))
+        ax.ticklabel_format(axis="x", style="plain", useOffset=False)
         ax.set_title(f"{label(config)}, one seed: {title} {cs.size} steps")
     axes["before"].legend(ncols=5, loc="upper left", fontsize=8)
     axes["after"].set_xlabel("step")

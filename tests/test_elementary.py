@@ -62,7 +62,8 @@ LOOPS = {"exp": _exp, "expm1": _expm1, "tanh": _tanh, "sin": _sin, "cos": _cos}
 
 def evaluate(name: str, x: np.ndarray) -> np.ndarray:
     y = np.empty_like(x)
-    LOOPS[name](x, y)
+    with np.errstate(all="ignore"):
+        LOOPS[name](x, y)
     return y
 
 
@@ -114,7 +115,7 @@ def test_special_values(name, real):
 def test_far_out_sine_and_cosine_stay_on_the_circle(real):
     x = np.concatenate([np.logspace(5, 15, 2000), np.logspace(15, np.log10(np.finfo(real).max) - 1, 500)]).astype(real)
     sine, cosine = evaluate("sin", x), evaluate("cos", x)
-    assert np.abs(sine**2 + cosine**2 - 1).max() < 1e-3 if real is np.float32 else 1e-9
+    assert np.abs(sine**2 + cosine**2 - 1).max() < {np.float64: 1e-14, np.float32: 1e-6}[real]
 
 
 @compiled

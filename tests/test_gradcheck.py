@@ -47,8 +47,8 @@ ROTATION, LINEAR, NONLINEAR = (
 )
 BUGS = {
     "theta's factor is lost": (
-        LINEAR,
-        [("p * e2 - theta * turned2", "p * e2 - turned2"), ("+ theta * turned1", "+ turned1")],
+        ROTATION,
+        [("p * e2 - theta * turned2", "p * e2 - turned2"), ("p * e1 + theta * turned1", "p * e1 + turned1")],
     ),
     "1e-8 in gamma, not in its derivative": (
         ROTATION,
@@ -65,10 +65,10 @@ BUGS = {
         ],
     ),
     "h_t is used where h_tm1 is due": (
-        LINEAR,
+        ROTATION,
         [
-            ("- nu * turned1 +", "- nu * (g * memory.c1[i] - p * memory.c2[i]) +"),
-            ("- nu * turned2 +", "- nu * (g * memory.c2[i] + p * memory.c1[i]) +"),
+            ("- nu * turned1 + dgamma", "- nu * (g * memory.c1[i] - p * memory.c2[i]) + dgamma"),
+            ("- nu * turned2 + dgamma", "- nu * (g * memory.c2[i] + p * memory.c1[i]) + dgamma"),
         ],
     ),
     "a sign in the rotation of a sensitivity": (
@@ -84,7 +84,7 @@ BUGS = {
     ),
     "a slope is missing": (
         NONLINEAR,
-        [("= f1 * (g * e1 - p * e2 - theta * turned2)", "= (g * e1 - p * e2 - theta * turned2)")],
+        [("memory.dc1_dtheta_log[i] *= slope1[i]", "memory.dc1_dtheta_log[i] *= 1")],
     ),
 }
 

@@ -25,13 +25,14 @@ from typing import NamedTuple
 import numpy as np
 
 from rtu_np import cells
-from rtu_np.buffers import copy, matrix, vector
+from rtu_np.buffers import matrix, vector
 from rtu_np.cells.rotation import (
     RTU,
     RTUParameters,
     RTUState,
     degenerate_rotation,
     drive,
+    move_rotation,
     plain_rotation,
     rotation,
     rotation_backward,
@@ -78,12 +79,12 @@ class LinearRTUMemory(NamedTuple):
     dc2_dW1: np.ndarray  # (d, n)
     y: np.ndarray  # (2n,)   the latest output; what follows is the latest step's, for `propagate`
     x: np.ndarray  # (d,)
+    nu: np.ndarray  # (n,)   the rotation
+    theta: np.ndarray  # (n,)
     g: np.ndarray  # (n,)
     p: np.ndarray  # (n,)
     gamma: np.ndarray  # (n,)
-    nu: np.ndarray
-    theta: np.ndarray
-    dgamma: np.ndarray
+    dgamma: np.ndarray  # (n,)
     drive1: np.ndarray  # (n,)   W1 x; scratch for f'(c1) dy1 later in the step
     drive2: np.ndarray  # (n,)   W2 x; scratch for f'(c2) dy2
 
@@ -107,35 +108,17 @@ def memory(spec, flat):
     dc2_dW1, flat = matrix(flat, d, n)
     y, flat = vector(flat, 2 * n)
     x, flat = vector(flat, d)
+    nu, flat = vector(flat, n)
+    theta, flat = vector(flat, n)
     g, flat = vector(flat, n)
     p, flat = vector(flat, n)
     gamma, flat = vector(flat, n)
-    nu, flat = vector(flat, n)
-    theta, flat = vector(flat, n)
     dgamma, flat = vector(flat, n)
     drive1, flat = vector(flat, n)
     drive2, flat = vector(flat, n)
-    views = LinearRTUMemory(
-        c1,
-        c2,
-        dc1_dnu_log,
-        dc2_dnu_log,
-        dc1_dtheta_log,
-        dc2_dtheta_log,
-        dc1_dW1,
-        dc2_dW1,
-        y,
-        x,
-        g,
-        p,
-        gamma,
-        nu,
-        theta,
-        dgamma,
-        drive1,
-        drive2,
-    )
-    return views, flat
+    sensitivities = (dc1_dnu_log, dc2_dnu_log, dc1_dtheta_log, dc2_dtheta_log, dc1_dW1, dc2_dW1)
+    latest = (y, x, nu, theta, g, p, gamma, dgamma, drive1, drive2)
+    return LinearRTUMemory(c1, c2, *sensitivities, *latest), flat
 
 
 # ------------------------------------------------------------------------------------------- reference: plain NumPy
@@ -237,36 +220,7 @@ def backward(spec, params, state_tm1, x_t, state_t, dy, dstate, out, dx):
 @cells.move.register(LinearRTUSpec)
 def move(spec, params, memory, x_t):
     n = spec.n_hidden
-    copy(x_t, memory.x)
-    drive(params, x_t, memory.drive1, memory.drive2)
-    # Three loops rather than one: a loop over more arrays than these is not vectorised.
-    for i in range(n):
-        nu, theta, g, p, gamma, dgamma = rotation(params.nu_log[i], params.theta_log[i])
-        memory.nu[i] = nu
-        memory.theta[i] = theta
-        memory.g[i] = g
-        memory.p[i] = p
-        memory.gamma[i] = gamma
-        memory.dgamma[i] = dgamma
-    for i in range(n):
-        nu, theta, g, p, gamma, dgamma = (
-            memory.nu[i],
-            memory.theta[i],
-            memory.g[i],
-            memory.p[i],
-            memory.gamma[i],
-            memory.dgamma[i],
-        )
-        turned1 = g * memory.c1[i] - p * memory.c2[i]
-        turned2 = g * memory.c2[i] + p * memory.c1[i]
-        memory.c1[i] = turned1 + gamma * memory.drive1[i]
-        memory.c2[i] = turned2 + gamma * memory.drive2[i]
-        e1, e2 = memory.dc1_dnu_log[i], memory.dc2_dnu_log[i]
-        memory.dc1_dnu_log[i] = g * e1 - p * e2 - nu * turned1 + dgamma * memory.drive1[i]
-        memory.dc2_dnu_log[i] = g * e2 + p * e1 - nu * turned2 + dgamma * memory.drive2[i]
-        e1, e2 = memory.dc1_dtheta_log[i], memory.dc2_dtheta_log[i]
-        memory.dc1_dtheta_log[i] = g * e1 - p * e2 - theta * turned2
-        memory.dc2_dtheta_log[i] = g * e2 + p * e1 + theta * turned1
+    move_rotation(params, memory, x_t)
     for i in range(n):
         memory.y[i] = activate(spec.activation, memory.c1[i])
         memory.y[n + i] = activate(spec.activation, memory.c2[i])

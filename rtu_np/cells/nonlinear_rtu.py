@@ -21,13 +21,14 @@ from typing import NamedTuple
 import numpy as np
 
 from rtu_np import cells
-from rtu_np.buffers import copy, matrix, vector
+from rtu_np.buffers import matrix, vector
 from rtu_np.cells.rotation import (
     RTU,
     RTUParameters,
     RTUState,
     degenerate_rotation,
     drive,
+    move_rotation,
     plain_rotation,
     rotation,
     rotation_backward,
@@ -76,14 +77,20 @@ class NonlinearRTUMemory(NamedTuple):
     dc2_dW2: np.ndarray  # (d, n)
     y: np.ndarray  # (2n,)   the latest output; what follows is the latest step's, for `propagate`
     x: np.ndarray  # (d,)
+    nu: np.ndarray  # (n,)   the rotation
+    theta: np.ndarray  # (n,)
+    g: np.ndarray  # (n,)
+    p: np.ndarray  # (n,)
+    gamma: np.ndarray  # (n,)
+    dgamma: np.ndarray  # (n,)
     g1: np.ndarray  # (n,)   g, p and gamma times the slope f'_1
     p1: np.ndarray  # (n,)
     gamma1: np.ndarray  # (n,)
     g2: np.ndarray  # (n,)   g, p and gamma times the slope f'_2
     p2: np.ndarray  # (n,)
     gamma2: np.ndarray  # (n,)
-    drive1: np.ndarray  # (n,)   W1 x; scratch for the input gradient
-    drive2: np.ndarray  # (n,)   W2 x; scratch for the input gradient
+    drive1: np.ndarray  # (n,)   W1 x; scratch later in the step
+    drive2: np.ndarray  # (n,)   W2 x; scratch later in the step
 
 
 cells.parameters.register(NonlinearRTUSpec)(rtu_parameters)
@@ -107,6 +114,12 @@ def memory(spec, flat):
     dc2_dW2, flat = matrix(flat, d, n)
     y, flat = vector(flat, 2 * n)
     x, flat = vector(flat, d)
+    nu, flat = vector(flat, n)
+    theta, flat = vector(flat, n)
+    g, flat = vector(flat, n)
+    p, flat = vector(flat, n)
+    gamma, flat = vector(flat, n)
+    dgamma, flat = vector(flat, n)
     g1, flat = vector(flat, n)
     p1, flat = vector(flat, n)
     gamma1, flat = vector(flat, n)
@@ -116,8 +129,9 @@ def memory(spec, flat):
     drive1, flat = vector(flat, n)
     drive2, flat = vector(flat, n)
     sensitivities = (dc1_dnu_log, dc2_dnu_log, dc1_dtheta_log, dc2_dtheta_log, dc1_dW1, dc2_dW1, dc1_dW2, dc2_dW2)
-    latest = (y, x, g1, p1, gamma1, g2, p2, gamma2, drive1, drive2)
-    return NonlinearRTUMemory(c1, c2, *sensitivities, *latest), flat
+    latest = (y, x, nu, theta, g, p, gamma, dgamma)
+    scaled = (g1, p1, gamma1, g2, p2, gamma2, drive1, drive2)
+    return NonlinearRTUMemory(c1, c2, *sensitivities, *latest, *scaled), flat
 
 
 # ------------------------------------------------------------------------------------------- reference: plain NumPy
@@ -234,32 +248,29 @@ def backward(spec, params, state_tm1, x_t, state_t, dy, dstate, out, dx):
 @cells.move.register(NonlinearRTUSpec)
 def move(spec, params, memory, x_t):
     n = spec.n_hidden
-    copy(x_t, memory.x)
-    drive(params, x_t, memory.drive1, memory.drive2)
+    move_rotation(params, memory, x_t)
+    slope1, slope2 = memory.drive1, memory.drive2  # W1 x and W2 x have served
     for i in range(n):
-        nu, theta, g, p, gamma, dgamma = rotation(params.nu_log[i], params.theta_log[i])
-        turned1 = g * memory.c1[i] - p * memory.c2[i]
-        turned2 = g * memory.c2[i] + p * memory.c1[i]
-        c1 = activate(spec.activation, turned1 + gamma * memory.drive1[i])
-        c2 = activate(spec.activation, turned2 + gamma * memory.drive2[i])
-        f1 = slope(spec.activation, c1)
-        f2 = slope(spec.activation, c2)
-        e1, e2 = memory.dc1_dnu_log[i], memory.dc2_dnu_log[i]
-        memory.dc1_dnu_log[i] = f1 * (g * e1 - p * e2 - nu * turned1 + dgamma * memory.drive1[i])
-        memory.dc2_dnu_log[i] = f2 * (g * e2 + p * e1 - nu * turned2 + dgamma * memory.drive2[i])
-        e1, e2 = memory.dc1_dtheta_log[i], memory.dc2_dtheta_log[i]
-        memory.dc1_dtheta_log[i] = f1 * (g * e1 - p * e2 - theta * turned2)
-        memory.dc2_dtheta_log[i] = f2 * (g * e2 + p * e1 + theta * turned1)
+        c1 = activate(spec.activation, memory.c1[i])
+        c2 = activate(spec.activation, memory.c2[i])
+        slope1[i] = slope(spec.activation, c1)
+        slope2[i] = slope(spec.activation, c2)
         memory.c1[i] = c1
         memory.c2[i] = c2
         memory.y[i] = c1
         memory.y[n + i] = c2
-        memory.g1[i] = f1 * g
-        memory.p1[i] = f1 * p
-        memory.gamma1[i] = f1 * gamma
-        memory.g2[i] = f2 * g
-        memory.p2[i] = f2 * p
-        memory.gamma2[i] = f2 * gamma
+    for i in range(n):
+        memory.dc1_dnu_log[i] *= slope1[i]
+        memory.dc2_dnu_log[i] *= slope2[i]
+        memory.dc1_dtheta_log[i] *= slope1[i]
+        memory.dc2_dtheta_log[i] *= slope2[i]
+    for i in range(n):
+        memory.g1[i] = slope1[i] * memory.g[i]
+        memory.p1[i] = slope1[i] * memory.p[i]
+        memory.gamma1[i] = slope1[i] * memory.gamma[i]
+        memory.g2[i] = slope2[i] * memory.g[i]
+        memory.p2[i] = slope2[i] * memory.p[i]
+        memory.gamma2[i] = slope2[i] * memory.gamma[i]
 
 
 @cells.propagate.register(NonlinearRTUSpec)

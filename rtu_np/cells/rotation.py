@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from rtu_np.buffers import matrix, vector
+from rtu_np.buffers import copy, matrix, vector
 from rtu_np.cells.layer import Cell
 from rtu_np.elementary import exp, expm1, sin_cos
 from rtu_np.jit import kernel
@@ -143,6 +143,38 @@ def rotation(nu_log, theta_log):
     gamma = np.sqrt(-expm1(-nu - nu))
     sine, cosine = sin_cos(theta)
     return nu, theta, r * cosine, r * sine, gamma, nu * r * r / gamma
+
+
+@kernel
+def move_rotation(params, memory, x_t):
+    """Memory's c1, c2 <- z, and the sensitivities to nu_log and theta_log with it, as if f were the identity.
+
+    Two loops rather than one: a loop over more arrays than the second has is not vectorised.
+    """
+    copy(x_t, memory.x)
+    drive(params, x_t, memory.drive1, memory.drive2)
+    for i in range(memory.c1.shape[0]):
+        nu, theta, g, p, gamma, dgamma = rotation(params.nu_log[i], params.theta_log[i])
+        memory.nu[i] = nu
+        memory.theta[i] = theta
+        memory.g[i] = g
+        memory.p[i] = p
+        memory.gamma[i] = gamma
+        memory.dgamma[i] = dgamma
+    for i in range(memory.c1.shape[0]):
+        nu, theta, dgamma = memory.nu[i], memory.theta[i], memory.dgamma[i]
+        g, p, gamma = memory.g[i], memory.p[i], memory.gamma[i]
+        drive1, drive2 = memory.drive1[i], memory.drive2[i]
+        turned1 = g * memory.c1[i] - p * memory.c2[i]
+        turned2 = g * memory.c2[i] + p * memory.c1[i]
+        memory.c1[i] = turned1 + gamma * drive1
+        memory.c2[i] = turned2 + gamma * drive2
+        e1, e2 = memory.dc1_dnu_log[i], memory.dc2_dnu_log[i]
+        memory.dc1_dnu_log[i] = g * e1 - p * e2 - nu * turned1 + dgamma * drive1
+        memory.dc2_dnu_log[i] = g * e2 + p * e1 - nu * turned2 + dgamma * drive2
+        e1, e2 = memory.dc1_dtheta_log[i], memory.dc2_dtheta_log[i]
+        memory.dc1_dtheta_log[i] = g * e1 - p * e2 - theta * turned2
+        memory.dc2_dtheta_log[i] = g * e2 + p * e1 + theta * turned1
 
 
 @kernel

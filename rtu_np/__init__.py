@@ -1,10 +1,41 @@
 """Online learning with recurrent trace units and real-time recurrent learning, in NumPy and Numba."""
 
+from rtu_np.cells.block_diagonal import BlockDiagonalRNN
+from rtu_np.cells.dense import Dense
+from rtu_np.cells.gru import GRU
 from rtu_np.cells.linear_rtu import LinearRTU
+from rtu_np.cells.lru import LRU
 from rtu_np.cells.nonlinear_rtu import NonlinearRTU
-from rtu_np.gradcheck import check_gradients
+from rtu_np.cells.rnn import VanillaRNN
+from rtu_np.cells.stack import Stack
+from rtu_np.costs import bytes_per_step, flops
+from rtu_np.gradcheck import check_gradients, gradient_angles
 from rtu_np.gradients.rtrl import RTRL
+from rtu_np.gradients.tbptt import TBPTT
 from rtu_np.optimizers import SGD, Adam, ObGD, RMSProp
+from rtu_np.readout import HiddenReadout, LinearReadout
 from rtu_np.td import TDLambda
 
-__all__ = ["RTRL", "SGD", "Adam", "LinearRTU", "NonlinearRTU", "ObGD", "RMSProp", "TDLambda", "check_gradients"]
+__all__ = [
+    "GRU",
+    "LRU",
+    "RTRL",
+    "SGD",
+    "TBPTT",
+    "Adam",
+    "BlockDiagonalRNN",
+    "Dense",
+    "HiddenReadout",
+    "LinearRTU",
+    "LinearReadout",
+    "NonlinearRTU",
+    "ObGD",
+    "RMSProp",
+    "Stack",
+    "TDLambda",
+    "VanillaRNN",
+    "bytes_per_step",
+    "check_gradients",
+    "flops",
+    "gradient_angles",
+]

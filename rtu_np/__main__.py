@@ -3,13 +3,18 @@
 import argparse
 import sys
 
-from rtu_np import gradcheck
-from rtu_np.cells.linear_rtu import LinearRTU
-from rtu_np.cells.nonlinear_rtu import NonlinearRTU
+from rtu_np import GRU, LRU, RTRL, TBPTT, BlockDiagonalRNN, LinearRTU, NonlinearRTU, VanillaRNN, gradcheck
 from rtu_np.layers import ACTIVATIONS
 from rtu_np.validation import DTYPES
 
-CELLS = {"linear-rtu": LinearRTU, "nonlinear-rtu": NonlinearRTU}
+CELLS = {
+    "linear-rtu": LinearRTU,
+    "nonlinear-rtu": NonlinearRTU,
+    "lru": LRU,
+    "gru": GRU,
+    "vanilla-rnn": VanillaRNN,
+    "block-diagonal-rnn": BlockDiagonalRNN,
+}
 
 
 def parser() -> argparse.ArgumentParser:
@@ -21,7 +26,9 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     check.add_argument("--cell", choices=CELLS, default="linear-rtu")
-    check.add_argument("--activation", choices=ACTIVATIONS, default="tanh")
+    check.add_argument("--activation", choices=ACTIVATIONS, help="the cell's own default where not given")
+    check.add_argument("--tbptt", type=int, metavar="T", help="truncated BPTT through T steps, instead of RTRL")
+    check.add_argument("--dense", action="store_true", help="RTRL by the dense recursion, for any cell")
     check.add_argument("--n-hidden", type=int, default=8, help="units")
     check.add_argument("--n-inputs", type=int, default=3, help="width of the input")
     check.add_argument("--steps", type=int, default=60, help="length of the sequence")
@@ -33,11 +40,13 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> int:
     arguments = parser().parse_args(argv)
     try:
-        cell = CELLS[arguments.cell](n_hidden=arguments.n_hidden, activation=arguments.activation)
+        settings = {} if arguments.activation is None else {"activation": arguments.activation}
+        cell = CELLS[arguments.cell](n_hidden=arguments.n_hidden, **settings)
+        gradient = RTRL(dense=arguments.dense) if arguments.tbptt is None else TBPTT(arguments.tbptt)
         report = gradcheck.check_gradients(
-            cell, arguments.n_inputs, arguments.steps, seed=arguments.seed, dtype=arguments.dtype
+            cell, arguments.n_inputs, arguments.steps, gradient, arguments.seed, arguments.dtype
         )
-    except ValueError as error:
+    except (ValueError, TypeError) as error:
         print(f"gradcheck: {error}", file=sys.stderr)
         return 2
     print(report)

@@ -15,10 +15,11 @@ array([0., 1., 2.])
 The same functions run in Python and inside kernels, so the layout is written once.
 """
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
 
 import numpy as np
+from numba.core import types
 
 from rtu_np.jit import kernel, njit, overload
 
@@ -51,6 +52,19 @@ def vector(flat, n):
 def matrix(flat, rows, columns):
     """View of the first `rows * columns` elements as a C-ordered matrix, and the rest of the buffer."""
     return flat[: rows * columns].reshape(rows, columns), flat[_room(rows * columns) :]
+
+
+@kernel
+def packed(flat, n):
+    """As `vector`, with nothing set aside: for states, which dense RTRL and T-BPTT copy and run over as flat arrays."""
+    return flat[:n], flat[n:]
+
+
+@kernel
+def aligned(flat, rest):
+    """(what has been carved off `flat`, as one array; the rest from the next cache line on), after packed vectors."""
+    taken = flat.shape[0] - rest.shape[0]
+    return flat[:taken], flat[_room(taken) :]
 
 
 def size(carve: Callable[..., tuple[Any, Any]], *arguments: Any) -> int:
@@ -91,22 +105,102 @@ def finite(rows, n_rows):
     return total == 0
 
 
-def add_scaled(targets: tuple, sources: tuple, scale: float) -> None:
-    """targets <- targets + scale sources, for two NamedTuples of arrays."""
-    for target, source in zip(targets, sources, strict=True):
-        target += scale * source
+def _over_leaves(function: Callable) -> Callable:
+    """`function(target, source, ...)` of vectors, as one of two nested NamedTuples of arrays.
+
+    In compiled code a tuple of arrays of several dimensions cannot be looped over: it is taken apart, type by type.
+    """
+
+    def apply(targets, sources, *factors):
+        for target, source in zip(targets, sources, strict=True):
+            if isinstance(target, tuple):
+                apply(target, source, *factors)
+            else:
+                function(target.reshape(target.size), source.reshape(source.size), *factors)
+
+    @overload(apply)
+    def _compile(targets, sources, *factors):
+        if len(targets) == 0:
+            return lambda targets, sources, *factors: None
+        if isinstance(targets[0], types.BaseTuple):
+
+            def group_then_rest(targets, sources, *factors):
+                apply(targets[0], sources[0], *factors)
+                apply(targets[1:], sources[1:], *factors)
+
+            return group_then_rest
+
+        def array_then_rest(targets, sources, *factors):
+            target, source = targets[0], sources[0]
+            function(target.reshape(target.size), source.reshape(source.size), *factors)
+            apply(targets[1:], sources[1:], *factors)
+
+        return array_then_rest
+
+    apply.__doc__ = function.__doc__
+    return apply
 
 
-@overload(add_scaled)
-def _compile_add_scaled(targets, sources, scale):
-    # A tuple of arrays of several dimensions cannot be looped over in compiled code: take it apart, type by type.
-    if len(targets) == 0:
-        return lambda targets, sources, scale: None
+@_over_leaves
+@kernel
+def add_scaled(target, source, scale):
+    """target <- target + scale source"""
+    for k in range(target.shape[0]):
+        target[k] += scale * source[k]
 
-    def head_then_tail(targets, sources, scale):
-        target, source = targets[0].reshape(targets[0].size), sources[0].reshape(sources[0].size)
-        for k in range(target.shape[0]):
-            target[k] += scale * source[k]
-        add_scaled(targets[1:], sources[1:], scale)
 
-    return head_then_tail
+@_over_leaves
+@kernel
+def decay_and_add(target, source, decay):
+    """target <- decay target + source"""
+    for k in range(target.shape[0]):
+        target[k] = decay * target[k] + source[k]
+
+
+@_over_leaves
+@kernel
+def assign(target, source):
+    """target <- source"""
+    copy(source, target)
+
+
+class Pair(NamedTuple):
+    """Of two layers, one on the other; the upper one may be a pair again."""
+
+    lower: Any
+    upper: Any
+
+
+def leaves(views: tuple, prefix: str = "") -> dict[str, np.ndarray]:
+    """{name: array} of nested NamedTuples of arrays.
+
+    A group within a cell adds nothing to the name; the layers of a stack are numbered from below: "0.W1", "1.W1".
+    Arrays without elements are left out.
+    """
+    out: dict[str, np.ndarray] = {}
+    if isinstance(views, Pair):
+        for k, layer in enumerate(_layers(views)):
+            out.update(leaves(layer, f"{prefix}{k}."))
+        return out
+    for name, value in zip(views._fields, views, strict=True):  # type: ignore[attr-defined]
+        if isinstance(value, tuple):
+            out.update(leaves(value, prefix))
+        elif value.size:
+            out[prefix + name] = value
+    return out
+
+
+def _layers(views: tuple) -> list[tuple]:
+    return [views.lower, *_layers(views.upper)] if isinstance(views, Pair) else [views]
+
+
+def rebuild(views: Any, arrays: Iterable[Any]) -> Any:
+    """NamedTuples nested as `views` are, of other `arrays`, in the order of `leaves`."""
+    rest = iter(arrays)
+
+    def build(part: Any) -> Any:
+        if isinstance(part, tuple):
+            return type(part)(*map(build, part))
+        return next(rest) if part.size else part
+
+    return build(views)

@@ -8,11 +8,13 @@ import json
 import os
 import tempfile
 import zipfile
-from dataclasses import asdict
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+import rtu_np
 
 VERSION = 1
 _SETTINGS = "settings.json"
@@ -58,24 +60,28 @@ def load(path: str | os.PathLike) -> tuple[dict[str, Any], dict[str, np.ndarray]
     return settings, arrays
 
 
-def describe(part: Any) -> dict[str, Any]:
-    """The name and the settings of a dataclass."""
-    return {"name": type(part).__name__, **asdict(part)}
+def describe(part: Any) -> Any:
+    """The name and the settings of a dataclass, and of those it holds."""
+    if isinstance(part, tuple):
+        return [describe(each) for each in part]
+    if not is_dataclass(part):
+        return part
+    return {"name": type(part).__name__, **{f.name: describe(getattr(part, f.name)) for f in fields(part)}}
 
 
-def build(known: dict[str, Any], role: str, name: str, **settings: Any) -> Any:
-    """What `describe` described, where it is among the classes `known`: a file names no others, and imports none."""
-    if name not in known:
+def build(role: str, description: dict[str, Any]) -> Any:
+    """What `describe` described, where it is one of this package's: a file names no others, and imports none."""
+    settings = dict(description)
+    name = settings.pop("name")
+    kind = getattr(rtu_np, name, None) if name in rtu_np.__all__ else None
+    if not (isinstance(kind, type) and is_dataclass(kind)):
         raise ValueError(f"{role} {name!r} is not of this package; give it to load(): load(path, {role}=...)")
-    return known[name](**settings)
-
-
-def named_arrays(views: Any, prefix: str = "") -> dict[str, np.ndarray]:
-    """{dotted name: view} of nested NamedTuples of arrays."""
-    out: dict[str, np.ndarray] = {}
-    for name, value in views._asdict().items():
-        out.update(named_arrays(value, f"{prefix}{name}.") if isinstance(value, tuple) else {prefix + name: value})
-    return out
+    for key, value in settings.items():
+        if isinstance(value, list):
+            settings[key] = tuple(build(role, each) for each in value)
+        elif isinstance(value, dict):
+            settings[key] = build(role, value)
+    return kind(**settings)
 
 
 def restore(path: str | os.PathLike, views: dict[str, np.ndarray], arrays: dict[str, np.ndarray]) -> None:

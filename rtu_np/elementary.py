@@ -34,7 +34,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba import types
 
-from rtu_np.jit import kernel, overload
+from rtu_np.jit import kernel, like, overload
 
 
 def exp(x: Any) -> Any:
@@ -260,3 +260,10 @@ def _choose(name: str) -> Callable[[Any], Callable | None]:
 
 for _function in (exp, expm1, tanh, sin_cos):
     overload(_function)(_choose(_function.__name__))
+
+
+@kernel
+def sigmoid(x):
+    """1 / (1 + e^-x), without a branch: where e^-x overflows, this is 0."""
+    one = like(x, 1.0)
+    return one / (one + exp(-x))

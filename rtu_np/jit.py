@@ -200,4 +200,5 @@ def generic(stub: Callable) -> Any:
 
     call.register = register  # type: ignore[attr-defined]
     call.otherwise = register(None)  # type: ignore[attr-defined]
+    call.table = table  # type: ignore[attr-defined]
     return call

@@ -99,3 +99,41 @@ def dot(a, b):
     for k in range(a.shape[0]):
         total += a[k] * b[k]
     return total
+
+
+# Products with a weight matrix (d, n) of row vectors, x W. The output index is innermost, so that the first two need no
+# reduction.
+
+
+@njit
+def add_product(x, W, out):
+    """out (n,) <- out + x W"""
+    for j in range(W.shape[0]):
+        x_j = x[j]
+        for i in range(W.shape[1]):
+            out[i] += x_j * W[j, i]
+
+
+@njit
+def add_outer(x, dz, dW):
+    """dW (d, n) <- dW + x dz^T, the gradient of x W by W"""
+    for j in range(dW.shape[0]):
+        x_j = x[j]
+        for i in range(dW.shape[1]):
+            dW[j, i] += x_j * dz[i]
+
+
+@njit
+def decay_and_add_outer(decay, x, dz, dW):
+    """dW (d, n) <- decay dW + x dz^T"""
+    for j in range(dW.shape[0]):
+        x_j = x[j]
+        for i in range(dW.shape[1]):
+            dW[j, i] = decay * dW[j, i] + x_j * dz[i]
+
+
+@njit
+def pull_back(W, dz, dx):
+    """dx (d,) <- W dz, the gradient of x W by x; nothing where dx has no room"""
+    for j in range(dx.shape[0]):
+        dx[j] = dot(W[j], dz)

@@ -1,40 +1,210 @@
-"""The linear readout v = w . y + b of a prediction."""
+"""Readouts: from the features y of a cell to the prediction v. Linear, or with a hidden layer before.
 
-from typing import NamedTuple
+    LinearReadout       v = w . y + b                                          derivations (18)
+    HiddenReadout       v = w . k + b,   k = f(y W_hidden + b_hidden)          derivations (30)
+
+A readout reads y_t once to learn from (`read`, which keeps k), and y_tm1 again as it stands now (`value`).
+"""
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from rtu_np.buffers import vector
-from rtu_np.jit import kernel
-from rtu_np.layers import dot
+from rtu_np.buffers import add_scaled, matrix, vector
+from rtu_np.jit import generic, kernel
+from rtu_np.layers import Activation, activate, activation, add_product, decay_and_add_outer, dot, pull_back, slope
+from rtu_np.validation import check_count
 
 
-class LinearReadout(NamedTuple):
-    w: np.ndarray  # (m,)   m features
+class Readout(Protocol):
+    """Settings of a readout: a frozen dataclass."""
+
+    def spec(self, n_features: int) -> Any:
+        """The NamedTuple that kernels dispatch on."""
+
+    def initialise(self, params: Any, rng: np.random.Generator) -> None:
+        """Write starting values into the float64 views `params`, which hold zeros."""
+
+
+@generic
+def parameters(spec, flat):
+    """Carve the parameters off `flat`: (views, rest)."""
+
+
+@generic
+def scratch(spec, flat):
+    """Carve what `read` keeps for `learn` off `flat`: (views, rest)."""
+
+
+@generic
+def read(spec, params, kept, y):
+    """v, keeping what `feature_gradient` and `learn` will need."""
+
+
+@generic
+def value(spec, params, kept, y):
+    """v alone. What was kept is lost."""
+
+
+@generic
+def feature_gradient(spec, params, kept, dy):
+    """dy <- dv/dy, after `read`"""
+
+
+@generic
+def learn(spec, params, traces, kept, y, decay, scale):
+    """params <- params + scale traces (left out where scale is None); traces <- decay traces + dv/dparams."""
+
+
+# ---------------------------------------------------------------------------------------------------------- linear
+
+
+@dataclass(frozen=True)
+class LinearReadout:
+    """v = w . y + b, starting at zero."""
+
+    def spec(self, n_features: int) -> "LinearReadoutSpec":
+        return LinearReadoutSpec(n_features)
+
+    def initialise(self, params: Any, rng: np.random.Generator) -> None:
+        pass
+
+
+class LinearReadoutSpec(NamedTuple):
+    n_features: int
+
+
+class LinearReadoutParameters(NamedTuple):
+    w: np.ndarray  # (n_features,)
     b: np.ndarray  # (1,)
 
 
+class NothingKept(NamedTuple):
+    pass
+
+
 @kernel
-def linear_readout(n_features, flat):
-    """Carve a readout of `n_features` off `flat`: (views, rest). It starts at zero."""
+def _linear_parameters(n_features, flat):
     w, flat = vector(flat, n_features)
     b, flat = vector(flat, 1)
-    return LinearReadout(w, b), flat
+    return LinearReadoutParameters(w, b), flat
 
 
 @kernel
-def value(readout, y):
-    """v = w . y + b"""
-    return readout.b[0] + dot(readout.w, y)
-
-
-@kernel
-def learn(readout, traces, y, decay, scale):
-    """readout <- readout + scale traces (left out where scale is None); traces <- decay traces + (y, 1)."""
+def _learn_linear(params, traces, y, decay, scale):
     for k in range(y.shape[0]):
         if scale is not None:
-            readout.w[k] += scale * traces.w[k]
+            params.w[k] += scale * traces.w[k]
         traces.w[k] = decay * traces.w[k] + y[k]
     if scale is not None:
-        readout.b[0] += scale * traces.b[0]
+        params.b[0] += scale * traces.b[0]
     traces.b[0] = decay * traces.b[0] + 1
+
+
+@parameters.register(LinearReadoutSpec)
+def _linear_readout_parameters(spec, flat):
+    return _linear_parameters(spec.n_features, flat)
+
+
+@scratch.register(LinearReadoutSpec)
+def _nothing_kept(spec, flat):
+    return NothingKept(), flat
+
+
+@read.register(LinearReadoutSpec)
+@value.register(LinearReadoutSpec)
+def _linear_value(spec, params, kept, y):
+    return params.b[0] + dot(params.w, y)
+
+
+@feature_gradient.register(LinearReadoutSpec)
+def _linear_feature_gradient(spec, params, kept, dy):
+    for k in range(dy.shape[0]):
+        dy[k] = params.w[k]
+
+
+@learn.register(LinearReadoutSpec)
+def _linear_learn(spec, params, traces, kept, y, decay, scale):
+    _learn_linear(params, traces, y, decay, scale)
+
+
+# ---------------------------------------------------------------------------------------------------------- hidden
+
+
+@dataclass(frozen=True)
+class HiddenReadout:
+    """A hidden layer of `n_hidden` units before a linear readout that starts at zero. W_hidden is LeCun normal."""
+
+    n_hidden: int
+    activation: str = "tanh"
+
+    def __post_init__(self) -> None:
+        check_count("n_hidden", self.n_hidden)
+        activation(self.activation)
+
+    def spec(self, n_features: int) -> "HiddenReadoutSpec":
+        return HiddenReadoutSpec(n_features, self.n_hidden, activation(self.activation))
+
+    def initialise(self, params: Any, rng: np.random.Generator) -> None:
+        params.W_hidden[:] = rng.standard_normal(params.W_hidden.shape) / np.sqrt(len(params.W_hidden))
+
+
+class HiddenReadoutSpec(NamedTuple):
+    n_features: int
+    n_hidden: int
+    activation: Activation
+
+
+class HiddenReadoutParameters(NamedTuple):
+    W_hidden: np.ndarray  # (n_features, n_hidden)
+    b_hidden: np.ndarray  # (n_hidden,)
+    linear: LinearReadoutParameters
+
+
+class HiddenKept(NamedTuple):
+    k: np.ndarray  # (n_hidden,)
+    dk: np.ndarray  # (n_hidden,)   dv/d(before the activation)
+
+
+@parameters.register(HiddenReadoutSpec)
+def _hidden_parameters(spec, flat):
+    W_hidden, flat = matrix(flat, spec.n_features, spec.n_hidden)
+    b_hidden, flat = vector(flat, spec.n_hidden)
+    linear, flat = _linear_parameters(spec.n_hidden, flat)
+    return HiddenReadoutParameters(W_hidden, b_hidden, linear), flat
+
+
+@scratch.register(HiddenReadoutSpec)
+def _hidden_kept(spec, flat):
+    k, flat = vector(flat, spec.n_hidden)
+    dk, flat = vector(flat, spec.n_hidden)
+    return HiddenKept(k, dk), flat
+
+
+@read.register(HiddenReadoutSpec)
+@value.register(HiddenReadoutSpec)
+def _hidden_value(spec, params, kept, y):
+    for i in range(spec.n_hidden):
+        kept.k[i] = params.b_hidden[i]
+    add_product(y, params.W_hidden, kept.k)
+    for i in range(spec.n_hidden):
+        kept.k[i] = activate(spec.activation, kept.k[i])
+    return params.linear.b[0] + dot(params.linear.w, kept.k)
+
+
+@feature_gradient.register(HiddenReadoutSpec)
+def _hidden_feature_gradient(spec, params, kept, dy):
+    for i in range(spec.n_hidden):
+        kept.dk[i] = slope(spec.activation, kept.k[i]) * params.linear.w[i]
+    pull_back(params.W_hidden, kept.dk, dy)
+
+
+@learn.register(HiddenReadoutSpec)
+def _hidden_learn(spec, params, traces, kept, y, decay, scale):
+    if scale is not None:
+        add_scaled((params.W_hidden, params.b_hidden), (traces.W_hidden, traces.b_hidden), scale)
+    decay_and_add_outer(decay, y, kept.dk, traces.W_hidden)
+    for i in range(spec.n_hidden):
+        traces.b_hidden[i] = decay * traces.b_hidden[i] + kept.dk[i]
+    _learn_linear(params.linear, traces.linear, kept.k, decay, scale)

@@ -1,146 +1,39 @@
-"""Streaming TD(lambda): a prediction learned on every step of a stream.
-
-With `x_t` the observation and `c_t` the cumulant that came with it, v_t predicts c_{t+1} + gamma_{t+1} c_{t+2} + ...
-One step (derivations (18)-(20); Sutton 1988, with accumulating traces):
-
-    v_tm1 = readout(y_tm1)                            with the readout as it stands now
-    y_t   = cell(x_t);  v_t = readout(y_t)
-    delta = c_t + gamma_t v_t - v_tm1
-    params <- params + step(delta) traces             the traces still hold the gradients up to t-1
-    traces <- gamma_t lambda traces + grad v_t        with the parameters that made v_t
-
-Termination: the step learns with v_t = 0, then memory and traces are cleared. Truncation: it learns with gamma_t v_t,
-then they are cleared. The first step after a clear has no v_tm1: it ignores c_t and learns nothing. A discount of 0
-cuts the bootstrap and the traces, and keeps the memory.
-"""
+"""Streaming TD(lambda): a prediction learned on every step of a stream. The step itself is in `rtu_np.td_kernels`."""
 
 import os
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
-from rtu_np import cells, checkpoint, optimizers, readout
-from rtu_np.buffers import allocate, clear, copy, finite, size, vector
-from rtu_np.cells.layer import Cell, GradientMethod, check_parameters, initial_parameters
-from rtu_np.cells.linear_rtu import LinearRTU
-from rtu_np.cells.nonlinear_rtu import NonlinearRTU
+from rtu_np import cells, checkpoint
+from rtu_np import readout as readouts
+from rtu_np.buffers import allocate, leaves, size
+from rtu_np.cells.layer import Cell, GradientMethod, check_parameters, initial_values
 from rtu_np.gradients.rtrl import RTRL
-from rtu_np.jit import compile_for, kernel
-from rtu_np.optimizers import SGD, Adam, ObGD, Optimizer, RMSProp
+from rtu_np.jit import compile_for
+from rtu_np.optimizers import Adam, Optimizer
+from rtu_np.readout import LinearReadout, Readout
+from rtu_np.td_kernels import (
+    CONTINUES,
+    REFUSED,
+    TERMINATED,
+    TRUNCATED,
+    TDBuffers,
+    TDSpec,
+    buffers,
+    predict,
+    prediction_buffers,
+    run,
+)
 from rtu_np.validation import check_array, check_count, check_dtype, check_finite, check_real
 
-_KNOWN: dict[str, Any] = {kind.__name__: kind for kind in (LinearRTU, NonlinearRTU, SGD, Adam, RMSProp, ObGD, RTRL)}
+_ROLES = ("cell", "readout", "optimizer", "gradient")
 _STAGE = 1 << 16  # elements of observations that one compiled call reads
-
-CONTINUES, TERMINATED, TRUNCATED = 0, 1, 2
-REFUSED = -1
-
-
-# --------------------------------------------------------------------------------------------------------- kernels
-
-
-class TDSpec(NamedTuple):
-    cell: Any
-    optimizer: Any
-    lambda_: float
-
-
-class Weights(NamedTuple):
-    cell: Any
-    readout: readout.LinearReadout
-
-
-class TDBuffers(NamedTuple):
-    params: Weights
-    traces: Weights
-    flat_params: np.ndarray
-    flat_traces: np.ndarray
-    moments: Any
-    memory: Any
-    flat_memory: np.ndarray
-    dy: np.ndarray  # d v_t / d y_t
-
-
-@kernel
-def _weights(spec, flat):
-    params, flat = cells.parameters(spec.cell, flat)
-    read, flat = readout.linear_readout(spec.cell.n_outputs, flat)
-    return Weights(params, read), flat
-
-
-@kernel
-def buffers(spec, flat):
-    """Carve all that a TD(lambda) learner holds off one flat array: (views, rest)."""
-    params, rest = _weights(spec, flat)
-    flat_params = flat[: flat.shape[0] - rest.shape[0]]
-    n_weights = flat_params.shape[0]
-    traces, after = _weights(spec, rest)
-    flat_traces = rest[:n_weights]
-    moments, after = optimizers.moments(spec.optimizer, n_weights, after)
-    memory, rest = cells.memory(spec.cell, after)
-    flat_memory = after[: after.shape[0] - rest.shape[0]]
-    dy, rest = vector(rest, spec.cell.n_outputs)
-    return TDBuffers(params, traces, flat_params, flat_traces, moments, memory, flat_memory, dy), rest
-
-
-def _run(spec, flat, clock, observations, signals, predictions, n_steps):
-    """Learn from `n_steps` steps. Returns how many were made: fewer where a prediction came out non-finite, and
-    REFUSED, with nothing changed, where an input is not finite or the parameters are degenerate.
-
-    signals (at least n_steps, 3): cumulant, discount, and how the step ends. predictions: written.
-    """
-    b, _ = buffers(spec, flat)
-    params, traces, memory = b.params, b.traces, b.memory
-    if cells.degenerate(spec.cell, params.cell) or not (finite(observations, n_steps) and finite(signals, n_steps)):
-        return REFUSED
-    lambda_ = flat.dtype.type(spec.lambda_)
-    nothing = flat.dtype.type(0)
-    for t in range(n_steps):
-        cumulant, discount, end = signals[t, 0], signals[t, 1], signals[t, 2]
-        v_tm1 = readout.value(params.readout, memory.y)
-        cells.move(spec.cell, params.cell, memory, observations[t])
-        v_t = readout.value(params.readout, memory.y)
-        if not np.isfinite(v_t):
-            return t
-        if end == TERMINATED:
-            v_t = nothing
-        delta = cumulant + discount * v_t - v_tm1
-        if clock[1]:
-            delta = nothing
-        copy(params.readout.w, b.dy)
-        scale = optimizers.scale(spec.optimizer, b.flat_traces, delta)
-        if not clock[1]:
-            optimizers.update(spec.optimizer, b.flat_params, b.flat_traces, b.moments, delta)
-        decay = discount * lambda_
-        cells.learn(spec.cell, params.cell, traces.cell, memory, b.dy, decay, scale)
-        readout.learn(params.readout, traces.readout, memory.y, decay, scale)
-        clock[0] += 1
-        clock[1] = end != CONTINUES
-        if end != CONTINUES:
-            clear(b.flat_memory)
-            clear(b.flat_traces)
-        predictions[t] = v_t
-    return n_steps
-
-
-def _predict(spec, flat, states, observations, predictions, n_steps):
-    """Predictions for `n_steps` steps from the state in states[0], which is brought along; states[1] is scratch."""
-    b, _ = buffers(spec, flat)
-    state_tm1, _ = cells.state(spec.cell, states[0])
-    state_t, _ = cells.state(spec.cell, states[1])
-    y_t = states[2, : spec.cell.n_outputs]
-    for t in range(n_steps):
-        cells.forward(spec.cell, b.params.cell, state_tm1, observations[t], state_t, y_t)
-        predictions[t] = readout.value(b.params.readout, y_t)
-        copy(states[1], states[0])
-
-
-# --------------------------------------------------------------------------------------------------------- learner
 
 
 class TDLambda:
-    """Streaming TD(lambda) with accumulating traces on a recurrent cell and a linear readout.
+    """Streaming TD(lambda) with accumulating traces on a recurrent cell and a readout.
 
     Parameters
     ----------
@@ -150,6 +43,7 @@ class TDLambda:
     lambda_ : trace parameter, in [0, 1]
     optimizer : SGD, Adam (the default), RMSProp or ObGD
     gradient : how the gradient travels through time; RTRL() by default
+    readout : LinearReadout() (the default) or HiddenReadout(n)
     seed : of the starting parameters; the same seed gives the same bits
     dtype : "float64" or "float32"
 
@@ -160,6 +54,7 @@ class TDLambda:
 
     Examples
     --------
+    >>> from rtu_np import LinearRTU
     >>> learner = TDLambda(LinearRTU(8), n_inputs=2, gamma=0.5)
     >>> learner.step([1.0, 0.0], 0.0)
     0.0
@@ -177,28 +72,36 @@ class TDLambda:
         gradient: GradientMethod | None = None,
         seed: int | None = 0,
         dtype: Any = "float64",
+        readout: Readout | None = None,
     ) -> None:
         if not isinstance(cell, Cell):
             raise TypeError(f"cell is {cell!r}: expected a cell such as LinearRTU(16)")
         self.cell = cell
         self.optimizer = optimizer or Adam()
         self.gradient = gradient or RTRL()
+        self.readout = readout or LinearReadout()
         if not hasattr(self.optimizer, "spec"):
             raise TypeError(f"optimizer is {optimizer!r}: expected one such as Adam(1e-3)")
         if not hasattr(self.gradient, "spec"):
             raise TypeError(f"gradient is {gradient!r}: expected one such as RTRL()")
+        if not hasattr(self.readout, "spec"):
+            raise TypeError(f"readout is {readout!r}: expected one such as LinearReadout()")
         self.n_inputs = check_count("n_inputs", n_inputs)
         self.gamma = check_real("gamma", gamma, low=0.0, high=1.0)
         self.lambda_ = check_real("lambda_", lambda_, low=0.0, high=1.0)
         self.dtype = check_dtype("dtype", dtype)
 
-        cell_spec = self.gradient.spec(cell.spec(n_inputs))
-        self._spec = TDSpec(cell_spec, self.optimizer.spec(), self.lambda_)
+        cell_spec = self.gradient.spec(cell.spec(n_inputs), self.dtype)
+        readout_spec = self.readout.spec(cell_spec.n_outputs)
+        self._spec = TDSpec(cell_spec, readout_spec, self.optimizer.spec(), self.lambda_)
         self._flat = allocate(size(buffers, self._spec), self.dtype)
         self._clock = np.array([0, 1])  # steps so far; whether the next is the first after a clear
-        self._states = np.zeros((3, max(size(cells.state, cell_spec), cell_spec.n_outputs)), self.dtype)
-        initial = initial_parameters(cell, cell_spec, np.random.default_rng(seed), self.dtype)
-        self._flat[: initial.size] = initial
+        self._prediction = allocate(size(prediction_buffers, self._spec), self.dtype)
+        rng = np.random.default_rng(seed)
+        start = initial_values(cell, cells.parameters, cell_spec, rng)
+        check_parameters(cell_spec, cells.parameters(cell_spec, start)[0])
+        start = np.concatenate([start, initial_values(self.readout, readouts.parameters, readout_spec, rng)])
+        self._flat[: start.size] = start
 
         rows = max(64, _STAGE // n_inputs)
         self._observations = np.zeros((rows, n_inputs), self.dtype)
@@ -207,8 +110,8 @@ class TDLambda:
         self._x, self._signal = self._observations[0], self._signals[0]
         staged = (self._observations, self._signals, self._predictions)
         self._arguments = (self._spec, self._flat, self._clock, *staged)
-        self._compiled_run = compile_for(_run, cell_spec, self._spec.optimizer)
-        self._compiled_predict = compile_for(_predict, cell_spec, self._spec.optimizer)
+        self._compiled_run = compile_for(run, cell_spec, self._spec.optimizer)
+        self._compiled_predict = compile_for(predict, cell_spec, self._spec.optimizer)
 
     # ------------------------------------------------------------------------------------------------- learning
 
@@ -319,12 +222,12 @@ class TDLambda:
         stretch = check_array("x", x[None] if x.ndim == 1 else x, (None, self.n_inputs), hint="or one observation")
         self._check_parameters()
         if reset:
-            self._states[:] = 0
+            self._prediction[:] = 0
         predictions = np.empty(len(stretch), self.dtype)
         for start in range(0, len(stretch), len(self._predictions)):
             rows = stretch[start : start + len(self._predictions)]
             self._observations[: len(rows)] = rows
-            arguments = (self._states, self._observations, self._predictions, len(rows))
+            arguments = (self._prediction, self._observations, self._predictions, len(rows))
             self._compiled_predict(self._spec, self._flat, *arguments)
             predictions[start : start + len(rows)] = self._predictions[: len(rows)]
         return predictions[0].item() if x.ndim == 1 else predictions
@@ -345,27 +248,24 @@ class TDLambda:
 
     @property
     def parameters(self) -> dict[str, np.ndarray]:
-        """{name: writable view} of the cell's parameters and the readout's w (n_outputs,) and b (1,)."""
-        params = self._views.params
-        return {**params.cell._asdict(), **params.readout._asdict()}
+        """{name: writable view} of the cell's parameters and, as "readout.w" and so on, of the readout's."""
+        return _named(self._views.params)
 
     @property
     def traces(self) -> dict[str, np.ndarray]:
         """{name: writable view} of the eligibility traces, named as the parameters are."""
-        traces = self._views.traces
-        return {**traces.cell._asdict(), **traces.readout._asdict()}
+        return _named(self._views.traces)
 
     def reset(self) -> None:
         """Forget the stream: memory, traces and the memory of `predict` are cleared; what was learned stays."""
         self._views.flat_memory[:] = 0
         self._views.flat_traces[:] = 0
-        self._states[:] = 0
+        self._prediction[:] = 0
         self._clock[1] = 1
 
     def save(self, path: str | os.PathLike) -> None:
         """Write everything to `path`, so that `load` continues in mid-stream, bit for bit."""
-        parts: dict[str, Any] = {"cell": self.cell, "optimizer": self.optimizer, "gradient": self.gradient}
-        settings = {role: checkpoint.describe(part) for role, part in parts.items()}
+        settings = {role: checkpoint.describe(getattr(self, role)) for role in _ROLES}
         numbers = {"n_inputs": self.n_inputs, "gamma": self.gamma, "lambda_": self.lambda_, "dtype": self.dtype.name}
         checkpoint.save(path, {"learner": "TDLambda", **settings, **numbers}, self._arrays())
 
@@ -379,11 +279,8 @@ class TDLambda:
         if settings.pop("learner", None) != "TDLambda":
             raise ValueError(f"path {os.fspath(path)!r} is not a checkpoint of TDLambda: is it another learner's?")
         try:
-            parts = {
-                "cell": cell or checkpoint.build(_KNOWN, "cell", **settings["cell"]),
-                "optimizer": optimizer or checkpoint.build(_KNOWN, "optimizer", **settings["optimizer"]),
-                "gradient": checkpoint.build(_KNOWN, "gradient", **settings["gradient"]),
-            }
+            given = {"cell": cell, "optimizer": optimizer}
+            parts: dict[str, Any] = {role: given.get(role) or checkpoint.build(role, settings[role]) for role in _ROLES}
             numbers = {name: settings[name] for name in ("n_inputs", "gamma", "lambda_", "dtype")}
             learner = cls(**parts, **numbers)
         except (KeyError, TypeError, ValueError) as error:
@@ -392,9 +289,16 @@ class TDLambda:
         return learner
 
     def _arrays(self) -> dict[str, np.ndarray]:
-        """{dotted name: view} of all that changes while learning."""
+        """{name: view} of all that changes while learning."""
         views = self._views
-        parts = {"params": views.params, "traces": views.traces, "moments": views.moments, "memory": views.memory}
-        named = [checkpoint.named_arrays(part, f"{name}.") for name, part in parts.items()]
-        own = {"clock": self._clock, "prediction": self._states}
+        own = {
+            "memory": views.flat_memory,
+            "clock": self._clock,
+            "prediction": prediction_buffers(self._spec, self._prediction)[0].flat_state,
+        }
+        named = (_named(views.params, "params."), _named(views.traces, "traces."), leaves(views.moments, "moments."))
         return {name: array for group in (*named, own) for name, array in group.items()}
+
+
+def _named(weights: Any, prefix: str = "") -> dict[str, np.ndarray]:
+    return {**leaves(weights.cell, prefix), **leaves(weights.readout, f"{prefix}readout.")}

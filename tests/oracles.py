@@ -38,15 +38,91 @@ def stream(steps: int, n_inputs: int, seed: int, gamma: float = 0.9, ends: bool 
     )
 
 
-def rtu(nonlinear: bool, activation: str, p: dict, state: np.ndarray, x: np.ndarray):
-    """(state, features) after one step: units as pairs, each turned by a 2 x 2 matrix."""
-    f = ACTIVATIONS[activation]
-    r, theta = np.exp(-np.exp(p["nu_log"])), np.exp(p["theta_log"])
+def eigenvalues(p: dict):
+    """(r, theta) from whichever pair is stored."""
+    if "nu_log" in p:
+        r = np.exp(-np.exp(p["nu_log"]))
+    elif "nu" in p:
+        r = np.exp(-p["nu"])
+    else:
+        inside = (np.real(p["r"]) > 1e-6) & (np.real(p["r"]) < 1 - 1e-6)
+        r = np.where(inside, p["r"], np.clip(np.real(p["r"]), 1e-6, 1 - 1e-6))
+    return r, np.exp(p["theta_log"]) if "theta_log" in p else p["theta"]
+
+
+def turned(p: dict, state: np.ndarray) -> np.ndarray:
+    """(2, n): units as pairs, each turned by a 2 x 2 matrix."""
+    r, theta = eigenvalues(p)
     turn = r * np.array([[np.cos(theta), -np.sin(theta)], [np.sin(theta), np.cos(theta)]])  # (2, 2, n)
-    z = np.einsum("abn,bn->an", turn, state.reshape(2, -1))
-    z = z + np.sqrt(1 - r * r) * np.array([x @ p["W1"], x @ p["W2"]])
+    return np.einsum("abn,bn->an", turn, state.reshape(2, -1))
+
+
+def rtu(nonlinear: bool, activation: str, p: dict, state: np.ndarray, x: np.ndarray):
+    """(state, features) after one step."""
+    f, (r, _) = ACTIVATIONS[activation], eigenvalues(p)
+    z = turned(p, state) + np.sqrt(1 - r * r) * np.array([x @ p["W1"], x @ p["W2"]])
     c = (f(z) if nonlinear else z).ravel()
     return c, c if nonlinear else f(c)
+
+
+def lru(recurrence: str, activation: str, p: dict, state: np.ndarray, x: np.ndarray):
+    """Real and imaginary parts apart, as `.real` would drop the perturbation of a complex step."""
+    drive = np.array([x @ p["B_re"], x @ p["B_im"]])
+    re, im = ACTIVATIONS[recurrence](turned(p, state) + np.exp(p["gamma_log"]) * drive)
+    if "C_re" not in p:
+        y = np.concatenate([re, im])
+    else:
+        y = re @ p["C_re"] - im @ p["C_im"] + (x @ p["D"] if "D" in p else 0.0)
+    return np.concatenate([re, im]), ACTIVATIONS[activation](y)
+
+
+def vanilla_rnn(activation: str, p: dict, state: np.ndarray, x: np.ndarray):
+    h = ACTIVATIONS[activation](x @ p["W_input"] + state @ p["W_recurrent"] + p["b"])
+    return h, h
+
+
+def block_diagonal_rnn(activation: str, p: dict, state: np.ndarray, x: np.ndarray):
+    n = state.size
+    W = np.zeros((n, n), dtype=np.result_type(p["W_recurrent"], float))
+    for k, block in enumerate(p["W_recurrent"]):
+        W[2 * k : 2 * k + 2, 2 * k : 2 * k + 2] = block
+    return vanilla_rnn(activation, {**p, "W_recurrent": W}, state, x)
+
+
+def gru(p: dict, state: np.ndarray, x: np.ndarray):
+    def sigmoid(a):
+        return 0.5 * (1 + np.tanh(0.5 * a))
+
+    Wr, Wz, Wn = np.split(p["W_input"], 3, axis=1)
+    Ur, Uz, Un = np.split(p["W_recurrent"], 3, axis=1)
+    br, bz, bn = np.split(p["b_input"], 3)
+    cr, cz, cn = np.split(p["b_recurrent"], 3)
+    reset = sigmoid(x @ Wr + br + state @ Ur + cr)
+    update = sigmoid(x @ Wz + bz + state @ Uz + cz)
+    new = np.tanh(x @ Wn + bn + reset * (state @ Un + cn))
+    h = (1 - update) * new + update * state
+    return h, h
+
+
+def stack(lower, n_lower: int, upper, p: dict, state: np.ndarray, x: np.ndarray):
+    below = {k[2:]: v for k, v in p.items() if k.startswith("0.")}
+    above = {k[2:]: v for k, v in p.items() if k.startswith("1.")}
+    h, y = lower(below, state[:n_lower], x)
+    k, y = upper(above, state[n_lower:], y)
+    return np.concatenate([h, k]), y
+
+
+def dense(activation: str, p: dict, state: np.ndarray, x: np.ndarray):
+    return state, ACTIVATIONS[activation](x @ p["W"] + p["b"])
+
+
+def linear_readout(p: dict, y: np.ndarray):
+    return p["readout.w"] @ y + p["readout.b"][0]
+
+
+def hidden_readout(activation: str, p: dict, y: np.ndarray):
+    k = ACTIVATIONS[activation](y @ p["readout.W_hidden"] + p["readout.b_hidden"])
+    return p["readout.w"] @ k + p["readout.b"][0]
 
 
 def derivative(function, at: dict) -> dict:
@@ -94,32 +170,30 @@ class TDOracle:
     """TD(lambda) on a cell known by its forward pass: `cell(p, state, x) -> (state, features)`."""
 
     cell: object
-    params: dict  # with w and b
+    params: dict  # with those of the readout
     n_state: int
     lambda_: float
     optimizer: Optimizer
+    readout: object = linear_readout
     traces: dict = field(default_factory=dict)
-    before: tuple | None = None
+    before: np.ndarray | None = None
 
     def clear(self) -> None:
-        own = {k: v for k, v in self.params.items() if k not in ("w", "b")}
         self.state = np.zeros(self.n_state)
-        self.sensitivity = {k: np.zeros((self.n_state, *v.shape)) for k, v in own.items()}
+        self.sensitivity = {k: np.zeros((self.n_state, *v.shape)) for k, v in self.params.items()}
         self.traces = {k: np.zeros(v.shape) for k, v in self.params.items()}
         self.before = None
 
     def gradient(self, x) -> tuple[float, dict]:
         """(v_t, its gradient), advancing state and sensitivities."""
-        own = {k: v for k, v in self.params.items() if k not in ("w", "b")}
-        jacobian = derivative(lambda state, **p: self.cell(p, state, x)[0], {**own, "state": self.state})
-        features = derivative(lambda state, **p: self.cell(p, state, x)[1], {**own, "state": self.state})
+        here = {**self.params, "state": self.state}
+        jacobian = derivative(lambda state, **p: self.cell(p, state, x)[0], here)
+        direct = derivative(lambda state, **p: np.atleast_1d(self.readout(p, self.cell(p, state, x)[1])), here)
         past = self.sensitivity
-        w = self.params["w"]
-        gradient = {k: np.tensordot(w, features[k] + np.tensordot(features["state"], past[k], 1), 1) for k in own}
-        self.sensitivity = {k: jacobian[k] + np.tensordot(jacobian["state"], past[k], 1) for k in own}
-        self.state, y = self.cell(own, self.state, x)
-        self.before = y
-        return w @ y + self.params["b"][0], {**gradient, "w": y, "b": np.ones(1)}
+        gradient = {k: (direct[k] + np.tensordot(direct["state"], past[k], 1))[0] for k in self.params}
+        self.sensitivity = {k: jacobian[k] + np.tensordot(jacobian["state"], past[k], 1) for k in self.params}
+        self.state, self.before = self.cell(self.params, self.state, x)
+        return self.readout(self.params, self.before), gradient
 
     def run(self, s: Stream) -> np.ndarray:
         predictions = []
@@ -128,8 +202,7 @@ class TDOracle:
         for x, c, discount, terminated, truncated in zip(
             s.observations, s.cumulants, s.discounts, s.terminated, s.truncated, strict=True
         ):
-            y_tm1 = self.before
-            v_tm1 = None if y_tm1 is None else self.params["w"] @ y_tm1 + self.params["b"][0]
+            v_tm1 = None if self.before is None else self.readout(self.params, self.before)
             v_t, gradient = self.gradient(x)
             if terminated:
                 v_t = 0.0
@@ -140,3 +213,29 @@ class TDOracle:
             if terminated or truncated:
                 self.clear()
         return np.array(predictions)
+
+
+class TruncatedOracle(TDOracle):
+    """The same with T-BPTT: the state T steps back is held, the window is run again with today's parameters."""
+
+    steps: int = 1
+
+    def clear(self) -> None:
+        super().clear()
+        self.past = []
+
+    def gradient(self, x) -> tuple[float, dict]:
+        self.past = [*self.past, (self.state, x)][-self.steps :]
+        self.state, self.before = self.cell(self.params, self.state, x)
+
+        def features(**p):
+            state = self.past[0][0]
+            for _, seen in self.past:
+                state, y = self.cell(p, state, seen)
+            return y
+
+        window = derivative(features, self.params)
+        # The readout, and its gradient by the features, are those of the features that were predicted from.
+        read = derivative(lambda y, **p: np.atleast_1d(self.readout(p, y)), {**self.params, "y": self.before})
+        gradient = {k: read[k][0] + np.tensordot(read["y"][0], window[k], 1) for k in self.params}
+        return self.readout(self.params, self.before), gradient

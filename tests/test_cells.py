@@ -5,16 +5,21 @@ import autograd.numpy as anp
 import numpy as np
 import oracles
 import pytest
+from cases import in_plain_python
 from tolerances import AUTOGRAD, COMPLEX_STEP, FLOAT32, PLAIN, assert_close
 
-from rtu_np import LinearRTU, NonlinearRTU, cells
+from rtu_np import GRU, LRU, RTRL, BlockDiagonalRNN, Dense, LinearRTU, NonlinearRTU, Stack, VanillaRNN, cells
+from rtu_np.buffers import leaves, rebuild, size
 from rtu_np.jit import compile_for
 
 N, D, STEPS = 5, 3, 60
 
 
 def float64(views):
-    return type(views)(*(np.array(view, np.float64) for view in views))
+    """The same nested views, of copies in float64."""
+    if isinstance(views, tuple):
+        return type(views)(*map(float64, views))
+    return np.array(views, np.float64)
 
 
 def views_of(layer):
@@ -23,76 +28,99 @@ def views_of(layer):
     return float64(params), float64(cells.memory(layer.spec, layer._memory)[0])
 
 
-def start(layer, rng):
-    for view in layer.state.values():
+def randomise(views, rng):
+    for view in leaves(views).values():
         view[:] = rng.standard_normal(view.shape)
 
 
-def test_kernels_equal_plain_numpy(kind, activation, rng):
-    layer = kind(N, activation=activation).build(D, seed=1)
-    start(layer, rng)
+def test_kernels_equal_plain_numpy(case, rng):
+    layer = case.cell.build(D, seed=1)
+    if type(layer.spec) not in cells.plain_advance.table or "GRU" in repr(case.cell):
+        pytest.skip("its sensitivities are the dense recursion's, which the oracle checks")
+    randomise(cells.memory(layer.spec, layer._memory)[0].state, rng)
     params, memory = views_of(layer)
     for x in rng.standard_normal((STEPS, D)):
         y = layer.advance(x)
         memory = cells.plain_advance(layer.spec, params, memory, x)
-    dy = rng.standard_normal(2 * N)
+    dy = rng.standard_normal(layer.n_outputs)
     gradient, dx = cells.plain_gradient(layer.spec, params, memory, dy)
     assert_close(y, memory.y, PLAIN, "y")
+    expected = leaves(gradient)
     for name, value in layer.gradient(dy).items():
-        assert_close(value, getattr(gradient, name), PLAIN, name)
+        assert_close(value, expected[name], PLAIN, name)
     assert_close(layer.input_gradient(dy), dx, PLAIN, "dx")
 
 
-def _one_step_back(spec, params, state_tm1, x, state_t, dy, dstate, out, dx):
-    cells.backward(spec, params, state_tm1, x, state_t, dy, dstate, out, dx)
+def _one_step_back(spec, params, work, state_tm1, x, record, dy, adjoint):
+    cells.prepare(spec, params, work)
+    cells.forward(spec, params, work, state_tm1, x, record)
+    cells.backward(spec, params, work, state_tm1, x, record, dy, adjoint)
 
 
-def test_backward_kernel_equals_plain_numpy_and_finite_complex_steps(kind, activation, rng):
-    layer = kind(N, activation=activation).build(D, seed=2)
-    params, _ = views_of(layer)
-    State = type(cells.state(layer.spec, np.zeros(1000))[0])
-    state_tm1 = State(*rng.standard_normal((2, N)))
-    x, dy = rng.standard_normal(D), rng.standard_normal(2 * N)
-    state_t, _ = cells.plain_forward(layer.spec, params, state_tm1, x)
-    dstate = State(*rng.standard_normal((2, N)))
-    expected = cells.plain_backward(layer.spec, params, state_tm1, x, state_t, dy, dstate)
+@in_plain_python
+def test_one_step_forward_and_back(case, rng):
+    """Kernels against plain NumPy, forward against the oracle, reverse mode against complex steps."""
+    spec = case.cell.spec(D)
 
-    out, dx, adjoint = type(params)(*(np.zeros_like(p) for p in params)), np.zeros(D), State(*map(np.copy, dstate))
-    arguments = (layer.spec, params, state_tm1, x, state_t, dy, adjoint, out, dx)
-    compile_for(_one_step_back, layer.spec)(*arguments)
-    for name, actual, wanted in (("dstate", adjoint, expected[0]), ("gradient", out, expected[1])):
-        for field in wanted._fields:
-            assert_close(getattr(actual, field), getattr(wanted, field), PLAIN, f"{name}.{field}")
-    assert_close(dx, expected[2], PLAIN, "dx")
+    def views(carve):
+        return carve(spec, np.zeros(size(carve, spec)))[0]
+
+    params, state_tm1, dstate, work, record, out = map(
+        views, (cells.parameters, cells.state, cells.state, cells.work, cells.record, cells.parameters)
+    )
+    case.cell.initialise(params, rng)
+    randomise(state_tm1, rng)
+    randomise(dstate, rng)
+    dy = rng.standard_normal(spec.n_outputs)
+    for _ in range(100):  # until no unit is cut off by a ReLU
+        x = rng.standard_normal(D)
+        state_t, y = cells.plain_forward(spec, params, state_tm1, x)
+        expected = cells.plain_backward(spec, params, state_tm1, x, state_t, dy, dstate)
+        if all(array.any() for part in expected[:2] for array in leaves(part).values()):
+            break
+
+    adjoint = cells.Adjoint(float64(dstate), out, np.zeros(D))
+    compile_for(_one_step_back, spec)(spec, params, work, state_tm1, x, record, dy, adjoint)
+    for name, actual, wanted in (
+        ("state", record.state, state_t),
+        ("dstate", adjoint.state, expected[0]),
+        ("gradient", adjoint.params, expected[1]),
+    ):
+        for (block, a), b in zip(leaves(actual).items(), leaves(wanted).values(), strict=True):
+            assert_close(a, b, PLAIN, f"{name}: {block}")
+    assert_close(record.y, y, PLAIN, "y")
+    assert_close(adjoint.x, expected[2], PLAIN, "dx")
+
+    flat_state = np.concatenate([*leaves(state_tm1).values(), []])
+    after, features = case.forward(leaves(params), flat_state, x)
+    assert_close(np.concatenate([*leaves(state_t).values(), []]), after, PLAIN, "state, by the oracle")
+    assert_close(y, features, PLAIN, "y, by the oracle")
 
     def along(direction):
         h = 1e-30
-        moved = type(params)(*(p + 1j * h * d for p, d in zip(params, direction, strict=True)))
-        c, y = cells.plain_forward(layer.spec, moved, state_tm1, x)
-        return (y @ dy + c.c1 @ dstate.c1 + c.c2 @ dstate.c2).imag / h
+        moved = rebuild(params, [p + 1j * h * d for p, d in zip(leaves(params).values(), direction, strict=True)])
+        state, y = cells.plain_forward(spec, moved, state_tm1, x)
+        later = sum((a * b).sum() for a, b in zip(leaves(state).values(), leaves(dstate).values(), strict=True))
+        return (y @ dy + later).imag / h
 
-    direction = type(params)(*(rng.standard_normal(p.shape) for p in params))
-    inner = sum((g * d).sum() for g, d in zip(expected[1], direction, strict=True))
+    direction = [rng.standard_normal(p.shape) for p in leaves(params).values()]
+    inner = sum((g * d).sum() for g, d in zip(leaves(expected[1]).values(), direction, strict=True))
     assert_close(np.array([inner]), np.array([along(direction)]), COMPLEX_STEP)
 
 
-def test_rtrl_equals_dense_rtrl_from_the_forward_pass_alone(kind, activation, rng):
-    layer = kind(N, activation=activation, r_max=0.95).build(D, seed=3)
-    state = rng.standard_normal(2 * N)
-    layer.state["c1"][:], layer.state["c2"][:] = np.split(state, 2)
-    w = rng.standard_normal(2 * N)
-
-    def cell(p, state, x):
-        return oracles.rtu(kind is NonlinearRTU, activation, p, state, x)
-
-    params = {**{k: v.copy() for k, v in layer.parameters.items()}, "w": w, "b": np.zeros(1)}
-    oracle = oracles.TDOracle(cell, params, 2 * N, 0.9, oracles.Optimizer("SGD", step_size=1.0))
+def test_rtrl_equals_dense_rtrl_from_the_forward_pass_alone(case, rng):
+    local = isinstance(case.cell, Stack) and not isinstance(case.cell.layers[-1], Dense)
+    layer = case.cell.build(D, RTRL(dense=local), seed=3)
+    randomise(cells.memory(layer.spec, layer._memory)[0].state, rng)
+    w = rng.standard_normal(layer.n_outputs)
+    params = {**{k: v.copy() for k, v in layer.parameters.items()}, "readout.w": w, "readout.b": np.zeros(1)}
+    oracle = oracles.TDOracle(case.forward, params, case.n_state, 0.9, oracles.Optimizer("SGD", step_size=1.0))
     oracle.clear()
-    oracle.state = state
-    for x in rng.standard_normal((STEPS, D)):
+    oracle.state = np.concatenate([*layer.state.values(), []])
+    for x in rng.standard_normal((STEPS // 2, D)):
         y = layer.advance(x)
         _, gradient = oracle.gradient(x)
-    assert_close(y, gradient["w"], PLAIN, "y")
+    assert_close(y, gradient["readout.w"], PLAIN, "y")
     for name, value in layer.gradient(w).items():
         assert_close(value, gradient[name], COMPLEX_STEP, name)
 
@@ -123,13 +151,12 @@ def test_gradient_equals_autograd(kind, activation, seed):
         assert_close(actual, expected[name], AUTOGRAD, name)
 
 
-def test_float32_follows_float64(kind, activation, rng):
-    wide, narrow = (kind(N, activation=activation).build(D, seed=4, dtype=dtype) for dtype in ("float64", "float32"))
-    inputs = rng.standard_normal((STEPS, D))
-    dy = rng.standard_normal(2 * N)
+def test_float32_follows_float64(case, rng):
+    wide, narrow = (case.cell.build(D, seed=4, dtype=dtype) for dtype in ("float64", "float32"))
+    dy = rng.standard_normal(wide.n_outputs)
     for name, view in wide.parameters.items():
         view[:] = narrow.parameters[name]
-    for x in inputs:
+    for x in rng.standard_normal((STEPS, D)):
         y = narrow.advance(x)
         expected = wide.advance(x)
     assert y.dtype == np.float32
@@ -157,6 +184,130 @@ def test_a_layer_of_n_units_is_n_layers_of_one(kind, rng):
             assert_close(value, gradient[name][..., i : i + 1], PLAIN, name)
 
 
+@in_plain_python
+@pytest.mark.parametrize("recurrence", ["identity", "tanh"])
+def test_an_lru_of_n_units_is_n_lrus_of_one(recurrence, rng):
+    whole = LRU(2, recurrence=recurrence, projection=False).build(D, seed=5)
+    parts = [LRU(1, recurrence=recurrence, projection=False).build(D, seed=6) for _ in range(2)]
+    equal_to_its_parts(whole, parts, lambda value, i: value[..., i : i + 1], rng)
+
+
+@in_plain_python
+def test_a_block_diagonal_rnn_of_n_units_is_its_pairs(rng):
+    whole = BlockDiagonalRNN(4).build(D, seed=5)
+    parts = [BlockDiagonalRNN(2).build(D, seed=6) for _ in range(2)]
+
+    def part(value, i):
+        return value[i : i + 1] if value.ndim == 3 else value[..., 2 * i : 2 * i + 2]
+
+    equal_to_its_parts(whole, parts, part, rng)
+
+
+def equal_to_its_parts(whole, parts, part, rng):
+    for i, layer in enumerate(parts):
+        for name, view in layer.parameters.items():
+            view[:] = part(whole.parameters[name], i)
+    for x in rng.standard_normal((STEPS, D)):
+        y = whole.advance(x)
+        ys = [layer.advance(x) for layer in parts]
+    interleaved = isinstance(whole.cell, BlockDiagonalRNN)
+    split = (lambda a: a.reshape(2, 2)) if interleaved else (lambda a: a.reshape(2, 2).T)
+    assert_close(split(y), np.array(ys), PLAIN, "y")
+    dy = rng.standard_normal(4)
+    gradient = whole.gradient(dy)
+    for i, layer in enumerate(parts):
+        for name, value in layer.gradient(split(dy)[i]).items():
+            assert_close(value, part(gradient[name], i), PLAIN, name)
+
+
+@in_plain_python
+def test_a_block_diagonal_rnn_of_scaled_rotations_is_a_linear_rtu(rng):
+    rtu = LinearRTU(3, "identity").build(D, seed=5)
+    blocks = BlockDiagonalRNN(6, "identity").build(D, seed=6)
+    p, q = rtu.parameters, blocks.parameters
+    r, theta = np.exp(-np.exp(p["nu_log"])), np.exp(p["theta_log"])
+    gamma = np.sqrt(1 - r**2)
+    q["W_recurrent"][:, 0, 0] = q["W_recurrent"][:, 1, 1] = r * np.cos(theta)
+    q["W_recurrent"][:, 0, 1] = r * np.sin(theta)
+    q["W_recurrent"][:, 1, 0] = -r * np.sin(theta)
+    q["W_input"][:, ::2], q["W_input"][:, 1::2] = gamma * p["W1"], gamma * p["W2"]
+    for x in rng.standard_normal((STEPS, D)):
+        y, z = rtu.advance(x), blocks.advance(x)
+    assert_close(z.reshape(3, 2).T.ravel(), y, PLAIN, "y")
+    dy = rng.standard_normal(6)
+    of_rtu, of_blocks = rtu.gradient(dy), blocks.gradient(dy.reshape(2, 3).T.ravel())
+    assert_close(gamma * of_blocks["W_input"][:, ::2], of_rtu["W1"], PLAIN, "W1")
+    assert_close(gamma * of_blocks["W_input"][:, 1::2], of_rtu["W2"], PLAIN, "W2")
+    dW = of_blocks["W_recurrent"]
+    turn = -np.sin(theta) * (dW[:, 0, 0] + dW[:, 1, 1]) + np.cos(theta) * (dW[:, 0, 1] - dW[:, 1, 0])
+    assert_close(theta * r * turn, of_rtu["theta_log"], PLAIN, "theta_log")
+
+
+@in_plain_python
+def test_an_lru_at_the_tied_scale_is_a_linear_rtu(rng):
+    """The same forward pass; and the gradient, through the chain rule for gamma."""
+    n = 4
+    rtu, lru = LinearRTU(n, "identity").build(D, seed=5), LRU(n, n_outputs=2 * n).build(D, seed=6)
+    p, q = rtu.parameters, lru.parameters
+    nu = np.exp(p["nu_log"])
+    complement = -np.expm1(-2 * nu)
+    for ours, theirs in (("nu_log", "nu_log"), ("theta_log", "theta_log"), ("W1", "B_re"), ("W2", "B_im")):
+        q[theirs][:] = p[ours]
+    q["gamma_log"][:] = 0.5 * np.log(complement)
+    q["C_re"][:] = np.hstack([np.eye(n), np.zeros((n, n))])
+    q["C_im"][:] = np.hstack([np.zeros((n, n)), -np.eye(n)])
+    for x in rng.standard_normal((STEPS, D)):
+        assert_close(lru.advance(x), rtu.advance(x), PLAIN, "y")
+    dy = rng.standard_normal(2 * n)
+    tied, free = rtu.gradient(dy), lru.gradient(dy)
+    dgamma_log = nu * np.exp(-2 * nu) / complement  # d log gamma / d nu_log
+    assert_close(free["nu_log"] + dgamma_log * free["gamma_log"], tied["nu_log"], PLAIN, "nu_log")
+    for ours, theirs in (("theta_log", "theta_log"), ("W1", "B_re"), ("W2", "B_im")):
+        assert_close(free[theirs], tied[ours], PLAIN, ours)
+    assert_close(lru.input_gradient(dy), rtu.input_gradient(dy), PLAIN, "dx")
+
+
+def test_a_gru_is_pytorch_s(rng):
+    torch = pytest.importorskip("torch")
+    layer, cell = GRU(N).build(D, seed=5), torch.nn.GRUCell(D, N, dtype=torch.float64)
+    ours = ("W_input", "W_recurrent", "b_input", "b_recurrent")
+    theirs = (cell.weight_ih, cell.weight_hh, cell.bias_ih, cell.bias_hh)
+    with torch.no_grad():
+        for name, parameter in zip(ours, theirs, strict=True):
+            parameter.copy_(torch.tensor(layer.parameters[name].T.copy()))
+    h, dy = torch.zeros(1, N, dtype=torch.float64), rng.standard_normal(N)
+    for x in rng.standard_normal((STEPS, D)):
+        y = layer.advance(x)
+        h = cell(torch.tensor(x[None]), h)
+    (h @ torch.tensor(dy)).sum().backward()
+    assert_close(y, h.detach().numpy()[0], 1e-10, "y")
+    gradient = layer.gradient(dy)
+    for name, parameter in zip(ours, theirs, strict=True):
+        assert_close(gradient[name].T, parameter.grad.numpy(), 1e-10, name)
+
+
+def test_the_scale_of_an_lru_starts_tied():
+    layer = LRU(200).build(50, seed=5)
+    p = layer.parameters
+    r = np.exp(-np.exp(p["nu_log"]))
+    assert_close(np.exp(p["gamma_log"]), np.sqrt(1 - r**2), 1e-9)
+    assert abs(p["B_re"].std() * np.sqrt(2 * 50) - 1) < 0.03
+    assert abs(p["C_im"].std() * np.sqrt(200) - 1) < 0.03
+
+
+@in_plain_python
+def test_the_direct_form_is_clipped():
+    layer = LinearRTU(3, parameterization="r/theta").build(D, seed=5)
+    layer.parameters["r"][:] = [-0.5, 0.5, 1.5]
+    for _ in range(3):
+        y = layer.advance([1.0, 2.0, 3.0])
+    assert np.isfinite(y).all()
+    gradient = layer.gradient(np.ones(6))["r"]
+    assert gradient[0] == gradient[2] == 0
+    assert gradient[1] != 0
+
+
+@in_plain_python
 def test_with_the_identity_both_cells_are_one(rng):
     linear, nonlinear = (cell(N, activation="identity").build(D, seed=8) for cell in (LinearRTU, NonlinearRTU))
     for x in rng.standard_normal((STEPS, D)):
@@ -227,6 +378,27 @@ def test_layer_takes_any_real_input_and_compiles_once(kind):
 def test_settings_out_of_range(kind, settings, error, message):
     with pytest.raises(error, match=message):
         kind(**settings)
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "message"),
+    [
+        (lambda: LinearRTU(3, parameterization="polar"), ValueError, "parameterization is 'polar': expected one of"),
+        (lambda: LRU(3, n_outputs=0), ValueError, "n_outputs is 0"),
+        (lambda: LRU(3, n_outputs=5, projection=False), ValueError, "n_outputs is 5 without a projection: expected 6"),
+        (lambda: LRU(3, direct=True, projection=False), ValueError, "direct is True without a projection"),
+        (lambda: LRU(3, activation="relu", recurrence="tanh", projection=False), ValueError, "already"),
+        (lambda: BlockDiagonalRNN(5), ValueError, "n_hidden is 5: expected an even number"),
+        (lambda: VanillaRNN(3, "sigmoid"), ValueError, "activation is 'sigmoid'"),
+        (lambda: GRU(0), ValueError, "n_hidden is 0"),
+        (lambda: Dense(2.5), TypeError, "n_outputs is 2.5"),
+        (lambda: Stack([LinearRTU(3)]), ValueError, "layers holds 1: expected at least two"),
+        (lambda: Stack([LinearRTU(3), 4]), TypeError, r"layers\[1\] is 4: expected a cell"),
+    ],
+)
+def test_settings_that_make_no_cell(make, error, message):
+    with pytest.raises(error, match=message):
+        make()
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ def examples(page: str) -> list[tuple[str, str, str]]:
     out = []
     for (kind, text), (after, printed) in zip(found, [*found[1:], ("", "")], strict=True):
         if kind == "python":
-            name = re.match(r"# (\w+\.py)\n", text)
+            name = re.match(r"# (\w+\.py)(, continued)?\n", text)
             out.append((name.group(1) if name else "", text, printed if after == "text" else ""))
     return out
 
@@ -45,7 +45,8 @@ def test_examples_print_what_the_page_says(page, tmp_path):
     script, expected = "", ""
     for name, code, printed in found:
         if name:
-            (tmp_path / name).write_text(code)
+            with open(tmp_path / name, "a") as file:
+                file.write(code)
         else:
             script, expected = script + code, expected + printed
     assert run([sys.executable, "-c", script], tmp_path) == expected

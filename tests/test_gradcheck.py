@@ -1,36 +1,58 @@
 """The gradient checker: that it passes what is right, and that it can fail."""
 
-import importlib.util
+import importlib
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from cases import CASES, COMPILED, KINDS, in_plain_python
 from tolerances import COMPLEX_STEP, DIFFERENCES
 
-import rtu_np.cells.linear_rtu
-import rtu_np.cells.nonlinear_rtu
-import rtu_np.cells.rotation
-from rtu_np import LinearRTU, check_gradients
-from rtu_np.gradcheck import TOLERANCE, TOLERANCE_DIFFERENCES
+import rtu_np
+from rtu_np import RTRL, TBPTT, Dense, LinearRTU, NonlinearRTU, Stack, check_gradients
+from rtu_np.gradcheck import TOLERANCE, TOLERANCE_DIFFERENCES, gradient_angles
+
+STEPS = 60
+METHODS = [RTRL(), RTRL(dense=True), TBPTT(1), TBPTT(7), TBPTT(100)]
+PAIRS = [(name, gradient) for name in CASES for gradient in METHODS]
+if COMPILED:
+    PAIRS = [*((name, RTRL()) for name in CASES), ("GRU", TBPTT(7))]
 
 
 @pytest.mark.parametrize("seed", range(3))
 def test_both_cells_are_exact(kind, activation, seed):
-    report = check_gradients(kind(4, activation=activation), n_inputs=3, steps=60, seed=seed)
+    report = check_gradients(kind(4, activation=activation), n_inputs=3, steps=STEPS, seed=seed)
     assert report.passed, str(report)
     assert report.max_error <= COMPLEX_STEP
     assert max(block.central_differences for block in report.blocks) <= DIFFERENCES
     assert {block.block: block.kind for block in report.blocks} == {
         **dict.fromkeys(("nu_log", "theta_log", "W1", "W2"), "exact for fixed parameters"),
-        "w": "exact",
-        "b": "exact",
+        "readout.w": "exact",
+        "readout.b": "exact",
         "x": "one-step",
     }
 
 
-def test_float32(kind):
-    report = check_gradients(kind(4), n_inputs=3, dtype="float32")
+@pytest.mark.parametrize("reset_at", [None, 15], ids=["", "reset"])
+@pytest.mark.parametrize(("name", "gradient"), PAIRS, ids=[f"{name}, {gradient}" for name, gradient in PAIRS])
+def test_every_combination(name, gradient, reset_at):
+    report = check_gradients(CASES[name].cell, 3, 30, gradient, seed=5, reset_at=reset_at)
+    assert report.passed, str(report)
+    kinds = {block.kind for block in report.blocks if block.block not in ("x", "readout.w", "readout.b")}
+    window = 30 - (reset_at or 0)
+    if isinstance(gradient, TBPTT) and gradient.steps < window:
+        assert kinds == {"truncated" if gradient.steps > 1 else "one-step"}
+    elif gradient == RTRL() and name in ("linear RTU on GRU", "two RTUs"):
+        assert kinds == {"exact for fixed parameters", "layer-local, approximate"}
+    else:
+        assert kinds == {"exact for fixed parameters"}
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_float32(name):
+    report = check_gradients(KINDS[name].cell, n_inputs=3, dtype="float32")
     assert report.passed, str(report)
     assert report.max_error > COMPLEX_STEP  # it was float32 that was checked
 
@@ -40,88 +62,225 @@ def test_its_tolerances_are_those_of_the_tests():
     assert TOLERANCE_DIFFERENCES["float64"] == DIFFERENCES
 
 
-# Bugs of one term, planted in a copy of the cell's source, in kernels and reference alike where both have the term.
-# Each is (file, replacements); every text to be replaced must be there.
-ROTATION, LINEAR, NONLINEAR = (
-    Path(module.__file__) for module in (rtu_np.cells.rotation, rtu_np.cells.linear_rtu, rtu_np.cells.nonlinear_rtu)
-)
+def test_a_reset_at_the_end_is_refused():
+    with pytest.raises(ValueError, match="reset_at is 60: expected a step before the last of 60"):
+        check_gradients(LinearRTU(2), reset_at=60)
+
+
+@in_plain_python
+def test_angles_show_what_layer_local_rtrl_leaves_out():
+    two = Stack([LinearRTU(4), NonlinearRTU(4)])
+    angles = gradient_angles(two, 3, RTRL(), RTRL(dense=True))
+    assert all(angle > 1 for name, angle in angles.items() if name.startswith("0."))
+    assert all(angle < 1e-6 for name, angle in angles.items() if name.startswith("1."))
+    feedforward = Stack([LinearRTU(4), Dense(3, "tanh")])
+    assert all(angle < 1e-6 for angle in gradient_angles(feedforward, 3, RTRL(), RTRL(dense=True)).values())
+
+
+# Bugs of one term, planted in a copy of the package, in kernels and reference alike where both have the term. Each is
+# (case, file, replacements); every text to be replaced must be there.
 BUGS = {
     "theta's factor is lost": (
-        ROTATION,
-        [("p * e2 - theta * turned2", "p * e2 - turned2"), ("p * e1 + theta * turned1", "p * e1 + turned1")],
+        "linear RTU",
+        "cells/rotation.py",
+        [("p * e2 - dtheta * turned2", "p * e2 - turned2"), ("p * e1 + dtheta * turned1", "p * e1 + turned1")],
     ),
     "1e-8 in gamma, not in its derivative": (
-        ROTATION,
-        [
-            ("gamma = np.sqrt(-np.expm1(-2 * nu))", "gamma = np.sqrt(-np.expm1(-2 * nu)) + 1e-8"),
-            ("gamma = np.sqrt(-expm1(-nu - nu))", "gamma = np.sqrt(-expm1(-nu - nu)) + 1e-8"),
-        ],
+        "linear RTU",
+        "cells/scales.py",
+        [("return gamma, -dlog_r", "return gamma + 1e-8, -dlog_r")],
     ),
-    "W1 and W2 are swapped in the trace": (
-        LINEAR,
+    "W1 and W2 are swapped": (
+        "linear RTU",
+        "cells/linear_rtu.py",
         [
-            ("decay * out.W1[j, i] + d1 * e1 + d2 * e2", "decay * out.W1[j, i] + d2 * e1 - d1 * e2"),
-            ("decay * out.W2[j, i] + d2 * e1 - d1 * e2", "decay * out.W2[j, i] + d1 * e1 + d2 * e2"),
+            ("dW1[j, i] = decay * dW1[j, i] + d1 * e1 + d2 * e2", "dW2[j, i] = decay * dW2[j, i] + d1 * e1 + d2 * e2"),
+            ("dW2[j, i] = decay * dW2[j, i] + d2 * e1 - d1 * e2", "dW1[j, i] = decay * dW1[j, i] + d2 * e1 - d1 * e2"),
         ],
     ),
     "h_t is used where h_tm1 is due": (
-        ROTATION,
+        "linear RTU",
+        "cells/rotation.py",
         [
-            ("- nu * turned1 + dgamma", "- nu * (g * memory.c1[i] - p * memory.c2[i]) + dgamma"),
-            ("- nu * turned2 + dgamma", "- nu * (g * memory.c2[i] + p * memory.c1[i]) + dgamma"),
+            ("+ dlog_r * turned1 + dgamma", "+ dlog_r * (g * c1[i] - p * c2[i]) + dgamma"),
+            ("+ dlog_r * turned2 + dgamma", "+ dlog_r * (g * c2[i] + p * c1[i]) + dgamma"),
         ],
     ),
     "a sign in the rotation of a sensitivity": (
-        LINEAR,
-        [("memory.g[i] * e1_tm1 - memory.p[i] * e2[j, i]", "memory.g[i] * e1_tm1 + memory.p[i] * e2[j, i]")],
+        "linear RTU",
+        "cells/linear_rtu.py",
+        [("e1[j, i] = work.g[i] * e1_tm1 - work.p[i] * e2", "e1[j, i] = work.g[i] * e1_tm1 + work.p[i] * e2")],
     ),
-    "the input of W2 enters the first half": (
-        NONLINEAR,
-        [
-            ("= g1 * e1 - p1 * e2\n", "= g1 * e1 - p1 * e2 + memory.gamma1[i] * x_j\n"),
-            ("= g2 * e2 + p2 * e1 + memory.gamma2[i] * x_j", "= g2 * e2 + p2 * e1"),
-        ],
+    "a sensitivity uses the other's new value": (
+        "linear RTU",
+        "cells/linear_rtu.py",
+        [("+ work.p[i] * e1_tm1\n\n", "+ work.p[i] * e1[j, i]\n\n")],
     ),
     "a slope is missing": (
-        NONLINEAR,
-        [("memory.dc1_dtheta_log[i] *= slope1[i]", "memory.dc1_dtheta_log[i] *= 1")],
+        "nonlinear RTU",
+        "cells/rotation.py",
+        [("units.dc1_db[i] *= slope1[i]", "units.dc1_db[i] *= 1")],
     ),
+    "the slopes are exchanged": (
+        "nonlinear RTU",
+        "cells/nonlinear_rtu.py",
+        [("memory.g2[i] = slope2[i] * work.g[i]", "memory.g2[i] = slope1[i] * work.g[i]")],
+    ),
+    "the input drives the wrong half": (
+        "nonlinear RTU",
+        "cells/nonlinear_rtu.py",
+        [("memory.dc1_dW2[j, i] = g1 * e1 - p1 * e2\n", "memory.dc1_dW2[j, i] = g1 * e1 - p1 * e2 + 1e-6 * x_j\n")],
+    ),
+    "gamma_log drives B, as in the released code": (
+        "LRU",
+        "cells/linear_rtu.py",
+        [("- work.p[i] * e2[j, i] + work.gamma[i] * x_j", "- work.p[i] * e2[j, i] + np.log(work.gamma[i]) * x_j")],
+    ),
+    "gamma_log is not carried": (
+        "LRU",
+        "cells/scales.py",
+        [("= g * e1 - p * e2 + gamma * work.drive1[i]", "= gamma * work.drive1[i]")],
+    ),
+    "the imaginary part is not conjugated": (
+        "LRU",
+        "cells/lru.py",
+        [("        dx[i] = -dx[i]\n", "        dx[i] = dx[i]\n")],
+    ),
+    "D sees the state": ("LRU", "cells/lru.py", [("memory.x[2 * n :], memory.dz", "memory.x[:3], memory.dz")]),
+    "the recurrent weights are transposed": (
+        "vanilla RNN",
+        "cells/rnn.py",
+        [("add_product(state_tm1.h, params.W_recurrent, h)", "add_product(state_tm1.h, params.W_recurrent.T, h)")],
+    ),
+    "the slope of the step before": (
+        "vanilla RNN",
+        "cells/rnn.py",
+        [("slope(spec.activation, record.y[i])", "slope(spec.activation, state_tm1.h[i])")],
+    ),
+    "the bias is counted twice": ("vanilla RNN", "cells/rnn.py", [("out.b[i] += dz[i]", "out.b[i] += 2 * dz[i]")]),
+    "r gates the input's side": (
+        "GRU",
+        "cells/gru.py",
+        [("on_input[2 * k + i] = dn", "on_input[2 * k + i] = r * dn")],
+    ),
+    "z is not differentiated": (
+        "GRU",
+        "cells/gru.py",
+        [("dz = kept * (one - z)", "dz = kept * (one - kept)")],
+    ),
+    "the gate's own path back is lost": (
+        "GRU",
+        "cells/gru.py",
+        [("        adjoint.state.h[i] += dh[i]\n", "        adjoint.state.h[i] += 0 * dh[i]\n")],
+    ),
+    "a block is transposed": (
+        "block-diagonal RNN",
+        "cells/block_diagonal.py",
+        [("memory.J01[i] = f0 * W[1, 0]", "memory.J01[i] = f0 * W[0, 1]")],
+    ),
+    "the partner's signal": (
+        "block-diagonal RNN",
+        "cells/block_diagonal.py",
+        [("before, e0_tm1 = h[i - i % 2 + a], e0[i]", "before, e0_tm1 = h[i], e0[i]")],
+    ),
+    "credit of the wrong partner": (
+        "block-diagonal RNN",
+        "cells/block_diagonal.py",
+        [("memory.credit1[i] = dy[i - i % 2 + 1]", "memory.credit1[i] = dy[i - i % 2]")],
+    ),
+    "the layer below gets the output's gradient": (
+        "stack",
+        "cells/stack.py",
+        [("cells.input_gradient(spec.upper, params.upper, memory.upper, memory.dbetween)", "pass")],
+    ),
+    "a projection without its slope": (
+        "stack",
+        "cells/dense.py",
+        [("memory.dz[i] = slope(spec.activation, memory.y[i]) * dy[i]", "memory.dz[i] = dy[i]")],
+    ),
+    "a projection's bias decays twice": (
+        "stack",
+        "cells/dense.py",
+        [("out.b[i] = decay * out.b[i] + memory.dz[i]", "out.b[i] = decay * out.b[i] + memory.x[0] * memory.dz[i]")],
+    ),
+    "dense RTRL forgets the past": ("GRU", "gradients/rtrl.py", [("F[i, c] += a * S[k, c]", "F[i, c] += 0 * S[k, c]")]),
+    "dense RTRL transposes the Jacobian": ("GRU", "gradients/rtrl.py", [("a = J[i, k]", "a = J[k, i]")]),
+}
+TRUNCATED_BUGS = {
+    "the window is a step too short": [("for k in range(filled - 1, -1, -1)", "for k in range(filled - 1, 0, -1)")],
+    "the ring is read from the wrong row": [
+        ("oldest = int(memory.clock[0]) + 1 - filled", "oldest = int(memory.clock[0]) + 2 - filled")
+    ],
+    "the state after the step is stored": [
+        ("    copy(memory.flat_state, memory.states[row])\n", ""),
+        (
+            "    copy(memory.records[0, : spec.n_state], memory.flat_state)\n",
+            "    copy(memory.records[0, : spec.n_state], memory.flat_state)\n"
+            "    copy(memory.flat_state, memory.states[row])\n",
+        ),
+    ],
 }
 
 
-def mutant(folder: Path, source: Path, replacements: list[tuple[str, str]]):
-    """The cell class of a copy of the package's cells with `replacements` made in one file."""
-    for original in (ROTATION, LINEAR, NONLINEAR):
-        text = original.read_text()
-        if original == source:
-            for old, new in replacements:
-                assert old in text, f"nothing to plant the bug in: {old!r}"
-                text = text.replace(old, new)
-        for module in (ROTATION, LINEAR, NONLINEAR):
-            text = text.replace(f"rtu_np.cells.{module.stem}", f"{folder.name}.{module.stem}")
-        (folder / original.name).write_text(text)
-    (folder / "__init__.py").touch()
-    file = folder / (NONLINEAR if source == NONLINEAR else LINEAR).name
-    sys.path.insert(0, str(folder.parent))
-    try:
-        module = importlib.import_module(f"{folder.name}.{file.stem}")
-    finally:
-        sys.path.remove(str(folder.parent))
-    return module.NonlinearRTU if source == NONLINEAR else module.LinearRTU
+@pytest.fixture
+def mutant(tmp_path, monkeypatch):
+    """A function that makes a copy of the package with replacements in one file, and imports it."""
+
+    def make(file, replacements):
+        name = "mutant" + "".join(filter(str.isalnum, tmp_path.name))
+        folder = tmp_path / name
+        shutil.copytree(Path(rtu_np.__file__).parent, folder, ignore=shutil.ignore_patterns("__pycache__"))
+        for source in folder.rglob("*.py"):
+            text = source.read_text()
+            if source == folder / file:
+                for old, new in replacements:
+                    assert old in text, f"nothing to plant the bug in: {old!r}"
+                    text = text.replace(old, new)
+            source.write_text(text.replace("rtu_np", name))
+        monkeypatch.syspath_prepend(tmp_path)
+        yield_to = importlib.import_module(name)
+        made.append(name)
+        return yield_to
+
+    made: list[str] = []
+    yield make
+    for name in [module for module in sys.modules if any(module.split(".")[0] == n for n in made)]:
+        del sys.modules[name]
 
 
+def rebuilt(package, settings):
+    """The same cell, of another package's classes."""
+    if isinstance(settings, tuple):
+        return tuple(rebuilt(package, each) for each in settings)
+    if not hasattr(settings, "__dataclass_fields__"):
+        return settings
+    own = {name: rebuilt(package, getattr(settings, name)) for name in settings.__dataclass_fields__}
+    return getattr(package, type(settings).__name__)(**own)
+
+
+@in_plain_python
 @pytest.mark.parametrize("bug", BUGS, ids=lambda bug: bug.replace(" ", "-"))
-def test_a_planted_bug_turns_it_red(bug, tmp_path):
-    folder = tmp_path / ("mutant_" + "".join(filter(str.isalnum, bug)))
-    folder.mkdir()
-    report = check_gradients(mutant(folder, *BUGS[bug])(4), n_inputs=3, steps=60)
+def test_a_planted_bug_turns_it_red(bug, mutant):
+    name, file, replacements = BUGS[bug]
+    package = mutant(file, replacements)
+    report = package.check_gradients(rebuilt(package, KINDS[name].cell), n_inputs=3, steps=30)
     assert not report.passed, str(report)
 
 
-def test_an_unchanged_copy_stays_green(tmp_path):
-    folder = tmp_path / "mutant_unchanged"
-    folder.mkdir()
-    report = check_gradients(mutant(folder, LINEAR, [])(4), n_inputs=3, steps=60)
+@in_plain_python
+@pytest.mark.parametrize("bug", TRUNCATED_BUGS, ids=lambda bug: bug.replace(" ", "-"))
+@pytest.mark.parametrize("name", KINDS)
+def test_a_bug_in_the_window_turns_it_red(bug, name, mutant):
+    package = mutant("gradients/tbptt.py", TRUNCATED_BUGS[bug])
+    report = package.check_gradients(rebuilt(package, KINDS[name].cell), 3, 30, package.TBPTT(4))
+    assert not report.passed, str(report)
+
+
+@in_plain_python
+@pytest.mark.parametrize("name", KINDS)
+def test_an_unchanged_copy_stays_green(name, mutant):
+    package = mutant("cells/linear_rtu.py", [])
+    report = package.check_gradients(rebuilt(package, KINDS[name].cell), n_inputs=3, steps=30)
     assert report.passed, str(report)
 
 
@@ -140,6 +299,10 @@ def test_command_line(capsys):
     assert "nu_log" in out
     assert "exact for fixed parameters" in out
     assert "passed: largest error" in out
+    assert main(["gradcheck", "--cell", "gru", "--n-hidden", "3", "--tbptt", "4", "--steps", "20"]) == 0
+    assert "truncated" in capsys.readouterr().out
+    assert main(["gradcheck", "--cell", "gru", "--activation", "relu"]) == 2
+    assert "activation" in capsys.readouterr().err
     assert main(["gradcheck", "--n-hidden", "0"]) == 2
     assert "n_hidden is 0" in capsys.readouterr().err
 

@@ -12,7 +12,7 @@ import pytest
 
 from rtu_np import LinearRTU, TDLambda, jit
 from rtu_np.buffers import allocate, matrix, size, vector
-from rtu_np.td import _run
+from rtu_np.td_kernels import run
 
 compiled = pytest.mark.skipif(numba.config.DISABLE_JIT, reason="there is nothing compiled")
 
@@ -138,12 +138,12 @@ def test_a_kernel_that_allocates_does_not_compile():
 
 @compiled
 def test_one_compilation_per_precision_whatever_the_sizes():
-    run = jit.njit(_run)
+    compiled_run = jit.njit(run)
     for dtype, compilations in (("float64", 1), ("float32", 2)):
         for n, d in ((4, 2), (7, 3)):
             agent = TDLambda(LinearRTU(n), d, dtype=dtype)
-            assert run(*agent._arguments, 3) == 3
-            assert len(run.signatures) == compilations
+            assert compiled_run(*agent._arguments, 3) == 3
+            assert len(compiled_run.signatures) == compilations
 
 
 def test_views_cover_the_buffer_without_overlap():

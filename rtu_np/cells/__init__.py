@@ -5,23 +5,37 @@ input width it makes a *spec*, a NamedTuple of sizes and types. Learners are wri
 all of which are chosen by the type of the spec: in compiled code while it compiles, in Python by a table
 (`rtu_np.jit.generic`).
 
-What a cell provides
---------------------
-layout      `parameters`, `state`, `memory`: named views into flat buffers (`rtu_np.buffers`). A memory is the state,
-            the sensitivities and scratch; it has a field `y`, the output of the latest step.
+What every cell provides
+------------------------
+layout      `parameters`, `state`: named views into flat buffers (`rtu_np.buffers`).
 step        `forward`, the step alone; `backward`, one step of reverse mode.
-RTRL        `move` and `propagate`, together `advance`: the step, then its sensitivities; `accumulate`: the gradient
-            into a trace; `learn`: update, sensitivities and traces in one pass; `input_gradient`.
-reference   `plain_forward`, `plain_advance`, `plain_gradient`, `plain_backward`: the same in plain, allocating NumPy,
-            to be read beside the equations. `plain_forward` takes complex numbers, for the complex-step derivative.
+reference   `plain_forward`, `plain_backward`: the same in plain, allocating NumPy, to be read beside the equations.
+            `plain_forward` takes complex numbers, for the complex-step derivative.
+
+That is enough for truncated BPTT, and for RTRL by the dense recursion S <- J S + F (`rtu_np.gradients`).
+
+What a cell with sensitivities of its own adds
+----------------------------------------------
+layout      `memory`: state, sensitivities and scratch.
+RTRL        `move` and `propagate`, together `advance`: the step, then its sensitivities; `credit`: the part of the
+            gradient that needs the parameters; `accumulate`: the gradient into a trace; `learn`: update, sensitivities
+            and traces in one pass; `input_gradient`.
+reference   `plain_advance`, `plain_gradient`.
+
+What a cell may add
+-------------------
+`work` and `prepare`, where much of a step depends on the parameters alone; `record`, where reverse mode needs more than
+state and output; `degenerate`, where parameters exist without a derivative; `preactivations`, where there is a kink.
 
 Kernels write in place, allocate nothing and return nothing. The reference shares no arithmetic with them, so that a
 mistake in one shows against the other. docs/own_stream.md builds a cell from scratch.
 """
 
+from typing import Any, NamedTuple
+
 import numpy as np
 
-from rtu_np.buffers import add_scaled
+from rtu_np.buffers import add_scaled, aligned, vector
 from rtu_np.jit import generic, kernel
 
 # ---------------------------------------------------------------------------------------------------------- layout
@@ -37,29 +51,81 @@ def state(spec, flat):
     """Carve the recurrent state off `flat`: (views, rest)."""
 
 
+class Record(NamedTuple):
+    """One step, as reverse mode needs it: at least these two."""
+
+    state: Any
+    y: np.ndarray
+
+
 @generic
-def memory(spec, flat):
-    """Carve the memory of RTRL off `flat`: (views, rest). Its first elements are the state; zeros are a fresh start."""
+def record(spec, flat):
+    """Carve a record of one step off `flat`: (views, rest). Its first elements are the state after the step."""
+
+
+@record.otherwise
+def _state_and_output(spec, flat):
+    views, rest = state(spec, flat)
+    _, flat = aligned(flat, rest)
+    y, flat = vector(flat, spec.n_outputs)
+    return Record(views, y), flat
+
+
+class NoWork(NamedTuple):
+    pass
+
+
+@generic
+def work(spec, flat):
+    """Carve off `flat` what `prepare` writes, and room for scratch: (views, rest)."""
+
+
+@work.otherwise
+def _no_work(spec, flat):
+    return NoWork(), flat
 
 
 # ------------------------------------------------------------------------------------------------------------ step
 
 
 @generic
-def forward(spec, params, state_tm1, x_t, state_t, y_t):
-    """The step alone: state_tm1, x_t -> state_t, y_t. The two states are different buffers."""
+def prepare(spec, params, work):
+    """What depends on the parameters alone, once for all steps that are made with them."""
+
+
+@prepare.otherwise
+def _nothing_to_prepare(spec, params, work):
+    pass
 
 
 @generic
-def backward(spec, params, state_tm1, x_t, state_t, dy, dstate, out, dx):
+def forward(spec, params, work, state_tm1, x_t, record):
+    """The step alone: state_tm1, x_t -> record.state, record.y. The two states are different buffers."""
+
+
+class Adjoint(NamedTuple):
+    """What reverse mode writes: dL/dstate, dL/dparameters, dL/dx."""
+
+    state: Any
+    params: Any
+    x: np.ndarray
+
+
+@generic
+def backward(spec, params, work, state_tm1, x_t, record, dy, adjoint):
     """One step of reverse mode, for L = sum over steps of dy . y.
 
-    `dstate` comes in as the later steps' dL/dstate_t and leaves as dL/dstate_tm1; this step's share of the gradient is
-    added to `out`; `dx` is overwritten with dL/dx_t.
+    adjoint.state comes in as the later steps' dL/dstate_t and leaves as dL/dstate_tm1; this step's share of the
+    gradient is added to adjoint.params; adjoint.x is overwritten with dL/dx_t, where it has room for it.
     """
 
 
 # ------------------------------------------------------------------------------------------------------------ RTRL
+
+
+@generic
+def memory(spec, flat):
+    """Carve the memory of RTRL off `flat`: (views, rest). It has fields `state` and `y`; zeros are a fresh start."""
 
 
 @generic
@@ -72,6 +138,11 @@ def propagate(spec, memory):
     """Bring the sensitivities of the state to the parameters up to the step that `move` has made."""
 
 
+@propagate.otherwise
+def _nothing_to_propagate(spec, memory):
+    pass
+
+
 @kernel
 def advance(spec, params, memory, x_t):
     """One step of the state and of its sensitivities."""
@@ -80,13 +151,23 @@ def advance(spec, params, memory, x_t):
 
 
 @generic
-def accumulate(spec, memory, dy, decay, out):
-    """out <- decay out + (dy_t/dparams)^T dy."""
+def credit(spec, params, memory, dy):
+    """Take dy = dL/dy_t back to the state, into memory. `params` are those of the latest `move`."""
 
 
 @generic
-def learn(spec, params, traces, memory, dy, decay, scale):
-    """Update, propagate and accumulate in one pass over memory, after `move`. By default, three passes.
+def accumulate(spec, memory, decay, out):
+    """out <- decay out + (dy_t/dparams)^T dy, after `credit`."""
+
+
+@generic
+def input_gradient(spec, params, memory, dx):
+    """dx <- (dy_t/dx_t)^T dy, through the present step alone, after `credit`."""
+
+
+@generic
+def learn(spec, params, traces, memory, decay, scale):
+    """Update, propagate and accumulate in one pass over memory, after `move` and `credit`. By default, three passes.
 
     params <- params + scale traces (left out where scale is None), with the traces up to t-1; then sensitivities; then
     traces <- decay traces + (dy_t/dparams)^T dy. `memory` holds all that came of the earlier parameters.
@@ -94,16 +175,14 @@ def learn(spec, params, traces, memory, dy, decay, scale):
 
 
 @learn.otherwise
-def _learn_in_three_passes(spec, params, traces, memory, dy, decay, scale):
+def _learn_in_three_passes(spec, params, traces, memory, decay, scale):
     if scale is not None:
         add_scaled(params, traces, scale)
     propagate(spec, memory)
-    accumulate(spec, memory, dy, decay, traces)
+    accumulate(spec, memory, decay, traces)
 
 
-@generic
-def input_gradient(spec, params, memory, dy, dx):
-    """dx <- (dy_t/dx_t)^T dy, through the present step alone. `params` are those of the latest `move`."""
+# ---------------------------------------------------------------------------------------------------- degeneration
 
 
 @generic
@@ -116,12 +195,12 @@ def _never(spec, params):
     return False
 
 
-# ------------------------------------------------------------------------------------------------------- reference
-
-
 @generic
 def why_degenerate(spec, params):
     """The sentence that tells a user which parameters are degenerate, and why."""
+
+
+# ------------------------------------------------------------------------------------------------------- reference
 
 
 @generic
@@ -143,6 +222,11 @@ def plain_forward(spec, params, state_tm1, x_t):
 
 
 @generic
+def plain_backward(spec, params, state_tm1, x_t, state_t, dy, dstate):
+    """(dstate_tm1, gradient as Parameters, dx)"""
+
+
+@generic
 def plain_advance(spec, params, memory, x_t):
     """The memory after one step, as new arrays."""
 
@@ -152,6 +236,31 @@ def plain_gradient(spec, params, memory, dy):
     """(gradient as Parameters, dx)"""
 
 
+# ------------------------------------------------------------------------------------------------- specs within specs
+
+
 @generic
-def plain_backward(spec, params, state_tm1, x_t, state_t, dy, dstate):
-    """(dstate_tm1, gradient as Parameters, dx)"""
+def together(spec, lower, upper):
+    """What belongs to the two layers of a pair, as one NamedTuple."""
+
+
+@generic
+def layerwise(spec, convert):
+    """The spec with `convert` applied to each of its layers; itself, where it has none."""
+
+
+@layerwise.otherwise
+def _no_layers(spec, convert):
+    return spec
+
+
+def delegate(kind: type) -> None:
+    """Register for the spec `kind`, which holds another in its field `cell`, all of that one's but RTRL."""
+
+    def pass_on(function):
+        function.register(kind)(lambda spec, *arguments: function(spec.cell, *arguments))
+
+    for function in (parameters, state, record, work, prepare, forward, backward, degenerate):
+        pass_on(function)
+    for function in (why_degenerate, preactivations, plain_forward, plain_backward):
+        pass_on(function)

@@ -6,7 +6,8 @@ from typing import Any, Protocol
 import numpy as np
 
 from rtu_np import cells
-from rtu_np.buffers import allocate, size
+from rtu_np.buffers import allocate, leaves, size
+from rtu_np.gradients.rtrl import RTRL
 from rtu_np.jit import compile_for
 from rtu_np.validation import check_array, check_count, check_dtype, check_finite
 
@@ -14,8 +15,8 @@ from rtu_np.validation import check_array, check_count, check_dtype, check_finit
 class GradientMethod(Protocol):
     """How a gradient travels through time; see `rtu_np.gradients`."""
 
-    def spec(self, cell_spec: Any) -> Any:
-        """The spec whose memory carries the gradient of a cell with `cell_spec`."""
+    def spec(self, cell_spec: Any, dtype: Any) -> Any:
+        """The spec whose memory carries, in `dtype`, the gradient of a cell with `cell_spec`."""
 
 
 class Cell(ABC):
@@ -44,19 +45,16 @@ class Cell(ABC):
         return Layer(self, n_inputs, gradient, seed, dtype)
 
 
-def initial_parameters(settings: Cell, spec: Any, rng: np.random.Generator, dtype: np.dtype) -> np.ndarray:
-    """Flat parameters in `dtype`, drawn in float64, so that both precisions start from the same values."""
-    flat = allocate(size(cells.parameters, spec), "float64")
-    settings.initialise(cells.parameters(spec, flat)[0], rng)
-    check_parameters(spec, cells.parameters(spec, flat)[0])
-    out = allocate(flat.size, dtype)
-    out[:] = flat
-    return out
+def initial_values(settings: Any, carve: Any, spec: Any, rng: np.random.Generator) -> np.ndarray:
+    """Flat parameters in float64, so that both precisions start from the same values."""
+    flat = allocate(size(carve, spec), "float64")
+    settings.initialise(carve(spec, flat)[0], rng)
+    return flat
 
 
 def check_parameters(spec: Any, params: Any) -> None:
     """ValueError where `params` are not finite, or the recurrence has no derivative."""
-    for name, values in params._asdict().items():
+    for name, values in leaves(params).items():
         check_finite(name, values)
     if cells.degenerate(spec, params):
         raise ValueError(cells.why_degenerate(spec, params))
@@ -80,23 +78,27 @@ class Layer:
     ) -> None:
         check_count("n_inputs", n_inputs)
         self.cell, self.dtype = settings, check_dtype("dtype", dtype)
-        spec = settings.spec(n_inputs)
-        self.spec = spec if gradient is None else gradient.spec(spec)
+        self.gradient_method = gradient or RTRL()
+        self.spec = self.gradient_method.spec(settings.spec(n_inputs), self.dtype)
         self.n_inputs, self.n_outputs = n_inputs, self.spec.n_outputs
-        self._params = initial_parameters(settings, self.spec, np.random.default_rng(seed), self.dtype)
+        start = initial_values(settings, cells.parameters, self.spec, np.random.default_rng(seed))
+        check_parameters(self.spec, cells.parameters(self.spec, start)[0])
+        self._params = allocate(start.size, self.dtype)
+        self._params[:] = start
         self._memory = allocate(size(cells.memory, self.spec), self.dtype)
         self._gradient = allocate(self._params.size, self.dtype)
-        self._x, self._dy = np.zeros(self.n_inputs, self.dtype), np.zeros(self.n_outputs, self.dtype)
+        self._x, self._dx = np.zeros(self.n_inputs, self.dtype), np.zeros(self.n_inputs, self.dtype)
+        self._dy = np.zeros(self.n_outputs, self.dtype)
 
     @property
     def parameters(self) -> dict[str, np.ndarray]:
         """{name: writable view}. To replace values, write into the views: `layer.parameters["W1"][:] = ...`."""
-        return cells.parameters(self.spec, self._params)[0]._asdict()
+        return leaves(cells.parameters(self.spec, self._params)[0])
 
     @property
     def state(self) -> dict[str, np.ndarray]:
         """{name: writable view} of the recurrent state."""
-        return cells.state(self.spec, self._memory)[0]._asdict()
+        return leaves(cells.memory(self.spec, self._memory)[0].state)
 
     def advance(self, x: Any) -> np.ndarray:
         """One step of the state and its sensitivities for the input `x` (n_inputs,). Returns y (n_outputs,)."""
@@ -108,18 +110,19 @@ class Layer:
 
     def gradient(self, dy: Any) -> dict[str, np.ndarray]:
         """{name: array} with the gradient of dy . y_t, through all steps since `reset`."""
-        self._dy[:] = check_array("dy", dy, (self.n_outputs,))
-        self._gradient[:] = 0
-        compile_for(_accumulate, self.spec)(self.spec, self._memory, self._dy, self._gradient)
-        views = cells.parameters(self.spec, self._gradient)[0]
-        return {name: view.copy() for name, view in views._asdict().items()}
+        self._credit(dy)
+        views = leaves(cells.parameters(self.spec, self._gradient)[0])
+        return {name: view.copy() for name, view in views.items()}
 
     def input_gradient(self, dy: Any) -> np.ndarray:
         """Gradient (n_inputs,) of dy . y_t with respect to the latest input, through the latest step alone."""
+        self._credit(dy)
+        return self._dx.copy()
+
+    def _credit(self, dy: Any) -> None:
         self._dy[:] = check_array("dy", dy, (self.n_outputs,))
-        dx = np.zeros(self.n_inputs, self.dtype)
-        compile_for(_input_gradient, self.spec)(self.spec, self._params, self._memory, self._dy, dx)
-        return dx
+        arguments = (self.spec, self._params, self._memory, self._dy, self._gradient, self._dx)
+        compile_for(_gradient, self.spec)(*arguments)
 
     def reset(self) -> None:
         """Forget the past: state and sensitivities are cleared, parameters stay."""
@@ -130,10 +133,8 @@ def _advance(spec, params, memory, x):
     cells.advance(spec, cells.parameters(spec, params)[0], cells.memory(spec, memory)[0], x)
 
 
-def _accumulate(spec, memory, dy, out):
-    decay = out.dtype.type(0)
-    cells.accumulate(spec, cells.memory(spec, memory)[0], dy, decay, cells.parameters(spec, out)[0])
-
-
-def _input_gradient(spec, params, memory, dy, dx):
-    cells.input_gradient(spec, cells.parameters(spec, params)[0], cells.memory(spec, memory)[0], dy, dx)
+def _gradient(spec, params, memory, dy, out, dx):
+    views, (weights, _) = cells.memory(spec, memory)[0], cells.parameters(spec, params)
+    cells.credit(spec, weights, views, dy)
+    cells.accumulate(spec, views, out.dtype.type(0), cells.parameters(spec, out)[0])
+    cells.input_gradient(spec, weights, views, dx)

@@ -1,218 +1,365 @@
-"""What both recurrent trace units share: their parameters, and the rotation by (r, theta) that is their recurrence.
+"""What complex diagonal cells share: parameters, the rotation by (r, theta), and its sensitivities.
 
 One unit is one complex number c = c1 + i c2, turned by theta and shrunk to r of its length at each step, while the
 input enters with weight gamma (derivations (3)-(6); Elelimy et al. 2024, Eq. 4):
 
-    z1 = g c1 - p c2 + gamma W1 x        g = r cos theta    r = exp(-nu)       nu = exp(nu_log)
-    z2 = g c2 + p c1 + gamma W2 x        p = r sin theta    theta = exp(theta_log)
-                                         gamma = sqrt(1 - r^2) = sqrt(-expm1(-2 nu))
+    z1 = g c1 - p c2 + gamma W1 x        g = r cos theta
+    z2 = g c2 + p c1 + gamma W2 x        p = r sin theta
 
-and with respect to the two parameters of the recurrence, derivations (9) and (10),
+In a recurrent trace unit gamma = sqrt(1 - r^2) is *tied* to r; in a linear recurrent unit (LRU) it is *free*, exp of a
+parameter gamma_log. `rtu_np.cells.eigenvalues` says how r and theta are stored, as two numbers a and b; with respect to
+these and to gamma_log, derivations (9), (10), (26) and (27),
 
-    nu_log:      dg = -nu g         dp = -nu p       dgamma = nu r^2 / gamma
-    theta_log:   dg = -theta p      dp = theta g     dgamma = 0
+    a:           dg = dlog_r g          dp = dlog_r p       dgamma = -dlog_r r^2 / gamma if tied, else 0
+    b:           dg = -dtheta p         dp = dtheta g       dgamma = 0
+    gamma_log:   dg = 0                 dp = 0              dgamma = gamma
 """
 
-from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from rtu_np.buffers import copy, matrix, vector
-from rtu_np.cells.layer import Cell
-from rtu_np.elementary import exp, expm1, sin_cos
-from rtu_np.jit import kernel
-from rtu_np.layers import activation
-from rtu_np.validation import check_count, check_real
+from rtu_np.buffers import add_scaled, aligned, copy, packed, rebuild, vector
+from rtu_np.cells.eigenvalues import eigenvalue, eigenvalue_parameters, lowest_modulus, plain_eigenvalue
+from rtu_np.cells.scales import (
+    Tied,
+    accumulate_scale,
+    move_scale,
+    scale_and_weights,
+    scale_backward,
+    scale_of,
+    scale_sensitivities,
+    slope_scale,
+)
+from rtu_np.elementary import sin_cos
+from rtu_np.jit import generic, kernel
+from rtu_np.layers import dot
+
+# ----------------------------------------------------------------------------------------------------------- types
 
 
-class RTUParameters(NamedTuple):
+class DiagonalParameters(NamedTuple):
     """Of `d` inputs and `n` units."""
 
-    nu_log: np.ndarray  # (n,)   log of nu, the decay rate in 1/step
-    theta_log: np.ndarray  # (n,)   log of theta, the phase in radians per step
-    W1: np.ndarray  # (d, n)
-    W2: np.ndarray  # (d, n)
+    eigenvalue: Any  # two (n,), named by their form
+    scale: Any  # TiedScale or FreeScale
+    weights: Any  # RTUWeights or LRUWeights
 
 
 @kernel
-def rtu_parameters(spec, flat):
-    nu_log, flat = vector(flat, spec.n_hidden)
-    theta_log, flat = vector(flat, spec.n_hidden)
-    W1, flat = matrix(flat, spec.n_inputs, spec.n_hidden)
-    W2, flat = matrix(flat, spec.n_inputs, spec.n_hidden)
-    return RTUParameters(nu_log, theta_log, W1, W2), flat
+def diagonal_parameters(spec, flat):
+    eigenvalue, flat = eigenvalue_parameters(spec.form, spec.n_hidden, flat)
+    scale, weights, flat = scale_and_weights(spec.scale, spec.n_inputs, spec.n_hidden, flat)
+    return DiagonalParameters(eigenvalue, scale, weights), flat
 
 
-class RTUState(NamedTuple):
+class DiagonalState(NamedTuple):
     c1: np.ndarray  # (n,)
     c2: np.ndarray  # (n,)
 
 
 @kernel
-def rtu_state(spec, flat):
-    c1, flat = vector(flat, spec.n_hidden)
-    c2, flat = vector(flat, spec.n_hidden)
-    return RTUState(c1, c2), flat
+def diagonal_state(spec, flat):
+    c1, flat = packed(flat, spec.n_hidden)
+    c2, flat = packed(flat, spec.n_hidden)
+    return DiagonalState(c1, c2), flat
 
 
-@dataclass(frozen=True)
-class RTU(Cell):
-    """Settings common to both recurrent trace units.
-
-    Parameters
-    ----------
-    n_hidden : number of units n; the layer has 2n outputs
-    activation : "identity", "relu" or "tanh"
-    r_min, r_max, max_phase : the ring on which the eigenvalues r exp(i theta) start, theta in radians per step. The
-        defaults are the paper's. Slow streams are learned better, and with less spread over seeds, from max_phase=1.
-    """
-
-    n_hidden: int
-    activation: str = "tanh"
-    r_min: float = 0.0
-    r_max: float = 1.0
-    max_phase: float = 6.28
-
-    def __post_init__(self) -> None:
-        check_count("n_hidden", self.n_hidden)
-        activation(self.activation)
-        check_real("r_min", self.r_min, low=0.0, high=1.0)
-        check_real("r_max", self.r_max, low=0.0, high=1.0)
-        if not self.r_min <= self.r_max:
-            raise ValueError(
-                f"r_min is {self.r_min!r} and r_max {self.r_max!r}: expected r_min <= r_max; are they swapped?"
-            )
-        if self.r_min == 1.0:
-            raise ValueError(
-                "r_min is 1.0: a unit with r = 1 has gamma = sqrt(1 - r^2) = 0 and no derivative; expected r_min < 1 "
-                "(.999 remembers for about a thousand steps)"
-            )
-        check_real("max_phase", self.max_phase, low=0.0, low_open=True)
-
-    def initialise(self, params: RTUParameters, rng: np.random.Generator) -> None:
-        """Eigenvalues uniform on the ring, weights LeCun normal (derivations (24)).
-
-        The draws lie in (0, 1], so that no logarithm meets a zero.
-        """
-        d, n = params.W1.shape
-        r_squared = self.r_min**2 + (self.r_max**2 - self.r_min**2) * (1.0 - rng.random(n))
-        params.nu_log[:] = np.log(-0.5 * np.log(np.clip(r_squared, 1e-300, 1.0 - 2.0**-53)))
-        params.theta_log[:] = np.log(self.max_phase * (1.0 - rng.random(n)))
-        params.W1[:] = rng.standard_normal((d, n)) / np.sqrt(d)
-        params.W2[:] = rng.standard_normal((d, n)) / np.sqrt(d)
+class DiagonalRecord(NamedTuple):
+    state: DiagonalState
+    y: np.ndarray  # (2n,)
+    drive1: np.ndarray  # (n,)   W1 x
+    drive2: np.ndarray  # (n,)   W2 x
 
 
 @kernel
-def _lowest(nu_log):
-    # Below, nu is subnormal or zero, and dgamma = nu r^2 / gamma loses its digits or becomes 0 / 0.
-    return -700.0 if nu_log.itemsize == 8 else -85.0
+def diagonal_record(spec, flat):
+    state, rest = diagonal_state(spec, flat)
+    _, flat = aligned(flat, rest)
+    y, flat = vector(flat, spec.n_outputs)
+    drive1, flat = vector(flat, spec.n_hidden)
+    drive2, flat = vector(flat, spec.n_hidden)
+    return DiagonalRecord(state, y, drive1, drive2), flat
+
+
+class Rotation(NamedTuple):
+    """What `prepare_rotation` writes, and scratch."""
+
+    g: np.ndarray  # (n,)
+    p: np.ndarray  # (n,)
+    gamma: np.ndarray  # (n,)
+    dlog_r: np.ndarray  # (n,)   d log r / da
+    dtheta: np.ndarray  # (n,)   d theta / db
+    dgamma: np.ndarray  # (n,)   d gamma / da
+    drive1: np.ndarray  # (n,)   W1 x in `move_rotation`; scratch
+    drive2: np.ndarray  # (n,)   W2 x; scratch
+    along: np.ndarray  # (n,)   scratch
+
+
+@kernel
+def diagonal_work(spec, flat):
+    g, flat = vector(flat, spec.n_hidden)
+    p, flat = vector(flat, spec.n_hidden)
+    gamma, flat = vector(flat, spec.n_hidden)
+    dlog_r, flat = vector(flat, spec.n_hidden)
+    dtheta, flat = vector(flat, spec.n_hidden)
+    dgamma, flat = vector(flat, spec.n_hidden)
+    drive1, flat = vector(flat, spec.n_hidden)
+    drive2, flat = vector(flat, spec.n_hidden)
+    along, flat = vector(flat, spec.n_hidden)
+    return Rotation(g, p, gamma, dlog_r, dtheta, dgamma, drive1, drive2, along), flat
+
+
+class UnitSensitivities(NamedTuple):
+    """Of each unit to its own parameters, but for the weights; those to other units' are zero."""
+
+    dc1_da: np.ndarray  # (n,)
+    dc2_da: np.ndarray  # (n,)
+    dc1_db: np.ndarray  # (n,)
+    dc2_db: np.ndarray  # (n,)
+    scale: Any  # TiedScale or FreeScaleSensitivities
+
+
+@kernel
+def unit_sensitivities(spec, flat):
+    dc1_da, flat = vector(flat, spec.n_hidden)
+    dc2_da, flat = vector(flat, spec.n_hidden)
+    dc1_db, flat = vector(flat, spec.n_hidden)
+    dc2_db, flat = vector(flat, spec.n_hidden)
+    scale, flat = scale_sensitivities(spec.scale, spec.n_hidden, flat)
+    return UnitSensitivities(dc1_da, dc2_da, dc1_db, dc2_db, scale), flat
+
+
+# ----------------------------------------------------------------------------------------------------- degeneration
+
+
+@generic
+def _no_gamma(scale, form, a):
+    """Whether some gamma = sqrt(1 - r^2) is 0 or not a number."""
+
+
+@_no_gamma.register(Tied)
+def _tied_no_gamma(scale, form, a):
+    lowest, below = lowest_modulus(form, a), 0
+    for i in range(a.shape[0]):
+        below += a[i] < lowest
+    return below > 0
+
+
+@_no_gamma.otherwise
+def _free_no_gamma(scale, form, a):
+    return False
 
 
 @kernel
 def degenerate_rotation(spec, params):
-    lowest, below = _lowest(params.nu_log), 0
-    for i in range(spec.n_hidden):
-        below += params.nu_log[i] < lowest
-    return below > 0
+    a, _ = params.eigenvalue
+    return _no_gamma(spec.scale, spec.form, a)
 
 
-def why_degenerate_rotation(spec, params: RTUParameters) -> str:
-    i = int(np.argmin(params.nu_log))
+def why_degenerate_rotation(spec, params: DiagonalParameters) -> str:
+    a, _ = params.eigenvalue
+    i, name = int(np.argmin(a)), params.eigenvalue._fields[0]
+    fact, question = {
+        "nu_log": ("exp(nu_log) underflows", "Was a rate nu written where its logarithm is stored?"),
+        "nu": ("exp(-nu) is 1 or more", "Has a step carried nu to or below zero, or was nu_log written in its place?"),
+    }[name]
     return (
-        f"nu_log[{i}] is {params.nu_log[i]}: exp(nu_log) underflows, so that r = 1 and gamma = sqrt(1 - r^2) = 0, "
-        f"which has no derivative; expected at least {_lowest(params.nu_log)} in {params.nu_log.dtype}. "
-        "Was a rate nu written where its logarithm is stored?"
+        f"{name}[{i}] is {a[i]}: {fact}, so that gamma = sqrt(1 - r^2) is 0 or not a number, and has no derivative; "
+        f"expected at least {lowest_modulus(spec.form, a)} in {a.dtype}. {question}"
     )
 
 
-def plain_rotation(params: RTUParameters):
-    """(nu, theta, g, p, gamma, dgamma), each (n,): dgamma with respect to nu_log."""
-    nu, theta = np.exp(params.nu_log), np.exp(params.theta_log)
-    r = np.exp(-nu)
-    gamma = np.sqrt(-np.expm1(-2 * nu))
-    return nu, theta, r * np.cos(theta), r * np.sin(theta), gamma, nu * r**2 / gamma
+# ------------------------------------------------------------------------------------------- reference: plain NumPy
+
+
+class PlainRotation(NamedTuple):
+    g: np.ndarray
+    p: np.ndarray
+    gamma: np.ndarray
+    dlog_r: np.ndarray
+    dtheta: np.ndarray
+    dgamma: np.ndarray
+
+
+def plain_rotation(spec, params: DiagonalParameters) -> PlainRotation:
+    r, theta, complement, dlog_r, dtheta = plain_eigenvalue(spec.form, *params.eigenvalue)
+    if isinstance(spec.scale, Tied):
+        gamma = np.sqrt(complement)
+        dgamma = -dlog_r * r**2 / gamma
+    else:
+        gamma = np.exp(params.scale.gamma_log)
+        dgamma = np.zeros(spec.n_hidden)
+    return PlainRotation(r * np.cos(theta), r * np.sin(theta), gamma, dlog_r, dtheta, dgamma)
+
+
+class PlainUnits(NamedTuple):
+    """Unit sensitivities in complex numbers."""
+
+    dc_da: np.ndarray
+    dc_db: np.ndarray
+    dc_dscale: list[np.ndarray]  # none or one
+
+    @classmethod
+    def of(cls, units: UnitSensitivities) -> "PlainUnits":
+        scale = [units.scale[0] + 1j * units.scale[1]] if units.scale else []
+        return cls(units.dc1_da + 1j * units.dc2_da, units.dc1_db + 1j * units.dc2_db, scale)
+
+    def store(self, like: UnitSensitivities) -> UnitSensitivities:
+        parts = [part for e in (self.dc_da, self.dc_db, *self.dc_dscale) for part in (e.real, e.imag)]
+        return rebuild(like, parts)
+
+
+def plain_unit_gradient(params: DiagonalParameters, units: UnitSensitivities, d1, d2):
+    """The gradient with respect to (eigenvalue, scale) from dL/dc."""
+    da = d1 * units.dc1_da + d2 * units.dc2_da
+    db = d1 * units.dc1_db + d2 * units.dc2_db
+    scale = [d1 * units.scale[0] + d2 * units.scale[1]] if units.scale else []
+    return type(params.eigenvalue)(da, db), type(params.scale)(*scale)
+
+
+def plain_rotation_backward(spec, params: DiagonalParameters, state_tm1, x_t, d1, d2):
+    """(dstate_tm1, gradient, dx) from dL/dz."""
+    (W1, W2), (c1, c2) = params.weights, state_tm1
+    g, p, gamma, dlog_r, dtheta, dgamma = plain_rotation(spec, params)
+    dg, dp = d1 * c1 + d2 * c2, d2 * c1 - d1 * c2
+    along = d1 * (x_t @ W1) + d2 * (x_t @ W2)
+    gradient = DiagonalParameters(
+        type(params.eigenvalue)(dlog_r * (g * dg + p * dp) + dgamma * along, dtheta * (g * dp - p * dg)),
+        type(params.scale)(*([] if isinstance(spec.scale, Tied) else [gamma * along])),
+        type(params.weights)(np.outer(x_t, gamma * d1), np.outer(x_t, gamma * d2)),
+    )
+    return DiagonalState(g * d1 + p * d2, g * d2 - p * d1), gradient, W1 @ (gamma * d1) + W2 @ (gamma * d2)
+
+
+# --------------------------------------------------------------------------------------------------------- kernels
 
 
 @kernel
-def rotation(nu_log, theta_log):
-    """(nu, theta, g, p, gamma, dgamma) of one unit."""
-    nu = exp(nu_log)
-    theta = exp(theta_log)
-    r = exp(-nu)
-    gamma = np.sqrt(-expm1(-nu - nu))
-    sine, cosine = sin_cos(theta)
-    return nu, theta, r * cosine, r * sine, gamma, nu * r * r / gamma
+def prepare_rotation(spec, params, work):
+    a, b = params.eigenvalue
+    for i in range(spec.n_hidden):
+        r, theta, complement, dlog_r, dtheta = eigenvalue(spec.form, a[i], b[i])
+        gamma, dgamma = scale_of(spec.scale, params.scale, i, r, complement, dlog_r)
+        sine, cosine = sin_cos(theta)
+        work.g[i] = r * cosine
+        work.p[i] = r * sine
+        work.gamma[i] = gamma
+        work.dlog_r[i] = dlog_r
+        work.dtheta[i] = dtheta
+        work.dgamma[i] = dgamma
 
 
 @kernel
-def move_rotation(params, memory, x_t):
-    """Memory's c1, c2 <- z, and the sensitivities to nu_log and theta_log with it, as if f were the identity.
-
-    Two loops rather than one: a loop over more arrays than the second has is not vectorised.
-    """
-    copy(x_t, memory.x)
-    drive(params, x_t, memory.drive1, memory.drive2)
-    for i in range(memory.c1.shape[0]):
-        nu, theta, g, p, gamma, dgamma = rotation(params.nu_log[i], params.theta_log[i])
-        memory.nu[i] = nu
-        memory.theta[i] = theta
-        memory.g[i] = g
-        memory.p[i] = p
-        memory.gamma[i] = gamma
-        memory.dgamma[i] = dgamma
-    for i in range(memory.c1.shape[0]):
-        nu, theta, dgamma = memory.nu[i], memory.theta[i], memory.dgamma[i]
-        g, p, gamma = memory.g[i], memory.p[i], memory.gamma[i]
-        drive1, drive2 = memory.drive1[i], memory.drive2[i]
-        turned1 = g * memory.c1[i] - p * memory.c2[i]
-        turned2 = g * memory.c2[i] + p * memory.c1[i]
-        memory.c1[i] = turned1 + gamma * drive1
-        memory.c2[i] = turned2 + gamma * drive2
-        e1, e2 = memory.dc1_dnu_log[i], memory.dc2_dnu_log[i]
-        memory.dc1_dnu_log[i] = g * e1 - p * e2 - nu * turned1 + dgamma * drive1
-        memory.dc2_dnu_log[i] = g * e2 + p * e1 - nu * turned2 + dgamma * drive2
-        e1, e2 = memory.dc1_dtheta_log[i], memory.dc2_dtheta_log[i]
-        memory.dc1_dtheta_log[i] = g * e1 - p * e2 - theta * turned2
-        memory.dc2_dtheta_log[i] = g * e2 + p * e1 + theta * turned1
+def rotate(params, work, state_tm1, x_t, record):
+    """record.state <- z, the rotated and driven state; record.drive1, record.drive2 <- W1 x, W2 x"""
+    drive(params, x_t, record.drive1, record.drive2)
+    for i in range(work.g.shape[0]):
+        c1, c2 = state_tm1.c1[i], state_tm1.c2[i]
+        record.state.c1[i] = work.g[i] * c1 - work.p[i] * c2 + work.gamma[i] * record.drive1[i]
+        record.state.c2[i] = work.g[i] * c2 + work.p[i] * c1 + work.gamma[i] * record.drive2[i]
 
 
 @kernel
 def drive(params, x_t, drive1, drive2):
     """drive1, drive2 <- W1 x, W2 x. The unit index is innermost: no reduction, so the loop vectorises."""
-    d, n = params.W1.shape
+    W1, W2 = params.weights
+    d, n = W1.shape
     for i in range(n):
         drive1[i] = 0
         drive2[i] = 0
     for j in range(d):
         x_j = x_t[j]
         for i in range(n):
-            drive1[i] += params.W1[j, i] * x_j
-            drive2[i] += params.W2[j, i] * x_j
+            drive1[i] += W1[j, i] * x_j
+            drive2[i] += W2[j, i] * x_j
 
 
 @kernel
-def rotation_backward(params, state_tm1, x_t, dstate, out, dx):
-    """Reverse mode through z = R c + gamma W x (derivations (17)).
+def move_rotation(spec, params, memory, x_t):
+    """memory.state <- z, and the sensitivities of units with it, as if f were the identity."""
+    work, units, c1, c2 = memory.work, memory.units, memory.state.c1, memory.state.c2
+    copy(x_t, memory.x)
+    prepare_rotation(spec, params, work)
+    drive(params, x_t, work.drive1, work.drive2)
+    for i in range(spec.n_hidden):
+        g, p, gamma, dgamma = work.g[i], work.p[i], work.gamma[i], work.dgamma[i]
+        dlog_r, dtheta = work.dlog_r[i], work.dtheta[i]
+        drive1, drive2 = work.drive1[i], work.drive2[i]
+        turned1 = g * c1[i] - p * c2[i]
+        turned2 = g * c2[i] + p * c1[i]
+        c1[i] = turned1 + gamma * drive1
+        c2[i] = turned2 + gamma * drive2
+        e1, e2 = units.dc1_da[i], units.dc2_da[i]
+        units.dc1_da[i] = g * e1 - p * e2 + dlog_r * turned1 + dgamma * drive1
+        units.dc2_da[i] = g * e2 + p * e1 + dlog_r * turned2 + dgamma * drive2
+        e1, e2 = units.dc1_db[i], units.dc2_db[i]
+        units.dc1_db[i] = g * e1 - p * e2 - dtheta * turned2
+        units.dc2_db[i] = g * e2 + p * e1 + dtheta * turned1
+    move_scale(spec.scale, work, units.scale)
 
-    `dstate` comes in as dL/dz and leaves as dL/dstate_tm1; the gradient is added to `out`; `dx` is overwritten.
-    """
-    d, n = params.W1.shape
-    for j in range(d):
-        dx[j] = 0
-    for i in range(n):
-        nu, theta, g, p, gamma, dgamma = rotation(params.nu_log[i], params.theta_log[i])
-        d1 = dstate.c1[i]
-        d2 = dstate.c2[i]
+
+@kernel
+def scale_units(spec, units, slope1, slope2):
+    """What an activation in the recurrence does to the sensitivities that `move_rotation` left."""
+    for i in range(spec.n_hidden):
+        units.dc1_da[i] *= slope1[i]
+        units.dc2_da[i] *= slope2[i]
+        units.dc1_db[i] *= slope1[i]
+        units.dc2_db[i] *= slope2[i]
+    slope_scale(spec.scale, units.scale, slope1, slope2)
+
+
+@kernel
+def accumulate_units(spec, memory, decay, out):
+    """out <- decay out + (dc/dparameter)^T credit, for all but the weights."""
+    units, d1, d2 = memory.units, memory.credit1, memory.credit2
+    a, b = out.eigenvalue
+    for i in range(spec.n_hidden):
+        a[i] = decay * a[i] + d1[i] * units.dc1_da[i] + d2[i] * units.dc2_da[i]
+        b[i] = decay * b[i] + d1[i] * units.dc1_db[i] + d2[i] * units.dc2_db[i]
+    accumulate_scale(spec.scale, units.scale, d1, d2, decay, out.scale)
+
+
+@kernel
+def learn_units(spec, params, traces, memory, decay, scale):
+    """Update and accumulate all but the weights."""
+    if scale is not None:
+        add_scaled(params.eigenvalue, traces.eigenvalue, scale)
+        add_scaled(params.scale, traces.scale, scale)
+    accumulate_units(spec, memory, decay, traces)
+
+
+@kernel
+def rotation_backward(spec, params, work, state_tm1, x_t, record, adjoint):
+    """Reverse mode through z = R c + gamma W x (derivations (17)). adjoint.state comes in as dL/dz."""
+    (dW1, dW2), (da, db) = adjoint.params.weights, adjoint.params.eigenvalue
+    d1, d2, scaled1, scaled2 = adjoint.state.c1, adjoint.state.c2, work.drive1, work.drive2
+    for i in range(spec.n_hidden):
+        scaled1[i] = work.gamma[i] * d1[i]
+        scaled2[i] = work.gamma[i] * d2[i]
+        work.along[i] = d1[i] * record.drive1[i] + d2[i] * record.drive2[i]
+    for j in range(spec.n_inputs):
+        x_j = x_t[j]
+        for i in range(spec.n_hidden):
+            dW1[j, i] += scaled1[i] * x_j
+            dW2[j, i] += scaled2[i] * x_j
+    input_gradient_of(params, scaled1, scaled2, adjoint.x)
+    for i in range(spec.n_hidden):
+        g, p = work.g[i], work.p[i]
+        b1, b2 = d1[i], d2[i]
         turned1 = g * state_tm1.c1[i] - p * state_tm1.c2[i]
         turned2 = g * state_tm1.c2[i] + p * state_tm1.c1[i]
-        out.nu_log[i] -= nu * (d1 * turned1 + d2 * turned2)
-        out.theta_log[i] += theta * (d2 * turned1 - d1 * turned2)
-        dstate.c1[i] = g * d1 + p * d2
-        dstate.c2[i] = g * d2 - p * d1
-        for j in range(d):
-            along = params.W1[j, i] * d1 + params.W2[j, i] * d2
-            out.nu_log[i] += dgamma * along * x_t[j]
-            out.W1[j, i] += gamma * d1 * x_t[j]
-            out.W2[j, i] += gamma * d2 * x_t[j]
-            dx[j] += gamma * along
+        da[i] += work.dlog_r[i] * (b1 * turned1 + b2 * turned2) + work.dgamma[i] * work.along[i]
+        db[i] += work.dtheta[i] * (b2 * turned1 - b1 * turned2)
+        d1[i] = g * b1 + p * b2
+        d2[i] = g * b2 - p * b1
+    scale_backward(spec.scale, work, adjoint.params.scale)
+
+
+@kernel
+def input_gradient_of(params, scaled1, scaled2, dx):
+    """dx <- W1 scaled1 + W2 scaled2"""
+    W1, W2 = params.weights
+    for j in range(dx.shape[0]):
+        dx[j] = dot(W1[j], scaled1) + dot(W2[j], scaled2)

@@ -1,13 +1,180 @@
-"""Real-time recurrent learning: sensitivities carried forward with the state, exact for fixed parameters."""
+"""Real-time recurrent learning: sensitivities carried forward with the state, exact for fixed parameters.
 
+Cells with a diagonal recurrence bring their own sensitivities. For all others, and for whoever asks, there is the dense
+recursion (derivations (28); Williams & Zipser 1989): with the state h of n numbers and all m parameters,
+
+    S_t = J_t S_{t-1} + F_t        J = dh_t/dh_{t-1} (n, n),  F = dh_t/dparameters, through this step alone (n, m)
+    dL/dparameters = (dL/dh_{t-1}) S_{t-1} + dL/dparameters through this step alone
+
+Rows of J and F are one step of the cell's reverse mode each, so nothing but `backward` is asked of the cell. The cost,
+n^2 m products per step and 2 n m numbers, is the honest one of dense RTRL: fine for small n.
+"""
+
+import os
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from rtu_np import cells
+from rtu_np.buffers import clear, copy, decay_and_add, matrix, size, vector
+from rtu_np.jit import kernel, njit
+
+_BLOCK = 256  # columns of S that are brought along together, so that they stay in the cache
 
 
 @dataclass(frozen=True)
 class RTRL:
-    """Exact RTRL by a cell's own sensitivities (Williams & Zipser 1989; Elelimy et al. 2024, Sec. 3.3)."""
+    """Exact RTRL (Williams & Zipser 1989; Elelimy et al. 2024, Sec. 3.3).
 
-    def spec(self, cell_spec: Any) -> Any:
+    Parameters
+    ----------
+    dense : whether to use the dense recursion even for a cell that brings sensitivities of its own. For a `Stack`,
+        whose own are layer-local and therefore approximate, it is the exact one.
+
+    Raises
+    ------
+    MemoryError : where the dense recursion's sensitivities would not fit this machine, with the number of bytes
+    """
+
+    dense: bool = False
+
+    def spec(self, cell_spec: Any, dtype: Any) -> Any:
         """The spec whose memory carries this gradient."""
-        return cell_spec
+        if not self.dense and type(cell_spec) in cells.memory.table:
+            return cells.layerwise(cell_spec, lambda layer: self.spec(layer, dtype))
+        n_state, n_params = size(cells.state, cell_spec), size(cells.parameters, cell_spec)
+        spec = DenseSpec(cell_spec.n_inputs, cell_spec.n_hidden, cell_spec.n_outputs, cell_spec, n_state, n_params)
+        _check_memory(spec, dtype)
+        return spec
+
+
+def _check_memory(spec: "DenseSpec", dtype: Any) -> None:
+    needed = size(cells.memory, spec) * np.dtype(dtype).itemsize
+    try:
+        there = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):  # a system that does not say; allocation will
+        return
+    if needed > there:
+        raise MemoryError(
+            f"RTRL of a dense cell with {spec.n_hidden} units and {spec.n_params} parameters needs {needed} bytes for "
+            f"its sensitivities, and this machine has {there}; expected fewer units (the bytes grow with their cube), "
+            "TBPTT(T), or a diagonal cell such as LinearRTU, whose RTRL grows with its parameters alone"
+        )
+
+
+class DenseSpec(NamedTuple):
+    n_inputs: int
+    n_hidden: int
+    n_outputs: int
+    cell: Any
+    n_state: int
+    n_params: int
+
+
+cells.delegate(DenseSpec)
+
+
+class DenseMemory(NamedTuple):
+    state: Any
+    y: np.ndarray  # (n_outputs,)
+    S: np.ndarray  # (n_state, n_params)   dh_{t-1}/dparameters
+    J: np.ndarray  # (n_state, n_state)    of the latest step
+    F: np.ndarray  # (n_state, n_params)   of the latest step
+    x: np.ndarray  # (d,)
+    flat_state: np.ndarray  # (n_state,)   the same numbers as `state`
+    flat_state_tm1: np.ndarray  # (n_state,)
+    flat_state_t: np.ndarray  # (n_state,)   the same numbers as `record.state`
+    record: Any
+    work: Any
+    gradient: np.ndarray  # (n_params,)   of the latest `credit`
+    dstate: np.ndarray  # (n_state,)
+    dx: np.ndarray  # (d,)
+    no_dy: np.ndarray  # (n_outputs,)   zeros
+
+
+@cells.memory.register(DenseSpec)
+def memory(spec, flat):
+    cell, n, m = spec.cell, spec.n_state, spec.n_params
+    state, _ = cells.state(cell, flat)
+    flat_state, flat = vector(flat, n)
+    flat_state_tm1, flat = vector(flat, n)
+    y, flat = vector(flat, spec.n_outputs)
+    S, flat = matrix(flat, n, m)
+    J, flat = matrix(flat, n, n)
+    F, flat = matrix(flat, n, m)
+    x, flat = vector(flat, spec.n_inputs)
+    flat_state_t = flat[:n]
+    record, flat = cells.record(cell, flat)
+    work, flat = cells.work(cell, flat)
+    gradient, flat = vector(flat, m)
+    dstate, flat = vector(flat, n)
+    dx, flat = vector(flat, spec.n_inputs)
+    no_dy, flat = vector(flat, spec.n_outputs)
+    step = (x, flat_state, flat_state_tm1, flat_state_t, record, work)
+    return DenseMemory(state, y, S, J, F, *step, gradient, dstate, dx, no_dy), flat
+
+
+@kernel
+def _backward(spec, params, memory, dy, dstate, gradient, dx):
+    """The latest step's reverse mode, on flat arrays."""
+    cell = spec.cell
+    state_tm1, _ = cells.state(cell, memory.flat_state_tm1)
+    adjoint = cells.Adjoint(cells.state(cell, dstate)[0], cells.parameters(cell, gradient)[0], dx)
+    cells.backward(cell, params, memory.work, state_tm1, memory.x, memory.record, dy, adjoint)
+
+
+@njit
+def _bring_along(S, J, F):
+    """S <- J S + F; F is used up."""
+    n, m = S.shape
+    for start in range(0, m, _BLOCK):
+        stop = min(start + _BLOCK, m)
+        for i in range(n):
+            for k in range(n):
+                a = J[i, k]
+                for c in range(start, stop):
+                    F[i, c] += a * S[k, c]
+        for i in range(n):
+            for c in range(start, stop):
+                S[i, c] = F[i, c]
+
+
+@cells.move.register(DenseSpec)
+def move(spec, params, memory, x_t):
+    """The step, with its J and F. S comes up to the step *before*: `credit` adds the present one's share."""
+    cell = spec.cell
+    _bring_along(memory.S, memory.J, memory.F)
+    copy(x_t, memory.x)
+    copy(memory.flat_state, memory.flat_state_tm1)
+    state_tm1, _ = cells.state(cell, memory.flat_state_tm1)
+    cells.prepare(cell, params, memory.work)
+    cells.forward(cell, params, memory.work, state_tm1, x_t, memory.record)
+    copy(memory.flat_state_t, memory.flat_state)
+    copy(memory.record.y, memory.y)
+    for k in range(spec.n_state):
+        clear(memory.J[k])
+        clear(memory.F[k])
+        memory.J[k, k] = 1
+        _backward(spec, params, memory, memory.no_dy, memory.J[k], memory.F[k], memory.dx[:0])
+
+
+@cells.credit.register(DenseSpec)
+def credit(spec, params, memory, dy):
+    clear(memory.dstate)
+    clear(memory.gradient)
+    _backward(spec, params, memory, dy, memory.dstate, memory.gradient, memory.dx)
+    for k in range(spec.n_state):
+        a = memory.dstate[k]
+        for i in range(spec.n_params):
+            memory.gradient[i] += a * memory.S[k, i]
+
+
+@cells.accumulate.register(DenseSpec)
+def accumulate(spec, memory, decay, out):
+    decay_and_add(out, cells.parameters(spec.cell, memory.gradient)[0], decay)
+
+
+@cells.input_gradient.register(DenseSpec)
+def input_gradient(spec, params, memory, dx):
+    copy(memory.dx, dx)

@@ -1,0 +1,333 @@
+"""The block-diagonal recurrent network: units see themselves and one partner (Elelimy et al. 2024, Fig. 11).
+
+Units 2k and 2k+1 are a pair, with a 2 x 2 block of recurrent weights, from a to b. For b = 0, 1, in row vectors,
+
+    z_{2k+b} = x W_input + h_{2k} W_recurrent[k, 0, b] + h_{2k+1} W_recurrent[k, 1, b] + b         derivations (35)
+    h_t = f(z),     y_t = h_t
+
+A pair's state depends on its own parameters alone, so each has two sensitivities, (e0, e1) of the pair's units:
+
+    e0' = f'_0 (W[0,0] e0 + W[1,0] e1 + s_0)       s_b is the signal that a parameter of unit 2k+b is multiplied with:
+    e1' = f'_1 (W[0,1] e0 + W[1,1] e1 + s_1)       x_j, h_{2k+a,t-1} or 1; and 0 for the other unit
+
+Arrays of sensitivities have the shape of the parameter, one for the even unit of its pair and one for the odd. What
+belongs to a pair is written out for both its units, so that loops run over units without a gap.
+"""
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from rtu_np import cells
+from rtu_np.buffers import aligned, copy, matrix, vector
+from rtu_np.cells.ring import Ring
+from rtu_np.cells.rnn import HiddenState, hidden_state
+from rtu_np.jit import kernel
+from rtu_np.layers import (
+    Activation,
+    activate,
+    activation,
+    add_outer,
+    add_product,
+    plain_activate,
+    plain_slope,
+    pull_back,
+    slope,
+)
+from rtu_np.validation import check_count
+
+
+@dataclass(frozen=True)
+class BlockDiagonalRNN(Ring):
+    """A layer of `n_hidden` units in n_hidden / 2 pairs.
+
+    Parameters
+    ----------
+    n_hidden : an even number of units n
+    activation : "identity", "relu" or "tanh"
+    r_min, r_max, max_phase : of the eigenvalues, see `rtu_np.cells.ring`: blocks start as scaled rotations
+
+    W_input starts LeCun normal, scaled by sqrt(1 - r^2) as a linear RTU's is; b starts at zero.
+
+    Examples
+    --------
+    >>> BlockDiagonalRNN(n_hidden=8).build(n_inputs=3, seed=0).advance([1.0, 0.0, -1.0]).shape
+    (8,)
+    """
+
+    n_hidden: int
+    activation: str = "tanh"
+
+    def __post_init__(self) -> None:
+        check_count("n_hidden", self.n_hidden)
+        if self.n_hidden % 2:
+            raise ValueError(f"n_hidden is {self.n_hidden}: expected an even number, as units come in blocks of two")
+        activation(self.activation)
+        super().__post_init__()
+
+    def spec(self, n_inputs: int) -> "BlockDiagonalSpec":
+        return BlockDiagonalSpec(n_inputs, self.n_hidden, self.n_hidden, activation(self.activation))
+
+    def initialise(self, params: Any, rng: np.random.Generator) -> None:
+        nu, theta = self.draw(self.n_hidden // 2, rng)
+        r = np.exp(-nu)
+        cosine, sine = r * np.cos(theta), r * np.sin(theta)
+        params.W_recurrent[:] = np.array([[cosine, sine], [-sine, cosine]]).transpose(2, 0, 1)
+        scale = np.repeat(np.sqrt(-np.expm1(-2 * nu)), 2)
+        params.W_input[:] = scale * rng.standard_normal(params.W_input.shape) / np.sqrt(len(params.W_input))
+
+
+# ----------------------------------------------------------------------------------------------------------- types
+
+
+class BlockDiagonalSpec(NamedTuple):
+    n_inputs: int
+    n_hidden: int
+    n_outputs: int
+    activation: Activation
+
+
+class BlockDiagonalParameters(NamedTuple):
+    W_input: np.ndarray  # (d, n)
+    W_recurrent: np.ndarray  # (n/2, 2, 2)   pair, from, to
+    b: np.ndarray  # (n,)
+
+
+class BlockDiagonalWork(NamedTuple):
+    dz: np.ndarray  # (n,)   scratch
+
+
+class BlockDiagonalMemory(NamedTuple):
+    state: HiddenState
+    dh0_dW_input: np.ndarray  # (d, n)   sensitivity of the even unit of the pair
+    dh1_dW_input: np.ndarray  # (d, n)   and of the odd one
+    dh0_dW_recurrent: np.ndarray  # (2, n)   row a: to W_recurrent[k, a, b], column 2k+b
+    dh1_dW_recurrent: np.ndarray  # (2, n)
+    dh0_db: np.ndarray  # (n,)
+    dh1_db: np.ndarray  # (n,)
+    y: np.ndarray  # (n,)   the latest output
+    x: np.ndarray  # (d,)   the latest input
+    dz: np.ndarray  # (n,)   f'(z) dy
+    credit0: np.ndarray  # (n,)   dy of the even unit of the pair
+    credit1: np.ndarray  # (n,)   and of the odd one
+    J00: np.ndarray  # (n,)   dh0/dh0 of the pair, and so on
+    J01: np.ndarray  # (n,)   dh0/dh1
+    J10: np.ndarray  # (n,)
+    J11: np.ndarray  # (n,)
+    slope0: np.ndarray  # (n,)   f'_0 at even units, 0 at odd ones
+    slope1: np.ndarray  # (n,)   f'_1 at odd units, 0 at even ones
+
+
+@cells.parameters.register(BlockDiagonalSpec)
+def parameters(spec, flat):
+    W_input, flat = matrix(flat, spec.n_inputs, spec.n_hidden)
+    blocks, flat = vector(flat, 2 * spec.n_hidden)
+    b, flat = vector(flat, spec.n_hidden)
+    return BlockDiagonalParameters(W_input, blocks.reshape(spec.n_hidden // 2, 2, 2), b), flat
+
+
+@cells.work.register(BlockDiagonalSpec)
+def work(spec, flat):
+    dz, flat = vector(flat, spec.n_hidden)
+    return BlockDiagonalWork(dz), flat
+
+
+cells.state.register(BlockDiagonalSpec)(hidden_state)
+
+
+@cells.memory.register(BlockDiagonalSpec)
+def memory(spec, flat):
+    d, n = spec.n_inputs, spec.n_hidden
+    state, rest = hidden_state(spec, flat)
+    _, flat = aligned(flat, rest)
+    dh0_dW_input, flat = matrix(flat, d, n)
+    dh1_dW_input, flat = matrix(flat, d, n)
+    dh0_dW_recurrent, flat = matrix(flat, 2, n)
+    dh1_dW_recurrent, flat = matrix(flat, 2, n)
+    dh0_db, flat = vector(flat, n)
+    dh1_db, flat = vector(flat, n)
+    y, flat = vector(flat, n)
+    x, flat = vector(flat, d)
+    dz, flat = vector(flat, n)
+    credit0, flat = vector(flat, n)
+    credit1, flat = vector(flat, n)
+    J00, flat = vector(flat, n)
+    J01, flat = vector(flat, n)
+    J10, flat = vector(flat, n)
+    J11, flat = vector(flat, n)
+    slope0, flat = vector(flat, n)
+    slope1, flat = vector(flat, n)
+    weights = (dh0_dW_input, dh1_dW_input, dh0_dW_recurrent, dh1_dW_recurrent, dh0_db, dh1_db)
+    step = (J00, J01, J10, J11, slope0, slope1)
+    return BlockDiagonalMemory(state, *weights, y, x, dz, credit0, credit1, *step), flat
+
+
+# ------------------------------------------------------------------------------------------- reference: plain NumPy
+
+
+@cells.preactivations.register(BlockDiagonalSpec)
+def preactivations(spec, params, state_tm1, x_t):
+    pairs = state_tm1.h.reshape(-1, 1, 2)
+    return x_t @ params.W_input + (pairs @ params.W_recurrent).ravel() + params.b
+
+
+@cells.plain_forward.register(BlockDiagonalSpec)
+def plain_forward(spec, params, state_tm1, x_t):
+    h = plain_activate(spec.activation, preactivations(spec, params, state_tm1, x_t))
+    return HiddenState(h), h
+
+
+@cells.plain_backward.register(BlockDiagonalSpec)
+def plain_backward(spec, params, state_tm1, x_t, state_t, dy, dstate):
+    dz = plain_slope(spec.activation, state_t.h) * (dstate.h + dy)
+    before, after = state_tm1.h.reshape(-1, 2, 1), dz.reshape(-1, 1, 2)
+    gradient = BlockDiagonalParameters(np.outer(x_t, dz), before * after, dz)
+    dh = (params.W_recurrent @ dz.reshape(-1, 2, 1)).ravel()
+    return HiddenState(dh), gradient, params.W_input @ dz
+
+
+@cells.plain_advance.register(BlockDiagonalSpec)
+def plain_advance(spec, params, memory, x_t):
+    # Every array of sensitivities is (..., n/2, 2: unit to which the parameter leads, 2: unit that is sensitive).
+    h_tm1 = memory.state.h.reshape(-1, 2)
+    state, y = plain_forward(spec, params, memory.state, x_t)
+    slope = plain_slope(spec.activation, y).reshape(-1, 1, 2)
+    own = np.eye(2)
+
+    def step(e0, e1, signal):
+        e = np.stack([e0, e1], axis=-1).reshape(*e0.shape[:-1], -1, 2, 2)
+        e = slope * (e @ params.W_recurrent + signal[..., None, None] * own)
+        return e[..., 0].reshape(e0.shape), e[..., 1].reshape(e0.shape)
+
+    pairs = spec.n_hidden // 2
+    W_input = step(memory.dh0_dW_input, memory.dh1_dW_input, np.repeat(x_t[:, None], pairs, axis=1))
+    W_recurrent = step(memory.dh0_dW_recurrent, memory.dh1_dW_recurrent, h_tm1.T)
+    b = step(memory.dh0_db, memory.dh1_db, np.ones(pairs))
+    fields = ("dh0_dW_input", "dh1_dW_input", "dh0_dW_recurrent", "dh1_dW_recurrent", "dh0_db", "dh1_db")
+    return memory._replace(state=state, y=y, x=x_t, **dict(zip(fields, (*W_input, *W_recurrent, *b), strict=True)))
+
+
+@cells.plain_gradient.register(BlockDiagonalSpec)
+def plain_gradient(spec, params, memory, dy):
+    dy0, dy1 = np.repeat(dy[::2], 2), np.repeat(dy[1::2], 2)
+    blocks = dy0 * memory.dh0_dW_recurrent + dy1 * memory.dh1_dW_recurrent
+    gradient = BlockDiagonalParameters(
+        dy0 * memory.dh0_dW_input + dy1 * memory.dh1_dW_input,
+        blocks.reshape(2, -1, 2).transpose(1, 0, 2),
+        dy0 * memory.dh0_db + dy1 * memory.dh1_db,
+    )
+    return gradient, params.W_input @ (plain_slope(spec.activation, memory.y) * dy)
+
+
+# --------------------------------------------------------------------------------------------------------- kernels
+
+
+@kernel
+def _preactivate(spec, params, h, x_t, z):
+    copy(params.b, z)
+    add_product(x_t, params.W_input, z)
+    for k in range(spec.n_hidden // 2):
+        W, h0, h1 = params.W_recurrent[k], h[2 * k], h[2 * k + 1]
+        z[2 * k] += W[0, 0] * h0 + W[1, 0] * h1
+        z[2 * k + 1] += W[0, 1] * h0 + W[1, 1] * h1
+
+
+@cells.forward.register(BlockDiagonalSpec)
+def forward(spec, params, work, state_tm1, x_t, record):
+    h = record.state.h
+    _preactivate(spec, params, state_tm1.h, x_t, h)
+    for i in range(spec.n_hidden):
+        h[i] = activate(spec.activation, h[i])
+        record.y[i] = h[i]
+
+
+@cells.backward.register(BlockDiagonalSpec)
+def backward(spec, params, work, state_tm1, x_t, record, dy, adjoint):
+    dz, dh, h, out = work.dz, adjoint.state.h, state_tm1.h, adjoint.params
+    for i in range(spec.n_hidden):
+        dz[i] = slope(spec.activation, record.y[i]) * (dh[i] + dy[i])
+        out.b[i] += dz[i]
+    add_outer(x_t, dz, out.W_input)
+    for k in range(spec.n_hidden // 2):
+        W, dW, dz0, dz1 = params.W_recurrent[k], out.W_recurrent[k], dz[2 * k], dz[2 * k + 1]
+        for a in range(2):
+            dW[a, 0] += h[2 * k + a] * dz0
+            dW[a, 1] += h[2 * k + a] * dz1
+            dh[2 * k + a] = W[a, 0] * dz0 + W[a, 1] * dz1
+    pull_back(params.W_input, dz, adjoint.x)
+
+
+@cells.move.register(BlockDiagonalSpec)
+def move(spec, params, memory, x_t):
+    n, h, y = spec.n_hidden, memory.state.h, memory.y
+    copy(x_t, memory.x)
+    _preactivate(spec, params, h, x_t, y)
+    for i in range(n):
+        y[i] = activate(spec.activation, y[i])
+    for k in range(n // 2):
+        W, f0, f1 = params.W_recurrent[k], slope(spec.activation, y[2 * k]), slope(spec.activation, y[2 * k + 1])
+        memory.slope0[2 * k] = f0
+        memory.slope1[2 * k + 1] = f1
+        for i in range(2 * k, 2 * k + 2):
+            memory.J00[i] = f0 * W[0, 0]
+            memory.J01[i] = f0 * W[1, 0]
+            memory.J10[i] = f1 * W[0, 1]
+            memory.J11[i] = f1 * W[1, 1]
+    _propagate_small(spec, memory)
+    copy(y, h)
+
+
+@kernel
+def _propagate_small(spec, memory):
+    """The sensitivities to W_recurrent and b, with the state before the step."""
+    h, J00, J01, J10, J11 = memory.state.h, memory.J00, memory.J01, memory.J10, memory.J11
+    for a in range(2):
+        e0, e1 = memory.dh0_dW_recurrent[a], memory.dh1_dW_recurrent[a]
+        for i in range(spec.n_hidden):
+            before, e0_tm1 = h[i - i % 2 + a], e0[i]
+            e0[i] = J00[i] * e0_tm1 + J01[i] * e1[i] + memory.slope0[i] * before
+            e1[i] = J10[i] * e0_tm1 + J11[i] * e1[i] + memory.slope1[i] * before
+    e0, e1 = memory.dh0_db, memory.dh1_db
+    for i in range(spec.n_hidden):
+        e0_tm1 = e0[i]
+        e0[i] = J00[i] * e0_tm1 + J01[i] * e1[i] + memory.slope0[i]
+        e1[i] = J10[i] * e0_tm1 + J11[i] * e1[i] + memory.slope1[i]
+
+
+@cells.propagate.register(BlockDiagonalSpec)
+def propagate(spec, memory):
+    e0, e1 = memory.dh0_dW_input, memory.dh1_dW_input
+    for j in range(spec.n_inputs):
+        x_j = memory.x[j]
+        for i in range(spec.n_hidden):
+            e0_tm1 = e0[j, i]
+            e0[j, i] = memory.J00[i] * e0_tm1 + memory.J01[i] * e1[j, i] + memory.slope0[i] * x_j
+            e1[j, i] = memory.J10[i] * e0_tm1 + memory.J11[i] * e1[j, i] + memory.slope1[i] * x_j
+
+
+@cells.credit.register(BlockDiagonalSpec)
+def credit(spec, params, memory, dy):
+    for i in range(spec.n_hidden):
+        memory.dz[i] = slope(spec.activation, memory.y[i]) * dy[i]
+        memory.credit0[i] = dy[i - i % 2]
+        memory.credit1[i] = dy[i - i % 2 + 1]
+
+
+@cells.accumulate.register(BlockDiagonalSpec)
+def accumulate(spec, memory, decay, out):
+    c0, c1 = memory.credit0, memory.credit1
+    for j in range(spec.n_inputs):
+        for i in range(spec.n_hidden):
+            gradient = c0[i] * memory.dh0_dW_input[j, i] + c1[i] * memory.dh1_dW_input[j, i]
+            out.W_input[j, i] = decay * out.W_input[j, i] + gradient
+    for i in range(spec.n_hidden):
+        out.b[i] = decay * out.b[i] + c0[i] * memory.dh0_db[i] + c1[i] * memory.dh1_db[i]
+        for a in range(2):
+            gradient = c0[i] * memory.dh0_dW_recurrent[a, i] + c1[i] * memory.dh1_dW_recurrent[a, i]
+            out.W_recurrent[i // 2, a, i % 2] = decay * out.W_recurrent[i // 2, a, i % 2] + gradient
+
+
+@cells.input_gradient.register(BlockDiagonalSpec)
+def input_gradient(spec, params, memory, dx):
+    pull_back(params.W_input, memory.dz, dx)

@@ -1,0 +1,186 @@
+"""A feedforward layer, y = f(x W + b), as a cell without state: a projection on top of a recurrent layer.
+
+`Stack([LinearRTU(16, "identity"), Dense(16, "tanh")])` is a linear recurrence with a nonlinear projection (Elelimy et
+al. 2024, Fig. 1). Below a layer without state, layer-local RTRL is exact: nothing of the past passes through it.
+"""
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from rtu_np import cells
+from rtu_np.buffers import copy, matrix, vector
+from rtu_np.cells.layer import Cell
+from rtu_np.jit import kernel
+from rtu_np.layers import (
+    Activation,
+    activate,
+    activation,
+    add_outer,
+    add_product,
+    decay_and_add_outer,
+    plain_activate,
+    plain_slope,
+    pull_back,
+    slope,
+)
+from rtu_np.validation import check_count
+
+
+@dataclass(frozen=True)
+class Dense(Cell):
+    """A projection to `n_outputs` features, with bias. W is LeCun normal, b starts at zero."""
+
+    n_outputs: int
+    activation: str = "identity"
+
+    def __post_init__(self) -> None:
+        check_count("n_outputs", self.n_outputs)
+        activation(self.activation)
+
+    def spec(self, n_inputs: int) -> "DenseLayerSpec":
+        return DenseLayerSpec(n_inputs, 0, self.n_outputs, activation(self.activation))
+
+    def initialise(self, params: Any, rng: np.random.Generator) -> None:
+        params.W[:] = rng.standard_normal(params.W.shape) / np.sqrt(len(params.W))
+
+
+# ----------------------------------------------------------------------------------------------------------- types
+
+
+class DenseLayerSpec(NamedTuple):
+    n_inputs: int
+    n_hidden: int  # 0: no state
+    n_outputs: int
+    activation: Activation
+
+
+class DenseParameters(NamedTuple):
+    W: np.ndarray  # (d, n_outputs)
+    b: np.ndarray  # (n_outputs,)
+
+
+class NoState(NamedTuple):
+    pass
+
+
+class FeedforwardMemory(NamedTuple):
+    state: NoState
+    y: np.ndarray  # (n_outputs,)
+    x: np.ndarray  # (d,)
+    dz: np.ndarray  # (n_outputs,)   the gradient before the activation
+
+
+@cells.parameters.register(DenseLayerSpec)
+def parameters(spec, flat):
+    W, flat = matrix(flat, spec.n_inputs, spec.n_outputs)
+    b, flat = vector(flat, spec.n_outputs)
+    return DenseParameters(W, b), flat
+
+
+@kernel
+def no_state(spec, flat):
+    return NoState(), flat
+
+
+@kernel
+def feedforward_memory(spec, flat):
+    y, flat = vector(flat, spec.n_outputs)
+    x, flat = vector(flat, spec.n_inputs)
+    dz, flat = vector(flat, spec.n_outputs)
+    return FeedforwardMemory(NoState(), y, x, dz), flat
+
+
+@kernel
+def feedforward_work(spec, flat):
+    dz, flat = vector(flat, spec.n_outputs)
+    return FeedforwardWork(dz), flat
+
+
+class FeedforwardWork(NamedTuple):
+    dz: np.ndarray  # (n_outputs,)   scratch
+
+
+cells.state.register(DenseLayerSpec)(no_state)
+cells.memory.register(DenseLayerSpec)(feedforward_memory)
+cells.work.register(DenseLayerSpec)(feedforward_work)
+
+
+# ------------------------------------------------------------------------------------------- reference: plain NumPy
+
+
+@cells.preactivations.register(DenseLayerSpec)
+def preactivations(spec, params, state_tm1, x_t):
+    return x_t @ params.W + params.b
+
+
+@cells.plain_forward.register(DenseLayerSpec)
+def plain_forward(spec, params, state_tm1, x_t):
+    return NoState(), plain_activate(spec.activation, x_t @ params.W + params.b)
+
+
+@cells.plain_backward.register(DenseLayerSpec)
+def plain_backward(spec, params, state_tm1, x_t, state_t, dy, dstate):
+    dz = plain_slope(spec.activation, plain_forward(spec, params, state_tm1, x_t)[1]) * dy
+    return NoState(), DenseParameters(np.outer(x_t, dz), dz), params.W @ dz
+
+
+@cells.plain_advance.register(DenseLayerSpec)
+def plain_advance(spec, params, memory, x_t):
+    return memory._replace(x=x_t, y=plain_forward(spec, params, memory.state, x_t)[1])
+
+
+@cells.plain_gradient.register(DenseLayerSpec)
+def plain_gradient(spec, params, memory, dy):
+    dz = plain_slope(spec.activation, memory.y) * dy
+    return DenseParameters(np.outer(memory.x, dz), dz), params.W @ dz
+
+
+# --------------------------------------------------------------------------------------------------------- kernels
+
+
+@kernel
+def _project(spec, params, x_t, y_t):
+    copy(params.b, y_t)
+    add_product(x_t, params.W, y_t)
+    for i in range(spec.n_outputs):
+        y_t[i] = activate(spec.activation, y_t[i])
+
+
+@cells.forward.register(DenseLayerSpec)
+def forward(spec, params, work, state_tm1, x_t, record):
+    _project(spec, params, x_t, record.y)
+
+
+@cells.backward.register(DenseLayerSpec)
+def backward(spec, params, work, state_tm1, x_t, record, dy, adjoint):
+    for i in range(spec.n_outputs):
+        work.dz[i] = slope(spec.activation, record.y[i]) * dy[i]
+        adjoint.params.b[i] += work.dz[i]
+    add_outer(x_t, work.dz, adjoint.params.W)
+    pull_back(params.W, work.dz, adjoint.x)
+
+
+@cells.move.register(DenseLayerSpec)
+def move(spec, params, memory, x_t):
+    copy(x_t, memory.x)
+    _project(spec, params, x_t, memory.y)
+
+
+@cells.credit.register(DenseLayerSpec)
+def credit(spec, params, memory, dy):
+    for i in range(spec.n_outputs):
+        memory.dz[i] = slope(spec.activation, memory.y[i]) * dy[i]
+
+
+@cells.accumulate.register(DenseLayerSpec)
+def accumulate(spec, memory, decay, out):
+    decay_and_add_outer(decay, memory.x, memory.dz, out.W)
+    for i in range(spec.n_outputs):
+        out.b[i] = decay * out.b[i] + memory.dz[i]
+
+
+@cells.input_gradient.register(DenseLayerSpec)
+def input_gradient(spec, params, memory, dx):
+    pull_back(params.W, memory.dz, dx)

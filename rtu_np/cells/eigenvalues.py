@@ -1,0 +1,214 @@
+"""Ways to store the eigenvalue r exp(i theta) of a unit: two numbers, a for the modulus and b for the phase.
+
+    name                 r                    theta             d log r / da    d theta / db
+    nu_log/theta_log     exp(-exp(nu_log))    exp(theta_log)    -exp(nu_log)    theta
+    nu_log/theta         exp(-exp(nu_log))    theta             -exp(nu_log)    1
+    nu/theta             exp(-nu)             theta             -1              1
+    r/theta              r, clipped           theta             1 / r, or 0     1
+
+These are derivations (26), the first of them (5), (9) and (10). The first is the paper's; all four are compared in its
+Figure 9. The clip keeps r within `R_BOUNDS`: outside, the function is constant and its derivative nought, so a modulus
+that was carried there stays.
+
+Each form is a type of stored parameters with a pair of functions, `plain_eigenvalue` and `eigenvalue`, which give
+
+    r, theta, complement, dlog_r, dtheta        complement = 1 - r^2, without cancellation
+
+and `store`, their inverse at the start.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from rtu_np.buffers import vector
+from rtu_np.elementary import exp, expm1
+from rtu_np.jit import generic, like
+
+R_BOUNDS = (1e-6, 1.0 - 1e-6)
+
+
+# ----------------------------------------------------------------------------------------------------------- types
+
+
+class NuLogThetaLog(NamedTuple):
+    """r = exp(-exp(nu_log)), theta = exp(theta_log)"""
+
+
+class NuLogTheta(NamedTuple):
+    """r = exp(-exp(nu_log)), theta as it is"""
+
+
+class NuTheta(NamedTuple):
+    """r = exp(-nu), theta as it is"""
+
+
+class RTheta(NamedTuple):
+    """r clipped to R_BOUNDS, theta as it is"""
+
+
+PARAMETERIZATIONS = {
+    "nu_log/theta_log": NuLogThetaLog(),
+    "nu_log/theta": NuLogTheta(),
+    "nu/theta": NuTheta(),
+    "r/theta": RTheta(),
+}
+
+
+def parameterization(name: object):
+    """The form called `name`; ValueError where there is none."""
+    if not isinstance(name, str) or name not in PARAMETERIZATIONS:
+        raise ValueError(f"parameterization is {name!r}: expected one of {', '.join(map(repr, PARAMETERIZATIONS))}")
+    return PARAMETERIZATIONS[name]
+
+
+class NuLogThetaLogParameters(NamedTuple):
+    nu_log: np.ndarray  # (n,)   log of nu, the decay rate in 1/step
+    theta_log: np.ndarray  # (n,)   log of theta, the phase in radians per step
+
+
+class NuLogThetaParameters(NamedTuple):
+    nu_log: np.ndarray  # (n,)
+    theta: np.ndarray  # (n,)   the phase in radians per step
+
+
+class NuThetaParameters(NamedTuple):
+    nu: np.ndarray  # (n,)   the decay rate in 1/step
+    theta: np.ndarray  # (n,)
+
+
+class RThetaParameters(NamedTuple):
+    r: np.ndarray  # (n,)   the modulus
+    theta: np.ndarray  # (n,)
+
+
+@generic
+def eigenvalue_parameters(form, n, flat):
+    """Carve the two parameters of `n` eigenvalues off `flat`: (views, rest)."""
+
+
+@eigenvalue_parameters.register(NuLogThetaLog)
+def _nu_log_theta_log_parameters(form, n, flat):
+    nu_log, flat = vector(flat, n)
+    theta_log, flat = vector(flat, n)
+    return NuLogThetaLogParameters(nu_log, theta_log), flat
+
+
+@eigenvalue_parameters.register(NuLogTheta)
+def _nu_log_theta_parameters(form, n, flat):
+    nu_log, flat = vector(flat, n)
+    theta, flat = vector(flat, n)
+    return NuLogThetaParameters(nu_log, theta), flat
+
+
+@eigenvalue_parameters.register(NuTheta)
+def _nu_theta_parameters(form, n, flat):
+    nu, flat = vector(flat, n)
+    theta, flat = vector(flat, n)
+    return NuThetaParameters(nu, theta), flat
+
+
+@eigenvalue_parameters.register(RTheta)
+def _r_theta_parameters(form, n, flat):
+    r, flat = vector(flat, n)
+    theta, flat = vector(flat, n)
+    return RThetaParameters(r, theta), flat
+
+
+# ----------------------------------------------------------------------------------------------- reference and start
+
+
+@generic
+def plain_eigenvalue(form, a, b):
+    """(r, theta, 1 - r^2, d log r / da, d theta / db) of arrays, real or complex."""
+
+
+@generic
+def store(form, nu, theta):
+    """The two numbers (a, b) that stand for the decay rate nu = -log r and the phase theta."""
+
+
+@plain_eigenvalue.register(NuLogThetaLog)
+def _plain_nu_log_theta_log(form, nu_log, theta_log):
+    nu, theta = np.exp(nu_log), np.exp(theta_log)
+    return np.exp(-nu), theta, -np.expm1(-2 * nu), -nu, theta
+
+
+@plain_eigenvalue.register(NuLogTheta)
+def _plain_nu_log_theta(form, nu_log, theta):
+    nu = np.exp(nu_log)
+    return np.exp(-nu), theta, -np.expm1(-2 * nu), -nu, np.ones_like(theta)
+
+
+@plain_eigenvalue.register(NuTheta)
+def _plain_nu_theta(form, nu, theta):
+    return np.exp(-nu), theta, -np.expm1(-2 * nu), -np.ones_like(nu), np.ones_like(theta)
+
+
+@plain_eigenvalue.register(RTheta)
+def _plain_r_theta(form, r, theta):
+    low, high = R_BOUNDS
+    inside = (np.real(r) > low) & (np.real(r) < high)
+    r = np.where(inside, r, np.clip(np.real(r), low, high))
+    return r, theta, (1 - r) * (1 + r), np.where(inside, 1 / r, 0.0), np.ones_like(theta)
+
+
+store.register(NuLogThetaLog)(lambda form, nu, theta: (np.log(nu), np.log(theta)))
+store.register(NuLogTheta)(lambda form, nu, theta: (np.log(nu), theta))
+store.register(NuTheta)(lambda form, nu, theta: (nu, theta))
+store.register(RTheta)(lambda form, nu, theta: (np.exp(-nu), theta))
+
+
+# --------------------------------------------------------------------------------------------------------- kernels
+
+
+@generic
+def eigenvalue(form, a, b):
+    """(r, theta, 1 - r^2, d log r / da, d theta / db) of one unit."""
+
+
+@eigenvalue.register(NuLogThetaLog)
+def _nu_log_theta_log(form, nu_log, theta_log):
+    nu = exp(nu_log)
+    theta = exp(theta_log)
+    return exp(-nu), theta, -expm1(-nu - nu), -nu, theta
+
+
+@eigenvalue.register(NuLogTheta)
+def _nu_log_theta(form, nu_log, theta):
+    nu = exp(nu_log)
+    return exp(-nu), theta, -expm1(-nu - nu), -nu, like(nu, 1.0)
+
+
+@eigenvalue.register(NuTheta)
+def _nu_theta(form, nu, theta):
+    return exp(-nu), theta, -expm1(-nu - nu), like(nu, -1.0), like(nu, 1.0)
+
+
+@eigenvalue.register(RTheta)
+def _r_theta(form, r, theta):
+    low, high, one = like(r, R_BOUNDS[0]), like(r, R_BOUNDS[1]), like(r, 1.0)
+    inside = low < r < high
+    r = min(max(r, low), high)
+    return r, theta, (one - r) * (one + r), one / r if inside else like(r, 0.0), one
+
+
+@generic
+def lowest_modulus(form, a):
+    """The least a of an array that leaves 1 - r^2, and the derivative of its root, their digits."""
+
+
+@lowest_modulus.register(NuLogThetaLog)
+@lowest_modulus.register(NuLogTheta)
+def _lowest_nu_log(form, a):
+    return -700.0 if a.itemsize == 8 else -85.0
+
+
+@lowest_modulus.register(NuTheta)
+def _lowest_nu(form, a):
+    return 1e-300 if a.itemsize == 8 else 1e-36
+
+
+@lowest_modulus.register(RTheta)
+def _lowest_r(form, a):
+    return -np.inf

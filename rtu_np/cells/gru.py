@@ -1,0 +1,197 @@
+"""The gated recurrent unit (Cho et al. 2014), with PyTorch's equations and gate order r, z, n.
+
+    r = sigmoid(x W_ir + b_ir + h W_hr + b_hr)                   W_input = [W_ir, W_iz, W_in]         derivations (34)
+    z = sigmoid(x W_iz + b_iz + h W_hz + b_hz)                   W_recurrent = [W_hr, W_hz, W_hn]
+    n = tanh(x W_in + b_in + r * (h W_hn + b_hn))
+    h' = (1 - z) * n + z * h,     y = h'
+
+One step of reverse mode, with D = dh' + dy and m = h W_hn + b_hn:
+
+    dn = D (1 - z) (1 - n^2)     dr = dn m r (1 - r)     dz = D (h - n) z (1 - z)          before the activations
+    gates on the input's side [dr, dz, dn], on the state's side [dr, dz, r dn]
+    dh = z D + W_recurrent [dr, dz, r dn]                        dx = W_input [dr, dz, dn]
+
+It brings no sensitivities of its own: RTRL is the dense recursion of `rtu_np.gradients.rtrl`.
+"""
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from rtu_np import cells
+from rtu_np.buffers import aligned, copy, matrix, vector
+from rtu_np.cells.layer import Cell
+from rtu_np.cells.rnn import HiddenState, hidden_state
+from rtu_np.elementary import sigmoid, tanh
+from rtu_np.layers import add_outer, add_product, pull_back
+from rtu_np.validation import check_count
+
+
+@dataclass(frozen=True)
+class GRU(Cell):
+    """A layer of `n_hidden` gated recurrent units. All parameters start uniform in +-1/sqrt(n), as PyTorch's do.
+
+    Examples
+    --------
+    >>> GRU(n_hidden=8).build(n_inputs=3, seed=0).advance([1.0, 0.0, -1.0]).shape
+    (8,)
+    """
+
+    n_hidden: int
+
+    def __post_init__(self) -> None:
+        check_count("n_hidden", self.n_hidden)
+
+    def spec(self, n_inputs: int) -> "GRUSpec":
+        return GRUSpec(n_inputs, self.n_hidden, self.n_hidden)
+
+    def initialise(self, params: Any, rng: np.random.Generator) -> None:
+        bound = 1 / np.sqrt(self.n_hidden)
+        for view in params:
+            view[:] = rng.uniform(-bound, bound, view.shape)
+
+
+# ----------------------------------------------------------------------------------------------------------- types
+
+
+class GRUSpec(NamedTuple):
+    n_inputs: int
+    n_hidden: int
+    n_outputs: int
+
+
+class GRUParameters(NamedTuple):
+    W_input: np.ndarray  # (d, 3n)   columns: r, z, n
+    W_recurrent: np.ndarray  # (n, 3n)
+    b_input: np.ndarray  # (3n,)
+    b_recurrent: np.ndarray  # (3n,)
+
+
+class GRURecord(NamedTuple):
+    state: HiddenState
+    y: np.ndarray  # (n,)
+    r: np.ndarray  # (n,)
+    z: np.ndarray  # (n,)
+    n: np.ndarray  # (n,)
+    m: np.ndarray  # (n,)   h W_hn + b_hn
+
+
+class GRUWork(NamedTuple):
+    on_input: np.ndarray  # (3n,)   x W_input + b_input; the gates' gradient in reverse mode
+    on_state: np.ndarray  # (3n,)   h W_recurrent + b_recurrent; likewise
+    dh: np.ndarray  # (n,)   scratch
+
+
+@cells.parameters.register(GRUSpec)
+def parameters(spec, flat):
+    W_input, flat = matrix(flat, spec.n_inputs, 3 * spec.n_hidden)
+    W_recurrent, flat = matrix(flat, spec.n_hidden, 3 * spec.n_hidden)
+    b_input, flat = vector(flat, 3 * spec.n_hidden)
+    b_recurrent, flat = vector(flat, 3 * spec.n_hidden)
+    return GRUParameters(W_input, W_recurrent, b_input, b_recurrent), flat
+
+
+cells.state.register(GRUSpec)(hidden_state)
+
+
+@cells.record.register(GRUSpec)
+def record(spec, flat):
+    state, rest = hidden_state(spec, flat)
+    _, flat = aligned(flat, rest)
+    y, flat = vector(flat, spec.n_hidden)
+    r, flat = vector(flat, spec.n_hidden)
+    z, flat = vector(flat, spec.n_hidden)
+    n, flat = vector(flat, spec.n_hidden)
+    m, flat = vector(flat, spec.n_hidden)
+    return GRURecord(state, y, r, z, n, m), flat
+
+
+@cells.work.register(GRUSpec)
+def work(spec, flat):
+    on_input, flat = vector(flat, 3 * spec.n_hidden)
+    on_state, flat = vector(flat, 3 * spec.n_hidden)
+    dh, flat = vector(flat, spec.n_hidden)
+    return GRUWork(on_input, on_state, dh), flat
+
+
+# ------------------------------------------------------------------------------------------- reference: plain NumPy
+
+
+def _plain_gates(params, state_tm1, x_t):
+    """(r, z, n, m)"""
+    input_r, input_z, input_n = np.split(x_t @ params.W_input + params.b_input, 3)
+    state_r, state_z, m = np.split(state_tm1.h @ params.W_recurrent + params.b_recurrent, 3)
+    r, z = 1 / (1 + np.exp(-(input_r + state_r))), 1 / (1 + np.exp(-(input_z + state_z)))
+    return r, z, np.tanh(input_n + r * m), m
+
+
+@cells.plain_forward.register(GRUSpec)
+def plain_forward(spec, params, state_tm1, x_t):
+    _, z, n, _ = _plain_gates(params, state_tm1, x_t)
+    h = (1 - z) * n + z * state_tm1.h
+    return HiddenState(h), h
+
+
+@cells.plain_backward.register(GRUSpec)
+def plain_backward(spec, params, state_tm1, x_t, state_t, dy, dstate):
+    r, z, n, m = _plain_gates(params, state_tm1, x_t)
+    dh = dstate.h + dy
+    dn = dh * (1 - z) * (1 - n**2)
+    dr = dn * m * r * (1 - r)
+    dz = dh * (state_tm1.h - n) * z * (1 - z)
+    on_input, on_state = np.concatenate([dr, dz, dn]), np.concatenate([dr, dz, r * dn])
+    gradient = GRUParameters(np.outer(x_t, on_input), np.outer(state_tm1.h, on_state), on_input, on_state)
+    return HiddenState(z * dh + params.W_recurrent @ on_state), gradient, params.W_input @ on_input
+
+
+# --------------------------------------------------------------------------------------------------------- kernels
+
+
+@cells.forward.register(GRUSpec)
+def forward(spec, params, work, state_tm1, x_t, record):
+    k, on_input, on_state = spec.n_hidden, work.on_input, work.on_state
+    copy(params.b_input, on_input)
+    copy(params.b_recurrent, on_state)
+    add_product(x_t, params.W_input, on_input)
+    add_product(state_tm1.h, params.W_recurrent, on_state)
+    for i in range(k):
+        r = sigmoid(on_input[i] + on_state[i])
+        record.r[i] = r
+        record.n[i] = tanh(on_input[2 * k + i] + r * on_state[2 * k + i])
+        record.m[i] = on_state[2 * k + i]
+    for i in range(k):
+        z = sigmoid(on_input[k + i] + on_state[k + i])
+        h = record.n[i] + z * (state_tm1.h[i] - record.n[i])
+        record.z[i] = z
+        record.state.h[i] = h
+        record.y[i] = h
+
+
+@cells.backward.register(GRUSpec)
+def backward(spec, params, work, state_tm1, x_t, record, dy, adjoint):
+    k, on_input, on_state, dh, out = spec.n_hidden, work.on_input, work.on_state, work.dh, adjoint.params
+    one = dh.dtype.type(1)  # a bare 1 would lift float32 arithmetic to float64
+    for i in range(k):
+        r, z, n = record.r[i], record.z[i], record.n[i]
+        total = adjoint.state.h[i] + dy[i]
+        kept = z * total
+        dn = (total - kept) * (one - n * n)
+        dr = dn * record.m[i] * r * (one - r)
+        dz = kept * (one - z) * (state_tm1.h[i] - n)
+        dh[i] = kept
+        on_input[i] = dr
+        on_input[k + i] = dz
+        on_input[2 * k + i] = dn
+        on_state[i] = dr
+        on_state[k + i] = dz
+        on_state[2 * k + i] = r * dn
+    for i in range(3 * k):
+        out.b_input[i] += on_input[i]
+        out.b_recurrent[i] += on_state[i]
+    add_outer(x_t, on_input, out.W_input)
+    add_outer(state_tm1.h, on_state, out.W_recurrent)
+    pull_back(params.W_recurrent, on_state, adjoint.state.h)
+    for i in range(k):
+        adjoint.state.h[i] += dh[i]
+    pull_back(params.W_input, on_input, adjoint.x)

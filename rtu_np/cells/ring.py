@@ -1,0 +1,79 @@
+"""Settings that cells with complex eigenvalues share: where on a ring these start, and how they are stored."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from rtu_np.cells import eigenvalues
+from rtu_np.cells.layer import Cell
+from rtu_np.validation import check_real
+
+
+@dataclass(frozen=True)
+class Ring(Cell):
+    """A cell whose eigenvalues r exp(i theta) start on a ring.
+
+    Parameters
+    ----------
+    r_min, r_max, max_phase : of the ring, theta in radians per step. The defaults are the paper's. Slow streams are
+        learned better, and with less spread over seeds, from max_phase=1.
+    """
+
+    r_min: float = field(default=0.0, kw_only=True)
+    r_max: float = field(default=1.0, kw_only=True)
+    max_phase: float = field(default=6.28, kw_only=True)
+
+    def __post_init__(self) -> None:
+        check_real("r_min", self.r_min, low=0.0, high=1.0)
+        check_real("r_max", self.r_max, low=0.0, high=1.0)
+        if not self.r_min <= self.r_max:
+            raise ValueError(
+                f"r_min is {self.r_min!r} and r_max {self.r_max!r}: expected r_min <= r_max; are they swapped?"
+            )
+        if self.r_min == 1.0:
+            raise ValueError(
+                "r_min is 1.0: a unit with r = 1 has gamma = sqrt(1 - r^2) = 0 and no derivative; expected r_min < 1 "
+                "(.999 remembers for about a thousand steps)"
+            )
+        check_real("max_phase", self.max_phase, low=0.0, low_open=True)
+
+    def draw(self, n: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        """(nu, theta) of `n` eigenvalues, uniform on the ring, with nu = -log r (derivations (24)).
+
+        The draws lie in (0, 1], so that no logarithm meets a zero.
+        """
+        r_squared = self.r_min**2 + (self.r_max**2 - self.r_min**2) * (1.0 - rng.random(n))
+        nu = -0.5 * np.log(np.clip(r_squared, 1e-300, 1.0 - 2.0**-53))
+        return nu, self.max_phase * (1.0 - rng.random(n))
+
+
+@dataclass(frozen=True)
+class ComplexDiagonal(Ring):
+    """A cell whose recurrence is a complex diagonal.
+
+    Parameters
+    ----------
+    parameterization : what is stored for (r, theta), see `rtu_np.cells.eigenvalues`: "nu_log/theta_log" (the paper's),
+        "nu_log/theta", "nu/theta" or "r/theta"
+    """
+
+    n_hidden: int
+    parameterization: str = field(default="nu_log/theta_log", kw_only=True)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        eigenvalues.parameterization(self.parameterization)
+
+    @property
+    def form(self) -> Any:
+        """The type that kernels dispatch on."""
+        return eigenvalues.parameterization(self.parameterization)
+
+    def initialise(self, params: Any, rng: np.random.Generator) -> None:
+        """Eigenvalues on the ring, input weights LeCun normal (derivations (24))."""
+        start = eigenvalues.store(self.form, *self.draw(self.n_hidden, rng))
+        for view, values in zip(params.eigenvalue, start, strict=True):
+            view[:] = values
+        for weights in params.weights:
+            weights[:] = rng.standard_normal(weights.shape) / np.sqrt(len(weights))

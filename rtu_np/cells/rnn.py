@@ -1,0 +1,159 @@
+"""The vanilla recurrent network (Elman 1990): every unit sees every other.
+
+    h_t = f(x_t W_input + h_{t-1} W_recurrent + b)        y_t = h_t                                    derivations (33)
+
+One step of reverse mode, with dz = f'(z) (dh + dy):
+
+    dh_{t-1} = W_recurrent dz      dW_recurrent = h_{t-1}^T dz      dW_input = x^T dz      db = dz      dx = W_input dz
+
+It brings no sensitivities of its own: RTRL is the dense recursion of `rtu_np.gradients.rtrl`.
+"""
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from rtu_np import cells
+from rtu_np.buffers import copy, matrix, packed, vector
+from rtu_np.cells.layer import Cell
+from rtu_np.jit import kernel
+from rtu_np.layers import (
+    Activation,
+    activate,
+    activation,
+    add_outer,
+    add_product,
+    plain_activate,
+    plain_slope,
+    pull_back,
+    slope,
+)
+from rtu_np.validation import check_count
+
+
+@dataclass(frozen=True)
+class VanillaRNN(Cell):
+    """A layer of `n_hidden` fully connected units with bias.
+
+    Parameters
+    ----------
+    n_hidden : number of units n, and of outputs
+    activation : "identity", "relu" or "tanh"
+
+    W_input starts LeCun normal, W_recurrent as a random orthogonal matrix, b at zero.
+
+    Examples
+    --------
+    >>> VanillaRNN(n_hidden=8).build(n_inputs=3, seed=0).advance([1.0, 0.0, -1.0]).shape
+    (8,)
+    """
+
+    n_hidden: int
+    activation: str = "tanh"
+
+    def __post_init__(self) -> None:
+        check_count("n_hidden", self.n_hidden)
+        activation(self.activation)
+
+    def spec(self, n_inputs: int) -> "VanillaRNNSpec":
+        return VanillaRNNSpec(n_inputs, self.n_hidden, self.n_hidden, activation(self.activation))
+
+    def initialise(self, params: Any, rng: np.random.Generator) -> None:
+        params.W_input[:] = rng.standard_normal(params.W_input.shape) / np.sqrt(len(params.W_input))
+        q, r = np.linalg.qr(rng.standard_normal(params.W_recurrent.shape))
+        params.W_recurrent[:] = q * np.sign(np.diag(r))  # uniform over orthogonal matrices
+
+
+# ----------------------------------------------------------------------------------------------------------- types
+
+
+class VanillaRNNSpec(NamedTuple):
+    n_inputs: int
+    n_hidden: int
+    n_outputs: int
+    activation: Activation
+
+
+class VanillaRNNParameters(NamedTuple):
+    W_input: np.ndarray  # (d, n)
+    W_recurrent: np.ndarray  # (n, n)   from row to column
+    b: np.ndarray  # (n,)
+
+
+class HiddenState(NamedTuple):
+    h: np.ndarray  # (n,)
+
+
+class VanillaRNNWork(NamedTuple):
+    dz: np.ndarray  # (n,)   scratch
+
+
+@cells.parameters.register(VanillaRNNSpec)
+def parameters(spec, flat):
+    W_input, flat = matrix(flat, spec.n_inputs, spec.n_hidden)
+    W_recurrent, flat = matrix(flat, spec.n_hidden, spec.n_hidden)
+    b, flat = vector(flat, spec.n_hidden)
+    return VanillaRNNParameters(W_input, W_recurrent, b), flat
+
+
+@kernel
+def hidden_state(spec, flat):
+    h, flat = packed(flat, spec.n_hidden)
+    return HiddenState(h), flat
+
+
+cells.state.register(VanillaRNNSpec)(hidden_state)
+
+
+@cells.work.register(VanillaRNNSpec)
+def work(spec, flat):
+    dz, flat = vector(flat, spec.n_hidden)
+    return VanillaRNNWork(dz), flat
+
+
+# ------------------------------------------------------------------------------------------- reference: plain NumPy
+
+
+@cells.preactivations.register(VanillaRNNSpec)
+def preactivations(spec, params, state_tm1, x_t):
+    return x_t @ params.W_input + state_tm1.h @ params.W_recurrent + params.b
+
+
+@cells.plain_forward.register(VanillaRNNSpec)
+def plain_forward(spec, params, state_tm1, x_t):
+    h = plain_activate(spec.activation, preactivations(spec, params, state_tm1, x_t))
+    return HiddenState(h), h
+
+
+@cells.plain_backward.register(VanillaRNNSpec)
+def plain_backward(spec, params, state_tm1, x_t, state_t, dy, dstate):
+    dz = plain_slope(spec.activation, state_t.h) * (dstate.h + dy)
+    gradient = VanillaRNNParameters(np.outer(x_t, dz), np.outer(state_tm1.h, dz), dz)
+    return HiddenState(params.W_recurrent @ dz), gradient, params.W_input @ dz
+
+
+# --------------------------------------------------------------------------------------------------------- kernels
+
+
+@cells.forward.register(VanillaRNNSpec)
+def forward(spec, params, work, state_tm1, x_t, record):
+    h = record.state.h
+    copy(params.b, h)
+    add_product(x_t, params.W_input, h)
+    add_product(state_tm1.h, params.W_recurrent, h)
+    for i in range(spec.n_hidden):
+        h[i] = activate(spec.activation, h[i])
+        record.y[i] = h[i]
+
+
+@cells.backward.register(VanillaRNNSpec)
+def backward(spec, params, work, state_tm1, x_t, record, dy, adjoint):
+    dz, out = work.dz, adjoint.params
+    for i in range(spec.n_hidden):
+        dz[i] = slope(spec.activation, record.y[i]) * (adjoint.state.h[i] + dy[i])
+        out.b[i] += dz[i]
+    add_outer(x_t, dz, out.W_input)
+    add_outer(state_tm1.h, dz, out.W_recurrent)
+    pull_back(params.W_recurrent, dz, adjoint.state.h)
+    pull_back(params.W_input, dz, adjoint.x)

@@ -1,0 +1,304 @@
+"""Layers on one another: the output of each is the input of the next.
+
+What gradient a stack gets depends on how it travels (derivations (31)):
+
+RTRL()             *layer-local*. A parameter's effect on its own layer's state is carried forward exactly, and taken to
+                   the output through the layers above as they are at this step. What it did to *their* state at earlier
+                   steps is left out. That makes it exact for the top recurrent layer, and for all below that have only
+                   feedforward layers (`Dense`) above them; for others it is an approximation.
+RTRL(dense=True)   exact, by the dense recursion over all layers together: for small sizes, and to measure the angle.
+TBPTT(T)           exact within its window, through all layers.
+"""
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from rtu_np import cells
+from rtu_np.buffers import Pair, aligned, assign, copy, vector
+from rtu_np.cells.layer import Cell
+
+
+@dataclass(frozen=True)
+class Stack(Cell):
+    """`Stack([LinearRTU(32), LinearRTU(32)])`: the first layer is the lowest.
+
+    Parameters
+    ----------
+    layers : two cells or more. Their parameters are named "0.W1", "1.W1" and so on, from below.
+
+    Examples
+    --------
+    >>> from rtu_np import Dense, LinearRTU
+    >>> Stack([LinearRTU(4), Dense(3)]).build(n_inputs=2).advance([1.0, 0.0]).shape
+    (3,)
+    """
+
+    layers: tuple[Cell, ...]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "layers", tuple(self.layers))
+        if len(self.layers) < 2:
+            raise ValueError(f"layers holds {len(self.layers)}: expected at least two; a single cell needs no Stack")
+        for k, layer in enumerate(self.layers):
+            if not isinstance(layer, Cell):
+                raise TypeError(f"layers[{k}] is {layer!r}: expected a cell such as LinearRTU(16)")
+
+    def spec(self, n_inputs: int) -> "StackSpec":
+        lower, *above = self.layers
+        lower_spec = lower.spec(n_inputs)
+        upper = above[0] if len(above) == 1 else Stack(tuple(above))
+        upper_spec = upper.spec(lower_spec.n_outputs)
+        n_hidden = lower_spec.n_hidden + upper_spec.n_hidden
+        return StackSpec(n_inputs, n_hidden, upper_spec.n_outputs, lower_spec, upper_spec)
+
+    def initialise(self, params: Any, rng: np.random.Generator) -> None:
+        for layer in self.layers[:-1]:
+            layer.initialise(params.lower, rng)
+            params = params.upper
+        self.layers[-1].initialise(params, rng)
+
+
+# ----------------------------------------------------------------------------------------------------------- types
+
+
+class StackSpec(NamedTuple):
+    n_inputs: int
+    n_hidden: int
+    n_outputs: int
+    lower: Any
+    upper: Any
+
+
+class PairRecord(NamedTuple):
+    state: Any
+    y: np.ndarray  # (n_outputs,)
+    lower: Any
+    upper: Any
+    between: np.ndarray  # the input of the upper layer
+
+
+class PairWork(NamedTuple):
+    lower: Any
+    upper: Any
+    dbetween: np.ndarray
+
+
+class PairMemory(NamedTuple):
+    state: Any
+    y: np.ndarray  # (n_outputs,)
+    lower: Any
+    upper: Any
+    between: np.ndarray  # the input of the upper layer
+    dbetween: np.ndarray
+    dx: np.ndarray  # (d,)   what reaches the input beside the lower layer
+
+
+@cells.together.register(StackSpec)
+def _numbered(spec, lower, upper):
+    return Pair(lower, upper)
+
+
+def register_pair(kind: type) -> None:
+    """Register for the spec `kind` all functions of a pair of layers but `together`.
+
+    The upper layer sees the lower one's output and, where its input is wider by as much, the pair's input behind it.
+    """
+    for function, implementation in _PAIR.items():
+        function.register(kind)(implementation)
+
+
+def _parameters(spec, flat):
+    lower, flat = cells.parameters(spec.lower, flat)
+    upper, flat = cells.parameters(spec.upper, flat)
+    return cells.together(spec, lower, upper), flat
+
+
+def _state(spec, flat):
+    lower, flat = cells.state(spec.lower, flat)
+    upper, flat = cells.state(spec.upper, flat)
+    return cells.together(spec, lower, upper), flat
+
+
+def _record(spec, flat):
+    state, rest = cells.state(spec, flat)
+    _, flat = aligned(flat, rest)
+    y, flat = vector(flat, spec.n_outputs)
+    lower, flat = cells.record(spec.lower, flat)
+    upper, flat = cells.record(spec.upper, flat)
+    between, flat = vector(flat, spec.upper.n_inputs)
+    return PairRecord(state, y, lower, upper, between), flat
+
+
+def _work(spec, flat):
+    lower, flat = cells.work(spec.lower, flat)
+    upper, flat = cells.work(spec.upper, flat)
+    dbetween, flat = vector(flat, spec.upper.n_inputs)
+    return PairWork(lower, upper, dbetween), flat
+
+
+def _memory(spec, flat):
+    lower, flat = cells.memory(spec.lower, flat)
+    upper, flat = cells.memory(spec.upper, flat)
+    y, flat = vector(flat, spec.n_outputs)
+    between, flat = vector(flat, spec.upper.n_inputs)
+    dbetween, flat = vector(flat, spec.upper.n_inputs)
+    dx, flat = vector(flat, spec.n_inputs)
+    state = cells.together(spec, lower.state, upper.state)
+    return PairMemory(state, y, lower, upper, between, dbetween, dx), flat
+
+
+def _layerwise(spec, convert):
+    return spec._replace(lower=convert(spec.lower), upper=convert(spec.upper))
+
+
+# ------------------------------------------------------------------------------------------- reference: plain NumPy
+
+
+def _plain_between(spec, y, x_t):
+    return y if spec.upper.n_inputs == spec.lower.n_outputs else np.concatenate([y, x_t])
+
+
+def _plain_forward(spec, params, state_tm1, x_t):
+    lower, y = cells.plain_forward(spec.lower, params.lower, state_tm1.lower, x_t)
+    between = _plain_between(spec, y, x_t)
+    upper, y = cells.plain_forward(spec.upper, params.upper, state_tm1.upper, between)
+    return type(state_tm1)(lower, upper), y
+
+
+def _plain_backward(spec, params, state_tm1, x_t, state_t, dy, dstate):
+    _, y = cells.plain_forward(spec.lower, params.lower, state_tm1.lower, x_t)
+    between, m = _plain_between(spec, y, x_t), y.size
+    upper = cells.plain_backward(spec.upper, params.upper, state_tm1.upper, between, state_t.upper, dy, dstate.upper)
+    lower = cells.plain_backward(
+        spec.lower, params.lower, state_tm1.lower, x_t, state_t.lower, upper[2][:m], dstate.lower
+    )
+    dx = lower[2] + upper[2][m:] if upper[2].size > m else lower[2]
+    return type(dstate)(lower[0], upper[0]), type(params)(lower[1], upper[1]), dx
+
+
+def _plain_advance(spec, params, memory, x_t):
+    lower = cells.plain_advance(spec.lower, params.lower, memory.lower, x_t)
+    between = _plain_between(spec, lower.y, x_t)
+    upper = cells.plain_advance(spec.upper, params.upper, memory.upper, between)
+    state = type(memory.state)(lower.state, upper.state)
+    return memory._replace(state=state, y=upper.y, lower=lower, upper=upper, between=between)
+
+
+def _plain_gradient(spec, params, memory, dy):
+    above, dbetween = cells.plain_gradient(spec.upper, params.upper, memory.upper, dy)
+    m = spec.lower.n_outputs
+    below, dx = cells.plain_gradient(spec.lower, params.lower, memory.lower, dbetween[:m])
+    return type(params)(below, above), dx + dbetween[m:] if dbetween.size > m else dx
+
+
+def _preactivations(spec, params, state_tm1, x_t):
+    _, y = cells.plain_forward(spec.lower, params.lower, state_tm1.lower, x_t)
+    below = cells.preactivations(spec.lower, params.lower, state_tm1.lower, x_t)
+    above = cells.preactivations(spec.upper, params.upper, state_tm1.upper, _plain_between(spec, y, x_t))
+    return np.concatenate([below, above])
+
+
+def _why_degenerate(spec, params):
+    if cells.degenerate(spec.lower, params.lower):
+        return cells.why_degenerate(spec.lower, params.lower)
+    return cells.why_degenerate(spec.upper, params.upper)
+
+
+# --------------------------------------------------------------------------------------------------------- kernels
+
+
+def _degenerate(spec, params):
+    return cells.degenerate(spec.lower, params.lower) or cells.degenerate(spec.upper, params.upper)
+
+
+def _prepare(spec, params, work):
+    cells.prepare(spec.lower, params.lower, work.lower)
+    cells.prepare(spec.upper, params.upper, work.upper)
+
+
+def _forward(spec, params, work, state_tm1, x_t, record):
+    m = spec.lower.n_outputs
+    cells.forward(spec.lower, params.lower, work.lower, state_tm1.lower, x_t, record.lower)
+    copy(record.lower.y, record.between[:m])
+    copy(x_t[: spec.upper.n_inputs - m], record.between[m:])
+    cells.forward(spec.upper, params.upper, work.upper, state_tm1.upper, record.between, record.upper)
+    assign(record.state.lower, record.lower.state)
+    assign(record.state.upper, record.upper.state)
+    copy(record.upper.y, record.y)
+
+
+def _backward(spec, params, work, state_tm1, x_t, record, dy, adjoint):
+    m = spec.lower.n_outputs
+    above = cells.Adjoint(adjoint.state.upper, adjoint.params.upper, work.dbetween)
+    cells.backward(spec.upper, params.upper, work.upper, state_tm1.upper, record.between, record.upper, dy, above)
+    below = cells.Adjoint(adjoint.state.lower, adjoint.params.lower, adjoint.x)
+    dy_lower = work.dbetween[:m]
+    cells.backward(spec.lower, params.lower, work.lower, state_tm1.lower, x_t, record.lower, dy_lower, below)
+    for j in range(min(adjoint.x.shape[0], spec.upper.n_inputs - m)):
+        adjoint.x[j] += work.dbetween[m + j]
+
+
+def _move(spec, params, memory, x_t):
+    m = spec.lower.n_outputs
+    cells.move(spec.lower, params.lower, memory.lower, x_t)
+    copy(memory.lower.y, memory.between[:m])
+    copy(x_t[: spec.upper.n_inputs - m], memory.between[m:])
+    cells.move(spec.upper, params.upper, memory.upper, memory.between)
+    copy(memory.upper.y, memory.y)
+
+
+def _propagate(spec, memory):
+    cells.propagate(spec.lower, memory.lower)
+    cells.propagate(spec.upper, memory.upper)
+
+
+def _credit(spec, params, memory, dy):
+    cells.credit(spec.upper, params.upper, memory.upper, dy)
+    cells.input_gradient(spec.upper, params.upper, memory.upper, memory.dbetween)
+    cells.credit(spec.lower, params.lower, memory.lower, memory.dbetween[: spec.lower.n_outputs])
+
+
+def _accumulate(spec, memory, decay, out):
+    cells.accumulate(spec.lower, memory.lower, decay, out.lower)
+    cells.accumulate(spec.upper, memory.upper, decay, out.upper)
+
+
+def _learn(spec, params, traces, memory, decay, scale):
+    cells.learn(spec.lower, params.lower, traces.lower, memory.lower, decay, scale)
+    cells.learn(spec.upper, params.upper, traces.upper, memory.upper, decay, scale)
+
+
+def _input_gradient(spec, params, memory, dx):
+    m = spec.lower.n_outputs
+    cells.input_gradient(spec.lower, params.lower, memory.lower, dx)
+    for j in range(spec.upper.n_inputs - m):
+        dx[j] += memory.dbetween[m + j]
+
+
+_PAIR: dict[Any, Any] = {
+    cells.parameters: _parameters,
+    cells.state: _state,
+    cells.record: _record,
+    cells.work: _work,
+    cells.memory: _memory,
+    cells.layerwise: _layerwise,
+    cells.plain_forward: _plain_forward,
+    cells.plain_backward: _plain_backward,
+    cells.plain_advance: _plain_advance,
+    cells.plain_gradient: _plain_gradient,
+    cells.preactivations: _preactivations,
+    cells.why_degenerate: _why_degenerate,
+    cells.degenerate: _degenerate,
+    cells.prepare: _prepare,
+    cells.forward: _forward,
+    cells.backward: _backward,
+    cells.move: _move,
+    cells.propagate: _propagate,
+    cells.credit: _credit,
+    cells.accumulate: _accumulate,
+    cells.learn: _learn,
+    cells.input_gradient: _input_gradient,
+}
+register_pair(StackSpec)

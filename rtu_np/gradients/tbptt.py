@@ -1,0 +1,130 @@
+"""Truncated backpropagation through time, once per step, with a window of the last T steps (derivations (29)).
+
+At each step the cell goes on from its state as it is, and state and input go into a ring buffer. For the gradient, the
+window is replayed with today's parameters from the state that was stored T steps back, which is held fixed, and reverse
+mode runs back over it. So the gradient is exact for a function of the last T inputs, and T = 1 is the one-step
+gradient. Time and memory grow with T, and nothing else does.
+"""
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from rtu_np import cells
+from rtu_np.buffers import clear, copy, decay_and_add, matrix, size, vector
+from rtu_np.validation import check_count
+
+
+@dataclass(frozen=True)
+class TBPTT:
+    """Truncated BPTT through the last `steps` steps, the present one included."""
+
+    steps: int
+
+    def __post_init__(self) -> None:
+        check_count("steps", self.steps, hint="1 is the one-step gradient")
+
+    def spec(self, cell_spec: Any, dtype: Any) -> Any:
+        """The spec whose memory carries this gradient."""
+        sizes = (size(carve, cell_spec) for carve in (cells.state, cells.record, cells.parameters))
+        shape = (cell_spec.n_inputs, cell_spec.n_hidden, cell_spec.n_outputs)
+        return TBPTTSpec(*shape, cell_spec, self.steps, *sizes)
+
+
+class TBPTTSpec(NamedTuple):
+    n_inputs: int
+    n_hidden: int
+    n_outputs: int
+    cell: Any
+    steps: int
+    n_state: int
+    n_record: int
+    n_params: int
+
+
+cells.delegate(TBPTTSpec)
+
+
+class TBPTTMemory(NamedTuple):
+    state: Any
+    y: np.ndarray  # (n_outputs,)
+    clock: np.ndarray  # (2,)   the row of the latest step; how many rows are filled
+    states: np.ndarray  # (T, n_state)   ring: the state before each step
+    inputs: np.ndarray  # (T, d)         ring
+    records: np.ndarray  # (T, n_record)   the window replayed, oldest step first
+    flat_state: np.ndarray  # (n_state,)   the same numbers as `state`
+    work: Any
+    gradient: np.ndarray  # (n_params,)   of the latest `credit`
+    dstate: np.ndarray  # (n_state,)
+    dx: np.ndarray  # (d,)
+    no_dy: np.ndarray  # (n_outputs,)   zeros
+
+
+@cells.memory.register(TBPTTSpec)
+def memory(spec, flat):
+    cell, T = spec.cell, spec.steps
+    state, _ = cells.state(cell, flat)
+    flat_state, flat = vector(flat, spec.n_state)
+    y, flat = vector(flat, spec.n_outputs)
+    clock, flat = vector(flat, 2)
+    states, flat = matrix(flat, T, spec.n_state)
+    inputs, flat = matrix(flat, T, spec.n_inputs)
+    records, flat = matrix(flat, T, spec.n_record)
+    work, flat = cells.work(cell, flat)
+    gradient, flat = vector(flat, spec.n_params)
+    dstate, flat = vector(flat, spec.n_state)
+    dx, flat = vector(flat, spec.n_inputs)
+    no_dy, flat = vector(flat, spec.n_outputs)
+    window = (clock, states, inputs, records, flat_state, work)
+    return TBPTTMemory(state, y, *window, gradient, dstate, dx, no_dy), flat
+
+
+@cells.move.register(TBPTTSpec)
+def move(spec, params, memory, x_t):
+    cell = spec.cell
+    row = (int(memory.clock[0]) + 1) % spec.steps
+    memory.clock[0] = row
+    memory.clock[1] = min(int(memory.clock[1]) + 1, spec.steps)
+    copy(memory.flat_state, memory.states[row])
+    copy(x_t, memory.inputs[row])
+    cells.prepare(cell, params, memory.work)
+    record, _ = cells.record(cell, memory.records[0])
+    cells.forward(cell, params, memory.work, memory.state, x_t, record)
+    copy(memory.records[0, : spec.n_state], memory.flat_state)
+    copy(record.y, memory.y)
+
+
+@cells.credit.register(TBPTTSpec)
+def credit(spec, params, memory, dy):
+    cell, filled = spec.cell, int(memory.clock[1])
+    oldest = int(memory.clock[0]) + 1 - filled + spec.steps
+    for k in range(filled):
+        row = (oldest + k) % spec.steps
+        before = memory.states[row] if k == 0 else memory.records[k - 1]
+        state_tm1, _ = cells.state(cell, before)
+        record, _ = cells.record(cell, memory.records[k])
+        cells.forward(cell, params, memory.work, state_tm1, memory.inputs[row], record)
+    clear(memory.dstate)
+    clear(memory.gradient)
+    for k in range(filled - 1, -1, -1):
+        last = k == filled - 1
+        row = (oldest + k) % spec.steps
+        before = memory.states[row] if k == 0 else memory.records[k - 1]
+        state_tm1, _ = cells.state(cell, before)
+        record, _ = cells.record(cell, memory.records[k])
+        dstate, _ = cells.state(cell, memory.dstate)
+        out, _ = cells.parameters(cell, memory.gradient)
+        adjoint = cells.Adjoint(dstate, out, memory.dx if last else memory.dx[:0])
+        dy_k = dy if last else memory.no_dy
+        cells.backward(cell, params, memory.work, state_tm1, memory.inputs[row], record, dy_k, adjoint)
+
+
+@cells.accumulate.register(TBPTTSpec)
+def accumulate(spec, memory, decay, out):
+    decay_and_add(out, cells.parameters(spec.cell, memory.gradient)[0], decay)
+
+
+@cells.input_gradient.register(TBPTTSpec)
+def input_gradient(spec, params, memory, dx):
+    copy(memory.dx, dx)

@@ -1,0 +1,146 @@
+"""Streaming TD(lambda): the compiled step.
+
+With `x_t` the observation and `c_t` the cumulant that came with it, v_t predicts c_{t+1} + gamma_{t+1} c_{t+2} + ...
+One step (derivations (18)-(20); Sutton 1988, with accumulating traces):
+
+    v_tm1 = readout(y_tm1)                            with the readout as it stands now
+    y_t   = cell(x_t);  v_t = readout(y_t)
+    delta = c_t + gamma_t v_t - v_tm1
+    params <- params + step(delta) traces             the traces still hold the gradients up to t-1
+    traces <- gamma_t lambda traces + grad v_t        with the parameters that made v_t
+
+Termination: the step learns with v_t = 0, then memory and traces are cleared. Truncation: it learns with gamma_t v_t,
+then they are cleared. The first step after a clear has no v_tm1: it ignores c_t and learns nothing. A discount of 0
+cuts the bootstrap and the traces, and keeps the memory.
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from rtu_np import cells, optimizers, readout
+from rtu_np.buffers import aligned, clear, copy, finite, vector
+from rtu_np.jit import kernel
+
+CONTINUES, TERMINATED, TRUNCATED = 0, 1, 2
+REFUSED = -1
+
+
+class TDSpec(NamedTuple):
+    cell: Any
+    readout: Any
+    optimizer: Any
+    lambda_: float
+
+
+class Weights(NamedTuple):
+    cell: Any
+    readout: Any
+
+
+class TDBuffers(NamedTuple):
+    params: Weights
+    traces: Weights
+    flat_params: np.ndarray
+    flat_traces: np.ndarray
+    moments: Any
+    memory: Any
+    flat_memory: np.ndarray
+    kept: Any
+    dy: np.ndarray  # d v_t / d y_t
+
+
+@kernel
+def _weights(spec, flat):
+    params, flat = cells.parameters(spec.cell, flat)
+    read, flat = readout.parameters(spec.readout, flat)
+    return Weights(params, read), flat
+
+
+@kernel
+def buffers(spec, flat):
+    """Carve all that a TD(lambda) learner holds off one flat array: (views, rest)."""
+    params, rest = _weights(spec, flat)
+    flat_params = flat[: flat.shape[0] - rest.shape[0]]
+    n_weights = flat_params.shape[0]
+    traces, after = _weights(spec, rest)
+    flat_traces = rest[:n_weights]
+    moments, after = optimizers.moments(spec.optimizer, n_weights, after)
+    memory, rest = cells.memory(spec.cell, after)
+    flat_memory = after[: after.shape[0] - rest.shape[0]]
+    kept, rest = readout.scratch(spec.readout, rest)
+    dy, rest = vector(rest, spec.cell.n_outputs)
+    return TDBuffers(params, traces, flat_params, flat_traces, moments, memory, flat_memory, kept, dy), rest
+
+
+class PredictionBuffers(NamedTuple):
+    state: Any
+    record: Any
+    work: Any
+    kept: Any
+    flat_state: np.ndarray  # the same numbers as `state`
+    flat_state_t: np.ndarray  # the same numbers as `record.state`
+
+
+@kernel
+def prediction_buffers(spec, flat):
+    """Carve the memory of `predict` off one flat array: (views, rest). It begins with the state."""
+    state, rest = cells.state(spec.cell, flat)
+    flat_state, flat = aligned(flat, rest)
+    flat_state_t = flat[: flat_state.shape[0]]
+    record, flat = cells.record(spec.cell, flat)
+    work, flat = cells.work(spec.cell, flat)
+    kept, flat = readout.scratch(spec.readout, flat)
+    return PredictionBuffers(state, record, work, kept, flat_state, flat_state_t), flat
+
+
+def run(spec, flat, clock, observations, signals, predictions, n_steps):
+    """Learn from `n_steps` steps. Returns how many were made: fewer where a prediction came out non-finite, and
+    REFUSED, with nothing changed, where an input is not finite or the parameters are degenerate.
+
+    signals (at least n_steps, 3): cumulant, discount, and how the step ends. predictions: written.
+    """
+    b, _ = buffers(spec, flat)
+    params, traces, memory = b.params, b.traces, b.memory
+    if cells.degenerate(spec.cell, params.cell) or not (finite(observations, n_steps) and finite(signals, n_steps)):
+        return REFUSED
+    lambda_ = flat.dtype.type(spec.lambda_)
+    nothing = flat.dtype.type(0)
+    for t in range(n_steps):
+        cumulant, discount, end = signals[t, 0], signals[t, 1], signals[t, 2]
+        v_tm1 = readout.value(spec.readout, params.readout, b.kept, memory.y)
+        cells.move(spec.cell, params.cell, memory, observations[t])
+        v_t = readout.read(spec.readout, params.readout, b.kept, memory.y)
+        if not np.isfinite(v_t):
+            return t
+        if end == TERMINATED:
+            v_t = nothing
+        delta = cumulant + discount * v_t - v_tm1
+        if clock[1]:
+            delta = nothing
+        readout.feature_gradient(spec.readout, params.readout, b.kept, b.dy)
+        cells.credit(spec.cell, params.cell, memory, b.dy)
+        scale = optimizers.scale(spec.optimizer, b.flat_traces, delta)
+        if not clock[1]:
+            optimizers.update(spec.optimizer, b.flat_params, b.flat_traces, b.moments, delta)
+        decay = discount * lambda_
+        cells.learn(spec.cell, params.cell, traces.cell, memory, decay, scale)
+        readout.learn(spec.readout, params.readout, traces.readout, b.kept, memory.y, decay, scale)
+        clock[0] += 1
+        clock[1] = end != CONTINUES
+        if end != CONTINUES:
+            clear(b.flat_memory)
+            clear(b.flat_traces)
+        predictions[t] = v_t
+    return n_steps
+
+
+def predict(spec, flat, scratch, observations, predictions, n_steps):
+    """Predictions for `n_steps` steps from the state that `scratch` begins with, which is brought along."""
+    b, _ = buffers(spec, flat)
+    p, _ = prediction_buffers(spec, scratch)
+    cells.prepare(spec.cell, b.params.cell, p.work)
+    for t in range(n_steps):
+        cells.forward(spec.cell, b.params.cell, p.work, p.state, observations[t], p.record)
+        predictions[t] = readout.value(spec.readout, b.params.readout, p.kept, p.record.y)
+        copy(p.flat_state_t, p.flat_state)

@@ -1,0 +1,86 @@
+"""The cells under test, each with its forward pass as `oracles` knows it.
+
+Compiling takes seconds for each, and plain Python milliseconds, so the full product is run uncompiled (test_modes.py),
+and a cell of each kind compiled.
+"""
+
+import os
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import oracles
+import pytest
+
+from rtu_np import GRU, LRU, BlockDiagonalRNN, Dense, LinearRTU, NonlinearRTU, Stack, VanillaRNN
+from rtu_np.cells.eigenvalues import PARAMETERIZATIONS
+
+COMPILED = not os.environ.get("NUMBA_DISABLE_JIT")
+in_plain_python = pytest.mark.skipif(COMPILED, reason="compiling takes seconds; test_modes.py runs it uncompiled")
+
+
+@dataclass(frozen=True)
+class Case:
+    cell: Any
+    forward: Any
+    n_state: int
+
+
+def rtu(kind, activation, **ring) -> Case:
+    return Case(kind(4, activation, **ring), partial(oracles.rtu, kind is NonlinearRTU, activation), 8)
+
+
+def lru(recurrence="identity", activation="identity", **settings) -> Case:
+    cell = LRU(4, recurrence=recurrence, activation=activation, **settings)
+    return Case(cell, partial(oracles.lru, recurrence, activation), 8)
+
+
+def stacked(lower: Case, upper: Case) -> Case:
+    forward = partial(oracles.stack, lower.forward, lower.n_state, upper.forward)
+    return Case(Stack([lower.cell, upper.cell]), forward, lower.n_state + upper.n_state)
+
+
+def dense(activation) -> Case:
+    return Case(Dense(3, activation), partial(oracles.dense, activation), 0)
+
+
+def vanilla(activation) -> Case:
+    return Case(VanillaRNN(4, activation), partial(oracles.vanilla_rnn, activation), 4)
+
+
+def block_diagonal(activation) -> Case:
+    return Case(BlockDiagonalRNN(4, activation), partial(oracles.block_diagonal_rnn, activation), 4)
+
+
+# One of each kind.
+KINDS = {
+    "linear RTU": rtu(LinearRTU, "tanh"),
+    "nonlinear RTU": rtu(NonlinearRTU, "tanh"),
+    "LRU": lru(n_outputs=3, activation="tanh", direct=True),
+    "vanilla RNN": vanilla("tanh"),
+    "block-diagonal RNN": block_diagonal("tanh"),
+    "GRU": Case(GRU(4), oracles.gru, 4),
+    "stack": stacked(rtu(LinearRTU, "identity"), dense("tanh")),
+}
+# The five variants of Figure 1, the parameterisations of Figure 9, and the other activations.
+VARIANTS = {
+    **{f"linear RTU, {name}": rtu(LinearRTU, name) for name in ("relu", "identity")},
+    **{f"nonlinear RTU, {name}": rtu(NonlinearRTU, name) for name in ("relu", "identity")},
+    **{f"vanilla RNN, {name}": vanilla(name) for name in ("relu", "identity")},
+    **{f"block-diagonal RNN, {name}": block_diagonal(name) for name in ("relu", "identity")},
+    "linear RTU, linear projection": stacked(rtu(LinearRTU, "identity"), dense("identity")),
+    "LRU, linear recurrence": lru(projection=False),
+    **{f"LRU, {name} output": lru(projection=False, activation=name) for name in ("tanh", "relu")},
+    **{f"LRU, {name} recurrence": lru(recurrence=name, projection=False) for name in ("tanh", "relu")},
+    "LRU, tanh recurrence, projection": lru(recurrence="tanh"),
+    **{f"LRU, {name} projection": lru(activation=name) for name in ("identity", "tanh", "relu")},
+    **{
+        f"{kind.__name__}, {form}": rtu(kind, "tanh", parameterization=form, r_max=0.95)
+        for kind in (LinearRTU, NonlinearRTU)
+        for form in list(PARAMETERIZATIONS)[1:]
+    },
+    **{f"LRU, {form}": lru(parameterization=form, r_max=0.95) for form in list(PARAMETERIZATIONS)[1:]},
+    "linear RTU on GRU": stacked(Case(GRU(4), oracles.gru, 4), rtu(LinearRTU, "tanh")),
+    "two RTUs": stacked(rtu(LinearRTU, "tanh"), rtu(NonlinearRTU, "tanh")),
+}
+CASES = KINDS if COMPILED else {**KINDS, **VARIANTS}

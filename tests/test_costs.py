@@ -1,0 +1,158 @@
+"""Operations and bytes: the formulas against a step that is counted, operation by operation."""
+
+import math
+
+import numpy as np
+import pytest
+from cases import CASES, COMPILED
+
+from rtu_np import GRU, RTRL, TBPTT, LinearRTU, Stack, VanillaRNN, bytes_per_step, cells, flops
+from rtu_np.buffers import leaves, size
+
+D = 3
+pytestmark = pytest.mark.skipif(COMPILED, reason="compiled code is not counted; test_modes.py runs this uncompiled")
+
+
+class Counted:
+    """A real number that counts what is done with it."""
+
+    operations = 0
+
+    def __init__(self, value):
+        self.value = float(getattr(value, "value", value))
+
+    def _apply(self, function, *others):
+        Counted.operations += 1
+        return Counted(function(self.value, *(float(getattr(other, "value", other)) for other in others)))
+
+    def __add__(self, other):
+        return self._apply(lambda a, b: a + b, other)
+
+    def __sub__(self, other):
+        return self._apply(lambda a, b: a - b, other)
+
+    def __rsub__(self, other):
+        return self._apply(lambda a, b: b - a, other)
+
+    def __mul__(self, other):
+        return self._apply(lambda a, b: a * b, other)
+
+    def __truediv__(self, other):
+        return self._apply(lambda a, b: a / b, other)
+
+    def __rtruediv__(self, other):
+        return self._apply(lambda a, b: b / a, other)
+
+    __radd__, __rmul__ = __add__, __mul__
+
+    def __neg__(self):
+        return Counted(-self.value)
+
+    def __float__(self):
+        return self.value
+
+    def __int__(self):
+        return int(self.value)
+
+    def __le__(self, other):
+        return self.value <= float(other)
+
+    def __lt__(self, other):
+        return self.value < float(other)
+
+    def __gt__(self, other):
+        return self.value > float(other)
+
+    def __bool__(self):
+        return self.value != 0
+
+
+def _counted(function):
+    return lambda self: self._apply(function)
+
+
+for _function in (math.exp, math.expm1, math.tanh, math.sin, math.cos, math.sqrt):
+    setattr(Counted, _function.__name__, _counted(_function))
+
+
+class Numbers(np.ndarray):
+    """An array whose `dtype.type` makes counted numbers."""
+
+    @property
+    def dtype(self):
+        return type("dtype", (), {"type": Counted})
+
+
+def buffer(carve, spec):
+    flat = np.array([Counted(0.0) for _ in range(size(carve, spec))], dtype=object).view(Numbers)
+    return flat, carve(spec, flat)[0]
+
+
+def counted(cell, gradient, steps):
+    """Operations of the last of some learning steps, in plain Python."""
+    spec = gradient.spec(cell.spec(D), "float64")
+    _, params = buffer(cells.parameters, spec)
+    _, out = buffer(cells.parameters, spec)
+    _, memory = buffer(cells.memory, spec)
+    start = cells.parameters(spec, np.zeros(size(cells.parameters, spec)))[0]
+    cell.initialise(start, np.random.default_rng(0))
+    for view, values in zip(leaves(params).values(), leaves(start).values(), strict=True):
+        for index in np.ndindex(values.shape):
+            view[index] = Counted(values[index])
+    rng = np.random.default_rng(1)
+    for _ in range(steps):
+        x, dy = (np.array([Counted(v) for v in rng.standard_normal(k)], dtype=object) for k in (D, spec.n_outputs))
+        Counted.operations = 0
+        cells.move(spec, params, memory, x.view(Numbers))
+        cells.credit(spec, params, memory, dy.view(Numbers))
+        cells.propagate(spec, memory)
+        cells.accumulate(spec, memory, Counted(0.9), out)
+    return Counted.operations
+
+
+@pytest.mark.parametrize("gradient", [RTRL(), TBPTT(1), TBPTT(5)], ids=str)
+@pytest.mark.parametrize("name", CASES)
+def test_flops_are_those_of_the_step(name, gradient):
+    cell = CASES[name].cell
+    spec = gradient.spec(cell.spec(D), "float64")
+    if "DenseSpec" in repr(spec):
+        pytest.skip("the dense recursion runs over padding too, and is counted below")
+    assert flops(cell, D, gradient) == counted(cell, gradient, 6)
+
+
+@pytest.mark.parametrize("cell", [VanillaRNN(16), GRU(16), Stack([GRU(16), LinearRTU(16)])], ids=str)
+def test_flops_of_the_dense_recursion(cell, monkeypatch):
+    """With sizes that need no padding."""
+    monkeypatch.setattr("test_costs.D", 16)
+    assert flops(cell, 16) == counted(cell, RTRL(), 2)
+
+
+def test_flops_grow_as_the_method_says():
+    """RTRL of a diagonal cell with n d, a window with T, the dense recursion with the fourth power of n."""
+    assert 3.9 < flops(LinearRTU(200), 200) / flops(LinearRTU(100), 100) < 4.1
+    window = [flops(GRU(32), 8, TBPTT(T)) for T in (10, 20, 30)]
+    assert window[2] - window[1] == window[1] - window[0] > 0
+    assert 15 < flops(VanillaRNN(128), 1) / flops(VanillaRNN(64), 1) < 16.1
+
+
+@pytest.mark.parametrize("gradient", [RTRL(), TBPTT(5)], ids=str)
+@pytest.mark.parametrize("name", CASES)
+def test_bytes_are_those_of_the_arrays(name, gradient):
+    """Parameters, traces, and every array of the memory once, however often it is named."""
+    cell = CASES[name].cell
+    spec = gradient.spec(cell.spec(D), "float64")
+    flat = np.zeros(size(cells.memory, spec))
+    touched = np.zeros(flat.size, bool)
+
+    def touch(part):
+        if isinstance(part, tuple):
+            for each in part:
+                touch(each)
+        elif part.size:
+            start = (part.__array_interface__["data"][0] - flat.__array_interface__["data"][0]) // 8
+            touched[start : start + part.size] = True
+
+    touch(cells.memory(spec, flat)[0])
+    n_params = sum(view.size for view in leaves(cells.parameters(spec, flat.repeat(99))[0]).values())
+    assert bytes_per_step(cell, D, gradient) == 2 * 8 * (2 * n_params + touched.sum())
+    assert bytes_per_step(cell, D, gradient, "float32") == bytes_per_step(cell, D, gradient) // 2

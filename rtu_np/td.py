@@ -110,8 +110,8 @@ class TDLambda:
         self._x, self._signal = self._observations[0], self._signals[0]
         staged = (self._observations, self._signals, self._predictions)
         self._arguments = (self._spec, self._flat, self._clock, *staged)
-        self._compiled_run = compile_for(run, cell_spec, self._spec.optimizer)
-        self._compiled_predict = compile_for(predict, cell_spec, self._spec.optimizer)
+        self._compiled_run = compile_for(run, self._spec)
+        self._compiled_predict = compile_for(predict, self._spec)
 
     # ------------------------------------------------------------------------------------------------- learning
 
@@ -270,16 +270,18 @@ class TDLambda:
         checkpoint.save(path, {"learner": "TDLambda", **settings, **numbers}, self._arrays())
 
     @classmethod
-    def load(cls, path: str | os.PathLike, cell: Cell | None = None, optimizer: Optimizer | None = None) -> "TDLambda":
+    def load(cls, path: str | os.PathLike, **given: Any) -> "TDLambda":
         """The learner that was saved at `path`.
 
-        `cell` and `optimizer` are needed only where they are not this package's own: a file cannot bring code along.
+        `cell`, `readout`, `optimizer` and `gradient` are given only where they are not this package's own: a file
+        cannot bring code along.
         """
+        for role in given.keys() - set(_ROLES):
+            raise TypeError(f"load() got an unexpected argument {role!r}: expected one of {', '.join(_ROLES)}")
         settings, arrays = checkpoint.load(path)
         if settings.pop("learner", None) != "TDLambda":
             raise ValueError(f"path {os.fspath(path)!r} is not a checkpoint of TDLambda: is it another learner's?")
         try:
-            given = {"cell": cell, "optimizer": optimizer}
             parts: dict[str, Any] = {role: given.get(role) or checkpoint.build(role, settings[role]) for role in _ROLES}
             numbers = {name: settings[name] for name in ("n_inputs", "gamma", "lambda_", "dtype")}
             learner = cls(**parts, **numbers)

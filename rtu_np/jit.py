@@ -149,6 +149,19 @@ def _compile_with(function: Callable, modules: tuple[str, ...]) -> Any:
     return njit(function, reaches=modules)
 
 
+def entry(function: Any, *arguments: Any) -> Callable:
+    """The compiled code of `function` for arguments of these types, to be called with no others.
+
+    It leaves out the dispatcher, which on each call looks at every part of a nested tuple to find the version to run:
+    3.4 of 4.5 microseconds for a call with a learner's spec. With Numba switched off, the function itself.
+    """
+    if config.DISABLE_JIT:
+        return function
+    types_of = tuple(numba.typeof(argument) for argument in arguments)
+    function.compile(types_of)
+    return function.overloads[types_of].entry_point
+
+
 def overload(function: Callable, **options: Any) -> Any:
     """Numba's `overload`, for small functions called from loops."""
     return _overload(function, jit_options=_INLINE, **options)

@@ -1,6 +1,8 @@
 """Streaming TD(lambda): a prediction learned on every step of a stream. The step itself is in `rtu_np.td_kernels`."""
 
 import os
+from collections.abc import Callable
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -11,7 +13,7 @@ from rtu_np import readout as readouts
 from rtu_np.buffers import allocate, leaves, size
 from rtu_np.cells.layer import Cell, GradientMethod, check_parameters, initial_values
 from rtu_np.gradients.rtrl import RTRL
-from rtu_np.jit import compile_for
+from rtu_np.jit import compile_for, entry
 from rtu_np.optimizers import Adam, Optimizer
 from rtu_np.readout import LinearReadout, Readout
 from rtu_np.td_kernels import (
@@ -110,8 +112,15 @@ class TDLambda:
         self._x, self._signal = self._observations[0], self._signals[0]
         staged = (self._observations, self._signals, self._predictions)
         self._arguments = (self._spec, self._flat, self._clock, *staged)
-        self._compiled_run = compile_for(run, self._spec)
-        self._compiled_predict = compile_for(predict, self._spec)
+
+    @cached_property
+    def _run(self) -> Callable:
+        return entry(compile_for(run, self._spec), *self._arguments, 1)
+
+    @cached_property
+    def _predict(self) -> Callable:
+        arguments = (self._spec, self._flat, self._prediction, self._observations, self._predictions)
+        return entry(compile_for(predict, self._spec), *arguments, 1)
 
     # ------------------------------------------------------------------------------------------------- learning
 
@@ -134,7 +143,7 @@ class TDLambda:
         signal[0] = c if type(c) is float else check_real("c", c)
         signal[1] = self.gamma if discount is None else check_real("discount", discount, low=0.0, high=1.0)
         signal[2] = TERMINATED if terminated else TRUNCATED if truncated else CONTINUES
-        done = self._compiled_run(*self._arguments, 1)
+        done = self._run(*self._arguments, 1)
         if done < 1:
             if done == REFUSED:
                 check_finite("x", self._x)
@@ -186,7 +195,7 @@ class TDLambda:
                 self._observations[:n] = observations[rows]
                 for k, signal in enumerate((cumulants, discounts, ends)):
                     self._signals[:n, k] = signal[rows]
-                done = self._compiled_run(*self._arguments, n)
+                done = self._run(*self._arguments, n)
                 if done < n:
                     self._explain(done)
                 predictions[rows] = self._predictions[:n]
@@ -227,8 +236,8 @@ class TDLambda:
         for start in range(0, len(stretch), len(self._predictions)):
             rows = stretch[start : start + len(self._predictions)]
             self._observations[: len(rows)] = rows
-            arguments = (self._prediction, self._observations, self._predictions, len(rows))
-            self._compiled_predict(self._spec, self._flat, *arguments)
+            arguments = (self._spec, self._flat, self._prediction, self._observations, self._predictions)
+            self._predict(*arguments, len(rows))
             predictions[start : start + len(rows)] = self._predictions[: len(rows)]
         return predictions[0].item() if x.ndim == 1 else predictions
 

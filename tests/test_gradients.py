@@ -23,6 +23,8 @@ from rtu_np import (
     TDLambda,
     VanillaRNN,
 )
+from rtu_np.jit import compile_for
+from rtu_np.td_kernels import run as run_kernel
 
 D = 3
 # Compiled, one cell for each method; uncompiled (test_modes.py), every kind with every method.
@@ -154,7 +156,7 @@ def test_one_kernel_for_all_sizes():
     def versions(*agents):
         for agent in agents:
             agent.run(np.ones((2, agent.n_inputs)), np.ones(2), progress=False)
-        return len(agents[0]._compiled_run.signatures)
+        return len(compile_for(run_kernel, agents[0]._spec).signatures)
 
     first = versions(TDLambda(GRU(2), 3, gradient=TBPTT(2)))
     assert versions(TDLambda(GRU(3), 2, gradient=TBPTT(5)), TDLambda(GRU(4), 1, gradient=TBPTT(1))) == first

@@ -393,6 +393,7 @@ def test_settings_out_of_range(kind, settings, error, message):
         (lambda: GRU(0), ValueError, "n_hidden is 0"),
         (lambda: Dense(2.5), TypeError, "n_outputs is 2.5"),
         (lambda: Stack([LinearRTU(3)]), ValueError, "layers holds 1: expected at least two"),
+        (lambda: Stack(LinearRTU(3)), TypeError, "layers is LinearRTU"),
         (lambda: Stack([LinearRTU(3), 4]), TypeError, r"layers\[1\] is 4: expected a cell"),
     ],
 )

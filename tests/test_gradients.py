@@ -189,6 +189,7 @@ def test_dense_cells_of_any_size_take_a_window(kind):
 
 def test_layers_above_may_be_of_any_kind():
     cell = Stack([LRU(3), BlockDiagonalRNN(4), Dense(2, "relu")])
+    assert cell == Stack([Stack([LRU(3), BlockDiagonalRNN(4)]), Dense(2, "relu")])
     names = TDLambda(cell, 2).parameters
     assert [name for name in names if name.startswith("1.")] == ["1.W_input", "1.W_recurrent", "1.b"]
     assert names["2.W"].shape == (4, 2)

@@ -10,7 +10,9 @@ RTRL(dense=True)   exact, by the dense recursion over all layers together: for s
 TBPTT(T)           exact within its window, through all layers.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -26,7 +28,8 @@ class Stack(Cell):
 
     Parameters
     ----------
-    layers : two cells or more. Their parameters are named "0.W1", "1.W1" and so on, from below.
+    layers : two cells or more; a stack among them counts as its layers. Their parameters are named "0.W1", "1.W1" and
+        so on, from below.
 
     Examples
     --------
@@ -38,7 +41,10 @@ class Stack(Cell):
     layers: tuple[Cell, ...]
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "layers", tuple(self.layers))
+        if isinstance(self.layers, Cell) or not isinstance(self.layers, Iterable):
+            raise TypeError(f"layers is {self.layers!r}: expected a list of cells, [LinearRTU(16), LinearRTU(16)]")
+        flat = [layer.layers if isinstance(layer, Stack) else (layer,) for layer in self.layers]
+        object.__setattr__(self, "layers", tuple(chain.from_iterable(flat)))
         if len(self.layers) < 2:
             raise ValueError(f"layers holds {len(self.layers)}: expected at least two; a single cell needs no Stack")
         for k, layer in enumerate(self.layers):

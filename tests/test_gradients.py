@@ -31,9 +31,7 @@ D = 3
 SOME = [("GRU", RTRL()), ("linear RTU", TBPTT(4)), ("stack", RTRL())]
 ALL = [(name, gradient) for name in KINDS for gradient in (RTRL(), RTRL(dense=True), TBPTT(4))]
 PAIRS = SOME if COMPILED else ALL
-VARIANTS = (
-    [] if COMPILED else [(name, gradient) for name in CASES if name not in KINDS for gradient in (RTRL(),)]
-)
+VARIANTS = [] if COMPILED else [(name, gradient) for name in CASES if name not in KINDS for gradient in (RTRL(),)]
 ids = [f"{name}, {gradient}" for name, gradient in PAIRS]
 
 

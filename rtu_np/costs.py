@@ -19,14 +19,14 @@ from rtu_np.cells.block_diagonal import BlockDiagonalSpec
 from rtu_np.cells.dense import DenseLayerSpec
 from rtu_np.cells.eigenvalues import NuLogTheta, NuLogThetaLog, NuTheta, RTheta
 from rtu_np.cells.gru import GRUSpec
-from rtu_np.cells.layer import Cell, GradientMethod
+from rtu_np.cells.layer import Cell, GradientMethod, check_cell, check_gradient
 from rtu_np.cells.linear_rtu import LinearRTUSpec
 from rtu_np.cells.lru import ComplexReadoutSpec, LRUSpec
 from rtu_np.cells.nonlinear_rtu import NonlinearRTUSpec
 from rtu_np.cells.rnn import VanillaRNNSpec
 from rtu_np.cells.scales import Free
 from rtu_np.cells.stack import StackSpec
-from rtu_np.gradients.rtrl import RTRL, DenseSpec
+from rtu_np.gradients.rtrl import DenseSpec
 from rtu_np.gradients.tbptt import TBPTTSpec
 from rtu_np.jit import generic
 from rtu_np.layers import Tanh
@@ -43,7 +43,7 @@ def flops(cell: Cell, n_inputs: int, gradient: GradientMethod | None = None) -> 
     (282816, 1376384)
     """
     check_count("n_inputs", n_inputs)
-    return _learning((gradient or RTRL()).spec(cell.spec(n_inputs), "float64"))
+    return _learning(check_gradient(gradient).spec(check_cell(cell).spec(n_inputs), "float64"))
 
 
 def bytes_per_step(cell: Cell, n_inputs: int, gradient: GradientMethod | None = None, dtype: Any = "float64") -> int:
@@ -59,9 +59,10 @@ def bytes_per_step(cell: Cell, n_inputs: int, gradient: GradientMethod | None = 
     (1251328, 625664)
     """
     check_count("n_inputs", n_inputs)
-    spec = (gradient or RTRL()).spec(cell.spec(n_inputs), dtype)
+    check_dtype("dtype", dtype)
+    spec = check_gradient(gradient).spec(check_cell(cell).spec(n_inputs), dtype)
     held = 2 * _numbers(cells.parameters, spec) + _numbers(cells.memory, spec)
-    return 2 * held * check_dtype("dtype", dtype).itemsize
+    return 2 * held * np.dtype(dtype).itemsize
 
 
 def _numbers(carve: Any, spec: Any) -> int:

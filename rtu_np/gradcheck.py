@@ -24,7 +24,7 @@ import numpy as np
 from rtu_np import cells
 from rtu_np.buffers import Pair, allocate, clear, leaves, rebuild, size
 from rtu_np.cells.dense import NoState
-from rtu_np.cells.layer import Cell, GradientMethod, Layer
+from rtu_np.cells.layer import Cell, GradientMethod, Layer, check_cell, check_gradient
 from rtu_np.gradients.rtrl import RTRL
 from rtu_np.gradients.tbptt import TBPTT
 from rtu_np.jit import compile_for
@@ -122,9 +122,9 @@ def check_gradients(
     check_count("steps", steps)
     if reset_at is not None and check_count("reset_at", reset_at) >= steps:
         raise ValueError(f"reset_at is {reset_at!r}: expected a step before the last of {steps}")
-    gradient = gradient or RTRL()
+    gradient = check_gradient(gradient)
     rng = np.random.default_rng(seed)
-    layer = cell.build(n_inputs, gradient, seed, dtype)
+    layer = check_cell(cell).build(n_inputs, gradient, seed, dtype)
     case = _Case(cell.spec(n_inputs), gradient, layer, steps, reset_at, rng)
 
     for name, view in layer.state.items():

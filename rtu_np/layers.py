@@ -27,10 +27,10 @@ Activation = Identity | ReLU | Tanh
 ACTIVATIONS: dict[str, Activation] = {"identity": Identity(), "relu": ReLU(), "tanh": Tanh()}
 
 
-def activation(name: object) -> Activation:
-    """The activation called `name`; ValueError where there is none."""
+def activation(name: object, argument: str = "activation") -> Activation:
+    """The activation called `name`; ValueError, naming the `argument`, where there is none."""
     if not isinstance(name, str) or name not in ACTIVATIONS:
-        raise ValueError(f"activation is {name!r}: expected one of {', '.join(map(repr, ACTIVATIONS))}")
+        raise ValueError(f"{argument} is {name!r}: expected one of {', '.join(map(repr, ACTIVATIONS))}")
     return ACTIVATIONS[name]
 
 

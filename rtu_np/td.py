@@ -11,8 +11,7 @@ from tqdm import tqdm
 from rtu_np import cells, checkpoint
 from rtu_np import readout as readouts
 from rtu_np.buffers import allocate, leaves, size
-from rtu_np.cells.layer import Cell, GradientMethod, check_parameters, initial_values
-from rtu_np.gradients.rtrl import RTRL
+from rtu_np.cells.layer import Cell, GradientMethod, check_cell, check_gradient, check_parameters, initial_values
 from rtu_np.jit import compile_for, entry
 from rtu_np.optimizers import Adam, Optimizer
 from rtu_np.readout import LinearReadout, Readout
@@ -76,16 +75,12 @@ class TDLambda:
         dtype: Any = "float64",
         readout: Readout | None = None,
     ) -> None:
-        if not isinstance(cell, Cell):
-            raise TypeError(f"cell is {cell!r}: expected a cell such as LinearRTU(16)")
-        self.cell = cell
+        self.cell = check_cell(cell)
         self.optimizer = optimizer or Adam()
-        self.gradient = gradient or RTRL()
+        self.gradient = check_gradient(gradient)
         self.readout = readout or LinearReadout()
         if not hasattr(self.optimizer, "spec"):
             raise TypeError(f"optimizer is {optimizer!r}: expected one such as Adam(1e-3)")
-        if not hasattr(self.gradient, "spec"):
-            raise TypeError(f"gradient is {gradient!r}: expected one such as RTRL()")
         if not hasattr(self.readout, "spec"):
             raise TypeError(f"readout is {readout!r}: expected one such as LinearReadout()")
         self.n_inputs = check_count("n_inputs", n_inputs)

@@ -44,6 +44,12 @@ def check_count(name: str, value: Any, *, low: int = 1, hint: str = "") -> int:
     return int(value)
 
 
+def check_flag(name: str, value: Any) -> bool:
+    if not isinstance(value, bool | np.bool_):
+        raise TypeError(f"{name} is {value!r} of type {type(value).__name__}: expected True or False")
+    return bool(value)
+
+
 def check_dtype(name: str, value: Any) -> np.dtype:
     try:
         dtype = np.dtype(value)

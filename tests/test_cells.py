@@ -8,7 +8,20 @@ import pytest
 from cases import in_plain_python
 from tolerances import AUTOGRAD, COMPLEX_STEP, FLOAT32, PLAIN, assert_close
 
-from rtu_np import GRU, LRU, RTRL, BlockDiagonalRNN, Dense, LinearRTU, NonlinearRTU, Stack, VanillaRNN, cells
+from rtu_np import (
+    GRU,
+    LRU,
+    RTRL,
+    BlockDiagonalRNN,
+    Dense,
+    LinearRTU,
+    NonlinearRTU,
+    Stack,
+    VanillaRNN,
+    cells,
+    check_gradients,
+    flops,
+)
 from rtu_np.buffers import leaves, rebuild, size
 from rtu_np.jit import compile_for
 
@@ -388,6 +401,12 @@ def test_settings_out_of_range(kind, settings, error, message):
         (lambda: LRU(3, n_outputs=5, projection=False), ValueError, "n_outputs is 5 without a projection: expected 6"),
         (lambda: LRU(3, direct=True, projection=False), ValueError, "direct is True without a projection"),
         (lambda: LRU(3, activation="relu", recurrence="tanh", projection=False), ValueError, "already"),
+        (lambda: LRU(3, recurrence="sine"), ValueError, "recurrence is 'sine'"),
+        (lambda: LRU(3, projection=4), TypeError, "projection is 4 of type int: expected True or False"),
+        (lambda: RTRL(dense="no"), TypeError, "dense is 'no'"),
+        (lambda: LinearRTU(3).build(2, gradient="rtrl"), TypeError, "gradient is 'rtrl'"),
+        (lambda: flops("rtu", 3), TypeError, "cell is 'rtu'"),
+        (lambda: check_gradients("rtu"), TypeError, "cell is 'rtu'"),
         (lambda: BlockDiagonalRNN(5), ValueError, "n_hidden is 5: expected an even number"),
         (lambda: VanillaRNN(3, "sigmoid"), ValueError, "activation is 'sigmoid'"),
         (lambda: GRU(0), ValueError, "n_hidden is 0"),

@@ -45,6 +45,21 @@ class Cell(ABC):
         return Layer(self, n_inputs, gradient, seed, dtype)
 
 
+def check_cell(cell: Any) -> Cell:
+    if not isinstance(cell, Cell):
+        raise TypeError(f"cell is {cell!r}: expected a cell such as LinearRTU(16)")
+    return cell
+
+
+def check_gradient(gradient: Any) -> GradientMethod:
+    """The gradient method; RTRL() where none is given."""
+    if gradient is None:
+        return RTRL()
+    if not hasattr(gradient, "spec"):
+        raise TypeError(f"gradient is {gradient!r}: expected one such as RTRL() or TBPTT(10)")
+    return gradient
+
+
 def initial_values(settings: Any, carve: Any, spec: Any, rng: np.random.Generator) -> np.ndarray:
     """Flat parameters in float64, so that both precisions start from the same values."""
     flat = allocate(size(carve, spec), "float64")
@@ -78,7 +93,7 @@ class Layer:
     ) -> None:
         check_count("n_inputs", n_inputs)
         self.cell, self.dtype = settings, check_dtype("dtype", dtype)
-        self.gradient_method = gradient or RTRL()
+        self.gradient_method = check_gradient(gradient)
         self.spec = self.gradient_method.spec(settings.spec(n_inputs), self.dtype)
         self.n_inputs, self.n_outputs = n_inputs, self.spec.n_outputs
         start = initial_values(settings, cells.parameters, self.spec, np.random.default_rng(seed))

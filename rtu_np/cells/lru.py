@@ -39,7 +39,7 @@ from rtu_np.layers import (
     pull_back,
     slope,
 )
-from rtu_np.validation import check_count
+from rtu_np.validation import check_count, check_flag
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,9 @@ class LRU(ComplexDiagonal):
     def __post_init__(self) -> None:
         check_count("n_hidden", self.n_hidden)
         activation(self.activation)
-        activation(self.recurrence)
+        activation(self.recurrence, "recurrence")
+        check_flag("projection", self.projection)
+        check_flag("direct", self.direct)
         super().__post_init__()
         if self.projection:
             if self.n_outputs is not None:

@@ -19,6 +19,7 @@ import numpy as np
 from rtu_np import cells
 from rtu_np.buffers import clear, copy, decay_and_add, matrix, size, vector
 from rtu_np.jit import kernel, njit
+from rtu_np.validation import check_flag
 
 _BLOCK = 256  # columns of S that are brought along together, so that they stay in the cache
 
@@ -38,6 +39,9 @@ class RTRL:
     """
 
     dense: bool = False
+
+    def __post_init__(self) -> None:
+        check_flag("dense", self.dense)
 
     def spec(self, cell_spec: Any, dtype: Any) -> Any:
         """The spec whose memory carries this gradient."""

@@ -51,10 +51,10 @@ _OPTIONS: Any = {
     "fastmath": {"contract"},  # fused multiply-add; NaN and infinity keep their meaning
     "_nrt": False,
 }
-# Of functions that only other compiled functions call: there is no way in from Python.
+# Of functions that only other compiled functions call: there is no way in from Python. They are compiled into their
+# caller: a loop with a call in it does not vectorise, and a call passes a NamedTuple array by array, each as seven
+# numbers (a fifth of the step of 10 units).
 _INNER: Any = {**_OPTIONS, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
-# Of small ones, called from loops: compiled into their caller, since a loop with a call in it does not vectorise. Whole
-# kernels are left out of this: inlined into one another they run no faster, and take three times as long to compile.
 _INLINE: Any = {**_INNER, "forceinline": True}
 _HOME = Path(__file__).parent
 config: Any = _config  # its attributes are set from the environment, where no type checker sees them
@@ -163,13 +163,20 @@ def entry(function: Any, *arguments: Any) -> Callable:
 
 
 def overload(function: Callable, **options: Any) -> Any:
-    """Numba's `overload`, for small functions called from loops."""
+    """Numba's `overload`, compiled into the caller."""
     return _overload(function, jit_options=_INLINE, **options)
 
 
-def kernel(function: Callable) -> Any:
-    """A function that compiled code may call, compiled into its caller; called from Python it stays plain Python."""
-    return register_jitable(**_INLINE)(function)
+def kernel(function: Callable | None = None, *, apart: bool = False) -> Any:
+    """A function that compiled code may call; called from Python it stays plain Python.
+
+    It is compiled into its caller, or `apart`: for functions that cut one flat array into views. Their callers then see
+    arrays, and no longer that these are parts of one. Where LLVM sees that, its loop strength reduction goes through
+    every way to write an address as another plus an offset: ten seconds, for no gain.
+    """
+    if function is None:
+        return functools.partial(kernel, apart=apart)
+    return register_jitable(**(_INNER if apart else _INLINE))(function)
 
 
 def like(x: Any, value: float) -> Any:
@@ -183,11 +190,13 @@ def _compile_like(x: Any, value: Any) -> Callable | None:
     return lambda x, value: real(value)
 
 
-def generic(stub: Callable) -> Any:
+def generic(stub: Callable | None = None, *, apart: bool = False) -> Any:
     """A function whose implementation is chosen by the NamedTuple type of its first argument; see the module's page.
 
-    `otherwise` names an implementation for the types that have none of their own.
+    `otherwise` names an implementation for the types that have none of their own. `apart` is as of `kernel`.
     """
+    if stub is None:
+        return functools.partial(generic, apart=apart)
     table: dict[type | None, Callable] = {}
 
     @functools.wraps(stub)
@@ -200,7 +209,7 @@ def generic(stub: Callable) -> Any:
             )
         return implementation(*arguments)
 
-    @_overload(call, strict=False, jit_options=_INNER)
+    @_overload(call, strict=False, jit_options=_INNER if apart else _INLINE)
     def _compile(*arguments: Any) -> Callable | None:
         return table.get(getattr(arguments[0], "instance_class", type(None))) or table.get(None)
 

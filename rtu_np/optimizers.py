@@ -22,7 +22,7 @@ class Optimizer(Protocol):
         """The NamedTuple that kernels dispatch on."""
 
 
-@generic
+@generic(apart=True)
 def moments(spec, n_weights, flat):
     """Carve what the optimiser remembers about `n_weights` parameters off `flat`: (views, rest)."""
 

@@ -27,12 +27,12 @@ class Readout(Protocol):
         """Write starting values into the float64 views `params`, which hold zeros."""
 
 
-@generic
+@generic(apart=True)
 def parameters(spec, flat):
     """Carve the parameters off `flat`: (views, rest)."""
 
 
-@generic
+@generic(apart=True)
 def scratch(spec, flat):
     """Carve what `read` keeps for `learn` off `flat`: (views, rest)."""
 

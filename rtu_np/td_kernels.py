@@ -57,7 +57,7 @@ def _weights(spec, flat):
     return Weights(params, read), flat
 
 
-@kernel
+@kernel(apart=True)
 def buffers(spec, flat):
     """Carve all that a TD(lambda) learner holds off one flat array: (views, rest)."""
     params, rest = _weights(spec, flat)
@@ -82,7 +82,7 @@ class PredictionBuffers(NamedTuple):
     flat_state_t: np.ndarray  # the same numbers as `record.state`
 
 
-@kernel
+@kernel(apart=True)
 def prediction_buffers(spec, flat):
     """Carve the memory of `predict` off one flat array: (views, rest). It begins with the state."""
     state, rest = cells.state(spec.cell, flat)

@@ -41,12 +41,12 @@ from rtu_np.jit import generic, kernel
 # ---------------------------------------------------------------------------------------------------------- layout
 
 
-@generic
+@generic(apart=True)
 def parameters(spec, flat):
     """Carve the parameters off `flat`: (views, rest)."""
 
 
-@generic
+@generic(apart=True)
 def state(spec, flat):
     """Carve the recurrent state off `flat`: (views, rest)."""
 
@@ -58,7 +58,7 @@ class Record(NamedTuple):
     y: np.ndarray
 
 
-@generic
+@generic(apart=True)
 def record(spec, flat):
     """Carve a record of one step off `flat`: (views, rest). Its first elements are the state after the step."""
 
@@ -75,7 +75,7 @@ class NoWork(NamedTuple):
     pass
 
 
-@generic
+@generic(apart=True)
 def work(spec, flat):
     """Carve off `flat` what `prepare` writes, and room for scratch: (views, rest)."""
 
@@ -123,7 +123,7 @@ def backward(spec, params, work, state_tm1, x_t, record, dy, adjoint):
 # ------------------------------------------------------------------------------------------------------------ RTRL
 
 
-@generic
+@generic(apart=True)
 def memory(spec, flat):
     """Carve the memory of RTRL off `flat`: (views, rest). It has fields `state` and `y`; zeros are a fresh start."""
 

@@ -13,6 +13,7 @@ from rtu_np.gradcheck import check_gradients, gradient_angles
 from rtu_np.gradients.rtrl import RTRL
 from rtu_np.gradients.tbptt import TBPTT
 from rtu_np.optimizers import SGD, Adam, ObGD, RMSProp
+from rtu_np.parallel import run_many
 from rtu_np.readout import HiddenReadout, LinearReadout
 from rtu_np.td import TDLambda
 
@@ -38,4 +39,5 @@ __all__ = [
     "check_gradients",
     "flops",
     "gradient_angles",
+    "run_many",
 ]

@@ -1,13 +1,32 @@
-"""The command line: python -m rtu_np gradcheck."""
+"""The command line: python -m rtu_np gradcheck, python -m rtu_np timing."""
 
 import argparse
+import shlex
 import sys
+from itertools import product
+from pathlib import Path
+from typing import Any
 
-from rtu_np import GRU, LRU, RTRL, TBPTT, BlockDiagonalRNN, LinearRTU, NonlinearRTU, VanillaRNN, gradcheck
+from rtu_np import (
+    GRU,
+    LRU,
+    RTRL,
+    SGD,
+    TBPTT,
+    Adam,
+    BlockDiagonalRNN,
+    LinearRTU,
+    NonlinearRTU,
+    ObGD,
+    RMSProp,
+    VanillaRNN,
+    gradcheck,
+    timing,
+)
 from rtu_np.layers import ACTIVATIONS
 from rtu_np.validation import DTYPES
 
-CELLS = {
+CELLS: dict[str, Any] = {
     "linear-rtu": LinearRTU,
     "nonlinear-rtu": NonlinearRTU,
     "lru": LRU,
@@ -15,16 +34,16 @@ CELLS = {
     "vanilla-rnn": VanillaRNN,
     "block-diagonal-rnn": BlockDiagonalRNN,
 }
+# Steps so small that nothing diverges, whatever is timed.
+OPTIMIZERS = {"sgd": SGD(1e-6), "obgd": ObGD(), "adam": Adam(1e-6), "rmsprop": RMSProp(1e-6)}
 
 
 def parser() -> argparse.ArgumentParser:
-    top = argparse.ArgumentParser(prog="python -m rtu_np", description="Recurrent trace units, checked.")
+    top = argparse.ArgumentParser(prog="python -m rtu_np", description="Recurrent trace units, checked and timed.")
     commands = top.add_subparsers(dest="command", required=True)
-    check = commands.add_parser(
-        "gradcheck",
-        help="compare a cell's gradient with BPTT, complex step and central differences",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-    )
+    many: dict[str, Any] = {"type": int, "nargs": "+", "metavar": "N"}
+
+    check = _command(commands, "gradcheck", "compare a cell's gradient with BPTT, complex step and central differences")
     check.add_argument("--cell", choices=CELLS, default="linear-rtu")
     check.add_argument("--activation", choices=ACTIVATIONS, help="the cell's own default where not given")
     check.add_argument("--tbptt", type=int, metavar="T", help="truncated BPTT through T steps, instead of RTRL")
@@ -34,23 +53,72 @@ def parser() -> argparse.ArgumentParser:
     check.add_argument("--steps", type=int, default=60, help="length of the sequence")
     check.add_argument("--seed", type=int, default=0)
     check.add_argument("--dtype", choices=DTYPES, default="float64")
+
+    time = _command(commands, "timing", "time a learning step: in compiled code, from Python, and against the machine")
+    time.add_argument("--cell", choices=CELLS, nargs="+", default=["linear-rtu"])
+    time.add_argument("--n-hidden", default=[192], help="units; several with as many --n-inputs", **many)
+    time.add_argument("--n-inputs", default=[64], help="width of the input", **many)
+    time.add_argument("--tbptt", default=[], help="also T-BPTT through so many steps", **many)
+    time.add_argument("--dense", action="store_true", help="RTRL by the dense recursion, for any cell")
+    time.add_argument("--dtype", choices=DTYPES, nargs="+", default=["float64", "float32"])
+    time.add_argument("--optimizer", choices=OPTIMIZERS, default="sgd")
+    time.add_argument("--repeats", type=int, default=30, help="runs of at least 20 ms each")
+    time.add_argument("--calls", type=int, default=20_000, help="single steps from Python")
+    time.add_argument("--no-compiling", action="store_true", help="leave out how long compiling takes")
+    time.add_argument("--output", type=Path, default=Path("runs/timing"), help="folder for timing.json, .csv and .png")
     return top
 
 
-def main(argv: list[str] | None = None) -> int:
-    arguments = parser().parse_args(argv)
-    try:
-        settings = {} if arguments.activation is None else {"activation": arguments.activation}
-        cell = CELLS[arguments.cell](n_hidden=arguments.n_hidden, **settings)
-        gradient = RTRL(dense=arguments.dense) if arguments.tbptt is None else TBPTT(arguments.tbptt)
-        report = gradcheck.check_gradients(
-            cell, arguments.n_inputs, arguments.steps, gradient, arguments.seed, arguments.dtype
-        )
-    except (ValueError, TypeError) as error:
-        print(f"gradcheck: {error}", file=sys.stderr)
-        return 2
+def _command(commands: Any, name: str, text: str) -> argparse.ArgumentParser:
+    return commands.add_parser(name, help=text, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+
+
+def check_gradient(arguments: argparse.Namespace) -> int:
+    settings = {} if arguments.activation is None else {"activation": arguments.activation}
+    cell = CELLS[arguments.cell](n_hidden=arguments.n_hidden, **settings)
+    gradient = RTRL(dense=arguments.dense) if arguments.tbptt is None else TBPTT(arguments.tbptt)
+    report = gradcheck.check_gradients(
+        cell, arguments.n_inputs, arguments.steps, gradient, arguments.seed, arguments.dtype
+    )
     print(report)
     return 0 if report.passed else 1
+
+
+def time_steps(arguments: argparse.Namespace) -> int:
+    if len(arguments.n_hidden) != len(arguments.n_inputs):
+        raise ValueError(
+            f"--n-hidden has {len(arguments.n_hidden)} numbers and --n-inputs {len(arguments.n_inputs)}: "
+            "expected as many, since they are taken in pairs"
+        )
+    sizes = list(zip(arguments.n_hidden, arguments.n_inputs, strict=True))
+    gradients = [RTRL(dense=arguments.dense), *map(TBPTT, arguments.tbptt)]
+    settings = [
+        {"cell": CELLS[name](n), "n_inputs": d, "gradient": gradient, "dtype": dtype}
+        for name, (n, d), gradient, dtype in product(arguments.cell, sizes, gradients, arguments.dtype)
+    ]
+    timings, machine = timing.measure_all(
+        settings,
+        optimizer=OPTIMIZERS[arguments.optimizer],
+        repeats=arguments.repeats,
+        calls=arguments.calls,
+        compiling=not arguments.no_compiling,
+    )
+    print(f"{machine}\n\n{timing.table(timings, machine)}\n")
+    command = shlex.join(["python", "-m", "rtu_np", *arguments.typed])
+    for path in timing.save(timings, machine, arguments.output, command):
+        print(path)
+    return 0
+
+
+def main(argv: list[str] | None = None) -> int:
+    typed = sys.argv[1:] if argv is None else argv
+    arguments = parser().parse_args(typed, argparse.Namespace(typed=typed))
+    run = {"gradcheck": check_gradient, "timing": time_steps}[arguments.command]
+    try:
+        return run(arguments)
+    except (ValueError, TypeError, OSError) as error:
+        print(f"{arguments.command}: {error}", file=sys.stderr)
+        return 2
 
 
 if __name__ == "__main__":

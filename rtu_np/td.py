@@ -29,7 +29,6 @@ from rtu_np.td_kernels import (
 )
 from rtu_np.validation import check_array, check_count, check_dtype, check_finite, check_real
 
-_ROLES = ("cell", "readout", "optimizer", "gradient")
 _STAGE = 1 << 16  # elements of observations that one compiled call reads
 
 
@@ -107,6 +106,7 @@ class TDLambda:
         self._x, self._signal = self._observations[0], self._signals[0]
         staged = (self._observations, self._signals, self._predictions)
         self._arguments = (self._spec, self._flat, self._clock, *staged)
+        self._to_predict = (self._spec, self._flat, self._prediction, self._observations, self._predictions)
 
     @cached_property
     def _run(self) -> Callable:
@@ -114,8 +114,7 @@ class TDLambda:
 
     @cached_property
     def _predict(self) -> Callable:
-        arguments = (self._spec, self._flat, self._prediction, self._observations, self._predictions)
-        return entry(compile_for(predict, self._spec), *arguments, 1)
+        return entry(compile_for(predict, self._spec), *self._to_predict, 1)
 
     # ------------------------------------------------------------------------------------------------- learning
 
@@ -163,6 +162,16 @@ class TDLambda:
         cumulants, discounts, terminated, truncated : (T,) as of `step`; the last three may be left out
         progress : whether a run of more than a second shows a bar on a terminal
         """
+        stream = self.check_stream(observations, cumulants, discounts, terminated, truncated)
+        with tqdm(
+            total=len(stream[0]), disable=None if progress else True, delay=1, unit="step", unit_scale=True
+        ) as bar:
+            return self.learn_from(stream, bar.update)
+
+    def check_stream(
+        self, observations: Any, cumulants: Any, discounts: Any = None, terminated: Any = None, truncated: Any = None
+    ) -> tuple[np.ndarray, ...]:
+        """The arguments of `run` as the arrays that `learn_from` takes; or ValueError, by name."""
         observations = check_array(
             "observations", observations, (None, self.n_inputs), hint="one row per step", dtype=self.dtype
         )
@@ -180,21 +189,24 @@ class TDLambda:
             if flags is not None:
                 ends[check_array(name, flags, (n_steps,), hint=hint).astype(bool)] = code
         self._check_parameters()
+        return observations, cumulants, discounts, ends
 
+    def learn_from(self, stream: tuple[np.ndarray, ...], advanced: Callable[[int], Any]) -> np.ndarray:
+        """Predictions (T,) of a checked stream, learned from; `advanced(steps)` is called as it goes."""
+        observations, *signals = stream
+        n_steps = len(observations)
         predictions = np.empty(n_steps, self.dtype)
-        bar = tqdm(total=n_steps, disable=None if progress else True, delay=1, unit="step", unit_scale=True)
-        with bar:
-            for start in range(0, n_steps, len(self._predictions)):
-                rows = slice(start, min(start + len(self._predictions), n_steps))
-                n = rows.stop - rows.start
-                self._observations[:n] = observations[rows]
-                for k, signal in enumerate((cumulants, discounts, ends)):
-                    self._signals[:n, k] = signal[rows]
-                done = self._run(*self._arguments, n)
-                if done < n:
-                    self._explain(done)
-                predictions[rows] = self._predictions[:n]
-                bar.update(n)
+        for start in range(0, n_steps, len(self._predictions)):
+            rows = slice(start, min(start + len(self._predictions), n_steps))
+            n = rows.stop - rows.start
+            self._observations[:n] = observations[rows]
+            for k, signal in enumerate(signals):
+                self._signals[:n, k] = signal[rows]
+            done = self._run(*self._arguments, n)
+            if done < n:
+                self._explain(done)
+            predictions[rows] = self._predictions[:n]
+            advanced(n)
         if not np.isfinite(self._views.flat_params).all():
             self._explain(n_steps)
         return predictions
@@ -231,8 +243,7 @@ class TDLambda:
         for start in range(0, len(stretch), len(self._predictions)):
             rows = stretch[start : start + len(self._predictions)]
             self._observations[: len(rows)] = rows
-            arguments = (self._spec, self._flat, self._prediction, self._observations, self._predictions)
-            self._predict(*arguments, len(rows))
+            self._predict(*self._to_predict, len(rows))
             predictions[start : start + len(rows)] = self._predictions[: len(rows)]
         return predictions[0].item() if x.ndim == 1 else predictions
 
@@ -249,6 +260,16 @@ class TDLambda:
     def steps(self) -> int:
         """Steps learned from so far."""
         return int(self._clock[0])
+
+    @property
+    def bytes_held(self) -> int:
+        """Bytes of all that learning needs: parameters, traces, the optimiser's moments, memory."""
+        return self._flat.nbytes
+
+    @property
+    def bytes_staged(self) -> int:
+        """Bytes of the rows in which a stream is handed to compiled code."""
+        return self._observations.nbytes + self._signals.nbytes + self._predictions.nbytes
 
     @property
     def parameters(self) -> dict[str, np.ndarray]:
@@ -269,24 +290,33 @@ class TDLambda:
 
     def save(self, path: str | os.PathLike) -> None:
         """Write everything to `path`, so that `load` continues in mid-stream, bit for bit."""
-        settings = {role: checkpoint.describe(getattr(self, role)) for role in _ROLES}
+        parts = {"cell": self.cell, "readout": self.readout, "optimizer": self.optimizer, "gradient": self.gradient}
+        settings = {role: checkpoint.describe(part) for role, part in parts.items()}
         numbers = {"n_inputs": self.n_inputs, "gamma": self.gamma, "lambda_": self.lambda_, "dtype": self.dtype.name}
         checkpoint.save(path, {"learner": "TDLambda", **settings, **numbers}, self._arrays())
 
     @classmethod
-    def load(cls, path: str | os.PathLike, **given: Any) -> "TDLambda":
+    def load(
+        cls,
+        path: str | os.PathLike,
+        cell: Cell | None = None,
+        optimizer: Optimizer | None = None,
+        readout: Readout | None = None,
+        gradient: GradientMethod | None = None,
+    ) -> "TDLambda":
         """The learner that was saved at `path`.
 
-        `cell`, `readout`, `optimizer` and `gradient` are given only where they are not this package's own: a file
+        `cell`, `optimizer`, `readout` and `gradient` are given only where they are not this package's own: a file
         cannot bring code along.
         """
-        for role in given.keys() - set(_ROLES):
-            raise TypeError(f"load() got an unexpected argument {role!r}: expected one of {', '.join(_ROLES)}")
+        given = {"cell": cell, "optimizer": optimizer, "readout": readout, "gradient": gradient}
         settings, arrays = checkpoint.load(path)
         if settings.pop("learner", None) != "TDLambda":
             raise ValueError(f"path {os.fspath(path)!r} is not a checkpoint of TDLambda: is it another learner's?")
         try:
-            parts: dict[str, Any] = {role: given.get(role) or checkpoint.build(role, settings[role]) for role in _ROLES}
+            parts: dict[str, Any] = {
+                role: part or checkpoint.build(role, settings[role]) for role, part in given.items()
+            }
             numbers = {name: settings[name] for name in ("n_inputs", "gamma", "lambda_", "dtype")}
             learner = cls(**parts, **numbers)
         except (KeyError, TypeError, ValueError) as error:

@@ -1,0 +1,98 @@
+"""Many learners at once, on threads: compiled code lets other threads go on while it runs."""
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+from joblib import cpu_count
+from tqdm import tqdm
+
+from rtu_np.td import TDLambda
+from rtu_np.validation import check_count
+
+
+def run_many(
+    learners: Sequence[TDLambda],
+    observations: Any,
+    cumulants: Any,
+    discounts: Any = None,
+    terminated: Any = None,
+    truncated: Any = None,
+    n_threads: int | None = None,
+    progress: bool = True,
+) -> list[np.ndarray]:
+    """`run` of several learners, which differ in seed or in any setting: the same bits as one after the other.
+
+    Parameters
+    ----------
+    learners : k of them, no two the same
+    observations : (T, n_inputs) one stream for all; or one for each, (k, T, n_inputs) or a list of k
+    cumulants, discounts, terminated, truncated : likewise (T,), or k of these
+    n_threads : how many run at a time; by default as many as there are cores to be had
+    progress : whether a run of more than a second shows a bar on a terminal
+
+    Returns
+    -------
+    list of k arrays : the predictions of each learner
+
+    Raises
+    ------
+    ValueError, TypeError : before anything is learned, by the number of the learner and the name of the argument
+    FloatingPointError : once all others are done, where one diverged
+
+    Examples
+    --------
+    >>> from rtu_np import LinearRTU
+    >>> learners = [TDLambda(LinearRTU(4), n_inputs=2, seed=seed) for seed in range(3)]
+    >>> [len(v) for v in run_many(learners, np.ones((50, 2)), np.ones(50))]
+    [50, 50, 50]
+    """
+    learners = list(learners)
+    for k, learner in enumerate(learners):
+        if not isinstance(learner, TDLambda):
+            raise TypeError(f"learners[{k}] is {learner!r}: expected a TDLambda")
+    if not learners or len(set(map(id, learners))) < len(learners):
+        raise ValueError(
+            f"learners holds {len(learners)}, some of them more than once: expected one or more, all different"
+        )
+    n_threads = cpu_count() if n_threads is None else check_count("n_threads", n_threads)
+
+    signals = {"cumulants": cumulants, "discounts": discounts, "terminated": terminated, "truncated": truncated}
+    each = {"observations": _one_each("observations", observations, 2, len(learners))}
+    each |= {name: _one_each(name, value, 1, len(learners)) for name, value in signals.items()}
+    streams = []
+    for k, learner in enumerate(learners):
+        try:
+            streams.append(learner.check_stream(**{name: values[k] for name, values in each.items()}))
+        except (TypeError, ValueError) as error:
+            raise type(error)(f"of learners[{k}]: {error}") from error
+
+    total = sum(len(stream[0]) for stream in streams)
+    bar = tqdm(total=total, disable=None if progress else True, delay=1, unit="step", unit_scale=True)
+    with bar, ThreadPoolExecutor(min(n_threads, len(learners))) as pool:
+        runs = [
+            pool.submit(learner.learn_from, stream, bar.update)
+            for learner, stream in zip(learners, streams, strict=True)
+        ]
+    predictions = []
+    for k, run in enumerate(runs):
+        try:
+            predictions.append(run.result())
+        except FloatingPointError as error:
+            raise FloatingPointError(f"of learners[{k}]: {error}") from error
+    return predictions
+
+
+def _one_each(name: str, value: Any, ndim: int, k: int) -> Sequence[Any]:
+    """`value` for each of k learners: itself, where it has `ndim` dimensions."""
+    if value is None:
+        return [None] * k
+    nested = isinstance(value, list | tuple) and len(value) > 0 and np.ndim(value[0]) >= ndim
+    if not nested and np.ndim(value) <= ndim:
+        return [value] * k
+    if len(value) != k:
+        raise ValueError(
+            f"{name} has length {len(value)}: expected one for each of {k} learners, or a single one for all"
+        )
+    return value

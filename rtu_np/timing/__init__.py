@@ -1,0 +1,327 @@
+"""What one learning step costs on this machine, measured.
+
+    timing = measure(LinearRTU(192), n_inputs=64, dtype="float32")
+
+times TD(lambda) with a linear readout: many steps in compiled code (`TDLambda.run`), for the cost of a step; and single
+steps called from Python (`TDLambda.step`), for how late the slowest ones are. Beside these stand the operations and
+bytes of a step (`rtu_np.costs`), and the most that this machine was seen to do (`rtu_np.timing.machine`).
+
+A step's time is that of its slowest resource: a working set that fits no cache waits for memory, whatever the
+arithmetic. `rtu_np.timing.figure` draws the two limits, the *roofline* (Williams et al. 2009).
+"""
+
+import csv
+import json
+import math
+import os
+import pickle
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from rtu_np.cells.layer import Cell, GradientMethod
+from rtu_np.costs import bytes_per_step, flops
+from rtu_np.gradients.rtrl import RTRL
+from rtu_np.optimizers import SGD, Optimizer
+from rtu_np.td import TDLambda
+from rtu_np.timing.machine import Machine, bandwidth
+from rtu_np.validation import check_count, check_dtype, check_flag
+
+_REPEAT = 0.02  # seconds that one repeat of a compiled run takes at least
+_BINS = np.geomspace(1e2, 1e8, 121)  # ns; of the latency histogram
+_EVENTS = 0.05  # how often the cumulant is 1
+
+
+@dataclass(frozen=True)
+class Timing:
+    """What `measure` found. Times are in nanoseconds, unless they say otherwise."""
+
+    cell: str
+    gradient: str
+    optimizer: str
+    n_inputs: int
+    dtype: str
+    ns_per_step: float  # of `run`: the median over `repeats` runs
+    ns_low: float  # tenth percentile
+    ns_high: float  # ninetieth percentile
+    repeats: int
+    latency_p50: float  # of `step`, called from Python
+    latency_p99: float
+    latency_p999: float
+    latency_max: float
+    calls: int
+    clock_ns: float  # of reading the clock, which each latency contains
+    flops: int
+    bytes: int
+    gflops: float  # per second
+    gbytes: float  # per second
+    gbytes_reachable: float  # per second, by a plain loop over as many bytes
+    bytes_held: int  # parameters, traces, moments, memory
+    bytes_staged: int  # rows of the stream, between Python and the compiled code
+    allocations_per_step: float
+    compile_cold_s: float  # of the first step, nothing compiled before
+    compile_warm_s: float  # of the first step in a new process, compiled before
+    histogram: tuple[int, ...]  # calls by latency
+    histogram_edges: tuple[float, ...]
+
+    @property
+    def label(self) -> str:
+        return f"{self.cell}, n_inputs={self.n_inputs}, {self.gradient}, {self.dtype}"
+
+    def __str__(self) -> str:
+        return table([self])
+
+
+def measure(
+    cell: Cell,
+    n_inputs: int,
+    gradient: GradientMethod | None = None,
+    dtype: Any = "float64",
+    optimizer: Optimizer | None = None,
+    repeats: int = 30,
+    calls: int = 20_000,
+    compiling: bool = True,
+) -> Timing:
+    """Time one learning step of `cell`.
+
+    Parameters
+    ----------
+    cell, n_inputs, gradient, dtype : as of `TDLambda`
+    optimizer : SGD(1e-6) by default: what the step is worth is not asked here, and a small one never diverges
+    repeats : runs of at least 20 ms each, of which median and percentiles are taken
+    calls : single steps from Python
+    compiling : whether to time compiling too, in two processes with a cache of their own
+
+    Examples
+    --------
+    >>> from rtu_np import LinearRTU
+    >>> timing = measure(LinearRTU(8), n_inputs=3, repeats=3, calls=1000, compiling=False)
+    >>> timing.allocations_per_step, timing.latency_p50 <= timing.latency_p99 <= timing.latency_max
+    (0.0, True)
+    """
+    check_count("repeats", repeats)
+    check_count("calls", calls)
+    check_flag("compiling", compiling)
+    dtype, gradient, optimizer = check_dtype("dtype", dtype), gradient or RTRL(), optimizer or SGD(1e-6)
+    settings: dict[str, Any] = {"cell": cell, "n_inputs": n_inputs, "gradient": gradient, "dtype": dtype.name}
+    settings["optimizer"] = optimizer
+    learner = TDLambda(**settings)
+
+    run_ns = _run_ns(learner, repeats)
+    latencies, clock = _latencies(learner, calls)
+    cold, warm = _compile_seconds(settings) if compiling else (math.nan, math.nan)
+    ns = float(np.median(run_ns))
+    operations, moved = flops(cell, n_inputs, gradient), bytes_per_step(cell, n_inputs, gradient, dtype)
+    p50, p99, p999 = np.percentile(latencies, (50, 99, 99.9))
+    edges = _BINS[max(np.searchsorted(_BINS, latencies.min()) - 1, 0) : np.searchsorted(_BINS, latencies.max()) + 1]
+    return Timing(
+        cell=brief(cell),
+        gradient=brief(gradient),
+        optimizer=brief(optimizer),
+        n_inputs=n_inputs,
+        dtype=dtype.name,
+        ns_per_step=ns,
+        ns_low=float(np.percentile(run_ns, 10)),
+        ns_high=float(np.percentile(run_ns, 90)),
+        repeats=repeats,
+        latency_p50=float(p50),
+        latency_p99=float(p99),
+        latency_p999=float(p999),
+        latency_max=float(latencies.max()),
+        calls=calls,
+        clock_ns=clock,
+        flops=operations,
+        bytes=moved,
+        gflops=operations / ns,
+        gbytes=moved / ns,
+        gbytes_reachable=bandwidth(moved // 2, dtype),
+        bytes_held=learner.bytes_held,
+        bytes_staged=learner.bytes_staged,
+        allocations_per_step=_allocations(learner),
+        compile_cold_s=cold,
+        compile_warm_s=warm,
+        histogram=tuple(np.histogram(latencies, edges)[0].tolist()),
+        histogram_edges=tuple(edges.tolist()),
+    )
+
+
+# ------------------------------------------------------------------------------------------------------ measuring
+
+
+def stream(n_steps: int, n_inputs: int, dtype: Any = "float64") -> tuple[np.ndarray, np.ndarray]:
+    """Observations and cumulants without any sense: noise, and a 1 now and then."""
+    rng = np.random.default_rng(0)
+    return rng.uniform(-1, 1, (n_steps, n_inputs)).astype(dtype), (rng.random(n_steps) < _EVENTS).astype(dtype)
+
+
+def seconds_per_step(learner: TDLambda, n_steps: int) -> float:
+    """One run over `n_steps` steps."""
+    observations, cumulants = stream(n_steps, learner.n_inputs, learner.dtype)
+    began = time.perf_counter()
+    learner.run(observations, cumulants, progress=False)
+    return (time.perf_counter() - began) / n_steps
+
+
+def enough_steps(learner: TDLambda, seconds: float = _REPEAT) -> int:
+    """How many steps take `seconds`, after a run that has compiled what there is to compile."""
+    n_steps = 16
+    seconds_per_step(learner, n_steps)
+    while (each := seconds_per_step(learner, n_steps)) * n_steps < seconds / 4:
+        n_steps *= 4
+    return max(math.ceil(seconds / each), 1)
+
+
+def _run_ns(learner: TDLambda, repeats: int) -> np.ndarray:
+    n_steps = enough_steps(learner)
+    return np.array([seconds_per_step(learner, n_steps) * 1e9 for _ in range(repeats)])
+
+
+def _latencies(learner: TDLambda, calls: int) -> tuple[np.ndarray, float]:
+    """Nanoseconds of single steps, and of the clock."""
+    observations, cumulants = stream(calls, learner.n_inputs, learner.dtype)
+    rows, values = list(observations), cumulants.tolist()
+    clock, step = time.perf_counter_ns, learner.step
+    times = np.empty(calls, np.int64)
+    for k in range(min(calls, 100)):
+        step(rows[k], values[k])
+    for k in range(calls):
+        began = clock()
+        step(rows[k], values[k])
+        times[k] = clock() - began
+    ticks = [clock() for _ in range(1000)]
+    return times, float(np.median(np.diff(ticks)))
+
+
+def _allocations(learner: TDLambda, n_steps: int = 1000) -> float:
+    """Memory blocks of Python that a step leaves behind. Compiled code cannot allocate: see `rtu_np.jit`."""
+    x, step = np.zeros(learner.n_inputs, learner.dtype), learner.step
+    left = []
+    for _ in range(5):  # the least of several, since other threads allocate as well
+        before = sys.getallocatedblocks()
+        for _ in range(n_steps):
+            step(x, 0.0)
+        left.append(sys.getallocatedblocks() - before)
+    return max(min(left), 0) // 10 * 10 / n_steps  # the loop itself keeps a few
+
+
+_FIRST_STEP = (
+    "import pickle, sys; from rtu_np.timing import first_step; print(first_step(pickle.load(sys.stdin.buffer)))"
+)
+
+
+def first_step(settings: dict[str, Any]) -> float:
+    """Seconds of the first step of a learner made by `settings`."""
+    learner = TDLambda(**settings)
+    began = time.perf_counter()
+    learner.step(np.zeros(learner.n_inputs), 0.0)
+    return time.perf_counter() - began
+
+
+def _compile_seconds(settings: dict[str, Any]) -> tuple[float, float]:
+    """Seconds of the first step with an empty cache and with a full one; NaN where a cell cannot leave `__main__`."""
+    if type(settings["cell"]).__module__ == "__main__":
+        return math.nan, math.nan
+    with tempfile.TemporaryDirectory() as cache:
+        environment = {**os.environ, "NUMBA_CACHE_DIR": cache, "PYTHONPATH": os.pathsep.join(sys.path)}
+        command = [sys.executable, "-c", _FIRST_STEP]
+        cold, warm = (
+            float(
+                subprocess.run(
+                    command, input=pickle.dumps(settings), env=environment, capture_output=True, check=True
+                ).stdout
+            )
+            for _ in range(2)
+        )
+    return cold, warm
+
+
+# ------------------------------------------------------------------------------------------------------- reporting
+
+
+def brief(settings: Any) -> str:
+    """A dataclass of settings, without those that have their defaults: LinearRTU(n_hidden=192)."""
+    told = {f.name: getattr(settings, f.name) for f in fields(settings)}
+    parts = [f"{f.name}={told[f.name]!r}" for f in fields(settings) if told[f.name] != f.default]
+    return f"{type(settings).__name__}({', '.join(parts)})"
+
+
+def table(timings: Sequence[Timing], machine: Machine | None = None) -> str:
+    """Timings as text, a column for each."""
+
+    def us(*ns: float) -> str:
+        return " - ".join(f"{value / 1e3:.2f}" for value in ns)
+
+    def part(value: float, whole: float) -> str:
+        return f"{value:.1f}" if math.isnan(whole) else f"{value:.1f} ({100 * value / whole:.0f} % of {whole:.0f})"
+
+    def size(n: int) -> str:
+        return f"{n / 1e6:.1f} MB" if n >= 1e6 else f"{n / 1e3:.1f} kB"
+
+    def peak(t: Timing) -> float:
+        return machine.gflops[t.dtype] if machine else math.nan
+
+    rows: dict[str, Callable[[Timing], str]] = {
+        "cell": lambda t: t.cell,
+        "inputs": lambda t: str(t.n_inputs),
+        "gradient": lambda t: t.gradient,
+        "optimiser": lambda t: t.optimizer,
+        "precision": lambda t: t.dtype,
+        "us per step, median": lambda t: us(t.ns_per_step),
+        "  10 - 90 % of runs": lambda t: us(t.ns_low, t.ns_high),
+        "us from Python, p50": lambda t: us(t.latency_p50),
+        "  p99": lambda t: us(t.latency_p99),
+        "  p99.9": lambda t: us(t.latency_p999),
+        "  max": lambda t: us(t.latency_max),
+        "operations per step": lambda t: f"{t.flops:,}",
+        "bytes per step": lambda t: f"{t.bytes:,}",
+        "GFLOP/s": lambda t: part(t.gflops, peak(t)),
+        "GB/s": lambda t: part(t.gbytes, t.gbytes_reachable),
+        "learner holds": lambda t: size(t.bytes_held),
+        "  and stages": lambda t: size(t.bytes_staged),
+        "allocations per step": lambda t: f"{t.allocations_per_step:g}",
+    }
+    if not any(math.isnan(t.compile_cold_s) for t in timings):
+        rows["first step, s, cold"] = lambda t: f"{t.compile_cold_s:.2f}"
+        rows["  compiled before"] = lambda t: f"{t.compile_warm_s:.2f}"
+    cells = [[name, *(form(t) for t in timings)] for name, form in rows.items()]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    return "\n".join("  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in cells)
+
+
+def save(timings: Sequence[Timing], machine: Machine, folder: Path, command: str) -> list[Path]:
+    """Write timing.json (all), timing.csv (a row each, without the histogram) and timing.png; returns their paths."""
+    from rtu_np.timing import figure
+
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = [folder / f"timing.{kind}" for kind in ("json", "csv", "png")]
+    page = {"command": command, "machine": asdict(machine), "timings": [asdict(t) for t in timings]}
+    paths[0].write_text(json.dumps(page, indent=1) + "\n")
+    columns = [f.name for f in fields(Timing) if not f.name.startswith("histogram")]
+    with open(paths[1], "w", newline="") as file:
+        rows = csv.DictWriter(file, columns, extrasaction="ignore")
+        rows.writeheader()
+        rows.writerows(asdict(t) for t in timings)
+    figure.save(timings, machine, paths[2])
+    return paths
+
+
+def measure_all(settings: Sequence[dict[str, Any]], **options: Any) -> tuple[list[Timing], Machine]:
+    """`measure` for each of several settings, and the machine's peaks, with a progress bar."""
+    with tqdm(total=len(settings) + 1, disable=None, unit="measurement") as bar:
+        bar.set_postfix_str("the machine")
+        machine = Machine.measure()
+        bar.update()
+        timings = []
+        for each in settings:
+            bar.set_postfix_str(f"{type(each['cell']).__name__}, {each.get('dtype', 'float64')}")
+            timings.append(measure(**each, **options))
+            bar.update()
+    return timings, machine

@@ -1,0 +1,74 @@
+"""Timings drawn: the roofline, and how late single steps come. Imported only where a figure is asked for."""
+
+from collections.abc import Iterator, Sequence
+from itertools import cycle
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from rtu_np.timing.machine import Machine
+
+if TYPE_CHECKING:
+    from rtu_np.timing import Timing
+
+# Readable in grey as well: they differ in lightness (after Okabe & Ito 2008), in marker, and in dash.
+_COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#000000")
+_MARKERS = ("o", "s", "^", "D", "v")
+_DASHES = ("-", "--", "-.", ":")
+_GREY = "0.45"
+
+
+def save(timings: Sequence["Timing"], machine: Machine, path: Path) -> None:
+    """Draw both pictures side by side into `path`."""
+    with mpl.rc_context({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False}):
+        figure = Figure(figsize=(10, 4.2 + 0.17 * len(timings)), dpi=120, layout="constrained")
+        left, right = figure.subplots(1, 2)
+        roofline(left, timings, machine)
+        latency(right, timings)
+        handles = [Line2D([], [], label=_sentence(t), **look) for t, look in _looks(timings)]
+        figure.legend(handles=handles, loc="outside lower center", frameon=False, fontsize=8, handlelength=3)
+        figure.savefig(path)
+
+
+def _looks(timings: Sequence["Timing"]) -> Iterator[tuple["Timing", dict[str, Any]]]:
+    """Each timing with its colour, marker and dash."""
+    for t, colour, marker, dash in zip(timings, cycle(_COLOURS), cycle(_MARKERS), cycle(_DASHES), strict=False):
+        yield t, {"color": colour, "marker": marker, "linestyle": dash}
+
+
+def _sentence(t: "Timing") -> str:
+    median, p50, p999 = (f"{ns / 1e3:.2f}" for ns in (t.ns_per_step, t.latency_p50, t.latency_p999))
+    return f"{t.label}: {median} us per step; from Python {p50} (p50), {p999} (p99.9)"
+
+
+def roofline(axes: Axes, timings: Sequence["Timing"], machine: Machine) -> None:
+    """Speed against operations per byte, under what memory and arithmetic allow on this machine."""
+    intensity = [t.flops / t.bytes for t in timings]
+    x = np.geomspace(min(*intensity, 0.1) / 2, max(*intensity, 1) * 8, 200)
+    peak = max(machine.gflops.values())
+    for size, gbytes in machine.gbytes.items():
+        axes.plot(x, np.minimum(gbytes * x, peak), color=_GREY, linewidth=0.8)
+        axes.text(x[0], gbytes * x[0], f" {size}: {gbytes:.0f} GB/s", color=_GREY, fontsize=7, va="bottom")
+    for dtype, gflops in machine.gflops.items():
+        axes.axhline(gflops, color=_GREY, linestyle=":", linewidth=1)
+        axes.text(x[-1], gflops, f"{dtype}: {gflops:.0f} GFLOP/s", color=_GREY, fontsize=7, ha="right", va="bottom")
+    for (t, look), x_t in zip(_looks(timings), intensity, strict=True):
+        axes.plot(x_t, t.gflops, markersize=7, markeredgecolor="white", **look)
+    axes.set(xscale="log", yscale="log", xlabel="operations per byte", ylabel="GFLOP/s, one core")
+    axes.set_title("Speed, under the limits of this machine", loc="left", fontsize=9)
+
+
+def latency(axes: Axes, timings: Sequence["Timing"]) -> None:
+    """How many of the single steps from Python took longer than so many microseconds."""
+    for t, look in _looks(timings):
+        edges = np.array(t.histogram_edges) / 1e3
+        axes.stairs(
+            np.array(t.histogram) / t.calls, edges, color=look["color"], linestyle=look["linestyle"], linewidth=1.2
+        )
+    axes.set(xscale="log", yscale="log", xlabel="us per call of step()", ylabel="share of calls per bin")
+    axes.set_title("Single steps from Python: how long they took", loc="left", fontsize=9)

@@ -99,18 +99,27 @@ class TDLambda:
         start = np.concatenate([start, initial_values(self.readout, readouts.parameters, readout_spec, rng)])
         self._flat[: start.size] = start
 
+        # What compiled code is called with: for a stretch of stream, for one step, and without learning.
         rows = max(64, _STAGE // n_inputs)
-        self._observations = np.zeros((rows, n_inputs), self.dtype)
-        self._signals = np.zeros((rows, 3), self.dtype)
-        self._predictions = np.zeros(rows, self.dtype)
-        self._x, self._signal = self._observations[0], self._signals[0]
-        staged = (self._observations, self._signals, self._predictions)
-        self._arguments = (self._spec, self._flat, self._clock, *staged)
+        self._observations, self._signals, self._predictions = self._stage(rows)
+        self._to_run = (self._spec, self._flat, self._clock, self._observations, self._signals, self._predictions)
+        observation, signal, prediction = self._stage(1)
+        self._to_step = (self._spec, self._flat, self._clock, observation, signal, prediction, 1)
+        self._x, self._signal, self._shape, self._prediction_made = (
+            observation[0],
+            signal[0],
+            (n_inputs,),
+            prediction.item,
+        )
         self._to_predict = (self._spec, self._flat, self._prediction, self._observations, self._predictions)
+
+    def _stage(self, rows: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Observations, signals and predictions of so many steps."""
+        return tuple(np.zeros(shape, self.dtype) for shape in ((rows, self.n_inputs), (rows, 3), rows))  # type: ignore
 
     @cached_property
     def _run(self) -> Callable:
-        return entry(compile_for(run, self._spec), *self._arguments, 1)
+        return entry(compile_for(run, self._spec), *self._to_step)
 
     @cached_property
     def _predict(self) -> Callable:
@@ -131,19 +140,19 @@ class TDLambda:
         terminated, truncated : whether this observation ends an episode, and how; where both, it has terminated
         """
         # What costs time to check from Python, the compiled step checks: it refuses, and then the reason is found.
-        plain = type(x) is np.ndarray and x.shape == self._x.shape and x.dtype.kind in "fiub"
-        self._x[:] = x if plain else check_array("x", x, self._x.shape)
-        signal = self._signal
+        x_t, signal = self._x, self._signal
+        plain = type(x) is np.ndarray and x.shape == self._shape and (x.dtype is self.dtype or x.dtype.kind in "fiub")
+        x_t[...] = x if plain else check_array("x", x, self._shape)
         signal[0] = c if type(c) is float else check_real("c", c)
         signal[1] = self.gamma if discount is None else check_real("discount", discount, low=0.0, high=1.0)
         signal[2] = TERMINATED if terminated else TRUNCATED if truncated else CONTINUES
-        done = self._run(*self._arguments, 1)
+        done = self._run(*self._to_step)
         if done < 1:
             if done == REFUSED:
-                check_finite("x", self._x)
+                check_finite("x", x_t)
                 check_real("c", float(signal[0]))
             self._explain(done)
-        return self._predictions.item(0)
+        return self._prediction_made()
 
     def run(
         self,
@@ -202,7 +211,7 @@ class TDLambda:
             self._observations[:n] = observations[rows]
             for k, signal in enumerate(signals):
                 self._signals[:n, k] = signal[rows]
-            done = self._run(*self._arguments, n)
+            done = self._run(*self._to_run, n)
             if done < n:
                 self._explain(done)
             predictions[rows] = self._predictions[:n]

@@ -142,7 +142,7 @@ def test_one_compilation_per_precision_whatever_the_sizes():
     for dtype, compilations in (("float64", 1), ("float32", 2)):
         for n, d in ((4, 2), (7, 3)):
             agent = TDLambda(LinearRTU(n), d, dtype=dtype)
-            assert compiled_run(*agent._arguments, 3) == 3
+            assert compiled_run(*agent._to_run, 3) == 3
             assert len(compiled_run.signatures) == compilations
 
 

@@ -1,0 +1,152 @@
+"""What a user would otherwise take: a plain JAX RTU, and PyTorch's GRUCell. Each is timed where it is installed.
+
+Both do what `TDLambda` with SGD and a linear readout does, in float32 on one core: predict, take the TD error with the
+readout as it stands now, update along accumulating traces, and add the new gradient to these. Written for this
+benchmark as their users would write them, and no leaner or fatter than our own equations.
+"""
+
+import importlib.util
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+GAMMA, LAMBDA, STEP_SIZE = 0.9, 0.9, 1e-6
+
+
+def installed(name: str) -> bool:
+    return importlib.util.find_spec(name) is not None
+
+
+def best(function: Callable[[], Any], repeats: int = 7) -> float:
+    """Seconds of the best of several calls, after one that compiles."""
+    function()
+    times = []
+    for _ in range(repeats):
+        began = time.perf_counter()
+        function()
+        times.append(time.perf_counter() - began)
+    return min(times)
+
+
+# ------------------------------------------------------------------------------------------------------------- JAX
+
+
+def jax_rtu(n: int, d: int, observations: np.ndarray, cumulants: np.ndarray) -> dict[str, Callable[[], Any]]:
+    """{"scanned", "per call"}: a linear RTU with RTRL, one complex sensitivity per weight pair, as two real arrays.
+
+    `scanned` runs over the whole stream in one compiled loop; `per call` makes one compiled call per step, buffers
+    donated, and waits for each prediction, as an agent that acts on it must.
+    """
+    import jax
+    import jax.numpy as jnp
+
+    def step(carry, row):
+        params, traces, memory = carry
+        (nu_log, theta_log, W1, W2, w, b), (c1, c2, a1, a2, t1, t2, e1, e2) = params, memory
+        x, c = row
+        nu, theta = jnp.exp(nu_log), jnp.exp(theta_log)
+        r = jnp.exp(-nu)
+        g, p, scale = r * jnp.cos(theta), r * jnp.sin(theta), jnp.sqrt(-jnp.expm1(-2 * nu))
+        slope = nu * r * r / scale
+        v_tm1 = jnp.dot(w, jnp.tanh(jnp.concatenate([c1, c2]))) + b
+
+        drive1, drive2 = x @ W1, x @ W2
+        turned1, turned2 = g * c1 - p * c2, g * c2 + p * c1
+        c1, c2 = turned1 + scale * drive1, turned2 + scale * drive2
+        a1, a2 = g * a1 - p * a2 - nu * turned1 + slope * drive1, g * a2 + p * a1 - nu * turned2 + slope * drive2
+        t1, t2 = g * t1 - p * t2 - theta * turned2, g * t2 + p * t1 + theta * turned1
+        e1, e2 = g * e1 - p * e2 + jnp.outer(x, scale), g * e2 + p * e1
+
+        y = jnp.tanh(jnp.concatenate([c1, c2]))
+        v_t = jnp.dot(w, y) + b
+        d1, d2 = jnp.split((1 - y * y) * w, 2)
+        gradient = (d1 * a1 + d2 * a2, d1 * t1 + d2 * t2, d1 * e1 + d2 * e2, d2 * e1 - d1 * e2, y, jnp.float32(1))
+        delta = c + GAMMA * v_t - v_tm1
+        params = tuple(q + STEP_SIZE * delta * z for q, z in zip(params, traces, strict=True))
+        traces = tuple(GAMMA * LAMBDA * z + q for z, q in zip(traces, gradient, strict=True))
+        return (params, traces, (c1, c2, a1, a2, t1, t2, e1, e2)), v_t
+
+    def start():
+        rng = np.random.default_rng(0)
+        weights = rng.standard_normal((2, d, n)) / np.sqrt(d)
+        params = (
+            np.log(rng.uniform(0.01, 1, n)),
+            np.log(rng.uniform(0.01, 6, n)),
+            *weights,
+            np.zeros(2 * n),
+            np.zeros(()),
+        )
+        params = tuple(jnp.asarray(q, jnp.float32) for q in params)
+        traces = tuple(jnp.zeros_like(q) for q in params)
+        return params, traces, tuple(jnp.zeros(shape, jnp.float32) for shape in [n] * 6 + [(d, n)] * 2)
+
+    xs, cs = jnp.asarray(observations, jnp.float32), jnp.asarray(cumulants, jnp.float32)
+    compiled = jax.jit(lambda carry: jax.lax.scan(step, carry, (xs, cs)))
+    one = jax.jit(step, donate_argnums=0)
+
+    def scanned():
+        jax.block_until_ready(compiled(start()))
+
+    rows = [np.asarray(x, np.float32) for x in observations]
+    values = [np.float32(c) for c in cumulants]
+
+    def per_call():
+        carry = start()
+        for x, c in zip(rows, values, strict=True):
+            carry, v_t = one(carry, (x, c))
+            float(v_t)
+
+    return {"scanned": scanned, "per call": per_call}
+
+
+# --------------------------------------------------------------------------------------------------------- PyTorch
+
+
+def torch_gru(n: int, d: int, window: int, observations: np.ndarray, cumulants: np.ndarray) -> Callable[[], Any]:
+    """GRUCell with T-BPTT through `window` steps, one update per step."""
+    import torch
+
+    torch.set_num_threads(1)
+
+    def run():
+        torch.manual_seed(0)
+        cell, readout = torch.nn.GRUCell(d, n), torch.nn.Linear(n, 1)
+        params = [*cell.parameters(), *readout.parameters()]
+        traces = [torch.zeros_like(q) for q in params]
+        rows = torch.as_tensor(observations, dtype=torch.float32)[:, None]
+        states = [torch.zeros(1, n)]
+        for t, c in enumerate(cumulants.tolist()):
+            h = states[max(len(states) - window, 0)]
+            with torch.no_grad():
+                v_tm1 = readout(states[-1])
+            for x in rows[max(t - window + 1, 0) : t + 1]:
+                h = cell(x, h)
+            v_t = readout(h)
+            gradient = torch.autograd.grad(v_t.sum(), params)
+            with torch.no_grad():
+                delta = c + GAMMA * v_t.item() - v_tm1.item()
+                for q, z, g in zip(params, traces, gradient, strict=True):
+                    q += STEP_SIZE * delta * z
+                    z.mul_(GAMMA * LAMBDA).add_(g)
+                states = [*states[-window:], h.detach()]
+
+    return run
+
+
+def measured(
+    sizes: list[tuple[int, int]], windows: list[int], n_steps: int = 2000
+) -> Iterator[tuple[str, int, int, float]]:
+    """(peer, n, d, microseconds per step) of whatever is installed."""
+    for n, d in sizes:
+        rng = np.random.default_rng(0)
+        observations, cumulants = rng.uniform(-1, 1, (n_steps, d)), (rng.random(n_steps) < 0.05).astype(float)
+        if installed("jax"):
+            for kind, function in jax_rtu(n, d, observations, cumulants).items():
+                yield f"JAX RTU, RTRL, {kind}", n, d, best(function) / n_steps * 1e6
+        if installed("torch"):
+            for window in windows:
+                few = max(n_steps // (4 * window), 50)
+                function = torch_gru(n, d, window, observations[:few], cumulants[:few])
+                yield f"PyTorch GRU, T-BPTT({window})", n, d, best(function, 3) / few * 1e6

@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba.core import types
 
-from rtu_np.jit import kernel, njit, overload
+from rtu_np.jit import kernel, njit, overload, separate
 
 _LINE = 16  # elements: 64 bytes in float32, 128 in float64; every view starts on a cache line
 _LARGE = 1024
@@ -82,6 +82,7 @@ def allocate(n: int, dtype: Any) -> np.ndarray:
 
 
 @kernel
+@separate
 def copy(source, target):
     """target <- source, two vectors. Numba's own assignment would need its runtime, which kernels do without."""
     for k in range(source.shape[0]):
@@ -143,6 +144,7 @@ def _over_leaves(function: Callable) -> Callable:
 
 @_over_leaves
 @kernel
+@separate
 def add_scaled(target, source, scale):
     """target <- target + scale source"""
     for k in range(target.shape[0]):
@@ -151,6 +153,7 @@ def add_scaled(target, source, scale):
 
 @_over_leaves
 @kernel
+@separate
 def decay_and_add(target, source, decay):
     """target <- decay target + source"""
     for k in range(target.shape[0]):

@@ -8,7 +8,6 @@ The counts are those of the equations as the kernels evaluate them. The tests co
 that know how often they were used.
 """
 
-from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -28,7 +27,7 @@ from rtu_np.cells.scales import Free
 from rtu_np.cells.stack import StackSpec
 from rtu_np.gradients.rtrl import DenseSpec
 from rtu_np.gradients.tbptt import TBPTTSpec
-from rtu_np.jit import generic
+from rtu_np.jit import extents, generic
 from rtu_np.layers import Tanh
 from rtu_np.validation import check_count, check_dtype
 
@@ -69,19 +68,10 @@ def _numbers(carve: Any, spec: Any) -> int:
     """How many numbers a carving names, each counted once however often it is named."""
     flat = np.empty(size(carve, spec), np.int8)  # one byte each, so that addresses are offsets; never written
     counted, end = 0, 0
-    for start, stop in sorted(_extents(carve(spec, flat)[0])):
+    for start, stop in sorted(extents(carve(spec, flat)[0])):
         counted += max(stop - max(start, end), 0)
         end = max(end, stop)
     return counted
-
-
-def _extents(views: Any) -> Iterator[tuple[int, int]]:
-    for part in views:
-        if isinstance(part, tuple):
-            yield from _extents(part)
-        else:
-            start = part.__array_interface__["data"][0]
-            yield start, start + part.size
 
 
 class Costs(NamedTuple):

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from rtu_np.elementary import tanh
-from rtu_np.jit import generic, like, njit
+from rtu_np.jit import generic, kernel, like, njit, separate
 
 
 class Identity(NamedTuple):
@@ -105,7 +105,8 @@ def dot(a, b):
 # reduction.
 
 
-@njit
+@kernel
+@separate
 def add_product(x, W, out):
     """out (n,) <- out + x W"""
     for j in range(W.shape[0]):
@@ -114,7 +115,8 @@ def add_product(x, W, out):
             out[i] += x_j * W[j, i]
 
 
-@njit
+@kernel
+@separate
 def add_outer(x, dz, dW):
     """dW (d, n) <- dW + x dz^T, the gradient of x W by W"""
     for j in range(dW.shape[0]):
@@ -123,7 +125,8 @@ def add_outer(x, dz, dW):
             dW[j, i] += x_j * dz[i]
 
 
-@njit
+@kernel
+@separate
 def decay_and_add_outer(decay, x, dz, dW):
     """dW (d, n) <- decay dW + x dz^T"""
     for j in range(dW.shape[0]):
@@ -132,7 +135,8 @@ def decay_and_add_outer(decay, x, dz, dW):
             dW[j, i] = decay * dW[j, i] + x_j * dz[i]
 
 
-@njit
+@kernel
+@separate
 def pull_back(W, dz, dx):
     """dx (d,) <- W dz, the gradient of x W by x; nothing where dx has no room"""
     for j in range(dx.shape[0]):

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from rtu_np.buffers import vector
-from rtu_np.jit import generic, njit
+from rtu_np.jit import generic, njit, separate
 from rtu_np.validation import check_real
 
 
@@ -199,6 +199,7 @@ def _no_scale(spec, traces, delta):
 
 
 @update.register(AdamSpec)
+@separate
 def _adam_update(spec, params, traces, moments, delta):
     real = params.dtype.type
     beta1, beta2, epsilon, one = real(spec.beta1), real(spec.beta2), real(spec.epsilon), real(1)
@@ -217,6 +218,7 @@ def _adam_update(spec, params, traces, moments, delta):
 
 
 @update.register(RMSPropSpec)
+@separate
 def _rmsprop_update(spec, params, traces, moments, delta):
     real = params.dtype.type
     alpha, beta, epsilon, one = real(spec.step_size), real(spec.beta), real(spec.epsilon), real(1)

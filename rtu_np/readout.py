@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from rtu_np.buffers import add_scaled, matrix, vector
-from rtu_np.jit import generic, kernel
+from rtu_np.jit import generic, kernel, separate
 from rtu_np.layers import Activation, activate, activation, add_product, decay_and_add_outer, dot, pull_back, slope
 from rtu_np.validation import check_count
 
@@ -92,6 +92,7 @@ def _linear_parameters(n_features, flat):
 
 
 @kernel
+@separate
 def _learn_linear(params, traces, y, decay, scale):
     for k in range(y.shape[0]):
         if scale is not None:
@@ -119,6 +120,7 @@ def _linear_value(spec, params, kept, y):
 
 
 @feature_gradient.register(LinearReadoutSpec)
+@separate
 def _linear_feature_gradient(spec, params, kept, dy):
     for k in range(dy.shape[0]):
         dy[k] = params.w[k]
@@ -184,6 +186,7 @@ def _hidden_kept(spec, flat):
 
 @read.register(HiddenReadoutSpec)
 @value.register(HiddenReadoutSpec)
+@separate
 def _hidden_value(spec, params, kept, y):
     for i in range(spec.n_hidden):
         kept.k[i] = params.b_hidden[i]
@@ -194,6 +197,7 @@ def _hidden_value(spec, params, kept, y):
 
 
 @feature_gradient.register(HiddenReadoutSpec)
+@separate
 def _hidden_feature_gradient(spec, params, kept, dy):
     for i in range(spec.n_hidden):
         kept.dk[i] = slope(spec.activation, kept.k[i]) * params.linear.w[i]
@@ -201,6 +205,7 @@ def _hidden_feature_gradient(spec, params, kept, dy):
 
 
 @learn.register(HiddenReadoutSpec)
+@separate
 def _hidden_learn(spec, params, traces, kept, y, decay, scale):
     if scale is not None:
         add_scaled((params.W_hidden, params.b_hidden), (traces.W_hidden, traces.b_hidden), scale)

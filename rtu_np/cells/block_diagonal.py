@@ -23,7 +23,7 @@ from rtu_np import cells
 from rtu_np.buffers import aligned, copy, matrix, vector
 from rtu_np.cells.ring import Ring
 from rtu_np.cells.rnn import HiddenState, hidden_state
-from rtu_np.jit import kernel
+from rtu_np.jit import kernel, separate
 from rtu_np.layers import (
     Activation,
     activate,
@@ -224,6 +224,7 @@ def plain_gradient(spec, params, memory, dy):
 
 
 @kernel
+@separate
 def _preactivate(spec, params, h, x_t, z):
     copy(params.b, z)
     add_product(x_t, params.W_input, z)
@@ -234,6 +235,7 @@ def _preactivate(spec, params, h, x_t, z):
 
 
 @cells.forward.register(BlockDiagonalSpec)
+@separate
 def forward(spec, params, work, state_tm1, x_t, record):
     h = record.state.h
     _preactivate(spec, params, state_tm1.h, x_t, h)
@@ -243,6 +245,7 @@ def forward(spec, params, work, state_tm1, x_t, record):
 
 
 @cells.backward.register(BlockDiagonalSpec)
+@separate
 def backward(spec, params, work, state_tm1, x_t, record, dy, adjoint):
     dz, dh, h, out = work.dz, adjoint.state.h, state_tm1.h, adjoint.params
     for i in range(spec.n_hidden):
@@ -259,6 +262,7 @@ def backward(spec, params, work, state_tm1, x_t, record, dy, adjoint):
 
 
 @cells.move.register(BlockDiagonalSpec)
+@separate
 def move(spec, params, memory, x_t):
     n, h, y = spec.n_hidden, memory.state.h, memory.y
     copy(x_t, memory.x)
@@ -279,6 +283,7 @@ def move(spec, params, memory, x_t):
 
 
 @kernel
+@separate
 def _propagate_small(spec, memory):
     """The sensitivities to W_recurrent and b, with the state before the step."""
     h, J00, J01, J10, J11 = memory.state.h, memory.J00, memory.J01, memory.J10, memory.J11
@@ -296,6 +301,7 @@ def _propagate_small(spec, memory):
 
 
 @cells.propagate.register(BlockDiagonalSpec)
+@separate
 def propagate(spec, memory):
     e0, e1 = memory.dh0_dW_input, memory.dh1_dW_input
     for j in range(spec.n_inputs):
@@ -307,6 +313,7 @@ def propagate(spec, memory):
 
 
 @cells.credit.register(BlockDiagonalSpec)
+@separate
 def credit(spec, params, memory, dy):
     for i in range(spec.n_hidden):
         memory.dz[i] = slope(spec.activation, memory.y[i]) * dy[i]
@@ -315,6 +322,7 @@ def credit(spec, params, memory, dy):
 
 
 @cells.accumulate.register(BlockDiagonalSpec)
+@separate
 def accumulate(spec, memory, decay, out):
     c0, c1 = memory.credit0, memory.credit1
     for j in range(spec.n_inputs):
@@ -329,5 +337,6 @@ def accumulate(spec, memory, decay, out):
 
 
 @cells.input_gradient.register(BlockDiagonalSpec)
+@separate
 def input_gradient(spec, params, memory, dx):
     pull_back(params.W_input, memory.dz, dx)

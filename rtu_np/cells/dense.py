@@ -12,7 +12,7 @@ import numpy as np
 from rtu_np import cells
 from rtu_np.buffers import copy, matrix, vector
 from rtu_np.cells.layer import Cell
-from rtu_np.jit import kernel
+from rtu_np.jit import kernel, separate
 from rtu_np.layers import (
     Activation,
     activate,
@@ -141,6 +141,7 @@ def plain_gradient(spec, params, memory, dy):
 
 
 @kernel
+@separate
 def _project(spec, params, x_t, y_t):
     copy(params.b, y_t)
     add_product(x_t, params.W, y_t)
@@ -149,11 +150,13 @@ def _project(spec, params, x_t, y_t):
 
 
 @cells.forward.register(DenseLayerSpec)
+@separate
 def forward(spec, params, work, state_tm1, x_t, record):
     _project(spec, params, x_t, record.y)
 
 
 @cells.backward.register(DenseLayerSpec)
+@separate
 def backward(spec, params, work, state_tm1, x_t, record, dy, adjoint):
     for i in range(spec.n_outputs):
         work.dz[i] = slope(spec.activation, record.y[i]) * dy[i]
@@ -163,18 +166,21 @@ def backward(spec, params, work, state_tm1, x_t, record, dy, adjoint):
 
 
 @cells.move.register(DenseLayerSpec)
+@separate
 def move(spec, params, memory, x_t):
     copy(x_t, memory.x)
     _project(spec, params, x_t, memory.y)
 
 
 @cells.credit.register(DenseLayerSpec)
+@separate
 def credit(spec, params, memory, dy):
     for i in range(spec.n_outputs):
         memory.dz[i] = slope(spec.activation, memory.y[i]) * dy[i]
 
 
 @cells.accumulate.register(DenseLayerSpec)
+@separate
 def accumulate(spec, memory, decay, out):
     decay_and_add_outer(decay, memory.x, memory.dz, out.W)
     for i in range(spec.n_outputs):
@@ -182,5 +188,6 @@ def accumulate(spec, memory, decay, out):
 
 
 @cells.input_gradient.register(DenseLayerSpec)
+@separate
 def input_gradient(spec, params, memory, dx):
     pull_back(params.W, memory.dz, dx)

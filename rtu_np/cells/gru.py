@@ -24,6 +24,7 @@ from rtu_np.buffers import aligned, copy, matrix, vector
 from rtu_np.cells.layer import Cell
 from rtu_np.cells.rnn import HiddenState, hidden_state
 from rtu_np.elementary import sigmoid, tanh
+from rtu_np.jit import separate
 from rtu_np.layers import add_outer, add_product, pull_back
 from rtu_np.validation import check_count
 
@@ -149,6 +150,7 @@ def plain_backward(spec, params, state_tm1, x_t, state_t, dy, dstate):
 
 
 @cells.forward.register(GRUSpec)
+@separate
 def forward(spec, params, work, state_tm1, x_t, record):
     k, on_input, on_state = spec.n_hidden, work.on_input, work.on_state
     copy(params.b_input, on_input)
@@ -169,6 +171,7 @@ def forward(spec, params, work, state_tm1, x_t, record):
 
 
 @cells.backward.register(GRUSpec)
+@separate
 def backward(spec, params, work, state_tm1, x_t, record, dy, adjoint):
     k, on_input, on_state, dh, out = spec.n_hidden, work.on_input, work.on_state, work.dh, adjoint.params
     one = dh.dtype.type(1)  # a bare 1 would lift float32 arithmetic to float64

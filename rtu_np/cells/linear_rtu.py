@@ -52,6 +52,7 @@ from rtu_np.cells.rotation import (
     why_degenerate_rotation,
 )
 from rtu_np.cells.scales import Tied
+from rtu_np.jit import separate
 from rtu_np.layers import Activation, activate, activation, plain_activate, plain_slope, slope
 from rtu_np.validation import check_count
 
@@ -196,6 +197,7 @@ def plain_backward(spec, params, state_tm1, x_t, state_t, dy, dstate):
 
 
 @cells.forward.register(LinearRTUSpec)
+@separate
 def forward(spec, params, work, state_tm1, x_t, record):
     n = spec.n_hidden
     rotate(params, work, state_tm1, x_t, record)
@@ -205,6 +207,7 @@ def forward(spec, params, work, state_tm1, x_t, record):
 
 
 @cells.backward.register(LinearRTUSpec)
+@separate
 def backward(spec, params, work, state_tm1, x_t, record, dy, adjoint):
     n = spec.n_hidden
     for i in range(n):
@@ -214,6 +217,7 @@ def backward(spec, params, work, state_tm1, x_t, record, dy, adjoint):
 
 
 @cells.move.register(LinearRTUSpec)
+@separate
 def move(spec, params, memory, x_t):
     n = spec.n_hidden
     move_rotation(spec, params, memory, x_t)
@@ -223,6 +227,7 @@ def move(spec, params, memory, x_t):
 
 
 @cells.propagate.register(LinearRTUSpec)
+@separate
 def propagate(spec, memory):
     e1, e2, work = memory.dc1_dW1, memory.dc2_dW1, memory.work
     for j in range(spec.n_inputs):
@@ -234,6 +239,7 @@ def propagate(spec, memory):
 
 
 @cells.credit.register(LinearRTUSpec)
+@separate
 def credit(spec, params, memory, dy):
     n = spec.n_hidden
     for i in range(n):
@@ -242,6 +248,7 @@ def credit(spec, params, memory, dy):
 
 
 @cells.accumulate.register(LinearRTUSpec)
+@separate
 def accumulate(spec, memory, decay, out):
     (dW1, dW2), credit1, credit2 = out.weights, memory.credit1, memory.credit2
     accumulate_units(spec, memory, decay, out)
@@ -254,6 +261,7 @@ def accumulate(spec, memory, decay, out):
 
 
 @cells.learn.register(LinearRTUSpec)
+@separate
 def learn(spec, params, traces, memory, decay, scale):
     (W1, W2), (z1, z2), work = params.weights, traces.weights, memory.work
     learn_units(spec, params, traces, memory, decay, scale)
@@ -274,6 +282,7 @@ def learn(spec, params, traces, memory, decay, scale):
 
 
 @cells.input_gradient.register(LinearRTUSpec)
+@separate
 def input_gradient(spec, params, memory, dx):
     work = memory.work
     for i in range(spec.n_hidden):

@@ -26,7 +26,7 @@ from rtu_np.cells.nonlinear_rtu import NonlinearRTUSpec
 from rtu_np.cells.ring import ComplexDiagonal
 from rtu_np.cells.scales import Free
 from rtu_np.cells.stack import register_pair
-from rtu_np.jit import kernel
+from rtu_np.jit import kernel, separate
 from rtu_np.layers import (
     Activation,
     activate,
@@ -225,6 +225,7 @@ def plain_gradient(spec, params, memory, dy):
 
 
 @kernel
+@separate
 def _conjugate(spec, x_t, k):
     copy(x_t, k)
     for i in range(spec.n_units, 2 * spec.n_units):
@@ -232,6 +233,7 @@ def _conjugate(spec, x_t, k):
 
 
 @kernel
+@separate
 def _project(spec, params, k, y_t):
     n = spec.n_units
     clear(y_t)
@@ -243,6 +245,7 @@ def _project(spec, params, k, y_t):
 
 
 @kernel
+@separate
 def _pull_back(spec, params, dz, dx):
     n = spec.n_units
     pull_back(params.C_re, dz, dx[:n])
@@ -253,12 +256,14 @@ def _pull_back(spec, params, dz, dx):
 
 
 @cells.forward.register(ComplexReadoutSpec)
+@separate
 def forward(spec, params, work, state_tm1, x_t, record):
     _conjugate(spec, x_t, work.k)
     _project(spec, params, work.k, record.y)
 
 
 @cells.backward.register(ComplexReadoutSpec)
+@separate
 def backward(spec, params, work, state_tm1, x_t, record, dy, adjoint):
     n = spec.n_units
     _conjugate(spec, x_t, work.k)
@@ -271,18 +276,21 @@ def backward(spec, params, work, state_tm1, x_t, record, dy, adjoint):
 
 
 @cells.move.register(ComplexReadoutSpec)
+@separate
 def move(spec, params, memory, x_t):
     _conjugate(spec, x_t, memory.x)
     _project(spec, params, memory.x, memory.y)
 
 
 @cells.credit.register(ComplexReadoutSpec)
+@separate
 def credit(spec, params, memory, dy):
     for i in range(spec.n_outputs):
         memory.dz[i] = slope(spec.activation, memory.y[i]) * dy[i]
 
 
 @cells.accumulate.register(ComplexReadoutSpec)
+@separate
 def accumulate(spec, memory, decay, out):
     n = spec.n_units
     decay_and_add_outer(decay, memory.x[:n], memory.dz, out.C_re)
@@ -291,5 +299,6 @@ def accumulate(spec, memory, decay, out):
 
 
 @cells.input_gradient.register(ComplexReadoutSpec)
+@separate
 def input_gradient(spec, params, memory, dx):
     _pull_back(spec, params, memory.dz, dx)

@@ -48,6 +48,7 @@ from rtu_np.cells.rotation import (
     why_degenerate_rotation,
 )
 from rtu_np.cells.scales import Tied
+from rtu_np.jit import separate
 from rtu_np.layers import Activation, activate, activation, plain_activate, plain_slope, slope
 from rtu_np.validation import check_count
 
@@ -221,6 +222,7 @@ def plain_backward(spec, params, state_tm1, x_t, state_t, dy, dstate):
 
 
 @cells.forward.register(NonlinearRTUSpec)
+@separate
 def forward(spec, params, work, state_tm1, x_t, record):
     n = spec.n_hidden
     rotate(params, work, state_tm1, x_t, record)
@@ -234,6 +236,7 @@ def forward(spec, params, work, state_tm1, x_t, record):
 
 
 @cells.backward.register(NonlinearRTUSpec)
+@separate
 def backward(spec, params, work, state_tm1, x_t, record, dy, adjoint):
     n = spec.n_hidden
     for i in range(n):
@@ -243,6 +246,7 @@ def backward(spec, params, work, state_tm1, x_t, record, dy, adjoint):
 
 
 @cells.move.register(NonlinearRTUSpec)
+@separate
 def move(spec, params, memory, x_t):
     n, work = spec.n_hidden, memory.work
     move_rotation(spec, params, memory, x_t)
@@ -267,6 +271,7 @@ def move(spec, params, memory, x_t):
 
 
 @cells.propagate.register(NonlinearRTUSpec)
+@separate
 def propagate(spec, memory):
     for j in range(spec.n_inputs):
         x_j = memory.x[j]
@@ -281,6 +286,7 @@ def propagate(spec, memory):
 
 
 @cells.credit.register(NonlinearRTUSpec)
+@separate
 def credit(spec, params, memory, dy):
     n = spec.n_hidden
     for i in range(n):
@@ -289,6 +295,7 @@ def credit(spec, params, memory, dy):
 
 
 @cells.accumulate.register(NonlinearRTUSpec)
+@separate
 def accumulate(spec, memory, decay, out):
     (dW1, dW2), d1, d2 = out.weights, memory.credit1, memory.credit2
     accumulate_units(spec, memory, decay, out)
@@ -299,6 +306,7 @@ def accumulate(spec, memory, decay, out):
 
 
 @cells.learn.register(NonlinearRTUSpec)
+@separate
 def learn(spec, params, traces, memory, decay, scale):
     (W1, W2), (z1, z2), d1, d2 = params.weights, traces.weights, memory.credit1, memory.credit2
     learn_units(spec, params, traces, memory, decay, scale)
@@ -326,6 +334,7 @@ def learn(spec, params, traces, memory, decay, scale):
 
 
 @cells.input_gradient.register(NonlinearRTUSpec)
+@separate
 def input_gradient(spec, params, memory, dx):
     work = memory.work
     for i in range(spec.n_hidden):

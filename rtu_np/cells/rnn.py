@@ -17,7 +17,7 @@ import numpy as np
 from rtu_np import cells
 from rtu_np.buffers import copy, matrix, packed, vector
 from rtu_np.cells.layer import Cell
-from rtu_np.jit import kernel
+from rtu_np.jit import kernel, separate
 from rtu_np.layers import (
     Activation,
     activate,
@@ -137,6 +137,7 @@ def plain_backward(spec, params, state_tm1, x_t, state_t, dy, dstate):
 
 
 @cells.forward.register(VanillaRNNSpec)
+@separate
 def forward(spec, params, work, state_tm1, x_t, record):
     h = record.state.h
     copy(params.b, h)
@@ -148,6 +149,7 @@ def forward(spec, params, work, state_tm1, x_t, record):
 
 
 @cells.backward.register(VanillaRNNSpec)
+@separate
 def backward(spec, params, work, state_tm1, x_t, record, dy, adjoint):
     dz, out = work.dz, adjoint.params
     for i in range(spec.n_hidden):

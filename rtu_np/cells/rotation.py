@@ -32,7 +32,7 @@ from rtu_np.cells.scales import (
     slope_scale,
 )
 from rtu_np.elementary import sin_cos
-from rtu_np.jit import generic, kernel
+from rtu_np.jit import generic, kernel, separate
 from rtu_np.layers import dot
 
 # ----------------------------------------------------------------------------------------------------------- types
@@ -140,7 +140,7 @@ def _no_gamma(scale, form, a):
 
 @_no_gamma.register(Tied)
 def _tied_no_gamma(scale, form, a):
-    lowest, below = lowest_modulus(form, a), 0
+    lowest, below = a.dtype.type(lowest_modulus(form, a)), 0
     for i in range(a.shape[0]):
         below += a[i] < lowest
     return below > 0
@@ -236,6 +236,7 @@ def plain_rotation_backward(spec, params: DiagonalParameters, state_tm1, x_t, d1
 
 
 @kernel
+@separate
 def prepare_rotation(spec, params, work):
     a, b = params.eigenvalue
     for i in range(spec.n_hidden):
@@ -251,6 +252,7 @@ def prepare_rotation(spec, params, work):
 
 
 @kernel
+@separate
 def rotate(params, work, state_tm1, x_t, record):
     """record.state <- z, the rotated and driven state; record.drive1, record.drive2 <- W1 x, W2 x"""
     drive(params, x_t, record.drive1, record.drive2)
@@ -261,6 +263,7 @@ def rotate(params, work, state_tm1, x_t, record):
 
 
 @kernel
+@separate
 def drive(params, x_t, drive1, drive2):
     """drive1, drive2 <- W1 x, W2 x. The unit index is innermost: no reduction, so the loop vectorises."""
     W1, W2 = params.weights
@@ -276,6 +279,7 @@ def drive(params, x_t, drive1, drive2):
 
 
 @kernel
+@separate
 def move_rotation(spec, params, memory, x_t):
     """memory.state <- z, and the sensitivities of units with it, as if f were the identity."""
     work, units, c1, c2 = memory.work, memory.units, memory.state.c1, memory.state.c2
@@ -300,6 +304,7 @@ def move_rotation(spec, params, memory, x_t):
 
 
 @kernel
+@separate
 def scale_units(spec, units, slope1, slope2):
     """What an activation in the recurrence does to the sensitivities that `move_rotation` left."""
     for i in range(spec.n_hidden):
@@ -311,6 +316,7 @@ def scale_units(spec, units, slope1, slope2):
 
 
 @kernel
+@separate
 def accumulate_units(spec, memory, decay, out):
     """out <- decay out + (dc/dparameter)^T credit, for all but the weights."""
     units, d1, d2 = memory.units, memory.credit1, memory.credit2
@@ -322,6 +328,7 @@ def accumulate_units(spec, memory, decay, out):
 
 
 @kernel
+@separate
 def learn_units(spec, params, traces, memory, decay, scale):
     """Update and accumulate all but the weights."""
     if scale is not None:
@@ -331,6 +338,7 @@ def learn_units(spec, params, traces, memory, decay, scale):
 
 
 @kernel
+@separate
 def rotation_backward(spec, params, work, state_tm1, x_t, record, adjoint):
     """Reverse mode through z = R c + gamma W x (derivations (17)). adjoint.state comes in as dL/dz."""
     (dW1, dW2), (da, db) = adjoint.params.weights, adjoint.params.eigenvalue
@@ -358,6 +366,7 @@ def rotation_backward(spec, params, work, state_tm1, x_t, record, adjoint):
 
 
 @kernel
+@separate
 def input_gradient_of(params, scaled1, scaled2, dx):
     """dx <- W1 scaled1 + W2 scaled2"""
     W1, W2 = params.weights

@@ -13,7 +13,7 @@ import numpy as np
 
 from rtu_np.buffers import matrix, vector
 from rtu_np.elementary import exp
-from rtu_np.jit import generic
+from rtu_np.jit import generic, separate
 
 # ----------------------------------------------------------------------------------------------------------- types
 
@@ -117,6 +117,7 @@ def _tied_move_scale(scale, work, units):
 
 
 @move_scale.register(Free)
+@separate
 def _free_move_scale(scale, work, units):
     for i in range(work.g.shape[0]):
         g, p, gamma = work.g[i], work.p[i], work.gamma[i]
@@ -136,6 +137,7 @@ def _tied_slope_scale(scale, units, slope1, slope2):
 
 
 @slope_scale.register(Free)
+@separate
 def _free_slope_scale(scale, units, slope1, slope2):
     for i in range(slope1.shape[0]):
         units.dc1_dgamma_log[i] *= slope1[i]
@@ -153,6 +155,7 @@ def _tied_accumulate_scale(scale, units, d1, d2, decay, out):
 
 
 @accumulate_scale.register(Free)
+@separate
 def _free_accumulate_scale(scale, units, d1, d2, decay, out):
     for i in range(d1.shape[0]):
         gradient = d1[i] * units.dc1_dgamma_log[i] + d2[i] * units.dc2_dgamma_log[i]
@@ -170,6 +173,7 @@ def _tied_scale_backward(scale, work, out):
 
 
 @scale_backward.register(Free)
+@separate
 def _free_scale_backward(scale, work, out):
     for i in range(work.along.shape[0]):
         out.gamma_log[i] += work.gamma[i] * work.along[i]

@@ -36,7 +36,7 @@ from rtu_np.timing.machine import Machine, bandwidth
 from rtu_np.validation import check_count, check_dtype, check_flag
 
 _REPEAT = 0.02  # seconds that one repeat of a compiled run takes at least
-_BINS = np.geomspace(1e2, 1e8, 121)  # ns; of the latency histogram
+_BINS = np.geomspace(1e2, 1e10, 161)  # ns; of the latency histogram
 _EVENTS = 0.05  # how often the cumulant is 1
 
 

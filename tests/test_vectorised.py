@@ -1,0 +1,106 @@
+"""The inner loops of a learning step are vectorised, in their own precision, with no test for overlap before them.
+
+Read off the code that LLVM has optimised: a loop of one block is an inner loop; it works on vectors, or it is what is
+left over of one that does, which LLVM marks.
+"""
+
+import re
+from typing import NamedTuple
+
+import numba
+import numpy as np
+import pytest
+from cases import COMPILED
+
+from rtu_np import GRU, SGD, TBPTT, BlockDiagonalRNN, LinearRTU, NonlinearRTU, TDLambda, jit
+from rtu_np.td_kernels import run
+
+pytestmark = pytest.mark.skipif(not COMPILED, reason="there is no machine code")
+WIDTH = {"float64": "double", "float32": "float"}
+
+
+class Inner(NamedTuple):
+    """One function's inner loops."""
+
+    vectors: int  # loops on vectors
+    scalar: list[str]  # loops that are neither on vectors nor a remainder
+    checks: int  # tests at run time whether arrays overlap
+    types: set[str]  # element types of vectors
+
+
+def inner_loops(function, *arguments) -> Inner:
+    """Of `function` compiled anew for `arguments`: what comes from the cache has no code to look at."""
+    compiled = numba.njit(**jit._OPTIONS)(function)
+    types = tuple(map(numba.typeof, arguments))
+    compiled.compile(types)
+    code = compiled.inspect_llvm(types)
+    notes = dict(re.findall(r"^!(\d+) = (.*)$", code, re.M))
+    body = next(part for part in code.split("\ndefine ") if f"{function.__name__}B" in part.splitlines()[0])
+    body = body.split("\n}\n")[0]
+    vectors, scalar = 0, []
+    for block in re.split(r'\n(?=[\w.$"-]+:)', body):
+        name = block.split(":")[0].strip('"')
+        jumps = [line for line in block.splitlines() if line.strip().startswith("br ")]
+        if jumps and re.search(rf'label %"?{re.escape(name)}"?(?:[,\s]|$)', jumps[-1]):
+            note = re.search(r"!llvm.loop !(\d+)", jumps[-1])
+            about = [notes[k] for k in re.findall(r"!(\d+)", notes[note.group(1)])] if note else []
+            if re.search(r"<\d+ x (?:float|double)>", block):
+                vectors += 1
+            elif not any("isvectorized" in text for text in about):
+                scalar.append(block)
+    return Inner(vectors, scalar, body.count("memcheck"), set(re.findall(r"<\d+ x (float|double)>", body)))
+
+
+@pytest.mark.parametrize(
+    ("cell", "dtype"),
+    [(LinearRTU(10), "float64"), (LinearRTU(10), "float32"), (NonlinearRTU(10), "float32")],
+    ids=["linear, float64", "linear, float32", "nonlinear, float32"],
+)
+def test_every_inner_loop_of_a_step(cell, dtype):
+    learner = TDLambda(cell, 2, optimizer=SGD(1e-3), dtype=dtype)
+    found = inner_loops(run, *learner._to_step)
+    assert found.vectors >= 15
+    assert not found.scalar, found.scalar[0]
+    assert found.checks == 0
+    assert found.types == {WIDTH[dtype]}
+
+
+@pytest.mark.parametrize(
+    ("cell", "gradient"), [(GRU(10), TBPTT(4)), (BlockDiagonalRNN(10), None)], ids=["GRU", "block"]
+)
+def test_precision_of_other_cells(cell, gradient):
+    learner = TDLambda(cell, 2, optimizer=SGD(1e-3), dtype="float32", gradient=gradient)
+    found = inner_loops(run, *learner._to_step)
+    assert found.vectors >= 15
+    assert found.types == {"float"}
+
+
+def ordered_sum(x, y):
+    total = x[0]
+    for k in range(x.shape[0]):
+        total += x[k] * y[k]
+    return total
+
+
+def may_overlap(x, y):
+    for k in range(x.shape[0]):
+        y[k] += 2 * x[k]
+
+
+def test_planted_a_loop_that_must_keep_its_order_is_found():
+    assert inner_loops(ordered_sum, np.ones(3), np.ones(3)).scalar
+
+
+def test_planted_arrays_that_may_overlap_are_found():
+    assert inner_loops(may_overlap, np.ones(3), np.ones(3)).checks
+
+
+def test_the_promise_is_checked_where_nothing_is_compiled(monkeypatch):
+    monkeypatch.setattr(jit.config, "DISABLE_JIT", 1)
+    checked = jit.separate(may_overlap)
+    x = np.ones(6)
+    checked(x[:3], x[3:])
+    with pytest.raises(ValueError, match="may_overlap: two of its arrays overlap"):
+        checked(x[:4], x[2:])
+    with pytest.raises(ValueError, match="overlap"):
+        jit.separate(lambda a: None)((x, (x[:1],)))

@@ -12,6 +12,9 @@ from typing import Any
 
 import numpy as np
 
+from rtu_np import SGD, LinearRTU, TDLambda
+from rtu_np.timing import stream
+
 GAMMA, LAMBDA, STEP_SIZE = 0.9, 0.9, 1e-6
 
 
@@ -33,14 +36,17 @@ def best(function: Callable[[], Any], repeats: int = 7) -> float:
 # ------------------------------------------------------------------------------------------------------------- JAX
 
 
-def jax_rtu(n: int, d: int, observations: np.ndarray, cumulants: np.ndarray) -> dict[str, Callable[[], Any]]:
-    """{"scanned", "per call"}: a linear RTU with RTRL, one complex sensitivity per weight pair, as two real arrays.
+def jax_rtu(learner: TDLambda, observations: np.ndarray, cumulants: np.ndarray) -> dict[str, Callable[[], Any]]:
+    """{"scanned", "per call"}: what `learner` does, from its parameters on; each returns the predictions.
 
-    `scanned` runs over the whole stream in one compiled loop; `per call` makes one compiled call per step, buffers
-    donated, and waits for each prediction, as an agent that acts on it must.
+    One complex sensitivity per weight pair, as two real arrays. `scanned` runs over the whole stream in one compiled
+    loop; `per call` makes one compiled call per step, buffers donated, and waits for each prediction, as an agent that
+    acts on it must.
     """
     import jax
     import jax.numpy as jnp
+
+    gamma, decay, step_size = learner.gamma, learner.gamma * learner.lambda_, learner.optimizer.step_size
 
     def step(carry, row):
         params, traces, memory = carry
@@ -50,7 +56,7 @@ def jax_rtu(n: int, d: int, observations: np.ndarray, cumulants: np.ndarray) -> 
         r = jnp.exp(-nu)
         g, p, scale = r * jnp.cos(theta), r * jnp.sin(theta), jnp.sqrt(-jnp.expm1(-2 * nu))
         slope = nu * r * r / scale
-        v_tm1 = jnp.dot(w, jnp.tanh(jnp.concatenate([c1, c2]))) + b
+        v_tm1 = jnp.dot(w, jnp.tanh(jnp.concatenate([c1, c2]))) + b[0]
 
         drive1, drive2 = x @ W1, x @ W2
         turned1, turned2 = g * c1 - p * c2, g * c2 + p * c1
@@ -60,43 +66,39 @@ def jax_rtu(n: int, d: int, observations: np.ndarray, cumulants: np.ndarray) -> 
         e1, e2 = g * e1 - p * e2 + jnp.outer(x, scale), g * e2 + p * e1
 
         y = jnp.tanh(jnp.concatenate([c1, c2]))
-        v_t = jnp.dot(w, y) + b
+        v_t = jnp.dot(w, y) + b[0]
         d1, d2 = jnp.split((1 - y * y) * w, 2)
-        gradient = (d1 * a1 + d2 * a2, d1 * t1 + d2 * t2, d1 * e1 + d2 * e2, d2 * e1 - d1 * e2, y, jnp.float32(1))
-        delta = c + GAMMA * v_t - v_tm1
-        params = tuple(q + STEP_SIZE * delta * z for q, z in zip(params, traces, strict=True))
-        traces = tuple(GAMMA * LAMBDA * z + q for z, q in zip(traces, gradient, strict=True))
+        one_each = (d1 * a1 + d2 * a2, d1 * t1 + d2 * t2, d1 * e1 + d2 * e2, d2 * e1 - d1 * e2)
+        gradient = (*one_each, y, jnp.ones(1, jnp.float32))
+        delta = c + gamma * v_t - v_tm1
+        params = tuple(q + step_size * delta * z for q, z in zip(params, traces, strict=True))
+        traces = tuple(decay * z + q for z, q in zip(traces, gradient, strict=True))
         return (params, traces, (c1, c2, a1, a2, t1, t2, e1, e2)), v_t
 
     def start():
-        rng = np.random.default_rng(0)
-        weights = rng.standard_normal((2, d, n)) / np.sqrt(d)
-        params = (
-            np.log(rng.uniform(0.01, 1, n)),
-            np.log(rng.uniform(0.01, 6, n)),
-            *weights,
-            np.zeros(2 * n),
-            np.zeros(()),
-        )
-        params = tuple(jnp.asarray(q, jnp.float32) for q in params)
+        params = tuple(jnp.asarray(q, jnp.float32) for q in learner.parameters.values())
         traces = tuple(jnp.zeros_like(q) for q in params)
+        n, d = learner.cell.n_hidden, learner.n_inputs
         return params, traces, tuple(jnp.zeros(shape, jnp.float32) for shape in [n] * 6 + [(d, n)] * 2)
 
     xs, cs = jnp.asarray(observations, jnp.float32), jnp.asarray(cumulants, jnp.float32)
     compiled = jax.jit(lambda carry: jax.lax.scan(step, carry, (xs, cs)))
     one = jax.jit(step, donate_argnums=0)
 
+    begun = start()
+
     def scanned():
-        jax.block_until_ready(compiled(start()))
+        return np.asarray(compiled(begun)[1])
 
     rows = [np.asarray(x, np.float32) for x in observations]
     values = [np.float32(c) for c in cumulants]
 
     def per_call():
-        carry = start()
+        carry, predictions = start(), []
         for x, c in zip(rows, values, strict=True):
             carry, v_t = one(carry, (x, c))
-            float(v_t)
+            predictions.append(float(v_t))
+        return predictions
 
     return {"scanned": scanned, "per call": per_call}
 
@@ -135,18 +137,15 @@ def torch_gru(n: int, d: int, window: int, observations: np.ndarray, cumulants: 
     return run
 
 
-def measured(
-    sizes: list[tuple[int, int]], windows: list[int], n_steps: int = 2000
-) -> Iterator[tuple[str, int, int, float]]:
-    """(peer, n, d, microseconds per step) of whatever is installed."""
-    for n, d in sizes:
-        rng = np.random.default_rng(0)
-        observations, cumulants = rng.uniform(-1, 1, (n_steps, d)), (rng.random(n_steps) < 0.05).astype(float)
-        if installed("jax"):
-            for kind, function in jax_rtu(n, d, observations, cumulants).items():
-                yield f"JAX RTU, RTRL, {kind}", n, d, best(function) / n_steps * 1e6
-        if installed("torch"):
-            for window in windows:
-                few = max(n_steps // (4 * window), 50)
-                function = torch_gru(n, d, window, observations[:few], cumulants[:few])
-                yield f"PyTorch GRU, T-BPTT({window})", n, d, best(function, 3) / few * 1e6
+def measured(n: int, d: int, windows: list[int], repeats: int, n_steps: int = 2000) -> Iterator[tuple[str, float]]:
+    """(peer, microseconds per step) of whatever is installed."""
+    observations, cumulants = stream(n_steps, d, "float32")
+    if installed("jax"):
+        learner = TDLambda(LinearRTU(n), d, GAMMA, LAMBDA, SGD(STEP_SIZE))
+        for kind, function in jax_rtu(learner, observations, cumulants).items():
+            yield f"JAX, RTU, RTRL, {kind}", best(function, repeats) / n_steps * 1e6
+    if installed("torch"):
+        for window in windows:
+            few = max(n_steps // (4 * window), 50)
+            function = torch_gru(n, d, window, observations[:few], cumulants[:few])
+            yield f"PyTorch, GRUCell, T-BPTT({window})", best(function, min(repeats, 3)) / few * 1e6

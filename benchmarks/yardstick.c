@@ -3,7 +3,9 @@
  * weights, unit index innermost, with all that a C compiler may do to the arithmetic.
  *
  *   cc -O3 -march=native -ffast-math -DREAL=double yardstick.c -o yardstick -lm
- *   ./yardstick UNITS INPUTS STEPS        prints the microseconds per step of the best of five runs
+ *   ./yardstick UNITS INPUTS STEPS            prints the microseconds per step of the best of five runs
+ *   ./yardstick UNITS INPUTS STEPS FILE       prints the predictions of one run, with the step size 1e-3, from what FILE
+ *                                             holds in doubles: nu_log, theta_log, W1, W2, observations, cumulants
  */
 #include <math.h>
 #include <stdio.h>
@@ -113,10 +115,17 @@ static void learn_weights(int n, int d, real step, real decay, const real *restr
     }
 }
 
+static void fill(FILE *file, real *to, size_t n) {
+  double value;
+  for (size_t k = 0; k < n; k++)
+    if (fread(&value, sizeof value, 1, file) == 1) to[k] = value;
+}
+
 int main(int argc, char **argv) {
-  if (argc != 4) return fprintf(stderr, "usage: %s UNITS INPUTS STEPS\n", argv[0]), 2;
-  const int n = atoi(argv[1]), d = atoi(argv[2]), steps = atoi(argv[3]);
-  const real gamma = .9, decay = .81, step_size = 1e-6;
+  if (argc != 4 && argc != 5) return fprintf(stderr, "usage: %s UNITS INPUTS STEPS [FILE]\n", argv[0]), 2;
+  const int n = atoi(argv[1]), d = atoi(argv[2]), steps = atoi(argv[3]), repeats = argc == 5 ? 1 : 5;
+  FILE *file = argc == 5 ? fopen(argv[4], "rb") : NULL;
+  const real gamma = .9, decay = .81, step_size = file ? 1e-3 : 1e-6;
   real *v[VECTORS], *m[MATRICES], *a = zeros(n, 1), *b = zeros(n, 2), *nu = zeros(n, 3), *theta = zeros(n, 4);
   for (int k = 0; k < VECTORS; k++) v[k] = zeros(n, k);
   for (int k = 0; k < MATRICES; k++) m[k] = zeros((size_t)n * d, 5 * k);
@@ -125,10 +134,12 @@ int main(int argc, char **argv) {
   for (int t = 0; t < steps; t++) cumulant[t] = uniform() < .05;
   for (int i = 0; i < n; i++) a[i] = log(-.5 * log(.99 * uniform())), b[i] = log(6.28 * uniform());
   for (size_t k = 0; k < (size_t)n * d; k++) m[W1][k] = (2 * uniform() - 1) / sqrt(d), m[W2][k] = (2 * uniform() - 1) / sqrt(d);
+  if (file) fill(file, a, n), fill(file, b, n), fill(file, m[W1], (size_t)n * d), fill(file, m[W2], (size_t)n * d);
+  if (file) fill(file, x, (size_t)steps * d), fill(file, cumulant, steps);
 
   double best = INFINITY;
   real value = 0;
-  for (int repeat = 0; repeat < 5; repeat++) {
+  for (int repeat = 0; repeat < repeats; repeat++) {
     double began = now();
     for (int t = 0; t < steps; t++) {
       const real *x_t = x + (size_t)t * d;
@@ -138,7 +149,8 @@ int main(int argc, char **argv) {
       move(n, v[G], v[P], v[SCALE], v[SLOPE], nu, theta, v[DRIVE1], v[DRIVE2], v[C1], v[C2], v[A1], v[A2], v[B1], v[B2]);
       features(n, v[C1], v[C2], v[Y1], v[Y2]);
       value = read_out(n, v[V1], v[V2], bias, v[Y1], v[Y2]);
-      real step = step_size * (cumulant[t] + gamma * value - v_tm1);
+      if (file) printf("%.17g\n", (double)value);
+      real step = t ? step_size * (cumulant[t] + gamma * value - v_tm1) : 0; /* the first has nothing to learn from */
       for (int i = 0; i < n; i++) {
         v[D1][i] = v[V1][i] * (1 - v[Y1][i] * v[Y1][i]);
         v[D2][i] = v[V2][i] * (1 - v[Y2][i] * v[Y2][i]);
@@ -154,6 +166,6 @@ int main(int argc, char **argv) {
     best = fmin(best, (now() - began) / steps);
   }
   if (!isfinite((double)value)) return 1;
-  printf("%.4f\n", best * 1e6);
+  if (!file) printf("%.4f\n", best * 1e6);
   return 0;
 }

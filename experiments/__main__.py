@@ -12,7 +12,10 @@ from tqdm import tqdm
 
 from experiments import plotting, sweep
 
-EXPERIMENTS = {"trace-conditioning": "experiments.trace_conditioning"}
+EXPERIMENTS = {
+    "trace-conditioning": "experiments.trace_conditioning",
+    "fig03-runtime": "experiments.fig03_runtime",
+}
 
 
 def parser() -> argparse.ArgumentParser:
@@ -24,7 +27,7 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("name", nargs="?", choices=EXPERIMENTS, metavar="NAME", help=", ".join(EXPERIMENTS))
     top.add_argument("--preset", default="laptop", help="how much of it to run")
     top.add_argument("--output", type=Path, default=Path("runs"), help="folder for runs, table and figure")
-    top.add_argument("--jobs", type=int, help="runs at a time; all cores if not given")
+    top.add_argument("--jobs", type=int, help="runs at a time; as the experiment says, or all cores, if not given")
     return top
 
 
@@ -57,7 +60,9 @@ def run(experiment: ModuleType, preset: str, output: Path, jobs: int | None) -> 
     configs = experiment.PRESETS[preset]["settings"]
     seeds = list(experiment.PRESETS[preset]["seeds"])
     runs: dict[str, dict[int, Any]] = {experiment.label(config): {} for config in configs}
-    for config, seed, arrays in sweep.run_all(experiment, configs, seeds, output, jobs):
+    for config, seed, arrays in sweep.run_all(
+        experiment, configs, seeds, output, jobs or getattr(experiment, "JOBS", None)
+    ):
         name = experiment.label(config)
         runs[name][seed] = arrays
         tqdm.write(f"{name}, seed {seed}: {experiment.describe(arrays)}")

@@ -257,20 +257,15 @@ def generic(stub: Callable | None = None, *, apart: bool = False) -> Any:
             )
         return implementation(*arguments)
 
-    def implementation_of(arguments: tuple) -> Callable | None:
-        return table.get(getattr(arguments[0], "instance_class", type(None))) or table.get(None)
-
-    def compile_with(options: Any, wanted: Callable[[Callable], bool]) -> None:
+    def compile_with(options: Any) -> None:
         @_overload(call, strict=False, jit_options=options)
         def _compile(*arguments: Any) -> Callable | None:
-            implementation = implementation_of(arguments)
-            return implementation if implementation and wanted(implementation) else None
+            implementation = table.get(getattr(arguments[0], "instance_class", type(None))) or table.get(None)
+            fits = implementation and (apart or _options_of(implementation) is options)
+            return implementation if fits else None
 
-    if apart:
-        compile_with(_INNER, lambda implementation: True)
-    else:
-        for options in (_INLINE, _OF_SEPARATE):
-            compile_with(options, lambda implementation, options=options: _options_of(implementation) is options)
+    for options in (_INNER,) if apart else (_INLINE, _OF_SEPARATE):
+        compile_with(options)
 
     def register(kind: type | None) -> Callable[[Callable], Callable]:
         def add(implementation: Callable) -> Callable:

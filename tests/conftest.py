@@ -1,5 +1,3 @@
-import os
-
 import modes
 import numpy as np
 import pytest
@@ -33,7 +31,7 @@ def rng():
 def pytest_collection_finish(session):
     """Start the other modes beside this one, where their tests were asked for."""
     asked = any(item.name.startswith("test_in_mode") for item in session.items)
-    if asked and not session.config.option.collectonly and not any(f in os.environ for f, _, _ in modes.MODES.values()):
+    if asked and not session.config.option.collectonly and not modes.IN_ONE:
         session.config.modes = {mode: modes.start(mode) for mode in modes.MODES}
 
 

@@ -6,27 +6,34 @@ import sys
 from pathlib import Path
 
 MODES = {
-    "bounds-checked": ("NUMBA_BOUNDSCHECK", "oracle and (SGD or Adam or GRU)", ["test_td.py", "test_gradients.py"]),
+    "bounds-checked": (
+        {"NUMBA_BOUNDSCHECK": "1"},
+        "oracle and (SGD or Adam or GRU)",
+        ["test_td.py", "test_gradients.py"],
+    ),
     "uncompiled": (
-        "NUMBA_DISABLE_JIT",
+        {"NUMBA_DISABLE_JIT": "1"},
         "not process and not test_command_line",
         ["test_cells.py", "test_gradcheck.py", "test_gradients.py", "test_costs.py"],
     ),
     "uncompiled learners": (
-        "NUMBA_DISABLE_JIT",
+        {"NUMBA_DISABLE_JIT": "1"},
         "oracle or special or however or leaks",
         ["test_td.py", "test_elementary.py", "test_envs.py"],
     ),
+    # The least that Numba compiles for: narrow vectors, and no fused multiply-add.
+    "plain processor": ({"NUMBA_CPU_NAME": "generic", "NUMBA_CPU_FEATURES": ""}, "", ["test_elementary.py"]),
 }
+IN_ONE = any(flag in os.environ for environment, _, _ in MODES.values() for flag in environment)
 
 
 def start(mode: str) -> subprocess.Popen:
-    flag, selection, files = MODES[mode]
+    environment, selection, files = MODES[mode]
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-q", "-k", selection, *files]
     return subprocess.Popen(
         command,
         cwd=Path(__file__).parent,
-        env={**os.environ, flag: "1"},
+        env={**os.environ, **environment},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

@@ -67,7 +67,7 @@ def evaluate(name: str, x: np.ndarray) -> np.ndarray:
     return y
 
 
-def arguments(name: str, real, n: int = 1500) -> np.ndarray:
+def arguments(name: str, real, n: int = 4000) -> np.ndarray:
     rng = np.random.default_rng(0)
     largest = np.log(np.finfo(real).max) * 0.999
     smallest = np.log(np.finfo(real).smallest_subnormal) * 0.999
@@ -75,7 +75,7 @@ def arguments(name: str, real, n: int = 1500) -> np.ndarray:
     x = {
         "exp": [rng.uniform(smallest, largest, n), rng.uniform(-1, 1, n), small],
         "expm1": [rng.uniform(-45, largest, n), rng.uniform(-1.5, 1.5, n), small],
-        "tanh": [rng.uniform(-22, 22, n), rng.uniform(-1.5, 1.5, n), small],
+        "tanh": [rng.uniform(-22, 22, n), rng.uniform(-1.5, 1.5, n), rng.uniform(-0.3, 0.3, n), small],
     }.get(name, [rng.uniform(-1e5, 1e5, n), rng.uniform(-7, 7, n), np.arange(1, n) * np.pi / 2, small])
     return np.concatenate(x).astype(real)
 

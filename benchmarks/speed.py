@@ -1,0 +1,212 @@
+"""How fast a learning step is: beside C, beside JAX and PyTorch, across optimisers and sizes, all in one run.
+
+    python benchmarks/speed.py
+
+TD(lambda) with a linear RTU, exact RTRL, tanh, linear readout and SGD unless a table says otherwise, on one core. Each
+number is the best of several runs; each ratio is the median of ratios of runs that followed one another, since machines
+are noisy. yardstick.c is compiled on the spot where there is a C compiler; JAX and PyTorch are timed where they are
+installed (`pip install jax torch`). Prints Markdown, and writes it as JSON. Takes about five minutes.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import peers
+from tqdm import tqdm
+
+from rtu_np import SGD, Adam, LinearRTU, NonlinearRTU, ObGD, RMSProp, TDLambda, run_many
+from rtu_np.timing import enough_steps, measure, seconds_per_step, stream
+from rtu_np.timing.machine import Machine
+from rtu_np.validation import DTYPES
+
+SIZES = [(10, 2), (32, 8), (64, 32), (192, 64), (512, 128)]
+MIDDLE = (192, 64)
+SMALL = (10, 2)
+OPTIMIZERS = {"SGD": SGD(1e-6), "ObGD": ObGD(), "Adam": Adam(1e-6), "RMSProp": RMSProp(1e-6)}
+WINDOWS = [1, 10]
+LEARNERS = 8
+C_FLAGS = ["-O3", "-march=native", "-ffast-math"]
+
+
+def race(rounds: int, contenders: dict[str, Any]) -> dict[str, np.ndarray]:
+    """{name: (rounds,) microseconds per step}: each contender, which says its seconds, once a round, in turn."""
+    times = {name: np.empty(rounds) for name in contenders}
+    for k in range(rounds):
+        for name, contender in contenders.items():
+            times[name][k] = contender() * 1e6
+    return times
+
+
+def ours(cell: Any, d: int, **settings: Any) -> Any:
+    learner = TDLambda(cell, d, **{"optimizer": SGD(1e-6), **settings})
+    n_steps = enough_steps(learner)
+    return lambda: min(seconds_per_step(learner, n_steps) for _ in range(5))
+
+
+def yardsticks(folder: Path) -> dict[str, Path]:
+    """The C program in both precisions; none where there is no compiler."""
+    compiler = shutil.which("cc") or shutil.which("gcc")
+    if compiler is None:
+        return {}
+    source, programs = Path(__file__).parent / "yardstick.c", {}
+    for dtype, real in (("float64", "double"), ("float32", "float")):
+        programs[dtype] = folder / real
+        command = [compiler, *C_FLAGS, f"-DREAL={real}", str(source), "-o", str(programs[dtype]), "-lm"]
+        subprocess.run(command, check=True)
+    return programs
+
+
+def c_program(path: Path, n: int, d: int, n_steps: int) -> Any:
+    command = [str(path), str(n), str(d), str(n_steps)]
+    return lambda: float(subprocess.run(command, check=True, capture_output=True, text=True).stdout) / 1e6
+
+
+def grid(rounds: int, sizes: list[tuple[int, int]]) -> Iterator[dict[str, Any]]:
+    """Beside C; and the nonlinear unit beside the linear one."""
+    with tempfile.TemporaryDirectory() as folder:
+        programs = yardsticks(Path(folder))
+        for dtype in DTYPES:
+            for n, d in sizes:
+                contenders = {
+                    "linear": ours(LinearRTU(n), d, dtype=dtype),
+                    "nonlinear": ours(NonlinearRTU(n), d, dtype=dtype),
+                }
+                if dtype in programs:
+                    n_steps = enough_steps(TDLambda(LinearRTU(n), d, optimizer=SGD(1e-6), dtype=dtype))
+                    contenders["C"] = c_program(programs[dtype], n, d, n_steps)
+                times = race(rounds, contenders)
+                row = {"dtype": dtype, "n": n, "d": d, "us": times["linear"].min()}
+                if "C" in times:
+                    row |= {"us in C": times["C"].min(), "ours / C": np.median(times["linear"] / times["C"])}
+                yield row | {"nonlinear / linear": np.median(times["nonlinear"] / times["linear"])}
+
+
+def exponent(rows: list[dict[str, Any]], dtype: str) -> float:
+    """Of the time in n d, from 64 x 32 on."""
+    large = [row for row in rows if row["dtype"] == dtype and row["n"] >= 64]
+    return float(np.polyfit(np.log([r["n"] * r["d"] for r in large]), np.log([r["us"] for r in large]), 1)[0])
+
+
+def optimizers(rounds: int) -> Iterator[dict[str, Any]]:
+    n, d = MIDDLE
+    for dtype in DTYPES:
+        times = race(
+            rounds, {name: ours(LinearRTU(n), d, dtype=dtype, optimizer=each) for name, each in OPTIMIZERS.items()}
+        )
+        for name in OPTIMIZERS:
+            ratio = np.median(times[name] / times["SGD"])
+            yield {"optimiser": name, "dtype": dtype, "us": times[name].min(), "ratio to SGD": ratio}
+
+
+def from_python(sizes: list[tuple[int, int]]) -> Iterator[dict[str, Any]]:
+    """Single steps called from Python."""
+    for dtype in DTYPES:
+        for n, d in sizes:
+            t = measure(LinearRTU(n), d, dtype=dtype, compiling=False)
+            yield {
+                "dtype": dtype,
+                "n": n,
+                "d": d,
+                "us per step, compiled": t.ns_per_step / 1e3,
+                "from Python, p50": t.latency_p50 / 1e3,
+                "added": (t.latency_p50 - t.ns_per_step) / 1e3,
+                "p99": t.latency_p99 / 1e3,
+                "p99.9": t.latency_p999 / 1e3,
+            }
+
+
+def beside_peers(rounds: int) -> Iterator[dict[str, Any]]:
+    for n, d in (SMALL, MIDDLE):
+        t = measure(LinearRTU(n), d, dtype="float32", compiling=False, calls=5000)
+        scanned, called = t.ns_per_step / 1e3, t.latency_p50 / 1e3
+        yield {"n": n, "d": d, "what": "rtu_np, RTU, RTRL, run", "us": scanned, "ratio": 1.0}
+        yield {"n": n, "d": d, "what": "rtu_np, RTU, RTRL, step from Python", "us": called, "ratio": 1.0}
+        for name, us in peers.measured(n, d, WINDOWS, rounds):
+            yield {"n": n, "d": d, "what": name, "us": us, "ratio": us / (scanned if "scanned" in name else called)}
+
+
+def threads(rounds: int) -> Iterator[dict[str, Any]]:
+    """Several seeds with `run_many`, beside one by one. Not bound to one core."""
+    for n, d in SIZES[:4]:
+        probe = TDLambda(LinearRTU(n), d, optimizer=SGD(1e-6))
+        observations, cumulants = stream(enough_steps(probe, 0.3), d)
+        ratios = []
+        for _ in range(rounds):
+            alone, together = ([TDLambda(LinearRTU(n), d, seed=k) for k in range(LEARNERS)] for _ in range(2))
+            began = time.perf_counter()
+            for learner in alone:
+                learner.run(observations, cumulants, progress=False)
+            turn = time.perf_counter()
+            run_many(together, observations, cumulants, progress=False)
+            ratios.append((turn - began) / (time.perf_counter() - turn))
+        row = {"n": n, "d": d, "learners": LEARNERS, "threads": os.cpu_count()}
+        yield row | {"times as fast": np.median(ratios), "least": min(ratios), "most": max(ratios)}
+
+
+def markdown(rows: list[dict[str, Any]]) -> str:
+    heads = list(dict.fromkeys(name for row in rows for name in row))
+
+    def form(value: Any) -> str:
+        return (
+            f"{value:.3g}"
+            if isinstance(value, float) and value < 100
+            else f"{value:.0f}"
+            if isinstance(value, float)
+            else f"{value}"
+        )
+
+    lines = [heads, ["---"] * len(heads), *([form(row.get(head, "")) for head in heads] for row in rows)]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def collect(rows: Iterable[dict[str, Any]], title: str) -> list[dict[str, Any]]:
+    """The rows as plain numbers, printed under their title."""
+    bar = tqdm(rows, desc=title, disable=None, leave=False)
+    plain = [{k: float(v) if isinstance(v, np.floating) else v for k, v in row.items()} for row in bar]
+    print(f"\n## {title}\n\n{markdown(plain)}", flush=True)
+    return plain
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=9, help="runs of each contender")
+    parser.add_argument("--sizes", type=int, default=len(SIZES), help="how many of the sizes, from the smallest")
+    parser.add_argument("--output", type=Path, default=Path("runs/speed.json"), help="where the numbers go")
+    arguments = parser.parse_args()
+    sizes, rounds = SIZES[: arguments.sizes], arguments.rounds
+    cores = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set()
+    if cores:
+        os.sched_setaffinity(0, {max(cores)})
+
+    machine = Machine.measure()
+    print(machine)
+    page: dict[str, Any] = {"command": "python benchmarks/speed.py", "machine": asdict(machine)}
+    page["grid"] = collect(grid(rounds, sizes), "Beside C")
+    page["exponents"] = {dtype: exponent(page["grid"], dtype) for dtype in DTYPES} if len(sizes) > 3 else {}
+    for dtype, value in page["exponents"].items():
+        print(f"\nTime grows with the power {value:.2f} of n d from 64 x 32 on, in {dtype}.")
+    page["optimizers"] = collect(optimizers(rounds), f"Optimisers, {MIDDLE[0]} x {MIDDLE[1]}")
+    page["from Python"] = collect(from_python(sizes), "From Python")
+    page["peers"] = collect(beside_peers(rounds), "Beside JAX and PyTorch, float32")
+    if cores:
+        os.sched_setaffinity(0, cores)
+    page["threads"] = collect(threads(min(rounds, 5)), "Many seeds at once")
+    arguments.output.parent.mkdir(parents=True, exist_ok=True)
+    arguments.output.write_text(json.dumps(page, indent=1) + "\n")
+    print(f"\n{arguments.output}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,158 @@
+"""What a step costs: exact RTRL beside truncated BPTT, against the window's length and against the number of units.
+
+Elelimy et al. 2024, Fig. 3, the half about learning on every step: TD(lambda) on a stream, one update per step. The
+claim is that RTRL of an RTU costs the same however long the past is, while T-BPTT grows with its window T, and that
+RTRL of a diagonal cell grows with n as its forward pass does, where RTRL of a dense cell grows with the fourth power.
+
+Not published, and chosen here: 32 inputs, 64 units where T varies, a window of 16 where n varies, float32, SGD, a
+linear readout. The stream is noise, since time does not depend on what is learned. Each seed times every setting anew,
+ten stretches of it; the number is the median. Runs go one at a time, on one core.
+
+`slope` is, against T, the microseconds that each step of the window adds (a straight line by least squares); against n,
+the exponent over the three largest sizes.
+
+Minutes on two cores: smoke 1, laptop 5, paper 15.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from experiments.plotting import COLOURS
+from experiments.results import interval
+from rtu_np import GRU, LRU, RTRL, SGD, TBPTT, LinearRTU, TDLambda
+from rtu_np.timing import seconds_per_step
+
+CELLS = {"RTU": LinearRTU, "LRU": LRU, "GRU": GRU}
+JOBS = 1  # what is timed runs alone
+STRETCHES = 10
+UNITS, INPUTS, WINDOW = 64, 32, 16
+EXACT = 0  # the "window" of RTRL
+
+
+def _settings(windows: list[int], sizes: list[int], dense: list[int], steps: int) -> list[dict[str, Any]]:
+    """All settings of a preset; `dense` are the sizes for which RTRL of a GRU is bearable."""
+
+    def setting(cell: str, against: str, n: int = UNITS, window: int = WINDOW) -> dict[str, Any]:
+        # Fewer steps of what takes long.
+        longer = n**4 / 2e4 if cell == "GRU" and window == EXACT else max(window, 1) * n / UNITS
+        stretch = max(int(steps / longer), 2)
+        return {"cell": cell, "against": against, "n": n, "d": INPUTS, "window": window, "steps": STRETCHES * stretch}
+
+    against_T = [setting(cell, "T", window=window) for cell in CELLS for window in (EXACT, *windows)]
+    against_n = [
+        setting(cell, "n", n=n, window=window)
+        for cell in CELLS
+        for window in (EXACT, WINDOW)
+        for n in (dense if cell == "GRU" and window == EXACT else sizes)
+    ]
+    return against_T + against_n
+
+
+PRESETS: dict[str, dict[str, Any]] = {
+    "smoke": {"settings": _settings([1, 4], [4, 8, 16], [4, 8, 16], 20), "seeds": range(1)},
+    "laptop": {
+        "settings": _settings([2**k for k in range(9)], [2**k for k in range(3, 10)], [8, 16, 32, 64], 2000),
+        "seeds": range(3),
+    },
+    "paper": {
+        "settings": _settings([2**k for k in range(9)], [2**k for k in range(3, 10)], [8, 16, 32, 64], 2000),
+        "seeds": range(10),
+    },
+}
+
+
+def run(
+    config: dict[str, Any], seed: int, advanced: Callable[[int], Any] = lambda steps: None
+) -> dict[str, np.ndarray]:
+    """Microseconds per step of each stretch."""
+    gradient = TBPTT(config["window"]) if config["window"] else RTRL()
+    cell = CELLS[config["cell"]](config["n"])
+    learner = TDLambda(cell, config["d"], optimizer=SGD(1e-6), gradient=gradient, seed=seed, dtype="float32")
+    n_steps = config["steps"] // STRETCHES
+    seconds_per_step(learner, config["window"] + 1)  # compiles, and fills the window
+    microseconds = []
+    for _ in range(STRETCHES):
+        microseconds.append(seconds_per_step(learner, n_steps) * 1e6)
+        advanced(n_steps)
+    return {"microseconds": np.array(microseconds)}
+
+
+def _method(config: dict[str, Any]) -> str:
+    if config["window"] == EXACT:
+        return f"{config['cell']}, RTRL"
+    return f"{config['cell']}, T-BPTT" + (f"({config['window']})" if config["against"] == "n" else "")
+
+
+def label(config: dict[str, Any]) -> str:
+    return f"{_method(config)}, {config['n']} units, T = {config['window']}, against {config['against']}"
+
+
+def describe(arrays: dict[str, np.ndarray]) -> str:
+    """One finished run in a few words."""
+    return f"{np.median(arrays['microseconds']):.2f} us per step"
+
+
+def curves(results: Any) -> dict[tuple[str, str], dict[int, np.ndarray]]:
+    """{(against, method): {T or n: microseconds of each seed}}. RTRL has one number for every T, kept under T = 0."""
+    out: dict[tuple[str, str], dict[int, np.ndarray]] = {}
+    for config, runs in results:
+        x = config["n"] if config["against"] == "n" else config["window"]
+        samples = np.array([np.median(arrays["microseconds"]) for arrays in runs])
+        out.setdefault((config["against"], _method(config)), {})[x] = samples
+    return out
+
+
+def _slope(against: str, x: np.ndarray, y: np.ndarray) -> float:
+    if x.size == 1:
+        return 0.0
+    if against == "T":
+        return float(np.polyfit(x, y, 1)[0])
+    return float(np.polyfit(np.log(x[-3:]), np.log(y[-3:]), 1)[0])
+
+
+def score(results: Any) -> dict[str, dict[str, float]]:
+    """{curve: numbers}: microseconds at the smallest and the largest T or n, and the slope between."""
+    table = {}
+    for (against, method), points in curves(results).items():
+        x, y = np.array(list(points)), np.array([samples.mean() for samples in points.values()])
+        table[f"{method}, against {against}"] = {
+            "from": float(x[0]),
+            "to": float(x[-1]),
+            "us, smallest": float(y[0]),
+            "us, largest": float(y[-1]),
+            "slope": _slope(against, x, y),
+            "seeds": len(results[0][1]),
+        }
+    return table
+
+
+def plot(results: Any) -> Any:
+    """Time per step against T, and against n."""
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(1, 2, figsize=(10, 4.6))
+    colour, marker = dict(zip(CELLS, COLOURS, strict=False)), dict(zip(CELLS, "os^", strict=True))
+    drawn = curves(results)
+    windows = sorted({x for (against, _), points in drawn.items() if against == "T" for x in points if x})
+    for (against, method), points in drawn.items():
+        cell, ax = method.split(",")[0], axes[0 if against == "T" else 1]
+        x, samples = list(points), list(points.values())
+        exact = method.endswith("RTRL")
+        if against == "T" and exact:
+            x, samples = windows, samples * len(windows)
+        slope = _slope(against, np.array(list(points)), np.array([s.mean() for s in points.values()]))
+        text = f"{method}: " + (f"n^{slope:.2f}" if against == "n" else "flat" if exact else f"{slope:.2f} us per T")
+        means, (low, high) = [s.mean() for s in samples], zip(*map(interval, samples), strict=True)
+        look = {"color": colour[cell], "marker": marker[cell], "markersize": 4, "linestyle": "-" if exact else "--"}
+        ax.errorbar(x, means, [np.subtract(means, low), np.subtract(high, means)], label=text, **look)
+    seeds = len(results[0][1])
+    for ax, name in ((axes[0], "steps T of the window"), (axes[1], "units n")):
+        ax.set(xscale="log", yscale="log", xlabel=name, ylabel="us per step")
+        ax.set_xscale("log", base=2)
+        ax.set_ylim(top=ax.get_ylim()[1] * 60)  # room for the legend
+        ax.legend(fontsize=7, ncols=2, loc="upper left")
+    axes[0].set_title(f"{UNITS} units, {INPUTS} inputs, float32; {seeds} seeds, 95 % intervals")
+    axes[1].set_title(f"{INPUTS} inputs; exponents over the three largest n")
+    return figure

@@ -1,0 +1,67 @@
+"""What ours is timed against does the same work: it makes the same predictions while learning."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from cases import COMPILED
+from tolerances import DIFFERENCES, FLOAT32, LEARNING, assert_close
+
+from rtu_np import SGD, LinearRTU, TDLambda
+from rtu_np.timing import stream
+
+BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
+sys.path.insert(0, str(BENCHMARKS))
+import peers  # noqa: E402  a script beside the package, not a part of it
+import speed  # noqa: E402
+
+pytestmark = pytest.mark.skipif(not COMPILED, reason="plain Python is not what is timed")
+N, D, T = 10, 3, 400
+
+
+@pytest.fixture
+def learning():
+    """A learner at its start, a stream, and what it predicts while it learns from that."""
+    observations, cumulants = stream(T, D)
+    learner, other = (TDLambda(LinearRTU(N), D, 0.9, 0.9, SGD(1e-3), seed=3) for _ in range(2))
+    expected = other.run(observations, cumulants, progress=False)
+    assert np.abs(expected[T // 2 :]).max() > 1e-2
+    return learner, observations, cumulants, expected
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [("float64", LEARNING), ("float32", FLOAT32)])
+def test_the_yardstick_in_c_predicts_what_we_predict(learning, dtype, tolerance, tmp_path):
+    programs = speed.yardsticks(tmp_path)
+    if not programs:
+        pytest.skip("there is no C compiler")
+    learner, observations, cumulants, expected = learning
+    parts = [learner.parameters[name] for name in ("nu_log", "theta_log", "W1", "W2")]
+    np.concatenate([np.ravel(part) for part in (*parts, observations, cumulants)]).tofile(tmp_path / "start")
+    command = [str(programs[dtype]), str(N), str(D), str(T), str(tmp_path / "start")]
+    printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    got = np.array(printed.split(), float)
+    assert_close(got, expected, tolerance)
+
+
+@pytest.mark.parametrize("kind", ["scanned", "per call"])
+def test_the_jax_peer_predicts_what_we_predict(learning, kind):
+    pytest.importorskip("jax")
+    learner, observations, cumulants, expected = learning
+    got = np.array(peers.jax_rtu(learner, observations, cumulants)[kind]())
+    assert_close(got, expected, FLOAT32)
+
+
+def test_a_row_of_the_grid():
+    (row, *rest) = speed.grid(1, [(4, 2)])
+    assert row["us"] > 0
+    assert [r["dtype"] for r in (row, *rest)] == ["float64", "float32"]
+    if "us in C" in row:
+        assert row["ours / C"] == pytest.approx(row["us"] / row["us in C"])
+    assert speed.markdown([row, *rest]).count("\n") == 3
+
+
+def test_the_exponent_of_a_known_power():
+    rows = [{"dtype": "float64", "n": n, "d": d, "us": 0.1 * (n * d) ** 1.25} for n, d in speed.SIZES]
+    assert speed.exponent(rows, "float64") == pytest.approx(1.25, rel=DIFFERENCES)

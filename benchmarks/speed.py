@@ -109,31 +109,44 @@ def optimizers(rounds: int) -> Iterator[dict[str, Any]]:
             yield {"optimiser": name, "dtype": dtype, "us": times[name].min(), "ratio to SGD": ratio}
 
 
-def from_python(sizes: list[tuple[int, int]]) -> Iterator[dict[str, Any]]:
-    """Single steps called from Python."""
+def called(cell: Any, d: int, **settings: Any) -> Any:
+    """Seconds per step of steps called from Python."""
+    learner = TDLambda(cell, d, **{"optimizer": SGD(1e-6), **settings})
+    observations, cumulants = stream(2000, d, learner.dtype)
+    rows, values, step = list(observations), cumulants.tolist(), learner.step
+
+    def calls() -> float:
+        began = time.perf_counter()
+        for x, c in zip(rows, values, strict=True):
+            step(x, c)
+        return (time.perf_counter() - began) / len(rows)
+
+    return lambda: min(calls() for _ in range(5))
+
+
+def from_python(rounds: int, sizes: list[tuple[int, int]]) -> Iterator[dict[str, Any]]:
+    """Single steps called from Python, beside the same steps in compiled code."""
     for dtype in DTYPES:
         for n, d in sizes:
-            t = measure(LinearRTU(n), d, dtype=dtype, compiling=False)
-            yield {
-                "dtype": dtype,
-                "n": n,
-                "d": d,
-                "us per step, compiled": t.ns_per_step / 1e3,
-                "from Python, p50": t.latency_p50 / 1e3,
-                "added": (t.latency_p50 - t.ns_per_step) / 1e3,
-                "p99": t.latency_p99 / 1e3,
-                "p99.9": t.latency_p999 / 1e3,
-            }
+            cell = LinearRTU(n)
+            times = race(rounds, {"run": ours(cell, d, dtype=dtype), "step": called(cell, d, dtype=dtype)})
+            row = {"dtype": dtype, "n": n, "d": d, "us of run": times["run"].min(), "us of step": times["step"].min()}
+            late = measure(cell, d, dtype=dtype, compiling=False)
+            quantiles = {"p99": late.latency_p99 / 1e3, "p99.9": late.latency_p999 / 1e3}
+            yield row | {"added": np.median(times["step"] - times["run"]), **quantiles}
 
 
 def beside_peers(rounds: int) -> Iterator[dict[str, Any]]:
+    """`ratio` is to `run` for what is scanned, and to `step` for what is called step by step."""
     for n, d in (SMALL, MIDDLE):
-        t = measure(LinearRTU(n), d, dtype="float32", compiling=False, calls=5000)
-        scanned, called = t.ns_per_step / 1e3, t.latency_p50 / 1e3
-        yield {"n": n, "d": d, "what": "rtu_np, RTU, RTRL, run", "us": scanned, "ratio": 1.0}
-        yield {"n": n, "d": d, "what": "rtu_np, RTU, RTRL, step from Python", "us": called, "ratio": 1.0}
+        base = race(
+            rounds, {"run": ours(LinearRTU(n), d, dtype="float32"), "step": called(LinearRTU(n), d, dtype="float32")}
+        )
+        run, step = base["run"].min(), base["step"].min()
+        yield {"n": n, "d": d, "what": "rtu_np, RTU, RTRL, run", "us": run, "ratio": 1.0}
+        yield {"n": n, "d": d, "what": "rtu_np, RTU, RTRL, step from Python", "us": step, "ratio": 1.0}
         for name, us in peers.measured(n, d, WINDOWS, rounds):
-            yield {"n": n, "d": d, "what": name, "us": us, "ratio": us / (scanned if "scanned" in name else called)}
+            yield {"n": n, "d": d, "what": name, "us": us, "ratio": us / (run if "scanned" in name else step)}
 
 
 def threads(rounds: int) -> Iterator[dict[str, Any]]:
@@ -197,7 +210,7 @@ def main() -> int:
     for dtype, value in page["exponents"].items():
         print(f"\nTime grows with the power {value:.2f} of n d from 64 x 32 on, in {dtype}.")
     page["optimizers"] = collect(optimizers(rounds), f"Optimisers, {MIDDLE[0]} x {MIDDLE[1]}")
-    page["from Python"] = collect(from_python(sizes), "From Python")
+    page["from Python"] = collect(from_python(rounds, sizes), "From Python")
     page["peers"] = collect(beside_peers(rounds), "Beside JAX and PyTorch, float32")
     if cores:
         os.sched_setaffinity(0, cores)

@@ -16,7 +16,7 @@ Errors are relative to the largest entry of the expected array. Where the activa
 drawn so that no unit comes near it.
 """
 
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -28,7 +28,7 @@ from rtu_np.cells.layer import Cell, GradientMethod, Layer, check_cell, check_gr
 from rtu_np.gradients.rtrl import RTRL
 from rtu_np.gradients.tbptt import TBPTT
 from rtu_np.jit import compile_for
-from rtu_np.validation import check_count
+from rtu_np.validation import brief, check_count
 
 EXACT, EXACT_FOR_FIXED, ONE_STEP = "exact", "exact for fixed parameters", "one-step"
 TRUNCATED, LAYER_LOCAL = "truncated", "layer-local, approximate"
@@ -151,7 +151,7 @@ def check_gradients(
         blocks.append(BlockCheck(name, at.size, case.kind(name), *(_error(carried[name], e) for e in expected)))
     reset = "" if reset_at is None else f", reset before step {reset_at}"
     return GradientReport(
-        f"Gradient of {_brief(cell)}, {n_inputs} inputs, by {_brief(gradient)}: {steps} steps{reset}, "
+        f"Gradient of {brief(cell)}, {n_inputs} inputs, by {brief(gradient)}: {steps} steps{reset}, "
         f"{layer.dtype.name}, seed {seed}",
         tuple(blocks),
         TOLERANCE[layer.dtype.name],
@@ -297,16 +297,6 @@ def _above(state: Any, layer: int) -> Any:
     if not isinstance(state, Pair):
         return NoState()
     return state.upper if layer == 0 else _above(state.upper, layer - 1)
-
-
-def _brief(settings: Any) -> str:
-    """The settings of a dataclass that are not its defaults."""
-    if isinstance(settings, tuple):
-        return f"[{', '.join(map(_brief, settings))}]"
-    if not hasattr(settings, "__dataclass_fields__"):
-        return repr(settings)
-    shown = [f for f in fields(settings) if f.default is MISSING or getattr(settings, f.name) != f.default]
-    return f"{type(settings).__name__}({', '.join(f'{f.name}={_brief(getattr(settings, f.name))}' for f in shown)})"
 
 
 def _inputs(spec, params, state, steps, dtype, rng) -> np.ndarray:

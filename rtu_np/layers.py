@@ -9,6 +9,7 @@ import numpy as np
 
 from rtu_np.elementary import tanh
 from rtu_np.jit import generic, kernel, like, njit, separate
+from rtu_np.validation import check_choice
 
 
 class Identity(NamedTuple):
@@ -29,9 +30,12 @@ ACTIVATIONS: dict[str, Activation] = {"identity": Identity(), "relu": ReLU(), "t
 
 def activation(name: object, argument: str = "activation") -> Activation:
     """The activation called `name`; ValueError, naming the `argument`, where there is none."""
-    if not isinstance(name, str) or name not in ACTIVATIONS:
-        raise ValueError(f"{argument} is {name!r}: expected one of {', '.join(map(repr, ACTIVATIONS))}")
-    return ACTIVATIONS[name]
+    return check_choice(argument, name, ACTIVATIONS)
+
+
+def lecun_normal(shape: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
+    """Starting values of a weight matrix (d, n): normal, of variance 1 / d."""
+    return rng.standard_normal(shape) / np.sqrt(shape[0])
 
 
 @generic

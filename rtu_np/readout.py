@@ -13,7 +13,17 @@ import numpy as np
 
 from rtu_np.buffers import add_scaled, matrix, vector
 from rtu_np.jit import generic, kernel, separate
-from rtu_np.layers import Activation, activate, activation, add_product, decay_and_add_outer, dot, pull_back, slope
+from rtu_np.layers import (
+    Activation,
+    activate,
+    activation,
+    add_product,
+    decay_and_add_outer,
+    dot,
+    lecun_normal,
+    pull_back,
+    slope,
+)
 from rtu_np.validation import check_count
 
 
@@ -149,7 +159,7 @@ class HiddenReadout:
         return HiddenReadoutSpec(n_features, self.n_hidden, activation(self.activation))
 
     def initialise(self, params: Any, rng: np.random.Generator) -> None:
-        params.W_hidden[:] = rng.standard_normal(params.W_hidden.shape) / np.sqrt(len(params.W_hidden))
+        params.W_hidden[:] = lecun_normal(params.W_hidden.shape, rng)
 
 
 class HiddenReadoutSpec(NamedTuple):

@@ -5,10 +5,13 @@ Every message names the argument, what came, what was expected, and the likely c
 
 import math
 import numbers
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import MISSING, fields
+from typing import Any, TypeVar
 
 import numpy as np
 
+Choice = TypeVar("Choice")
 DTYPES = ("float64", "float32")
 
 
@@ -42,6 +45,13 @@ def check_count(name: str, value: Any, *, low: int = 1, hint: str = "") -> int:
     if value < low:
         raise ValueError(f"{name} is {value!r}: expected an integer of at least {low}{hint and '; ' + hint}")
     return int(value)
+
+
+def check_choice(name: str, value: Any, choices: Mapping[str, Choice]) -> Choice:
+    """What `value` names among the `choices`."""
+    if not isinstance(value, str) or value not in choices:
+        raise ValueError(f"{name} is {value!r}: expected one of {', '.join(map(repr, choices))}")
+    return choices[value]
 
 
 def check_flag(name: str, value: Any) -> bool:
@@ -102,3 +112,13 @@ def check_finite(name: str, array: np.ndarray) -> None:
             f"{name}{where} is {array[first]}: expected finite numbers; has the source of the data, or a division "
             "in it, produced a NaN or an infinity?"
         )
+
+
+def brief(settings: Any) -> str:
+    """A dataclass of settings as reports name it, without its defaults: LinearRTU(n_hidden=192)."""
+    if isinstance(settings, tuple):
+        return f"[{', '.join(map(brief, settings))}]"
+    if not hasattr(settings, "__dataclass_fields__"):
+        return repr(settings)
+    shown = [f for f in fields(settings) if f.default is MISSING or getattr(settings, f.name) != f.default]
+    return f"{type(settings).__name__}({', '.join(f'{f.name}={brief(getattr(settings, f.name))}' for f in shown)})"

@@ -12,6 +12,7 @@ from cases import COMPILED
 from rtu_np import GRU, RTRL, SGD, TBPTT, Adam, LinearRTU, Stack, TDLambda, bytes_per_step, flops, timing
 from rtu_np.__main__ import main
 from rtu_np.timing import machine
+from rtu_np.validation import brief
 
 pytestmark = pytest.mark.skipif(not COMPILED, reason="plain Python is not what is timed")
 QUICK = {"repeats": 3, "calls": 300, "compiling": False}
@@ -86,10 +87,10 @@ def test_peaks_of_the_machine():
 
 
 def test_brief_names_what_is_not_the_default():
-    assert timing.brief(LinearRTU(8)) == "LinearRTU(n_hidden=8)"
-    assert timing.brief(LinearRTU(8, "relu")) == "LinearRTU(n_hidden=8, activation='relu')"
-    assert timing.brief(TBPTT(4)) == "TBPTT(steps=4)"
-    assert "LinearRTU" in timing.brief(Stack([LinearRTU(2), GRU(2)]))
+    assert brief(LinearRTU(8)) == "LinearRTU(n_hidden=8)"
+    assert brief(LinearRTU(8, "relu")) == "LinearRTU(n_hidden=8, activation='relu')"
+    assert brief(TBPTT(4)) == "TBPTT(steps=4)"
+    assert "LinearRTU" in brief(Stack([LinearRTU(2), GRU(2)]))
 
 
 def test_the_command_prints_and_writes_what_it_says(tmp_path, capsys):

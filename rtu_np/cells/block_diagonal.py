@@ -30,6 +30,7 @@ from rtu_np.layers import (
     activation,
     add_outer,
     add_product,
+    lecun_normal,
     plain_activate,
     plain_slope,
     pull_back,
@@ -75,7 +76,7 @@ class BlockDiagonalRNN(Ring):
         cosine, sine = r * np.cos(theta), r * np.sin(theta)
         params.W_recurrent[:] = np.array([[cosine, sine], [-sine, cosine]]).transpose(2, 0, 1)
         scale = np.repeat(np.sqrt(-np.expm1(-2 * nu)), 2)
-        params.W_input[:] = scale * rng.standard_normal(params.W_input.shape) / np.sqrt(len(params.W_input))
+        params.W_input[:] = scale * lecun_normal(params.W_input.shape, rng)
 
 
 # ----------------------------------------------------------------------------------------------------------- types

@@ -20,6 +20,7 @@ from rtu_np.layers import (
     add_outer,
     add_product,
     decay_and_add_outer,
+    lecun_normal,
     plain_activate,
     plain_slope,
     pull_back,
@@ -43,7 +44,7 @@ class Dense(Cell):
         return DenseLayerSpec(n_inputs, 0, self.n_outputs, activation(self.activation))
 
     def initialise(self, params: Any, rng: np.random.Generator) -> None:
-        params.W[:] = rng.standard_normal(params.W.shape) / np.sqrt(len(params.W))
+        params.W[:] = lecun_normal(params.W.shape, rng)
 
 
 # ----------------------------------------------------------------------------------------------------------- types
@@ -127,8 +128,8 @@ def plain_backward(spec, params, state_tm1, x_t, state_t, dy, dstate):
 
 
 @cells.plain_advance.register(DenseLayerSpec)
-def plain_advance(spec, params, memory, x_t):
-    return memory._replace(x=x_t, y=plain_forward(spec, params, memory.state, x_t)[1])
+def feedforward_plain_advance(spec, params, memory, x_t):
+    return memory._replace(x=x_t, y=cells.plain_forward(spec, params, memory.state, x_t)[1])
 
 
 @cells.plain_gradient.register(DenseLayerSpec)
@@ -174,7 +175,7 @@ def move(spec, params, memory, x_t):
 
 @cells.credit.register(DenseLayerSpec)
 @separate
-def credit(spec, params, memory, dy):
+def feedforward_credit(spec, params, memory, dy):
     for i in range(spec.n_outputs):
         memory.dz[i] = slope(spec.activation, memory.y[i]) * dy[i]
 

@@ -24,6 +24,7 @@ import numpy as np
 from rtu_np.buffers import vector
 from rtu_np.elementary import exp, expm1
 from rtu_np.jit import generic, like
+from rtu_np.validation import check_choice
 
 R_BOUNDS = (1e-6, 1.0 - 1e-6)
 
@@ -57,9 +58,7 @@ PARAMETERIZATIONS = {
 
 def parameterization(name: object):
     """The form called `name`; ValueError where there is none."""
-    if not isinstance(name, str) or name not in PARAMETERIZATIONS:
-        raise ValueError(f"parameterization is {name!r}: expected one of {', '.join(map(repr, PARAMETERIZATIONS))}")
-    return PARAMETERIZATIONS[name]
+    return check_choice("parameterization", name, PARAMETERIZATIONS)
 
 
 class NuLogThetaLogParameters(NamedTuple):

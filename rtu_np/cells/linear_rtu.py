@@ -26,7 +26,7 @@ import numpy as np
 
 from rtu_np import cells
 from rtu_np.buffers import aligned, matrix, vector
-from rtu_np.cells.ring import ComplexDiagonal
+from rtu_np.cells.ring import TraceUnits
 from rtu_np.cells.rotation import (
     DiagonalParameters,
     DiagonalState,
@@ -34,9 +34,6 @@ from rtu_np.cells.rotation import (
     Rotation,
     UnitSensitivities,
     accumulate_units,
-    degenerate_rotation,
-    diagonal_parameters,
-    diagonal_record,
     diagonal_state,
     diagonal_work,
     input_gradient_of,
@@ -45,20 +42,18 @@ from rtu_np.cells.rotation import (
     plain_rotation,
     plain_rotation_backward,
     plain_unit_gradient,
-    prepare_rotation,
+    register_diagonal,
     rotate,
     rotation_backward,
     unit_sensitivities,
-    why_degenerate_rotation,
 )
 from rtu_np.cells.scales import Tied
 from rtu_np.jit import separate
 from rtu_np.layers import Activation, activate, activation, plain_activate, plain_slope, slope
-from rtu_np.validation import check_count
 
 
 @dataclass(frozen=True)
-class LinearRTU(ComplexDiagonal):
+class LinearRTU(TraceUnits):
     """A layer of linear recurrent trace units.
 
     Parameters
@@ -72,14 +67,6 @@ class LinearRTU(ComplexDiagonal):
     >>> LinearRTU(n_hidden=8).build(n_inputs=3, seed=0).advance([1.0, 0.0, -1.0]).shape
     (16,)
     """
-
-    n_hidden: int
-    activation: str = "tanh"
-
-    def __post_init__(self) -> None:
-        check_count("n_hidden", self.n_hidden)
-        activation(self.activation)
-        super().__post_init__()
 
     def spec(self, n_inputs: int) -> "LinearRTUSpec":
         return LinearRTUSpec(n_inputs, self.n_hidden, 2 * self.n_hidden, self.form, Tied(), activation(self.activation))
@@ -109,13 +96,7 @@ class LinearRTUMemory(NamedTuple):
     work: Rotation
 
 
-cells.parameters.register(LinearRTUSpec)(diagonal_parameters)
-cells.state.register(LinearRTUSpec)(diagonal_state)
-cells.record.register(LinearRTUSpec)(diagonal_record)
-cells.work.register(LinearRTUSpec)(diagonal_work)
-cells.prepare.register(LinearRTUSpec)(prepare_rotation)
-cells.degenerate.register(LinearRTUSpec)(degenerate_rotation)
-cells.why_degenerate.register(LinearRTUSpec)(why_degenerate_rotation)
+register_diagonal(LinearRTUSpec)
 
 
 @cells.memory.register(LinearRTUSpec)

@@ -19,7 +19,13 @@ import numpy as np
 
 from rtu_np import cells
 from rtu_np.buffers import clear, copy, matrix, vector
-from rtu_np.cells.dense import NoState, feedforward_memory, no_state
+from rtu_np.cells.dense import (
+    NoState,
+    feedforward_credit,
+    feedforward_memory,
+    feedforward_plain_advance,
+    no_state,
+)
 from rtu_np.cells.eigenvalues import plain_eigenvalue
 from rtu_np.cells.linear_rtu import LinearRTUSpec
 from rtu_np.cells.nonlinear_rtu import NonlinearRTUSpec
@@ -34,6 +40,7 @@ from rtu_np.layers import (
     add_outer,
     add_product,
     decay_and_add_outer,
+    lecun_normal,
     plain_activate,
     plain_slope,
     pull_back,
@@ -62,7 +69,6 @@ class LRU(ComplexDiagonal):
     (5,)
     """
 
-    n_hidden: int
     n_outputs: int | None = None
     activation: str = "identity"
     recurrence: str = "identity"
@@ -70,7 +76,6 @@ class LRU(ComplexDiagonal):
     direct: bool = False
 
     def __post_init__(self) -> None:
-        check_count("n_hidden", self.n_hidden)
         activation(self.activation)
         activation(self.recurrence, "recurrence")
         check_flag("projection", self.projection)
@@ -117,7 +122,7 @@ class LRU(ComplexDiagonal):
             B /= np.sqrt(2)
         if self.projection:
             for C in (params.upper.C_re, params.upper.C_im):
-                C[:] = rng.standard_normal(C.shape) / np.sqrt(self.n_hidden)
+                C[:] = lecun_normal(C.shape, rng)
             D = params.upper.D
             D[:] = rng.standard_normal(D.shape) / np.sqrt(max(len(D), 1))
 
@@ -184,6 +189,8 @@ def work(spec, flat):
 
 cells.state.register(ComplexReadoutSpec)(no_state)
 cells.memory.register(ComplexReadoutSpec)(feedforward_memory)
+cells.plain_advance.register(ComplexReadoutSpec)(feedforward_plain_advance)
+cells.credit.register(ComplexReadoutSpec)(feedforward_credit)
 
 
 # ------------------------------------------------------------------------------------------- reference: plain NumPy
@@ -209,11 +216,6 @@ def plain_backward(spec, params, state_tm1, x_t, state_t, dy, dstate):
         np.outer(x_t[:n], dz), -np.outer(x_t[n : 2 * n], dz), np.outer(x_t[2 * n :], dz)
     )
     return NoState(), gradient, np.concatenate([params.C_re @ dz, -params.C_im @ dz, params.D @ dz])
-
-
-@cells.plain_advance.register(ComplexReadoutSpec)
-def plain_advance(spec, params, memory, x_t):
-    return memory._replace(x=x_t, y=plain_forward(spec, params, memory.state, x_t)[1])
 
 
 @cells.plain_gradient.register(ComplexReadoutSpec)
@@ -280,13 +282,6 @@ def backward(spec, params, work, state_tm1, x_t, record, dy, adjoint):
 def move(spec, params, memory, x_t):
     _conjugate(spec, x_t, memory.x)
     _project(spec, params, memory.x, memory.y)
-
-
-@cells.credit.register(ComplexReadoutSpec)
-@separate
-def credit(spec, params, memory, dy):
-    for i in range(spec.n_outputs):
-        memory.dz[i] = slope(spec.activation, memory.y[i]) * dy[i]
 
 
 @cells.accumulate.register(ComplexReadoutSpec)

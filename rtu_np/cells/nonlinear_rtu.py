@@ -22,16 +22,13 @@ import numpy as np
 
 from rtu_np import cells
 from rtu_np.buffers import aligned, matrix, rebuild, vector
-from rtu_np.cells.ring import ComplexDiagonal
+from rtu_np.cells.ring import TraceUnits
 from rtu_np.cells.rotation import (
     DiagonalParameters,
     DiagonalState,
     Rotation,
     UnitSensitivities,
     accumulate_units,
-    degenerate_rotation,
-    diagonal_parameters,
-    diagonal_record,
     diagonal_state,
     diagonal_work,
     input_gradient_of,
@@ -40,21 +37,19 @@ from rtu_np.cells.rotation import (
     plain_rotation,
     plain_rotation_backward,
     plain_unit_gradient,
-    prepare_rotation,
+    register_diagonal,
     rotate,
     rotation_backward,
     scale_units,
     unit_sensitivities,
-    why_degenerate_rotation,
 )
 from rtu_np.cells.scales import Tied
 from rtu_np.jit import separate
 from rtu_np.layers import Activation, activate, activation, plain_activate, plain_slope, slope
-from rtu_np.validation import check_count
 
 
 @dataclass(frozen=True)
-class NonlinearRTU(ComplexDiagonal):
+class NonlinearRTU(TraceUnits):
     """A layer of nonlinear recurrent trace units.
 
     Parameters
@@ -68,14 +63,6 @@ class NonlinearRTU(ComplexDiagonal):
     >>> NonlinearRTU(n_hidden=8).build(n_inputs=3, seed=0).advance([1.0, 0.0, -1.0]).shape
     (16,)
     """
-
-    n_hidden: int
-    activation: str = "tanh"
-
-    def __post_init__(self) -> None:
-        check_count("n_hidden", self.n_hidden)
-        activation(self.activation)
-        super().__post_init__()
 
     def spec(self, n_inputs: int) -> "NonlinearRTUSpec":
         return NonlinearRTUSpec(
@@ -115,13 +102,7 @@ class NonlinearRTUMemory(NamedTuple):
     gamma2: np.ndarray  # (n,)
 
 
-cells.parameters.register(NonlinearRTUSpec)(diagonal_parameters)
-cells.state.register(NonlinearRTUSpec)(diagonal_state)
-cells.record.register(NonlinearRTUSpec)(diagonal_record)
-cells.work.register(NonlinearRTUSpec)(diagonal_work)
-cells.prepare.register(NonlinearRTUSpec)(prepare_rotation)
-cells.degenerate.register(NonlinearRTUSpec)(degenerate_rotation)
-cells.why_degenerate.register(NonlinearRTUSpec)(why_degenerate_rotation)
+register_diagonal(NonlinearRTUSpec)
 
 
 @cells.memory.register(NonlinearRTUSpec)

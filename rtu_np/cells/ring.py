@@ -7,7 +7,8 @@ import numpy as np
 
 from rtu_np.cells import eigenvalues
 from rtu_np.cells.layer import Cell
-from rtu_np.validation import check_real
+from rtu_np.layers import activation, lecun_normal
+from rtu_np.validation import check_count, check_real
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,7 @@ class ComplexDiagonal(Ring):
     parameterization: str = field(default="nu_log/theta_log", kw_only=True)
 
     def __post_init__(self) -> None:
+        check_count("n_hidden", self.n_hidden)
         super().__post_init__()
         eigenvalues.parameterization(self.parameterization)
 
@@ -76,4 +78,21 @@ class ComplexDiagonal(Ring):
         for view, values in zip(params.eigenvalue, start, strict=True):
             view[:] = values
         for weights in params.weights:
-            weights[:] = rng.standard_normal(weights.shape) / np.sqrt(len(weights))
+            weights[:] = lecun_normal(weights.shape, rng)
+
+
+@dataclass(frozen=True)
+class TraceUnits(ComplexDiagonal):
+    """A layer of recurrent trace units: gamma tied to r, one activation function.
+
+    Parameters
+    ----------
+    n_hidden : number of units n; the layer has 2n outputs
+    activation : "identity", "relu" or "tanh"
+    """
+
+    activation: str = "tanh"
+
+    def __post_init__(self) -> None:
+        activation(self.activation)
+        super().__post_init__()

@@ -24,6 +24,7 @@ from rtu_np.layers import (
     activation,
     add_outer,
     add_product,
+    lecun_normal,
     plain_activate,
     plain_slope,
     pull_back,
@@ -60,7 +61,7 @@ class VanillaRNN(Cell):
         return VanillaRNNSpec(n_inputs, self.n_hidden, self.n_hidden, activation(self.activation))
 
     def initialise(self, params: Any, rng: np.random.Generator) -> None:
-        params.W_input[:] = rng.standard_normal(params.W_input.shape) / np.sqrt(len(params.W_input))
+        params.W_input[:] = lecun_normal(params.W_input.shape, rng)
         q, r = np.linalg.qr(rng.standard_normal(params.W_recurrent.shape))
         params.W_recurrent[:] = q * np.sign(np.diag(r))  # uniform over orthogonal matrices
 

@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from rtu_np import cells
 from rtu_np.buffers import add_scaled, aligned, copy, packed, rebuild, vector
 from rtu_np.cells.eigenvalues import eigenvalue, eigenvalue_parameters, lowest_modulus, plain_eigenvalue
 from rtu_np.cells.scales import (
@@ -372,3 +373,18 @@ def input_gradient_of(params, scaled1, scaled2, dx):
     W1, W2 = params.weights
     for j in range(dx.shape[0]):
         dx[j] = dot(W1[j], scaled1) + dot(W2[j], scaled2)
+
+
+def register_diagonal(kind: type) -> None:
+    """Register for the spec `kind` what all complex diagonal cells have in common."""
+    shared = {
+        cells.parameters: diagonal_parameters,
+        cells.state: diagonal_state,
+        cells.record: diagonal_record,
+        cells.work: diagonal_work,
+        cells.prepare: prepare_rotation,
+        cells.degenerate: degenerate_rotation,
+        cells.why_degenerate: why_degenerate_rotation,
+    }
+    for function, implementation in shared.items():
+        function.register(kind)(implementation)

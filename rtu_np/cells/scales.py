@@ -111,11 +111,6 @@ def move_scale(scale, work, units):
     """The sensitivities to the parameters of the scale, as if f were the identity."""
 
 
-@move_scale.register(Tied)
-def _tied_move_scale(scale, work, units):
-    pass
-
-
 @move_scale.register(Free)
 @separate
 def _free_move_scale(scale, work, units):
@@ -131,11 +126,6 @@ def slope_scale(scale, units, slope1, slope2):
     """What an activation in the recurrence does to these sensitivities."""
 
 
-@slope_scale.register(Tied)
-def _tied_slope_scale(scale, units, slope1, slope2):
-    pass
-
-
 @slope_scale.register(Free)
 @separate
 def _free_slope_scale(scale, units, slope1, slope2):
@@ -147,11 +137,6 @@ def _free_slope_scale(scale, units, slope1, slope2):
 @generic
 def accumulate_scale(scale, units, d1, d2, decay, out):
     """out <- decay out + (dc/dparameter)^T d, for the parameters of the scale."""
-
-
-@accumulate_scale.register(Tied)
-def _tied_accumulate_scale(scale, units, d1, d2, decay, out):
-    pass
 
 
 @accumulate_scale.register(Free)
@@ -167,13 +152,16 @@ def scale_backward(scale, work, out):
     """Reverse mode through gamma, for the parameters of the scale, once `work.along` is dL/dgamma."""
 
 
-@scale_backward.register(Tied)
-def _tied_scale_backward(scale, work, out):
-    pass
-
-
 @scale_backward.register(Free)
 @separate
 def _free_scale_backward(scale, work, out):
     for i in range(work.along.shape[0]):
         out.gamma_log[i] += work.gamma[i] * work.along[i]
+
+
+def _no_parameter(scale, *arguments):
+    pass
+
+
+for _function in (move_scale, slope_scale, accumulate_scale, scale_backward):
+    _function.register(Tied)(_no_parameter)

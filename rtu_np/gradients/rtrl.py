@@ -17,7 +17,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from rtu_np import cells
-from rtu_np.buffers import clear, copy, decay_and_add, matrix, size, vector
+from rtu_np.buffers import clear, copy, matrix, size, vector
+from rtu_np.gradients.kept import keeps_gradient
 from rtu_np.jit import kernel, njit
 from rtu_np.validation import check_flag
 
@@ -174,11 +175,4 @@ def credit(spec, params, memory, dy):
             memory.gradient[i] += a * memory.S[k, i]
 
 
-@cells.accumulate.register(DenseSpec)
-def accumulate(spec, memory, decay, out):
-    decay_and_add(out, cells.parameters(spec.cell, memory.gradient)[0], decay)
-
-
-@cells.input_gradient.register(DenseSpec)
-def input_gradient(spec, params, memory, dx):
-    copy(memory.dx, dx)
+keeps_gradient(DenseSpec)

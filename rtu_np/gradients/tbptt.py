@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from rtu_np import cells
-from rtu_np.buffers import clear, copy, decay_and_add, matrix, size, vector
+from rtu_np.buffers import clear, copy, matrix, size, vector
+from rtu_np.gradients.kept import keeps_gradient
 from rtu_np.validation import check_count
 
 
@@ -120,11 +121,4 @@ def credit(spec, params, memory, dy):
         cells.backward(cell, params, memory.work, state_tm1, memory.inputs[row], record, dy_k, adjoint)
 
 
-@cells.accumulate.register(TBPTTSpec)
-def accumulate(spec, memory, decay, out):
-    decay_and_add(out, cells.parameters(spec.cell, memory.gradient)[0], decay)
-
-
-@cells.input_gradient.register(TBPTTSpec)
-def input_gradient(spec, params, memory, dx):
-    copy(memory.dx, dx)
+keeps_gradient(TBPTTSpec)

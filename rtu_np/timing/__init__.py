@@ -33,7 +33,7 @@ from rtu_np.gradients.rtrl import RTRL
 from rtu_np.optimizers import SGD, Optimizer
 from rtu_np.td import TDLambda
 from rtu_np.timing.machine import Machine, bandwidth
-from rtu_np.validation import check_count, check_dtype, check_flag
+from rtu_np.validation import brief, check_count, check_dtype, check_flag
 
 _REPEAT = 0.02  # seconds that one repeat of a compiled run takes at least
 _BINS = np.geomspace(1e2, 1e10, 161)  # ns; of the latency histogram
@@ -244,13 +244,6 @@ def _compile_seconds(settings: dict[str, Any]) -> tuple[float, float]:
 
 
 # ------------------------------------------------------------------------------------------------------- reporting
-
-
-def brief(settings: Any) -> str:
-    """A dataclass of settings, without those that have their defaults: LinearRTU(n_hidden=192)."""
-    told = {f.name: getattr(settings, f.name) for f in fields(settings)}
-    parts = [f"{f.name}={told[f.name]!r}" for f in fields(settings) if told[f.name] != f.default]
-    return f"{type(settings).__name__}({', '.join(parts)})"
 
 
 def table(timings: Sequence[Timing], machine: Machine | None = None) -> str:

@@ -4,8 +4,8 @@ One operation is an addition, a multiplication, a division, or one evaluation of
 sign, comparisons and copies are free. A step is counted as far as the gradient, added into the eligibility trace
 (derivations (20)); the update is the same for every cell and method, 2 operations per parameter with SGD.
 
-The counts are those of the equations as the kernels evaluate them. The tests count operation by operation, with numbers
-that know how often they were used.
+The counts are those of the equations as the kernels evaluate them, without what pads odd sizes to whole vectors. The
+tests count operation by operation, with numbers that know how often they were used.
 """
 
 from typing import Any, NamedTuple

@@ -20,11 +20,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from rtu_np import cells
-from rtu_np.buffers import add_scaled, aligned, copy, packed, rebuild, vector
+from rtu_np.buffers import add_scaled, aligned, copy, packed, padded, rebuild, vector
 from rtu_np.cells.eigenvalues import eigenvalue, eigenvalue_parameters, lowest_modulus, plain_eigenvalue
 from rtu_np.cells.scales import (
     Tied,
     accumulate_scale,
+    copy_scale,
     move_scale,
     scale_and_weights,
     scale_backward,
@@ -84,7 +85,7 @@ def diagonal_record(spec, flat):
 
 
 class Rotation(NamedTuple):
-    """What `prepare_rotation` writes, and scratch."""
+    """What `prepare_rotation` writes, padded to whole vectors, and scratch."""
 
     g: np.ndarray  # (n,)
     p: np.ndarray  # (n,)
@@ -99,15 +100,15 @@ class Rotation(NamedTuple):
 
 @kernel
 def diagonal_work(spec, flat):
-    g, flat = vector(flat, spec.n_hidden)
-    p, flat = vector(flat, spec.n_hidden)
-    gamma, flat = vector(flat, spec.n_hidden)
-    dlog_r, flat = vector(flat, spec.n_hidden)
-    dtheta, flat = vector(flat, spec.n_hidden)
-    dgamma, flat = vector(flat, spec.n_hidden)
-    drive1, flat = vector(flat, spec.n_hidden)
-    drive2, flat = vector(flat, spec.n_hidden)
-    along, flat = vector(flat, spec.n_hidden)
+    g, flat = padded(flat, spec.n_hidden)
+    p, flat = padded(flat, spec.n_hidden)
+    gamma, flat = padded(flat, spec.n_hidden)
+    dlog_r, flat = padded(flat, spec.n_hidden)
+    dtheta, flat = padded(flat, spec.n_hidden)
+    dgamma, flat = padded(flat, spec.n_hidden)
+    drive1, flat = padded(flat, spec.n_hidden)
+    drive2, flat = padded(flat, spec.n_hidden)
+    along, flat = padded(flat, spec.n_hidden)
     return Rotation(g, p, gamma, dlog_r, dtheta, dgamma, drive1, drive2, along), flat
 
 
@@ -241,8 +242,15 @@ def plain_rotation_backward(spec, params: DiagonalParameters, state_tm1, x_t, d1
 def prepare_rotation(spec, params, work):
     a, b = params.eigenvalue
     for i in range(spec.n_hidden):
-        r, theta, complement, dlog_r, dtheta = eigenvalue(spec.form, a[i], b[i])
-        gamma, dgamma = scale_of(spec.scale, params.scale, i, r, complement, dlog_r)
+        work.drive1[i] = a[i]
+        work.drive2[i] = b[i]
+    for i in range(spec.n_hidden, work.g.shape[0]):  # any valid numbers will do for the units that are not there
+        work.drive1[i] = a[0]
+        work.drive2[i] = b[0]
+    copy_scale(spec.scale, params.scale, work.along)
+    for i in range(work.g.shape[0]):
+        r, theta, complement, dlog_r, dtheta = eigenvalue(spec.form, work.drive1[i], work.drive2[i])
+        gamma, dgamma = scale_of(spec.scale, work.along[i], r, complement, dlog_r)
         sine, cosine = sin_cos(theta)
         work.g[i] = r * cosine
         work.p[i] = r * sine
@@ -257,7 +265,7 @@ def prepare_rotation(spec, params, work):
 def rotate(params, work, state_tm1, x_t, record):
     """record.state <- z, the rotated and driven state; record.drive1, record.drive2 <- W1 x, W2 x"""
     drive(params, x_t, record.drive1, record.drive2)
-    for i in range(work.g.shape[0]):
+    for i in range(record.state.c1.shape[0]):
         c1, c2 = state_tm1.c1[i], state_tm1.c2[i]
         record.state.c1[i] = work.g[i] * c1 - work.p[i] * c2 + work.gamma[i] * record.drive1[i]
         record.state.c2[i] = work.g[i] * c2 + work.p[i] * c1 + work.gamma[i] * record.drive2[i]

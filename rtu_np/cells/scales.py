@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from rtu_np.buffers import matrix, vector
+from rtu_np.buffers import copy, matrix, vector
 from rtu_np.elementary import exp
 from rtu_np.jit import generic, separate
 
@@ -90,19 +90,30 @@ def _free_sensitivities(scale, n, flat):
 
 
 @generic
-def scale_of(scale, params, i, r, complement, dlog_r):
-    """(gamma, d gamma / da) of unit i."""
+def copy_scale(scale, params, out):
+    """out <- the parameters of the scale"""
+
+
+@copy_scale.register(Free)
+@separate
+def _free_copy_scale(scale, params, out):
+    copy(params.gamma_log, out)
+
+
+@generic
+def scale_of(scale, gamma_log, r, complement, dlog_r):
+    """(gamma, d gamma / da) of one unit."""
 
 
 @scale_of.register(Tied)
-def _tied_gamma(scale, params, i, r, complement, dlog_r):
+def _tied_gamma(scale, gamma_log, r, complement, dlog_r):
     gamma = np.sqrt(complement)
     return gamma, -dlog_r * r * r / gamma
 
 
 @scale_of.register(Free)
-def _free_gamma(scale, params, i, r, complement, dlog_r):
-    gamma = exp(params.gamma_log[i])
+def _free_gamma(scale, gamma_log, r, complement, dlog_r):
+    gamma = exp(gamma_log)
     return gamma, gamma - gamma
 
 
@@ -114,7 +125,7 @@ def move_scale(scale, work, units):
 @move_scale.register(Free)
 @separate
 def _free_move_scale(scale, work, units):
-    for i in range(work.g.shape[0]):
+    for i in range(units.dc1_dgamma_log.shape[0]):
         g, p, gamma = work.g[i], work.p[i], work.gamma[i]
         e1, e2 = units.dc1_dgamma_log[i], units.dc2_dgamma_log[i]
         units.dc1_dgamma_log[i] = g * e1 - p * e2 + gamma * work.drive1[i]
@@ -129,7 +140,7 @@ def slope_scale(scale, units, slope1, slope2):
 @slope_scale.register(Free)
 @separate
 def _free_slope_scale(scale, units, slope1, slope2):
-    for i in range(slope1.shape[0]):
+    for i in range(units.dc1_dgamma_log.shape[0]):
         units.dc1_dgamma_log[i] *= slope1[i]
         units.dc2_dgamma_log[i] *= slope2[i]
 
@@ -155,7 +166,7 @@ def scale_backward(scale, work, out):
 @scale_backward.register(Free)
 @separate
 def _free_scale_backward(scale, work, out):
-    for i in range(work.along.shape[0]):
+    for i in range(out.gamma_log.shape[0]):
         out.gamma_log[i] += work.gamma[i] * work.along[i]
 
 
@@ -163,5 +174,5 @@ def _no_parameter(scale, *arguments):
     pass
 
 
-for _function in (move_scale, slope_scale, accumulate_scale, scale_backward):
+for _function in (copy_scale, move_scale, slope_scale, accumulate_scale, scale_backward):
     _function.register(Tied)(_no_parameter)

@@ -7,7 +7,7 @@ benchmark as their users would write them, and no leaner or fatter than our own 
 
 import importlib.util
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -22,15 +22,16 @@ def installed(name: str) -> bool:
     return importlib.util.find_spec(name) is not None
 
 
-def best(function: Callable[[], Any], repeats: int = 7) -> float:
-    """Seconds of the best of several calls, after one that compiles."""
+def timed(function: Callable[[], Any], n_steps: int) -> Callable[[], float]:
+    """`function`, which makes so many steps, as what says its seconds per step; called once before, to compile."""
     function()
-    times = []
-    for _ in range(repeats):
+
+    def seconds() -> float:
         began = time.perf_counter()
         function()
-        times.append(time.perf_counter() - began)
-    return min(times)
+        return (time.perf_counter() - began) / n_steps
+
+    return seconds
 
 
 # ------------------------------------------------------------------------------------------------------------- JAX
@@ -137,15 +138,17 @@ def torch_gru(n: int, d: int, window: int, observations: np.ndarray, cumulants: 
     return run
 
 
-def measured(n: int, d: int, windows: list[int], repeats: int, n_steps: int = 2000) -> Iterator[tuple[str, float]]:
-    """(peer, microseconds per step) of whatever is installed."""
+def contenders(n: int, d: int, windows: list[int], n_steps: int = 2000) -> dict[str, Callable[[], float]]:
+    """{peer: what says its seconds per step}, of whatever is installed."""
     observations, cumulants = stream(n_steps, d, "float32")
+    out = {}
     if installed("jax"):
         learner = TDLambda(LinearRTU(n), d, GAMMA, LAMBDA, SGD(STEP_SIZE))
         for kind, function in jax_rtu(learner, observations, cumulants).items():
-            yield f"JAX, RTU, RTRL, {kind}", best(function, repeats) / n_steps * 1e6
+            out[f"JAX, RTU, RTRL, {kind}"] = timed(function, n_steps)
     if installed("torch"):
         for window in windows:
-            few = max(n_steps // (4 * window), 50)
+            few = max(n_steps // (10 * window), 50)
             function = torch_gru(n, d, window, observations[:few], cumulants[:few])
-            yield f"PyTorch, GRUCell, T-BPTT({window})", best(function, min(repeats, 3)) / few * 1e6
+            out[f"PyTorch, GRUCell, T-BPTT({window})"] = timed(function, few)
+    return out

@@ -5,7 +5,7 @@
 TD(lambda) with a linear RTU, exact RTRL, tanh, linear readout and SGD unless a table says otherwise, on one core. Each
 number is the best of several runs; each ratio is the median of ratios of runs that followed one another, since machines
 are noisy. yardstick.c is compiled on the spot where there is a C compiler; JAX and PyTorch are timed where they are
-installed (`pip install jax torch`). Prints Markdown, and writes it as JSON. Takes about five minutes.
+installed (`pip install jax torch`). Prints Markdown, and writes it as JSON. Takes about six minutes.
 """
 
 import argparse
@@ -139,15 +139,14 @@ def from_python(rounds: int, sizes: list[tuple[int, int]]) -> Iterator[dict[str,
 
 def beside_peers(rounds: int) -> Iterator[dict[str, Any]]:
     """`ratio` is to `run` for what is scanned, and to `step` for what is called step by step."""
+    run, step = "rtu_np, RTU, RTRL, run", "rtu_np, RTU, RTRL, step from Python"
     for n, d in (SMALL, MIDDLE):
-        base = race(
-            rounds, {"run": ours(LinearRTU(n), d, dtype="float32"), "step": called(LinearRTU(n), d, dtype="float32")}
-        )
-        run, step = base["run"].min(), base["step"].min()
-        yield {"n": n, "d": d, "what": "rtu_np, RTU, RTRL, run", "us": run, "ratio": 1.0}
-        yield {"n": n, "d": d, "what": "rtu_np, RTU, RTRL, step from Python", "us": step, "ratio": 1.0}
-        for name, us in peers.measured(n, d, WINDOWS, rounds):
-            yield {"n": n, "d": d, "what": name, "us": us, "ratio": us / (run if "scanned" in name else step)}
+        cell = LinearRTU(n)
+        mine = {run: ours(cell, d, dtype="float32"), step: called(cell, d, dtype="float32")}
+        times = race(rounds, mine | peers.contenders(n, d, WINDOWS))
+        for name, each in times.items():
+            ratio = np.median(each / times[run if name == run or "scanned" in name else step])
+            yield {"n": n, "d": d, "what": name, "us": each.min(), "ratio": ratio}
 
 
 def threads(rounds: int) -> Iterator[dict[str, Any]]:
@@ -194,7 +193,7 @@ def collect(rows: Iterable[dict[str, Any]], title: str) -> list[dict[str, Any]]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=9, help="runs of each contender")
+    parser.add_argument("--rounds", type=int, default=15, help="runs of each contender")
     parser.add_argument("--sizes", type=int, default=len(SIZES), help="how many of the sizes, from the smallest")
     parser.add_argument("--output", type=Path, default=Path("runs/speed.json"), help="where the numbers go")
     arguments = parser.parse_args()
@@ -215,7 +214,7 @@ def main() -> int:
     page["peers"] = collect(beside_peers(rounds), "Beside JAX and PyTorch, float32")
     if cores:
         os.sched_setaffinity(0, cores)
-    page["threads"] = collect(threads(min(rounds, 5)), "Many seeds at once")
+    page["threads"] = collect(threads(min(rounds, 7)), "Many seeds at once")
     arguments.output.parent.mkdir(parents=True, exist_ok=True)
     arguments.output.write_text(json.dumps(page, indent=1) + "\n")
     print(f"\n{arguments.output}")

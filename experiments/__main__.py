@@ -4,13 +4,13 @@ import argparse
 import importlib
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
 from tqdm import tqdm
 
-from experiments import plotting, sweep
+from experiments import plotting, results, sweep
 
 EXPERIMENTS = {
     "trace-conditioning": "experiments.trace_conditioning",
@@ -28,6 +28,10 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--preset", default="laptop", help="how much of it to run")
     top.add_argument("--output", type=Path, default=Path("runs"), help="folder for runs, table and figure")
     top.add_argument("--jobs", type=int, help="runs at a time; as the experiment says, or all cores, if not given")
+    top.add_argument("--scheduler", metavar="ADDRESS", help="of a Dask cluster that makes the runs: tcp://host:8786")
+    top.add_argument("--task-id", type=int, metavar="K", help="make the share of task K, from 0, of a job array")
+    top.add_argument("--num-tasks", type=int, metavar="N", help="of how many tasks the job array consists")
+    top.add_argument("--plot-only", action="store_true", help="draw from the runs that are there, and make none")
     return top
 
 
@@ -46,36 +50,56 @@ def main(argv: list[str] | None = None) -> int:
     if arguments.jobs is not None and arguments.jobs < 1:
         print(f"--jobs is {arguments.jobs}: expected at least 1", file=sys.stderr)
         return 2
+    if (arguments.task_id is None) != (arguments.num_tasks is None):
+        print("--task-id and --num-tasks: expected both, or neither", file=sys.stderr)
+        return 2
     try:
-        arguments.output.mkdir(parents=True, exist_ok=True)
+        run(experiment, arguments)
+    except (sweep.SweepError, results.ForeignResultsError) as error:
+        print(error, file=sys.stderr)
+        return 1
     except OSError as error:
         print(f"--output {arguments.output}: cannot be written to ({error}); name another folder", file=sys.stderr)
         return 2
-    run(experiment, arguments.preset, arguments.output / arguments.name, arguments.jobs)
     return 0
 
 
-def run(experiment: ModuleType, preset: str, output: Path, jobs: int | None) -> dict[str, Any]:
-    """Run a preset, print what comes, and leave `PRESET.json` and `PRESET.png` in `output`."""
-    configs = experiment.PRESETS[preset]["settings"]
-    seeds = list(experiment.PRESETS[preset]["seeds"])
-    runs: dict[str, dict[int, Any]] = {experiment.label(config): {} for config in configs}
-    for config, seed, arrays in sweep.run_all(
-        experiment, configs, seeds, output, jobs or getattr(experiment, "JOBS", None)
-    ):
-        name = experiment.label(config)
-        runs[name][seed] = arrays
-        tqdm.write(f"{name}, seed {seed}: {experiment.describe(arrays)}")
+def run(experiment: ModuleType, arguments: argparse.Namespace) -> None:
+    """Run a preset, print what comes, and leave `PRESET.json` and `PRESET.png` in the output folder."""
+    preset, output = arguments.preset, arguments.output / arguments.name
+    results.claim(output)
+    configs, seeds = experiment.PRESETS[preset]["settings"], list(experiment.PRESETS[preset]["seeds"])
+    tasks = sweep.plan(experiment.__name__, configs, seeds, output)
+    if arguments.scheduler:
+        backend = sweep.dask(arguments.scheduler)
+    else:
+        backend = sweep.processes(arguments.jobs or getattr(experiment, "JOBS", None))
+    if arguments.task_id is not None:
+        sweep.run_all(sweep.share(tasks, arguments.task_id, arguments.num_tasks), backend, _tell(experiment))
+    elif not arguments.plot_only:
+        sweep.run_all(tasks, backend, _tell(experiment))
+    missing = [task for task in tasks if not results.is_done(task.folder, task.settings, task.seed)]
+    if missing:
+        print(f"{len(tasks) - len(missing)} of {len(tasks)} runs are there: the figure waits for the others, {output}")
+        return
     # In the order of the plan: what is computed from the runs must not depend on which of them ended first.
-    results = [(config, [runs[experiment.label(config)][seed] for seed in seeds]) for config in configs]
-    scores = experiment.score(results)
+    runs = [[results.load_run(sweep.folder_of(output, config, seed))[0] for seed in seeds] for config in configs]
+    found = list(zip(configs, runs, strict=True))
+    scores = experiment.score(found)
     print("\n" + table(scores))
     page = {"experiment": experiment.__name__, "preset": preset, "seeds": seeds, "scores": scores}
     (output / f"{preset}.json").write_text(json.dumps(page, indent=1) + "\n")
     with plotting.style():
-        picture = plotting.save(experiment.plot(results), output / f"{preset}.png")
+        picture = plotting.save(experiment.plot(found), output / f"{preset}.png")
     print(f"\nfigure: {picture}\nnumbers: {output / f'{preset}.json'}")
-    return scores
+
+
+def _tell(experiment: ModuleType) -> Callable[[sweep.Task], None]:
+    def tell(task: sweep.Task) -> None:
+        arrays, _ = results.load_run(task.folder)
+        tqdm.write(f"{experiment.label(task.settings)}, seed {task.seed}: {experiment.describe(arrays)}")
+
+    return tell
 
 
 def table(scores: dict[str, dict[str, float]]) -> str:

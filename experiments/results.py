@@ -1,8 +1,8 @@
 """What a run leaves behind, and what many runs say together.
 
 A run is a folder with its arrays (`arrays.npz`), a manifest (`manifest.json`: experiment, settings, seed, versions,
-commit, wall time, machine) and, written last, a DONE mark. The folder is written beside its place and renamed into
-it, so that whoever reads it finds a whole run or none.
+commit, wall time, host) and, written last, a DONE mark. The folder is written beside its place and renamed into it, so
+that whoever reads it finds a whole run or none. Nothing that is there is overwritten.
 """
 
 import json
@@ -10,7 +10,10 @@ import os
 import platform
 import shutil
 import subprocess
+import sys
 import tempfile
+import time
+import zipfile
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -18,19 +21,36 @@ from typing import Any
 import numpy as np
 
 DONE = "DONE"
+MARK = "README"
+
+
+class ForeignResultsError(Exception):
+    """A folder holds results of something else, which are not to be lost."""
+
+
+def claim(root: Path) -> None:
+    """Make `root` a folder of ours; ForeignResultsError, where it is somebody else's already."""
+    root.mkdir(parents=True, exist_ok=True)
+    mark = root / MARK
+    if not mark.exists() and any(root.iterdir()):
+        raise ForeignResultsError(f"{root} holds files of something else: name another --output, or empty it")
+    mark.write_text("Runs and figures of `python -m experiments`; deleting a run's folder makes it run again.\n")
 
 
 def save_run(folder: Path, arrays: dict[str, np.ndarray], manifest: dict[str, Any]) -> None:
-    """Write a run to `folder`, which replaces what is there only once it is whole."""
+    """Write a run to `folder`, which is not there yet: whole, or not at all."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     part = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}-"))
     try:
         np.savez_compressed(part / "arrays.npz", **arrays)  # type: ignore[arg-type]
         (part / "manifest.json").write_text(json.dumps(manifest, indent=1))
         (part / DONE).touch()
-        if folder.exists():
-            shutil.rmtree(folder)
-        part.rename(folder)
+        try:
+            part.rename(folder)
+        except OSError:
+            if not is_done(folder, manifest["settings"], manifest["seed"]):
+                raise  # otherwise another process has made the same run meanwhile
+        forget_begun(folder)
     finally:
         shutil.rmtree(part, ignore_errors=True)
 
@@ -42,11 +62,44 @@ def load_run(folder: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
 
 
 def is_done(folder: Path, settings: dict[str, Any], seed: int) -> bool:
-    """Whether `folder` holds a finished run of exactly these settings and this seed."""
-    if not (folder / DONE).exists():
+    """Whether `folder` holds a finished run of exactly these settings and this seed.
+
+    What cannot be read is set aside under another name, and counts as not there. ForeignResultsError, where the folder
+    holds a run of other settings.
+    """
+    if not folder.exists():
         return False
-    manifest = json.loads((folder / "manifest.json").read_text())
-    return manifest["settings"] == json.loads(json.dumps(settings)) and manifest["seed"] == seed
+    try:
+        if not (folder / DONE).exists():
+            raise ValueError("it lacks its DONE mark")
+        _, manifest = load_run(folder)
+        found = manifest["settings"], manifest["seed"]
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        aside = folder.with_name(f"{folder.name}.damaged-{time.time_ns()}")
+        folder.rename(aside)
+        print(f"{folder} cannot be read ({error}): set aside as {aside.name}, and made again", file=sys.stderr)
+        return False
+    if found != (json.loads(json.dumps(settings)), seed):
+        raise ForeignResultsError(f"{folder} holds a run of other settings: move it away, or name another --output")
+    return True
+
+
+def began(folder: Path) -> None:
+    """Leave a mark that a process is at work on this run: where it dies, the mark stays."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    _begun(folder).touch()
+
+
+def has_begun(folder: Path) -> bool:
+    return _begun(folder).exists()
+
+
+def forget_begun(folder: Path) -> None:
+    _begun(folder).unlink(missing_ok=True)
+
+
+def _begun(folder: Path) -> Path:
+    return folder.with_name(f".{folder.name}.begun")
 
 
 def circumstances() -> dict[str, Any]:
@@ -58,6 +111,7 @@ def circumstances() -> dict[str, Any]:
         "versions": {name: version(name) for name in ("numpy", "numba", "gymnasium")},
         "python": platform.python_version(),
         "commit": commit or "unknown",
+        "host": platform.node(),
         "machine": f"{platform.machine()}, {os.cpu_count()} cores",
         "system": platform.system(),
     }

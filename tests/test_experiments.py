@@ -1,0 +1,58 @@
+"""Every experiment runs in its smallest preset, and its command line says in one line what is wrong."""
+
+import json
+
+import pytest
+from cases import COMPILED
+
+from experiments.__main__ import EXPERIMENTS, main
+
+pytestmark = pytest.mark.skipif(not COMPILED, reason="learning takes too long in plain Python")
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_smoke(name, tmp_path, capsys):
+    assert main([name, "--preset", "smoke", "--output", str(tmp_path), "--jobs", "1"]) == 0
+    page = json.loads((tmp_path / name / "smoke.json").read_text())
+    assert page["scores"]
+    assert (tmp_path / name / "smoke.png").read_bytes().startswith(b"\x89PNG")
+    assert next(iter(page["scores"])) in capsys.readouterr().out
+
+
+def test_a_job_array_then_the_figure_from_what_is_there(tmp_path, capsys):
+    command = ["trace-conditioning", "--preset", "smoke", "--output", str(tmp_path), "--jobs", "1"]
+    assert main([*command, "--task-id", "0", "--num-tasks", "2"]) == 0
+    assert "2 of 4 runs are there: the figure waits" in capsys.readouterr().out
+    assert main([*command, "--plot-only"]) == 0
+    assert not (tmp_path / "trace-conditioning" / "smoke.png").exists()
+    assert main([*command, "--task-id", "1", "--num-tasks", "2"]) == 0
+    (tmp_path / "trace-conditioning" / "smoke.png").unlink()
+    assert main([*command, "--plot-only"]) == 0
+    assert (tmp_path / "trace-conditioning" / "smoke.png").exists()
+
+
+def test_without_a_name_it_lists(capsys):
+    assert main([]) == 0
+    printed = capsys.readouterr().out
+    assert all(name in printed for name in EXPERIMENTS)
+
+
+def test_bad_input_is_one_line(tmp_path, capsys):
+    (tmp_path / "file").touch()
+    (tmp_path / "foreign" / "trace-conditioning").mkdir(parents=True)
+    (tmp_path / "foreign" / "trace-conditioning" / "letter").touch()
+    for words, message in {
+        "--preset huge": "--preset 'huge' is not one of trace-conditioning: expected smoke",
+        "--jobs 0": "--jobs is 0: expected at least 1",
+        "--task-id 1": "--task-id and --num-tasks: expected both, or neither",
+        "--task-id 3 --num-tasks 3": "--task-id is 3 with --num-tasks 3: expected 0 to 2",
+        f"--output {tmp_path / 'file'}": "cannot be written to",
+        f"--output {tmp_path / 'foreign'}": "holds files of something else",
+    }.items():
+        command = ["trace-conditioning", "--preset", "smoke", "--output", str(tmp_path / "out"), *words.split()]
+        assert main(command) in (1, 2)
+        error = capsys.readouterr().err
+        assert error.count("\n") == 1, error
+        assert message in error
+    with pytest.raises(SystemExit):
+        main(["no-such-experiment"])

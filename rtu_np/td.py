@@ -299,10 +299,8 @@ class TDLambda:
 
     def save(self, path: str | os.PathLike) -> None:
         """Write everything to `path`, so that `load` continues in mid-stream, bit for bit."""
-        parts = {"cell": self.cell, "readout": self.readout, "optimizer": self.optimizer, "gradient": self.gradient}
-        settings = {role: checkpoint.describe(part) for role, part in parts.items()}
-        numbers = {"n_inputs": self.n_inputs, "gamma": self.gamma, "lambda_": self.lambda_, "dtype": self.dtype.name}
-        checkpoint.save(path, {"learner": "TDLambda", **settings, **numbers}, self._arrays())
+        settings = {role: checkpoint.describe(part) for role, part in self._parts().items()}
+        checkpoint.save(path, {"learner": "TDLambda", **settings, **self._numbers()}, self._arrays())
 
     @classmethod
     def load(
@@ -333,6 +331,17 @@ class TDLambda:
         checkpoint.restore(path, learner._arrays(), arrays)
         return learner
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """How `copy.deepcopy` and `pickle` make another: by settings and arrays, as views are not copied as views."""
+        arrays = {name: view.copy() for name, view in self._arrays().items()}
+        return _revived, (type(self), {**self._parts(), **self._numbers()}, arrays)
+
+    def _parts(self) -> dict[str, Any]:
+        return {"cell": self.cell, "readout": self.readout, "optimizer": self.optimizer, "gradient": self.gradient}
+
+    def _numbers(self) -> dict[str, Any]:
+        return {"n_inputs": self.n_inputs, "gamma": self.gamma, "lambda_": self.lambda_, "dtype": self.dtype.name}
+
     def _arrays(self) -> dict[str, np.ndarray]:
         """{name: view} of all that changes while learning."""
         views = self._views
@@ -347,3 +356,10 @@ class TDLambda:
 
 def _named(weights: Any, prefix: str = "") -> dict[str, np.ndarray]:
     return {**leaves(weights.cell, prefix), **leaves(weights.readout, f"{prefix}readout.")}
+
+
+def _revived(kind: type[TDLambda], settings: dict[str, Any], arrays: dict[str, np.ndarray]) -> TDLambda:
+    learner = kind(**settings)
+    for name, view in learner._arrays().items():
+        view[...] = arrays[name]
+    return learner

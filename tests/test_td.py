@@ -1,5 +1,6 @@
 """TD(lambda): against an oracle that knows the forward pass alone; the order of a step; what a user may do to it."""
 
+import copy
 import math
 import pickle
 import zipfile
@@ -220,6 +221,23 @@ def test_save_and_load_continue_bit_for_bit(kind, optimizer, dtype, tmp_path):
     assert agent.predict(s.observations[10]) == copy.predict(s.observations[10])
     assert everything(agent) == everything(copy)
     assert [path.name for path in tmp_path.iterdir()] == ["agent.npz"]
+
+
+@pytest.mark.parametrize(
+    "duplicate", [copy.deepcopy, lambda agent: pickle.loads(pickle.dumps(agent))], ids=["copy", "pickle"]
+)
+def test_a_copy_goes_on_by_itself(duplicate, rng):
+    agent = TDLambda(LinearRTU(3), 2, lambda_=0.7)
+    x, c = rng.standard_normal((40, 2)), rng.standard_normal(40)
+    agent.run(x[:20], c[:20], progress=False)
+    agent.predict(x[0])
+    other = duplicate(agent)
+    before = agent._flat.copy()
+    stepped = [other.step(x[k], c[k]) for k in range(20, 40)]
+    assert np.array_equal(agent._flat, before)
+    assert np.array_equal(stepped, agent.run(x[20:], c[20:], progress=False))
+    assert agent.predict(x[1]) == other.predict(x[1])
+    assert other.steps == agent.steps == 40
 
 
 def test_a_checkpoint_needs_nothing_but_numpy_to_read(tmp_path):

@@ -105,12 +105,8 @@ class TDLambda:
         self._to_run = (self._spec, self._flat, self._clock, self._observations, self._signals, self._predictions)
         observation, signal, prediction = self._stage(1)
         self._to_step = (self._spec, self._flat, self._clock, observation, signal, prediction, 1)
-        self._x, self._signal, self._shape, self._prediction_made = (
-            observation[0],
-            signal[0],
-            (n_inputs,),
-            prediction.item,
-        )
+        self._x, self._shape, self._signal = observation[0], (n_inputs,), signal[0]
+        self._prediction_made = prediction.item
         self._to_predict = (self._spec, self._flat, self._prediction, self._observations, self._predictions)
 
     def _stage(self, rows: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -204,7 +204,7 @@ def _latencies(learner: TDLambda, calls: int) -> tuple[np.ndarray, float]:
 def _allocations(learner: TDLambda, n_steps: int = 1000) -> float:
     """Memory blocks of Python that a step leaves behind. Compiled code cannot allocate: see `rtu_np.jit`."""
     x, step = np.zeros(learner.n_inputs, learner.dtype), learner.step
-    left = []
+    left, collecting = [], gc.isenabled()
     for _ in range(5):  # the least of several, since other threads allocate as well
         gc.collect()
         gc.disable()  # what it frees meanwhile would be taken off
@@ -212,7 +212,8 @@ def _allocations(learner: TDLambda, n_steps: int = 1000) -> float:
         for _ in range(n_steps):
             step(x, 0.0)
         left.append(sys.getallocatedblocks() - before)
-        gc.enable()
+        if collecting:
+            gc.enable()
     return max(min(left), 0) // 10 * 10 / n_steps  # the loop itself keeps a few
 
 

@@ -15,6 +15,7 @@ import gymnasium
 import numpy as np
 from gymnasium.spaces import Box, Discrete
 
+from envs.bayes import AFTER_CS, follow, table
 from rtu_np.jit import kernel, njit
 from rtu_np.validation import check_array, check_count, check_real
 
@@ -198,6 +199,41 @@ class Conditioning(gymnasium.Env):
             observations = np.concatenate([first[None], self._rows(n_steps - 1)])
         return observations, observations[:, 0].copy()
 
+    @property
+    def n_stimuli(self) -> int:
+        """How many entries of an observation are stimuli, US and CSs; the others are distractors."""
+        return 1 + self._timing.n_cs
+
+    def bayes_prediction(self, observations: Any, gamma: float | None = None) -> np.ndarray:
+        """E[G_t | all seen up to t], with G_t = US_{t+1} + gamma G_{t+1}: no predictor has a smaller mean squared
+        error. Distractors tell nothing; `envs.bayes` has the rest.
+
+        Parameters
+        ----------
+        observations : (T, at least n_stimuli), US and CSs in the first columns, from a reset on
+        gamma : discount; the environment's own by default
+        """
+        n = self.n_stimuli
+        stimuli = check_array("observations", observations, (None, None), hint="one row per step")
+        if stimuli.shape[1] < n:
+            wanted = "two columns, US and CS" if n == 2 else f"{n} columns, US and {n - 1} CSs"
+            raise ValueError(f"observations has shape {stimuli.shape}: expected at least {wanted}")
+        gamma = self.gamma if gamma is None else check_real("gamma", gamma, low=0.0, high=1.0)
+        t, on = self._timing, stimuli[:, :n] > 0
+        begins = on[:, 1:].any(1) & ~np.r_[False, on[:-1, 1:].any(1)]
+        activates = (on[begins, None, 1:] == (self._patterns[: self._activating] > 0)).all(2).any(1)
+        rows = np.full(len(on), -1)
+        rows[begins] = np.where(activates, AFTER_CS, AFTER_CS + 1)
+        kinds = [(1.0, 1.0)] if n == 2 else [(0.5, 1.0 - t.noise), (0.5, t.noise)]
+        values = table((t.isi_low, t.isi_high), (t.iti_low, t.iti_high), t.us_length, kinds, gamma)
+        out = np.empty(len(on))
+        if not follow(np.ascontiguousarray(on[:, 0]), rows, values, out):
+            raise ValueError(
+                "observations do not fit this environment: a stimulus is overdue; are they from a reset on, and from "
+                "an environment with this isi and iti?"
+            )
+        return out
+
     def _rows(self, n: int) -> np.ndarray:
         observations = np.empty((n, self.n_inputs))
         arrays = (self._patterns, self._activating, self._chances)
@@ -262,83 +298,3 @@ class TraceConditioning(Conditioning):
     ) -> None:
         spread = check_count("isi", isi) // 3
         super().__init__(isi, spread, iti, cs_length, us_length, n_distractors, np.ones((1, 1)), 1)
-
-    def bayes_prediction(self, observations: Any, gamma: float | None = None) -> np.ndarray:
-        """E[G_t | all seen up to t], with G_t = US_{t+1} + gamma G_{t+1}: no predictor has a smaller mean squared
-        error.
-
-        Distractors tell nothing, and what is known is a clock: k steps since the onset of the CS while the US is
-        awaited, or m steps since the onset of the US. Let p_k be the probability that the US begins at step k + 1
-        after the CS, given that it has not begun by step k, and q_m the same for the next CS (the hazards of the two
-        uniform distributions); L is the length of the US. Then, derivations (25),
-
-            A_k = p_k (1 + gamma B_0) + (1 - p_k) gamma A_{k+1}
-            B_m = [m + 1 < L] + gamma (q_m A_0 + (1 - q_m) B_{m+1})
-
-        The two are coupled by A_0 and B_0 alone. Backward recursion gives A_0 = a + b B_0 and B_0 = c + d A_0, which is
-        solved for both.
-
-        Parameters
-        ----------
-        observations : (T, at least 2), US and CS in the first two columns, from a reset on
-        gamma : discount; the environment's own by default
-        """
-        rows = check_array("observations", observations, (None, None), hint="one row per step")
-        if rows.shape[1] < 2:
-            raise ValueError(f"observations has shape {rows.shape}: expected at least two columns, US and CS")
-        gamma = self.gamma if gamma is None else check_real("gamma", gamma, low=0.0, high=1.0)
-        awaiting_us, awaiting_cs, awaiting_first_cs = self._values(gamma)
-        out = np.empty(len(rows))
-        us, cs = (np.array(rows[:, k], np.float64) for k in range(2))
-        if not _follow_clocks(us, cs, (awaiting_us, awaiting_cs, awaiting_first_cs), out):
-            raise ValueError(
-                "observations do not fit this environment: a stimulus is overdue; are they from a reset on, and from "
-                "an environment with this isi and iti?"
-            )
-        return out
-
-    def _values(self, gamma: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """A_k for k = 0 ... longest ISI - 1; B_m for m = 0 ... longest ITI - 1; and B_m from a reset, with no US on."""
-        t = self._timing
-        us_hazard, cs_hazard = _hazard(t.isi_low, t.isi_high), _hazard(t.iti_low, t.iti_high)
-        us_stays = (np.arange(1, t.iti_high + 1) < t.us_length).astype(float)
-
-        def backward(hazard, gain, always):
-            """Values by step, where `gain` comes with the event and `always` with every step."""
-            values = np.zeros(len(hazard) + 1)
-            for k in range(len(hazard) - 1, -1, -1):
-                values[k] = always[k] + hazard[k] * gain + (1 - hazard[k]) * gamma * values[k + 1]
-            return values[:-1]
-
-        no_us, no_cs = np.zeros(len(us_hazard)), np.zeros(len(cs_hazard))
-        a, b = backward(us_hazard, 1.0, no_us)[0], backward(us_hazard, gamma, no_us)[0]
-        c, d = backward(cs_hazard, 0.0, us_stays)[0], backward(cs_hazard, gamma, no_cs)[0]
-        if d * b >= 1:
-            raise ValueError(f"gamma is {gamma!r}: the expected return of a stream that never ends is infinite")
-        b_0 = (c + d * a) / (1 - d * b)
-        gain = gamma * (a + b * b_0)
-        first = backward(cs_hazard, gain, no_cs)
-        return backward(us_hazard, 1 + gamma * b_0, no_us), backward(cs_hazard, gain, us_stays), first
-
-
-def _hazard(low: int, high: int) -> np.ndarray:
-    """[k]: the probability of an event at step k + 1, given none up to step k, where it is uniform on low ... high."""
-    k = np.arange(high)
-    return np.where(k + 1 < low, 0.0, 1.0 / (high - np.maximum(k, low - 1)))
-
-
-@njit
-def _follow_clocks(us, cs, values, out):
-    """Read the values off along a stream. False where a stimulus is later than it can be."""
-    awaiting_us, awaiting_cs, awaiting_first_cs = values
-    clock, current = 0, awaiting_first_cs
-    for t in range(us.shape[0]):
-        clock += t > 0
-        if us[t] > 0 and (t == 0 or us[t - 1] == 0):
-            clock, current = 0, awaiting_cs
-        elif cs[t] > 0 and (t == 0 or cs[t - 1] == 0):
-            clock, current = 0, awaiting_us
-        if clock >= current.shape[0]:
-            return False
-        out[t] = current[clock]
-    return True

@@ -1,21 +1,24 @@
-"""The command line: python -m experiments [NAME] [--preset smoke|laptop|paper]."""
+"""The command line: python -m experiments [NAME] [--preset smoke|laptop|overnight|paper]."""
 
 import argparse
 import importlib
 import json
 import sys
-from collections.abc import Callable
+import textwrap
 from pathlib import Path
 from types import ModuleType
 
 from tqdm import tqdm
 
-from experiments import plotting, results, sweep
+from experiments import plotting, results, selection, sweep
 
 EXPERIMENTS = {
     "trace-conditioning": "experiments.trace_conditioning",
+    "fig02-resources": "experiments.fig02_resources",
     "fig03-runtime": "experiments.fig03_runtime",
 }
+
+TOLD = 50  # runs of which each is told when it ends; of more, the bar alone tells
 
 
 def parser() -> argparse.ArgumentParser:
@@ -38,9 +41,7 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> int:
     arguments = parser().parse_args(argv)
     if arguments.name is None:
-        for name, module in EXPERIMENTS.items():
-            experiment = importlib.import_module(module)
-            print(f"{name}: {(experiment.__doc__ or '').splitlines()[0]}\n    presets: {', '.join(experiment.PRESETS)}")
+        print("\n\n".join(map(listed, EXPERIMENTS)))
         return 0
     experiment = importlib.import_module(EXPERIMENTS[arguments.name])
     if arguments.preset not in experiment.PRESETS:
@@ -64,42 +65,61 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
+def listed(name: str) -> str:
+    """What an experiment is, what it claims and how long its presets take, as its docstring says it."""
+    text = importlib.import_module(EXPERIMENTS[name]).__doc__ or ""
+    title, *paragraphs = (" ".join(paragraph.split()) for paragraph in text.split("\n\n"))
+    told = [title, *(p for p in paragraphs if p.startswith(("Claim: ", "Minutes on two cores: ")))]
+    return "\n".join([name, *(textwrap.fill(p, 110, initial_indent="    ", subsequent_indent="      ") for p in told)])
+
+
 def run(experiment: ModuleType, arguments: argparse.Namespace) -> None:
     """Run a preset, print what comes, and leave `PRESET.json` and `PRESET.png` in the output folder."""
-    preset, output = arguments.preset, arguments.output / arguments.name
+    preset, output = experiment.PRESETS[arguments.preset], arguments.output / arguments.name
     results.claim(output)
-    configs, seeds = experiment.PRESETS[preset]["settings"], list(experiment.PRESETS[preset]["seeds"])
-    tasks = sweep.plan(experiment.__name__, configs, seeds, output)
+    found, manifests = [], []
+    for settings, seeds in selection.stages(preset):
+        configs = settings(found)
+        tasks = sweep.plan(experiment.__name__, configs, seeds, output)
+        make(experiment, tasks, arguments)
+        missing = [task for task in tasks if not results.is_done(task.folder, task.settings, task.seed)]
+        if missing:
+            print(f"{len(tasks) - len(missing)} of {len(tasks)} runs are there: what follows waits for them, {output}")
+            return
+        # In the order of the plan: what is computed from the runs must not depend on which of them ended first.
+        runs = [[results.load_run(sweep.folder_of(output, config, seed)) for seed in seeds] for config in configs]
+        found = [(config, [arrays for arrays, _ in each]) for config, each in zip(configs, runs, strict=True)]
+        manifests += [manifest for each in runs for _, manifest in each]
+    scores = experiment.score(found)
+    print("\n" + table(scores))
+    for line in selection.at_an_edge(preset, found):
+        print(line)
+    page = {"experiment": experiment.__name__, "preset": arguments.preset, "seeds": list(preset["seeds"])}
+    if "tuning" in preset:
+        page["tuning"] = {name: list(value) if isinstance(value, range) else value for name, value in preset["tuning"].items()}
+    page |= {"runs": len(manifests), **results.gathered(manifests), "scores": scores}
+    (output / f"{arguments.preset}.json").write_text(json.dumps(page, indent=1) + "\n")
+    with plotting.style():
+        picture = plotting.save(experiment.plot(found), output / f"{arguments.preset}.png")
+    print(f"\nfigure: {picture}\nnumbers: {output / f'{arguments.preset}.json'}")
+
+
+def make(experiment: ModuleType, tasks: list[sweep.Task], arguments: argparse.Namespace) -> None:
+    """Make the runs that are asked for: all, a share, or none."""
+    if arguments.plot_only:
+        return
+    if arguments.task_id is not None:
+        tasks = sweep.share(tasks, arguments.task_id, arguments.num_tasks)
     if arguments.scheduler:
         backend = sweep.dask(arguments.scheduler)
     else:
         backend = sweep.processes(arguments.jobs or getattr(experiment, "JOBS", None))
-    if arguments.task_id is not None:
-        sweep.run_all(sweep.share(tasks, arguments.task_id, arguments.num_tasks), backend, _tell(experiment))
-    elif not arguments.plot_only:
-        sweep.run_all(tasks, backend, _tell(experiment))
-    missing = [task for task in tasks if not results.is_done(task.folder, task.settings, task.seed)]
-    if missing:
-        print(f"{len(tasks) - len(missing)} of {len(tasks)} runs are there: the figure waits for the others, {output}")
-        return
-    # In the order of the plan: what is computed from the runs must not depend on which of them ended first.
-    runs = [[results.load_run(sweep.folder_of(output, config, seed))[0] for seed in seeds] for config in configs]
-    found = list(zip(configs, runs, strict=True))
-    scores = experiment.score(found)
-    print("\n" + table(scores))
-    page = {"experiment": experiment.__name__, "preset": preset, "seeds": seeds, "scores": scores}
-    (output / f"{preset}.json").write_text(json.dumps(page, indent=1) + "\n")
-    with plotting.style():
-        picture = plotting.save(experiment.plot(found), output / f"{preset}.png")
-    print(f"\nfigure: {picture}\nnumbers: {output / f'{preset}.json'}")
 
-
-def _tell(experiment: ModuleType) -> Callable[[sweep.Task], None]:
     def tell(task: sweep.Task) -> None:
         arrays, _ = results.load_run(task.folder)
         tqdm.write(f"{experiment.label(task.settings)}, seed {task.seed}: {experiment.describe(arrays)}")
 
-    return tell
+    sweep.run_all(tasks, backend, tell if len(tasks) <= TOLD else lambda task: None)
 
 
 def table(scores: dict[str, dict[str, float]]) -> str:

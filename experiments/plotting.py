@@ -4,8 +4,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from experiments.results import interval
+
 # Readable in grey, too: the first four differ in lightness as well as in hue (after Okabe & Ito 2008).
-COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7")
+COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#000000", "#D55E00", "0.5")
+_MARKERS, _LINES = "os^DvXP*", ("-", "--", "-.", ":")
 GREY = "0.45"
 _STYLE: Any = {
     "figure.dpi": 120,
@@ -44,3 +49,24 @@ def band(axes: Any, x: Any, mean: Any, interval: tuple[Any, Any], **line: Any) -
     """A mean with its interval as a band."""
     (drawn,) = axes.plot(x, mean, **line)
     axes.fill_between(x, *interval, color=drawn.get_color(), alpha=0.2, linewidth=0)
+
+
+def look(k: int) -> dict[str, Any]:
+    """Colour, marker and line of the k-th curve: no two alike, even in grey."""
+    return {
+        "color": COLOURS[k % len(COLOURS)],
+        "marker": _MARKERS[k % len(_MARKERS)],
+        "linestyle": _LINES[k % len(_LINES)],
+        "markersize": 4,
+    }
+
+
+def points(axes: Any, x: list[Any], samples: list[Any], **line: Any) -> None:
+    """Means with 95 % intervals, for the samples at each x; where the only x is None, a line across the axes."""
+    means, (low, high) = [s.mean() for s in samples], zip(*map(interval, samples), strict=True)
+    if x == [None]:
+        line.pop("marker")
+        axes.axhline(means[0], **line)
+        axes.axhspan(low[0], high[0], color=line["color"], alpha=0.2, linewidth=0)
+        return
+    axes.errorbar(x, means, [np.subtract(means, low), np.subtract(high, means)], **line)

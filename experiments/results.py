@@ -117,6 +117,18 @@ def circumstances() -> dict[str, Any]:
     }
 
 
+def gathered(manifests: list[dict[str, Any]]) -> dict[str, Any]:
+    """What the manifests of a sweep say together: core minutes, and every version, commit and machine."""
+    out: dict[str, Any] = {"core minutes": round(sum(m["seconds"] for m in manifests) / 60, 1)}
+    for name in ("versions", "python", "commit", "machine"):
+        found = []
+        for manifest in manifests:
+            if manifest[name] not in found:
+                found.append(manifest[name])
+        out[name] = found[0] if len(found) == 1 else found
+    return out
+
+
 def interval(samples: np.ndarray, axis: int = 0, draws: int = 2000, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     """95 % bootstrap interval (low, high) of the mean along `axis`, resampling seeds."""
     samples = np.moveaxis(np.asarray(samples, float), axis, 0)

@@ -1,0 +1,211 @@
+"""One learner on one stream of stimuli: what the experiments on prediction share.
+
+A setting is plain data: `setting` writes the parts of a learner down, `run` builds and runs it. The score is the mean
+squared return error (MSRE) over the last tenth of the stream, beside that of the Bayes prediction on the same stream,
+which no predictor beats (`envs.conditioning`). A learner that diverges stops there and predicts 0 from then on; the
+table says how many did.
+
+A figure has panels, a panel has a curve for each method, and a curve has points: a setting names its `panel`, `method`
+and `x`; where `x` is None, the method does not depend on it, and is drawn as a line across the panel.
+"""
+
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+import envs
+from envs.conditioning import returns
+from experiments import plotting, representations
+from experiments.results import interval
+from rtu_np import Adam, TDLambda, checkpoint
+from rtu_np.cells.layer import Cell, GradientMethod
+from rtu_np.readout import Readout
+
+BINS = 100  # points of a learning curve
+CHUNK = 10_000
+
+Config = dict[str, Any]
+Results = list[tuple[Config, list[dict[str, np.ndarray]]]]
+
+
+def setting(
+    cell: Cell,
+    gradient: GradientMethod | None = None,
+    *,
+    task: str = "TraceConditioning",
+    steps: int,
+    readout: Readout | None = None,
+    dtype: str = "float32",
+    lambda_: float = 0.9,
+    beta2: float = 0.9999,
+    representation: str = "presence",
+    isi: int | None = 10,
+    **more: Any,
+) -> Config:
+    """A learner with Adam on a task, as plain data; `more` are the step size, where it is fixed, and the place in a
+    figure: panel, method, x."""
+    parts = {"cell": cell, "gradient": gradient, "readout": readout}
+    written = {role: checkpoint.describe(part) for role, part in parts.items() if part is not None}
+    numbers = {"lambda_": lambda_, "beta2": beta2, "steps": steps, "dtype": dtype}
+    world = {"task": task, "representation": representation} | ({} if isi is None else {"isi": isi})
+    return {**written, **numbers, **world, **more}
+
+
+class Stream(NamedTuple):
+    """What a learner met and what it said."""
+
+    stimuli: np.ndarray  # (steps, 1 + number of CSs)   US, CSs
+    target: np.ndarray  # (steps,)   the return G_t
+    prediction: np.ndarray  # (steps,)
+    bayes: np.ndarray  # (steps,)
+    microseconds: float  # per step of learning, median over stretches
+    diverged: bool
+
+
+def follow(
+    config: Config,
+    seed: int,
+    advanced: Callable[[int], Any] = lambda steps: None,
+    gradient: GradientMethod | None = None,
+) -> Stream:
+    """Learn from one stream; `advanced(steps)` is called as it goes. `gradient` is given where it is not rtu_np's."""
+    stream_seed, learner_seed = np.random.SeedSequence(seed).generate_state(2).tolist()
+    env = getattr(envs, config["task"])(**({"isi": config["isi"]} if "isi" in config else {}))
+    represent = representations.REPRESENTATIONS[config["representation"]](env.n_inputs)
+    parts: dict[str, Any] = {
+        role: checkpoint.build(role, config[role]) for role in ("cell", "gradient", "readout") if role in config
+    }
+    parts |= {"gradient": gradient} if gradient else {}
+    optimizer = Adam(config["step_size"], beta2=config["beta2"])
+    learner = TDLambda(
+        n_inputs=represent.n_features,
+        gamma=env.gamma,
+        lambda_=config["lambda_"],
+        optimizer=optimizer,
+        seed=learner_seed,
+        dtype=config["dtype"],
+        **parts,
+    )
+
+    steps = config["steps"]
+    horizon = int(np.ceil(np.log(1e-9) / np.log(env.gamma)))  # the stream goes on, for the returns of the last steps
+    stimuli, cumulants = np.zeros((steps, env.n_stimuli)), np.zeros(steps + horizon)
+    prediction, diverged = np.zeros(steps), False
+    microseconds = []
+    for start in range(0, steps, CHUNK):
+        rows = slice(start, min(start + CHUNK, steps))
+        n = rows.stop - rows.start
+        observations, cumulants[rows] = env.generate(n, seed=stream_seed if start == 0 else None)
+        stimuli[rows] = observations[:, : env.n_stimuli]
+        if not diverged:
+            features = represent(observations)
+            began = time.perf_counter()
+            try:
+                prediction[rows] = learner.run(features, cumulants[rows], progress=False)
+            except FloatingPointError:
+                diverged = True
+            microseconds.append((time.perf_counter() - began) / n * 1e6)
+        advanced(n)
+    cumulants[steps:] = env.generate(horizon)[1]
+    target, bayes = returns(cumulants, env.gamma)[:steps], env.bayes_prediction(stimuli)
+    return Stream(stimuli, target, prediction, bayes, float(np.median(microseconds)), diverged)
+
+
+def summary(stream: Stream) -> dict[str, np.ndarray]:
+    """Learning curve and score of one run."""
+    steps = stream.target.size
+    error, floor = (stream.prediction - stream.target) ** 2, (stream.bayes - stream.target) ** 2
+    last = slice(steps - steps // 10, steps)
+    return {
+        "steps": np.linspace(0, steps, BINS + 1)[1:],
+        "curve": np.array([part.mean() for part in np.array_split(error, BINS)]),
+        "msre": error[last].mean(),
+        "floor": floor[last].mean(),
+        "microseconds": np.array(stream.microseconds),
+        "diverged": np.array(stream.diverged),
+    }
+
+
+def run(config: Config, seed: int, advanced: Callable[[int], Any] = lambda steps: None) -> dict[str, np.ndarray]:
+    """One run of a setting: what most experiments on prediction need."""
+    return summary(follow(config, seed, advanced))
+
+
+def label(config: Config) -> str:
+    """A setting in a few words: where it is in the figure."""
+    x = "" if config["x"] is None else f", {config['x']:g}"
+    return f"{config['panel']}: {config['method']}{x}"
+
+
+def describe(arrays: dict[str, np.ndarray]) -> str:
+    """One finished run in a few words."""
+    ratio = arrays["msre"] / arrays["floor"]
+    return f"MSRE {arrays['msre']:.4f}, {ratio:.2f} times the Bayes floor, {arrays['microseconds']:.2f} us per step"
+
+
+def score(results: Results) -> dict[str, dict[str, float]]:
+    """{setting: numbers}: means over seeds, with a 95 % bootstrap interval of the MSRE."""
+    table = {}
+    for config, runs in results:
+        msre, floor = np.array([r["msre"] for r in runs]), np.array([r["floor"] for r in runs])
+        low, high = interval(msre)
+        table[label(config)] = {
+            "seeds": len(runs),
+            "step size": config["step_size"],
+            "MSRE": float(msre.mean()),
+            "low": float(low),
+            "high": float(high),
+            "ratio to floor": float((msre / floor).mean()),
+            "diverged": float(sum(r["diverged"] for r in runs)),
+            "us per step": float(np.median([r["microseconds"] for r in runs])),
+        }
+    return table
+
+
+# --------------------------------------------------------------------------------------------------------- figures
+
+
+def panels(results: Results) -> dict[str, dict[str, dict[Any, list[dict[str, np.ndarray]]]]]:
+    """{panel: {method: {x: runs}}}, in the order of the plan."""
+    out: dict[str, dict[str, dict[Any, Any]]] = {}
+    for config, runs in results:
+        out.setdefault(config["panel"], {}).setdefault(config["method"], {})[config["x"]] = runs
+    return out
+
+
+def plot(results: Results, x_label: str | dict[str, str], title: str, columns: int = 3) -> Any:
+    """MSRE against x, a panel each, with the Bayes floor as a dashed line.
+
+    x_label : of all panels, or of each
+    """
+    import matplotlib.pyplot as plt
+
+    found = panels(results)
+    columns = min(columns, len(found))
+    rows = -(-len(found) // columns)
+    figure, axes = plt.subplots(
+        rows, columns, figsize=(3.6 * columns + 0.4, 3.1 * rows + 0.7), squeeze=False, sharey=True
+    )
+    methods = list(dict.fromkeys(method for panel in found.values() for method in panel))
+    for ax in axes.flat[len(found) :]:
+        ax.set_axis_off()
+    for ax, (panel, drawn) in zip(axes.flat, found.items(), strict=False):
+        for method, points in drawn.items():
+            look = plotting.look(methods.index(method))
+            samples = [np.array([r["msre"] for r in runs]) for runs in points.values()]
+            plotting.points(ax, list(points), samples, label=method, **look)
+        floors = [r["floor"] for points in drawn.values() for runs in points.values() for r in runs]
+        ax.axhline(np.mean(floors), color="k", linestyle="--", linewidth=1, zorder=0)
+        ax.text(0.99, np.mean(floors), "Bayes", transform=ax.get_yaxis_transform(), ha="right", va="top", fontsize=8)
+        ax.set(xscale="log", yscale="log", title=panel)
+        ax.set_xlabel(x_label if isinstance(x_label, str) else x_label[panel])
+        ax.yaxis.set_tick_params(labelleft=True)
+    for ax in axes[:, 0]:
+        ax.set_ylabel("mean squared return error")
+    handles = {text: line for ax in axes.flat for line, text in zip(*ax.get_legend_handles_labels(), strict=True)}
+    figure.legend(handles.values(), handles, loc="outside lower center", ncols=min(len(handles), 4))
+    seeds = {len(runs) for _, runs in results}
+    figure.suptitle(f"{title}; mean of {min(seeds)} seeds, 95 % intervals", x=0.01, ha="left", fontsize=9)
+    return figure

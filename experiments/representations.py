@@ -1,0 +1,77 @@
+"""Fixed representations of a stream of stimuli: what a learner without memory of its own can be given instead.
+
+presence            the observation itself
+tile-coded traces   each stimulus leaves a trace, 1 at its onset and shrinking by `DECAY` a step; `TILINGS` tilings of
+                    `TILES` tiles each, shifted against one another, say how high it is
+microstimuli        the same trace h seen through Gaussians, h exp(-(h - i/m)^2 / 2 sigma^2), i = 1 ... m, m = `MICRO`
+                    (Ludvig, Sutton & Kehoe 2008)
+
+The benchmark of Rafiee et al. 2022 compares these. Its constants were not at hand; those here let the trace fall to a
+quarter within the longest ISI of 13 steps, so that every step of it looks different.
+"""
+
+import numpy as np
+
+from rtu_np.jit import njit
+
+DECAY = 0.9
+TILINGS, TILES = 4, 8
+MICRO, SIGMA = 10, 0.08
+
+
+@njit
+def _traces(observations, decay, heights, was_on, out):
+    """Heights of the traces after each step; `heights` and `was_on` (n_inputs,) are brought along."""
+    for t in range(observations.shape[0]):
+        for j in range(heights.shape[0]):
+            on = observations[t, j] > 0
+            heights[j] = 1.0 if on and not was_on[j] else decay * heights[j]
+            was_on[j] = on
+            out[t, j] = heights[j]
+
+
+class Presence:
+    """The observation itself."""
+
+    def __init__(self, n_inputs: int) -> None:
+        self.n_features = n_inputs
+
+    def __call__(self, observations: np.ndarray) -> np.ndarray:
+        """Features (T, n_features) of the next T observations (T, n_inputs)."""
+        return observations
+
+
+class _Traces:
+    def __init__(self, n_inputs: int, n_each: int) -> None:
+        self.n_features = n_inputs * n_each
+        self._heights, self._was_on = np.zeros(n_inputs), np.zeros(n_inputs, bool)
+
+    def heights(self, observations: np.ndarray) -> np.ndarray:
+        """(T, n_inputs, 1): the traces after each of the next T observations."""
+        out = np.empty_like(observations)
+        _traces(observations, DECAY, self._heights, self._was_on, out)
+        return out[:, :, None]
+
+
+class TileCodedTraces(_Traces):
+    def __init__(self, n_inputs: int) -> None:
+        super().__init__(n_inputs, TILINGS * TILES)
+
+    def __call__(self, observations: np.ndarray) -> np.ndarray:
+        # A trace below a hundredth of a tile is over: it is in no tile.
+        h = self.heights(observations)
+        tile = np.floor(h * (TILES - 1) + np.arange(TILINGS) / TILINGS)
+        on = (tile[..., None] == np.arange(TILES)) & (h > 0.01 / TILES)[..., None]
+        return on.reshape(len(observations), -1).astype(float)
+
+
+class Microstimuli(_Traces):
+    def __init__(self, n_inputs: int) -> None:
+        super().__init__(n_inputs, MICRO)
+
+    def __call__(self, observations: np.ndarray) -> np.ndarray:
+        h = self.heights(observations)
+        return (h * np.exp(-((h - np.arange(1, MICRO + 1) / MICRO) ** 2) / (2 * SIGMA**2))).reshape(len(h), -1)
+
+
+REPRESENTATIONS = {"presence": Presence, "tile-coded traces": TileCodedTraces, "microstimuli": Microstimuli}

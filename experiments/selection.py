@@ -1,0 +1,56 @@
+"""Step sizes chosen without cheating: on seeds of their own, which take no part in what is reported.
+
+A preset with `"tuning": {"step_sizes": ..., "seeds": ..., "steps": ...}` has settings without a step size. Each is run with
+every step size on the tuning seeds, for so many steps; that with the smallest mean error is the setting's own, and what
+is reported are runs on `seeds`.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from experiments.prediction import Config, Results
+
+Preset = dict[str, Any]
+
+
+def stages(preset: Preset) -> list[tuple[Callable[[Results], list[Config]], list[int]]]:
+    """What is run one after the other: (results of the stage before -> settings, seeds)."""
+    last = (lambda tried: chosen(preset, tried), list(preset["seeds"]))
+    if "tuning" not in preset:
+        return [last]
+    return [(lambda _: trials(preset), list(preset["tuning"]["seeds"])), last]
+
+
+def trials(preset: Preset) -> list[Config]:
+    """The settings that are run on the tuning seeds."""
+    tuning = preset["tuning"]
+    return [
+        {**setting, "steps": tuning["steps"], "step_size": step_size}
+        for setting in preset["settings"]
+        for step_size in tuning["step_sizes"]
+    ]
+
+
+def chosen(preset: Preset, tried: Results) -> list[Config]:
+    """The settings that are reported, each with its best step size; `tried` are the runs of `trials`, in that order."""
+    if "tuning" not in preset:
+        return preset["settings"]
+    step_sizes = preset["tuning"]["step_sizes"]
+    errors = np.array([np.mean([arrays["msre"] for arrays in runs]) for _, runs in tried])
+    best = errors.reshape(len(preset["settings"]), len(step_sizes)).argmin(1)
+    return [{**setting, "step_size": step_sizes[k]} for setting, k in zip(preset["settings"], best, strict=True)]
+
+
+def at_an_edge(preset: Preset, found: Results) -> list[str]:
+    """A line that says for how many settings the best step size was the smallest or the largest tried."""
+    if "tuning" not in preset:
+        return []
+    step_sizes = preset["tuning"]["step_sizes"]
+    lines = []
+    for name, edge in (("smallest", min(step_sizes)), ("largest", max(step_sizes))):
+        count = sum(config["step_size"] == edge for config, _ in found)
+        if count:
+            lines.append(f"the {name} step size tried, {edge:g}, was the best for {count} of {len(found)} settings")
+    return lines

@@ -1,11 +1,11 @@
 """The Bayes prediction of a conditioning stream: the expected return given all that has been seen.
 
-What is known is a clock. While a trial is open it counts k steps since the onset of its CS, whose pattern announces a US
-with probability q; after a US, m steps since its onset. Let I and J be the intervals from CS to US and from US to the next
-CS. Where the US does not come, the next CS is I + J steps after the last. Given that neither has been seen by step k, the
-US begins at step k + 1 with probability p_k, the next CS with probability o_k; given that no CS has followed a US by step
-m, one does at step m + 1 with probability h_m. With L the length of the US and A_0 the mean of A^q_0 over the patterns,
-derivations (25),
+What is known is a clock. While a trial is open it counts k steps since the onset of its CS, whose pattern announces a
+US with probability q; after a US, m steps since its onset. Let I and J be the intervals from CS to US and from US to
+the next CS. Where the US does not come, the next CS is I + J steps after the last. Given that neither has been seen by
+step k, the US begins at step k + 1 with probability p_k, the next CS with probability o_k; given that no CS has
+followed a US by step m, one does at step m + 1 with probability h_m. With L the length of the US and A_0 the mean of
+A^q_0 over the patterns, derivations (25),
 
     A^q_k = p_k (1 + gamma B_0) + gamma (o_k A_0 + (1 - p_k - o_k) A^q_{k+1})
     B_m   = [m + 1 < L] + gamma (h_m A_0 + (1 - h_m) B_{m+1})

@@ -7,15 +7,25 @@ import sys
 import textwrap
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from tqdm import tqdm
 
-from experiments import plotting, results, selection, sweep
+from experiments import plotting, prediction, results, selection, sweep
 
 EXPERIMENTS = {
     "trace-conditioning": "experiments.trace_conditioning",
+    "patterning": "experiments.patterning",
+    "fig01-architectures": "experiments.fig01_architectures",
     "fig02-resources": "experiments.fig02_resources",
     "fig03-runtime": "experiments.fig03_runtime",
+    "fig08-three-state": "experiments.fig08_three_state",
+    "fig09-parameterizations": "experiments.fig09_parameterizations",
+    "fig11-block-diagonal": "experiments.fig11_block_diagonal",
+    "fig12-rtu-bptt": "experiments.fig12_rtu_bptt",
+    "fig16-step-sizes": "experiments.fig16_step_sizes",
+    "staleness": "experiments.staleness",
+    "credit": "experiments.credit",
 }
 
 TOLD = 50  # runs of which each is told when it ends; of more, the bar alone tells
@@ -77,7 +87,8 @@ def run(experiment: ModuleType, arguments: argparse.Namespace) -> None:
     """Run a preset, print what comes, and leave `PRESET.json` and `PRESET.png` in the output folder."""
     preset, output = experiment.PRESETS[arguments.preset], arguments.output / arguments.name
     results.claim(output)
-    found, manifests = [], []
+    found: prediction.Results = []
+    manifests: list[dict[str, Any]] = []
     for settings, seeds in selection.stages(preset):
         configs = settings(found)
         tasks = sweep.plan(experiment.__name__, configs, seeds, output)
@@ -96,7 +107,7 @@ def run(experiment: ModuleType, arguments: argparse.Namespace) -> None:
         print(line)
     page = {"experiment": experiment.__name__, "preset": arguments.preset, "seeds": list(preset["seeds"])}
     if "tuning" in preset:
-        page["tuning"] = {name: list(value) if isinstance(value, range) else value for name, value in preset["tuning"].items()}
+        page["tuning"] = {**preset["tuning"], "seeds": list(preset["tuning"]["seeds"])}
     page |= {"runs": len(manifests), **results.gathered(manifests), "scores": scores}
     (output / f"{arguments.preset}.json").write_text(json.dumps(page, indent=1) + "\n")
     with plotting.style():

@@ -12,8 +12,8 @@ does.
 Not published, and chosen here: ISI 10, so that a US comes at most 13 steps after its CS and T = 16 sees it all; linear
 RTU with tanh; LRU with a tanh projection of its own width; phases of both from (0, 1]; TD(.9), Adam with beta2 .9999,
 float32. Operations are counted by `rtu_np.flops` for the cell (the readout's are few, and alike); sizes are the largest
-that do not exceed the RTU's operations or, in d, its parameters, and at least one unit. Step sizes are chosen for each point, on
-seeds of their own.
+that do not exceed the RTU's operations or, in d, its parameters, and at least one unit. Step sizes are chosen for each
+point, on seeds of their own.
 
 Minutes on two cores: smoke 0.5, laptop 30, overnight 180, paper 500.
 """
@@ -22,7 +22,7 @@ from collections.abc import Callable
 from typing import Any
 
 from experiments import prediction
-from experiments.prediction import Config, describe, label, run, score
+from experiments.prediction import Config, describe, label, largest, parameters, run, score
 from rtu_np import GRU, LRU, RTRL, TBPTT, LinearRTU, flops
 from rtu_np.cells.layer import Cell
 
@@ -47,18 +47,6 @@ def lru(n: int) -> Cell:
     return LRU(n, activation="tanh", max_phase=1.0)
 
 
-def parameters(cell: Cell) -> int:
-    return sum(view.size for view in cell.build(INPUTS, TBPTT(1)).parameters.values())
-
-
-def largest(make: Callable[[int], Cell], budget: int, cost: Callable[[Cell], int]) -> int:
-    """The largest number of units within a budget, at least 1."""
-    n = 1
-    while cost(make(n + 1)) <= budget:
-        n += 1
-    return n
-
-
 def settings(units: int, same: int, sizes: list[int], windows: list[int], steps: int) -> list[Config]:
     """units: of the RTU in a. same: of all cells in b. sizes: of the RTU in c and d."""
     budget = flops(rtu(units), INPUTS)
@@ -69,8 +57,11 @@ def settings(units: int, same: int, sizes: list[int], windows: list[int], steps:
         place = {"panel": panel, "method": method, "x": x}
         out.append(prediction.setting(cell, gradient, steps=steps, **place))
 
+    def n_parameters(cell: Cell) -> int:
+        return parameters(cell, INPUTS)
+
     def within(make: Callable[[int], Cell], budget: int, gradient: Any) -> Cell:
-        return make(largest(make, budget, lambda cell: flops(cell, INPUTS, gradient)))
+        return largest(make, budget, lambda cell: flops(cell, INPUTS, gradient))
 
     add(A, "RTU, RTRL", None, rtu(units), RTRL())
     add(A, "LRU, RTRL", None, within(lru, budget, RTRL()), RTRL())
@@ -81,15 +72,15 @@ def settings(units: int, same: int, sizes: list[int], windows: list[int], steps:
             add(A, method, T, within(make, budget, TBPTT(T)), TBPTT(T))
             add(B, method, T, make(same), TBPTT(T))
     for n in sizes:
-        budget, size = flops(rtu(n), INPUTS), parameters(rtu(n))
+        budget, size = flops(rtu(n), INPUTS), parameters(rtu(n), INPUTS)
         add(C, "RTU, RTRL", budget, rtu(n), RTRL())
         add(C, "LRU, RTRL", budget, within(lru, budget, RTRL()), RTRL())
         add(D, "RTU, RTRL", size, rtu(n), RTRL())
-        add(D, "LRU, RTRL", size, lru(largest(lru, size, parameters)), RTRL())
+        add(D, "LRU, RTRL", size, largest(lru, size, n_parameters), RTRL())
         for method, make in against.items():
             if flops(make(1), INPUTS, TBPTT(WINDOW)) <= budget:
                 add(C, method, budget, within(make, budget, TBPTT(WINDOW)), TBPTT(WINDOW))
-            add(D, method, size, make(largest(make, size, parameters)), TBPTT(WINDOW))
+            add(D, method, size, largest(make, size, n_parameters), TBPTT(WINDOW))
     return out
 
 

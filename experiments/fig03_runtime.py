@@ -56,9 +56,13 @@ PRESETS: dict[str, dict[str, Any]] = {
         "settings": _settings([2**k for k in range(9)], [2**k for k in range(3, 10)], [8, 16, 32, 64], 2000),
         "seeds": range(3),
     },
-    "paper": {
+    "overnight": {
         "settings": _settings([2**k for k in range(9)], [2**k for k in range(3, 10)], [8, 16, 32, 64], 2000),
         "seeds": range(10),
+    },
+    "paper": {
+        "settings": _settings([2**k for k in range(9)], [2**k for k in range(3, 10)], [8, 16, 32, 64], 2000),
+        "seeds": range(30),
     },
 }
 

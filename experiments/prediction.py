@@ -19,7 +19,7 @@ import envs
 from envs.conditioning import returns
 from experiments import plotting, representations
 from experiments.results import interval
-from rtu_np import Adam, TDLambda, checkpoint
+from rtu_np import TBPTT, Adam, TDLambda, checkpoint
 from rtu_np.cells.layer import Cell, GradientMethod
 from rtu_np.readout import Readout
 
@@ -51,6 +51,19 @@ def setting(
     numbers = {"lambda_": lambda_, "beta2": beta2, "steps": steps, "dtype": dtype}
     world = {"task": task, "representation": representation} | ({} if isi is None else {"isi": isi})
     return {**written, **numbers, **world, **more}
+
+
+def parameters(cell: Cell, n_inputs: int) -> int:
+    """How many numbers a cell learns."""
+    return sum(view.size for view in cell.build(n_inputs, TBPTT(1)).parameters.values())
+
+
+def largest(make: Callable[[int], Cell], budget: int, cost: Callable[[Cell], int], step: int = 1) -> Cell:
+    """The cell with the most units, a multiple of `step`, whose cost is within a budget; at least so many units."""
+    n = step
+    while cost(make(n + step)) <= budget:
+        n += step
+    return make(n)
 
 
 class Stream(NamedTuple):

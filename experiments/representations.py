@@ -10,12 +10,15 @@ The benchmark of Rafiee et al. 2022 compares these. Its constants were not at ha
 quarter within the longest ISI of 13 steps, so that every step of it looks different.
 """
 
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+
 import numpy as np
 
 from rtu_np.jit import njit
 
 DECAY = 0.9
-TILINGS, TILES = 4, 8
+TILINGS, TILES = 4, 10
 MICRO, SIGMA = 10, 0.08
 
 
@@ -30,18 +33,25 @@ def _traces(observations, decay, heights, was_on, out):
             out[t, j] = heights[j]
 
 
-class Presence:
-    """The observation itself."""
+class Representation(ABC):
+    """From observations to features, in the order of the stream."""
 
+    n_features: int
+
+    @abstractmethod
+    def __call__(self, observations: np.ndarray) -> np.ndarray:
+        """Features (T, n_features) of the next T observations (T, n_inputs)."""
+
+
+class Presence(Representation):
     def __init__(self, n_inputs: int) -> None:
         self.n_features = n_inputs
 
     def __call__(self, observations: np.ndarray) -> np.ndarray:
-        """Features (T, n_features) of the next T observations (T, n_inputs)."""
         return observations
 
 
-class _Traces:
+class _Traces(Representation):
     def __init__(self, n_inputs: int, n_each: int) -> None:
         self.n_features = n_inputs * n_each
         self._heights, self._was_on = np.zeros(n_inputs), np.zeros(n_inputs, bool)
@@ -74,4 +84,8 @@ class Microstimuli(_Traces):
         return (h * np.exp(-((h - np.arange(1, MICRO + 1) / MICRO) ** 2) / (2 * SIGMA**2))).reshape(len(h), -1)
 
 
-REPRESENTATIONS = {"presence": Presence, "tile-coded traces": TileCodedTraces, "microstimuli": Microstimuli}
+REPRESENTATIONS: dict[str, Callable[[int], Representation]] = {
+    "presence": Presence,
+    "tile-coded traces": TileCodedTraces,
+    "microstimuli": Microstimuli,
+}

@@ -1,8 +1,8 @@
 """Step sizes chosen without cheating: on seeds of their own, which take no part in what is reported.
 
-A preset with `"tuning": {"step_sizes": ..., "seeds": ..., "steps": ...}` has settings without a step size. Each is run with
-every step size on the tuning seeds, for so many steps; that with the smallest mean error is the setting's own, and what
-is reported are runs on `seeds`.
+A preset with `"tuning": {"step_sizes": ..., "seeds": ..., "steps": ...}` has settings without a step size. Each is run
+with every step size on the tuning seeds, for so many steps; that with the smallest mean error is the setting's own, and
+what is reported are runs on `seeds`.
 """
 
 from collections.abc import Callable

@@ -16,99 +16,55 @@ sizes from 1e-4 to 1e-3 and beta2 from .999 to .99999; the seeds reported here t
 Minutes on two cores: smoke 0.5, laptop 1, paper 2.
 """
 
-import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from envs import TraceConditioning
-from envs.conditioning import returns
+from experiments import prediction
 from experiments.plotting import COLOURS, GREY, band
+from experiments.prediction import Config, Results, describe
 from experiments.results import interval
-from rtu_np import Adam, LinearRTU, NonlinearRTU, TDLambda
+from rtu_np import LinearRTU, NonlinearRTU
+
+__all__ = ["PRESETS", "describe", "label", "plot", "run", "score"]
 
 CELLS = {"linear": LinearRTU, "nonlinear": NonlinearRTU}
-BASE = {"n_hidden": 16, "activation": "tanh", "max_phase": 1.0, "lambda_": 0.9, "step_size": 3e-4, "beta2": 0.9999}
+
+
+def setting(kind: str, isi: int, steps: int, n_hidden: int = 16, max_phase: float = 1.0, **more: Any) -> Config:
+    cell = CELLS[kind](n_hidden, "tanh", max_phase=max_phase)
+    return prediction.setting(cell, isi=isi, steps=steps, **{"step_size": 3e-4, **more})
+
+
 PRESETS: dict[str, dict[str, Any]] = {
-    "smoke": {
-        "settings": [{**BASE, "cell": cell, "isi": 10, "steps": 50_000} for cell in CELLS],
-        "seeds": range(2),
-    },
-    "laptop": {
-        "settings": [{**BASE, "cell": cell, "isi": 10, "steps": 2_000_000} for cell in CELLS],
-        "seeds": range(5),
-    },
+    "smoke": {"settings": [setting(kind, 10, 50_000) for kind in CELLS], "seeds": range(2)},
+    "laptop": {"settings": [setting(kind, 10, 2_000_000) for kind in CELLS], "seeds": range(5)},
     "paper": {
         "settings": [
-            {**BASE, "cell": "linear", "isi": isi, "steps": 2_000_000, "max_phase": max_phase}
-            for isi in (10, 20, 40)
-            for max_phase in (1.0, 6.28)
+            setting("linear", isi, 2_000_000, max_phase=phase) for isi in (10, 20, 40) for phase in (1.0, 6.28)
         ],
         "seeds": range(10),
     },
 }
-BINS = 100  # points of a learning curve
-CHUNK = 10_000
 CLOSE_UP = 400  # steps shown before and after learning
 
 
-def run(
-    config: dict[str, Any], seed: int, advanced: Callable[[int], Any] = lambda steps: None
-) -> dict[str, np.ndarray]:
-    """Learn from one stream; `advanced(steps)` is called as it goes."""
-    stream_seed, learner_seed = np.random.SeedSequence(seed).generate_state(2).tolist()
-    env = TraceConditioning(isi=config["isi"])
-    cell = CELLS[config["cell"]](config["n_hidden"], config["activation"], max_phase=config["max_phase"])
-    optimizer = Adam(config["step_size"], beta2=config["beta2"])
-    learner = TDLambda(cell, env.n_inputs, env.gamma, config["lambda_"], optimizer, seed=learner_seed)
-
-    steps = config["steps"]
-    horizon = int(np.ceil(np.log(1e-9) / np.log(env.gamma)))  # the stream goes on, for the returns of the last steps
-    stimuli, cumulants, predictions = np.zeros((steps, 2)), np.zeros(steps + horizon), np.zeros(steps)
-    microseconds = []
-    for start in range(0, steps, CHUNK):
-        rows = slice(start, min(start + CHUNK, steps))
-        n = rows.stop - rows.start
-        observations, cumulants[rows] = env.generate(n, seed=stream_seed if start == 0 else None)
-        stimuli[rows] = observations[:, :2]
-        began = time.perf_counter()
-        predictions[rows] = learner.run(observations, cumulants[rows], progress=False)
-        microseconds.append((time.perf_counter() - began) / n * 1e6)
-        advanced(n)
-    cumulants[steps:] = env.generate(horizon)[1]
-
-    target = returns(cumulants, env.gamma)[:steps]
-    bayes = env.bayes_prediction(stimuli, env.gamma)
-    last, shown = slice(steps - steps // 10, steps), min(CLOSE_UP, steps)
-    view = np.stack([stimuli[:, 1], stimuli[:, 0], target, predictions, bayes])
-    return {
-        "steps": np.linspace(0, steps, BINS + 1)[1:],
-        "curve": _binned((predictions - target) ** 2),
-        "floor_curve": _binned((bayes - target) ** 2),
-        "msre": np.mean((predictions[last] - target[last]) ** 2),
-        "floor": np.mean((bayes[last] - target[last]) ** 2),
-        "microseconds": np.array(np.median(microseconds)),
-        "before": view[:, :shown],
-        "after": view[:, steps - shown :],
-    }
+def run(config: Config, seed: int, advanced: Callable[[int], Any] = lambda steps: None) -> dict[str, np.ndarray]:
+    """Learn from one stream, and keep a close-up of its beginning and its end."""
+    stream = prediction.follow(config, seed, advanced)
+    us, cs = stream.stimuli.T
+    view, shown = np.stack([cs, us, stream.target, stream.prediction, stream.bayes]), min(CLOSE_UP, config["steps"])
+    return {**prediction.summary(stream), "before": view[:, :shown], "after": view[:, -shown:]}
 
 
-def _binned(errors: np.ndarray) -> np.ndarray:
-    return np.array([part.mean() for part in np.array_split(errors, BINS)])
+def label(config: Config) -> str:
+    kind = "linear" if config["cell"]["name"] == "LinearRTU" else "nonlinear"
+    cell = config["cell"]
+    return f"{kind} RTU, {cell['n_hidden']} units, ISI {config['isi']}, phases to {cell['max_phase']:g}"
 
 
-def label(config: dict[str, Any]) -> str:
-    return f"{config['cell']} RTU, ISI {config['isi']}, phases to {config['max_phase']:g}"
-
-
-def describe(arrays: dict[str, np.ndarray]) -> str:
-    """One finished run in a few words."""
-    ratio = arrays["msre"] / arrays["floor"]
-    return f"MSRE {arrays['msre']:.4f}, {ratio:.2f} times the Bayes floor, {arrays['microseconds']:.2f} us per step"
-
-
-def score(results: Iterable[tuple[dict[str, Any], list[dict[str, np.ndarray]]]]) -> dict[str, dict[str, float]]:
+def score(results: Results) -> dict[str, dict[str, float]]:
     """{setting: numbers}: means over seeds, with a 95 % bootstrap interval of the ratio to the floor."""
     table = {}
     for config, runs in results:
@@ -130,7 +86,7 @@ def score(results: Iterable[tuple[dict[str, Any], list[dict[str, np.ndarray]]]])
     return table
 
 
-def plot(results: list[tuple[dict[str, Any], list[dict[str, np.ndarray]]]]) -> Any:
+def plot(results: Results) -> Any:
     """Learning curves against the Bayes floor, and a close-up of a few trials before and after learning."""
     import matplotlib.pyplot as plt
 
@@ -146,7 +102,7 @@ def plot(results: list[tuple[dict[str, Any], list[dict[str, np.ndarray]]]]) -> A
         curves = np.array([r["curve"] for r in runs])
         text = f"{label(config)} ({len(runs)} seeds)"
         band(curve, runs[0]["steps"], curves.mean(0), interval(curves), label=text, **line)
-    for isi, floor in {config["isi"]: np.mean([r["floor"] for r in runs]) for config, runs in results}.items():
+    for isi, floor in {config["isi"]: float(np.mean([r["floor"] for r in runs])) for config, runs in results}.items():
         curve.axhline(floor, color=GREY, linestyle=":", linewidth=1)
         curve.text(0.02, floor, f"Bayes, ISI {isi}", color=GREY, transform=curve.get_yaxis_transform(), va="bottom")
     curve.set(yscale="log", xlabel="step", ylabel="mean squared return error")

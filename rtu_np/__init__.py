@@ -1,7 +1,7 @@
 """Online learning with recurrent trace units and real-time recurrent learning, in NumPy and Numba."""
 
 from rtu_np.cells.block_diagonal import BlockDiagonalRNN
-from rtu_np.cells.dense import Dense
+from rtu_np.cells.dense import Dense, Identity
 from rtu_np.cells.gru import GRU
 from rtu_np.cells.linear_rtu import LinearRTU
 from rtu_np.cells.lru import LRU
@@ -27,6 +27,7 @@ __all__ = [
     "BlockDiagonalRNN",
     "Dense",
     "HiddenReadout",
+    "Identity",
     "LinearRTU",
     "LinearReadout",
     "NonlinearRTU",

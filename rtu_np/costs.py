@@ -15,7 +15,7 @@ import numpy as np
 from rtu_np import cells
 from rtu_np.buffers import size
 from rtu_np.cells.block_diagonal import BlockDiagonalSpec
-from rtu_np.cells.dense import DenseLayerSpec
+from rtu_np.cells.dense import DenseLayerSpec, IdentitySpec
 from rtu_np.cells.eigenvalues import NuLogTheta, NuLogThetaLog, NuTheta, RTheta
 from rtu_np.cells.gru import GRUSpec
 from rtu_np.cells.layer import Cell, GradientMethod, check_cell, check_gradient
@@ -238,6 +238,11 @@ def _projection(spec):
         accumulate=3 * k * m + 2 * m * bias,
         input_gradient=2 * k * m,
     )
+
+
+@costs.register(IdentitySpec)
+def _identity(spec):
+    return Costs(0, 0, 0, 0)
 
 
 @costs.register(StackSpec)

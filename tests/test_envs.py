@@ -8,9 +8,9 @@ import pytest
 from gymnasium.utils.env_checker import check_env
 
 import envs
-from envs import NoisyPatterning, TraceConditioning, TracePatterning, returns
+from envs import NoisyPatterning, ThreeState, TraceConditioning, TracePatterning, returns
 
-IDS = [f"rtu_np/{name}-v0" for name in ("TraceConditioning", "TracePatterning", "NoisyPatterning")]
+IDS = [f"rtu_np/{name}-v0" for name in ("TraceConditioning", "TracePatterning", "NoisyPatterning", "ThreeState")]
 
 
 @pytest.fixture(params=IDS)
@@ -257,3 +257,51 @@ def test_bad_number_of_steps(n, error):
 
 def test_every_environment_is_registered():
     assert {f"rtu_np/{name}-v0" for name in envs.__all__ if name[0].isupper()} == set(IDS)
+
+
+PATTERNING = {
+    "trace patterning": TracePatterning(isi=10),
+    "with noise": TracePatterning(isi=10, noise=0.2),
+    "noisy patterning": NoisyPatterning(),
+    "few activating": TracePatterning(isi=5, n_cs=4, n_activating=1, noise=0.05),
+}
+
+
+@pytest.mark.parametrize("name", PATTERNING)
+def test_the_bayes_prediction_of_patterning_is_the_conditional_expectation(name):
+    """Among all steps that look alike, by kind of pattern and clock, the mean return is what is predicted."""
+    env = PATTERNING[name]
+    x, cumulants = env.generate(600_000, seed=14)
+    bayes, target = env.bayes_prediction(x), returns(cumulants, env.gamma)
+    on = x[:, 1 : env.n_stimuli].any(1)
+    begins = np.flatnonzero(on & ~np.r_[False, on[:-1]])
+    begins = begins[begins < len(x) - 3000]
+    activates = (x[begins, None, 1 : env.n_stimuli] == env.activating_patterns).all(2).any(1)
+    predicted = set()
+    for kind in (True, False):
+        for clock in (-1, 0, 1, 3, env.isi - 1, env.isi, env.isi + 1, env.isi + 6, 70, 90):
+            rows = begins[activates == kind] + clock
+            for value in np.unique(np.round(bayes[rows], 12)):
+                alike = target[rows[np.abs(bayes[rows] - value) < 1e-9]]
+                predicted.add(value)
+                if len(alike) > 200:
+                    z = (alike.mean() - value) / (alike.std() / np.sqrt(len(alike)) + 1e-6)
+                    assert abs(z) < 5, f"{kind}, {clock}: {alike.mean():.4f}, predicted {value:.4f}, of {len(alike)}"
+    assert len(predicted) > 20
+
+
+def test_noise_of_one_half_leaves_nothing_to_patterns():
+    env = TracePatterning(isi=10, noise=0.5)
+    x, _ = env.generate(20_000, seed=15)
+    swapped = TracePatterning(isi=10, noise=0.5, pattern_seed=1)
+    assert np.allclose(env.bayes_prediction(x), swapped.bayes_prediction(x), rtol=0, atol=1e-12)
+
+
+def test_three_states():
+    states = ThreeState().generate(50_000, seed=16)[0].argmax(1)
+    at_s3 = np.flatnonzero(states[1:-1] == 2) + 1
+    assert (states[at_s3 - 1] == states[at_s3 + 1]).all()
+    assert (states[at_s3 - 1] != 2).all()
+    elsewhere = np.flatnonzero(states[:-1] != 2)
+    shares = np.bincount(states[elsewhere + 1], minlength=3) / len(elsewhere)
+    assert np.abs(shares - 1 / 3).max() < 4 * np.sqrt(2 / 9 / len(elsewhere))

@@ -31,10 +31,20 @@ def test_a_job_array_then_the_figure_from_what_is_there(tmp_path, capsys):
     assert (tmp_path / "trace-conditioning" / "smoke.png").exists()
 
 
+def test_a_job_array_chooses_step_sizes_first_and_measures_when_submitted_again(tmp_path, capsys):
+    command = ["fig12-rtu-bptt", "--preset", "smoke", "--output", str(tmp_path), "--jobs", "1", "--num-tasks", "2"]
+    for task, told in (("0", "2 of 3 runs"), ("1", "4 of 6 runs"), ("0", ""), ("1", "")):
+        assert main([*command, "--task-id", task]) == 0
+        assert told in capsys.readouterr().out
+    page = json.loads((tmp_path / "fig12-rtu-bptt" / "smoke.json").read_text())
+    assert (page["tuning"]["seeds"], page["seeds"], page["runs"]) == ([1000], [0, 1], 9)
+
+
 def test_without_a_name_it_lists(capsys):
     assert main([]) == 0
     printed = capsys.readouterr().out
     assert all(name in printed for name in EXPERIMENTS)
+    assert printed.count("Claim: ") == printed.count("Minutes on two cores: ") == len(EXPERIMENTS)
 
 
 def test_bad_input_is_one_line(tmp_path, capsys):

@@ -1,7 +1,8 @@
-"""A feedforward layer, y = f(x W + b), as a cell without state: a projection on top of a recurrent layer.
+"""Cells without state: a feedforward layer, y = f(x W + b), and no layer at all, y = x.
 
 `Stack([LinearRTU(16, "identity"), Dense(16, "tanh")])` is a linear recurrence with a nonlinear projection (Elelimy et
 al. 2024, Fig. 1). Below a layer without state, layer-local RTRL is exact: nothing of the past passes through it.
+`Identity()` leaves features that come ready-made to the readout: with a linear one, linear TD(lambda).
 """
 
 from dataclasses import dataclass
@@ -192,3 +193,117 @@ def accumulate(spec, memory, decay, out):
 @separate
 def input_gradient(spec, params, memory, dx):
     pull_back(params.W, memory.dz, dx)
+
+
+# -------------------------------------------------------------------------------------------------------- identity
+
+
+@dataclass(frozen=True)
+class Identity(Cell):
+    """No layer: y = x, and no parameters. For features that come ready-made.
+
+    Examples
+    --------
+    >>> from rtu_np import LinearReadout, TDLambda
+    >>> linear_td = TDLambda(Identity(), n_inputs=3, readout=LinearReadout())
+    >>> sorted(linear_td.parameters)
+    ['readout.b', 'readout.w']
+    """
+
+    def spec(self, n_inputs: int) -> "IdentitySpec":
+        return IdentitySpec(n_inputs, 0, n_inputs)
+
+    def initialise(self, params: Any, rng: np.random.Generator) -> None:
+        pass
+
+
+class IdentitySpec(NamedTuple):
+    n_inputs: int
+    n_hidden: int  # 0: no state
+    n_outputs: int
+
+
+class NoParameters(NamedTuple):
+    pass
+
+
+class IdentityMemory(NamedTuple):
+    state: NoState
+    y: np.ndarray  # (n_outputs,)
+    dy: np.ndarray  # (n_outputs,)
+
+
+cells.state.register(IdentitySpec)(no_state)
+
+
+@cells.parameters.register(IdentitySpec)
+def _no_parameters(spec, flat):
+    return NoParameters(), flat
+
+
+@cells.memory.register(IdentitySpec)
+def _identity_memory(spec, flat):
+    y, flat = vector(flat, spec.n_outputs)
+    dy, flat = vector(flat, spec.n_outputs)
+    return IdentityMemory(NoState(), y, dy), flat
+
+
+@cells.plain_forward.register(IdentitySpec)
+def _plain_identity(spec, params, state_tm1, x_t):
+    return NoState(), x_t
+
+
+@cells.plain_backward.register(IdentitySpec)
+def _plain_identity_backward(spec, params, state_tm1, x_t, state_t, dy, dstate):
+    return NoState(), NoParameters(), dy
+
+
+@cells.plain_advance.register(IdentitySpec)
+def _plain_identity_advance(spec, params, memory, x_t):
+    return memory._replace(y=x_t)
+
+
+@cells.plain_gradient.register(IdentitySpec)
+def _plain_identity_gradient(spec, params, memory, dy):
+    return NoParameters(), dy
+
+
+@cells.forward.register(IdentitySpec)
+@separate
+def _identity_forward(spec, params, work, state_tm1, x_t, record):
+    copy(x_t, record.y)
+
+
+@cells.backward.register(IdentitySpec)
+@separate
+def _identity_backward(spec, params, work, state_tm1, x_t, record, dy, adjoint):
+    for j in range(adjoint.x.shape[0]):
+        adjoint.x[j] = dy[j]
+
+
+@cells.move.register(IdentitySpec)
+@separate
+def _identity_move(spec, params, memory, x_t):
+    copy(x_t, memory.y)
+
+
+@cells.credit.register(IdentitySpec)
+@separate
+def _identity_credit(spec, params, memory, dy):
+    copy(dy, memory.dy)
+
+
+@cells.accumulate.register(IdentitySpec)
+def _nothing_to_accumulate(spec, memory, decay, out):
+    pass
+
+
+@cells.learn.register(IdentitySpec)
+def _nothing_to_learn(spec, params, traces, memory, decay, scale):
+    pass
+
+
+@cells.input_gradient.register(IdentitySpec)
+@separate
+def _identity_input_gradient(spec, params, memory, dx):
+    copy(memory.dy, dx)

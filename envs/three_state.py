@@ -1,0 +1,100 @@
+"""Three states, of which the last sends back to where one came from: a world that asks for one step of memory."""
+
+from typing import Any
+
+import gymnasium
+import numpy as np
+from gymnasium.spaces import Box, Discrete
+
+from rtu_np.jit import njit
+from rtu_np.validation import check_count
+
+MIDDLE = 2  # the state from which the way goes back
+
+
+@njit
+def _walk(rng, position, observations):
+    """Write the next rows of `observations`, and bring `position`, the state and the one before it, along."""
+    state, before = position
+    for t in range(observations.shape[0]):
+        after = before if state == MIDDLE else int(rng.random() * 3)
+        state, before = after, state
+        observations[t, :] = 0.0
+        observations[t, state] = 1.0
+    position[0], position[1] = state, before
+
+
+class ThreeState(gymnasium.Env):
+    """From s1 and s2 to any state with equal chances; from s3 back to the state before.
+
+    ## Description
+    The three-state task of Elelimy et al. 2024 (Fig. 7). In s3 the next state is certain for whoever remembers the one
+    before, and a toss-up for whoever does not; in s1 and s2 it cannot be known. There is nothing to act on.
+
+    ## Action Space
+    `Discrete(1)`: nothing can be done about what comes.
+
+    ## Observation Space
+    | index | what | value |
+    |---|---|---|
+    | 0, 1, 2 | s1, s2, s3 | 1 for the present state, else 0 |
+
+    ## Rewards
+    The cumulant that arrives with the observation: 1 in s1, else 0. With discount 0, its prediction is the probability
+    that the next state is s1.
+
+    ## Starting State
+    s1 or s2, with equal chances.
+
+    ## Episode End
+    Never.
+
+    ## Version History
+    - v0: first version.
+
+    Examples
+    --------
+    >>> observations, cumulants = ThreeState().generate(1000, seed=0)
+    >>> observations.shape, observations.sum(0).astype(int).tolist()
+    ((1000, 3), [363, 374, 263])
+    """
+
+    metadata: dict[str, Any] = {"render_modes": []}  # noqa: RUF012
+    n_inputs = 3
+    gamma = 0.0
+
+    def __init__(self) -> None:
+        self.observation_space = Box(0.0, 1.0, (self.n_inputs,), np.float64)
+        self.action_space = Discrete(1)
+        self._position: np.ndarray | None = None
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None):
+        super().reset(seed=seed)
+        first = int(self.np_random.integers(MIDDLE))
+        self._position = np.array([first, first])
+        return np.eye(3)[first], {}
+
+    def step(self, action: Any):
+        if self._position is None:
+            raise gymnasium.error.ResetNeeded("step() was called before reset(): the walk has not begun")
+        observation = self._rows(1)[0]
+        return observation, float(observation[0]), False, False, {}
+
+    def generate(self, n_steps: int, seed: int | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """The next `n_steps` steps at once: observations (n_steps, 3) and cumulants (n_steps,).
+
+        With a `seed`, and where no walk has begun, the environment is reset first, and its first observation is row 0.
+        Otherwise the walk goes on from where `generate` or `step` left it.
+        """
+        check_count("n_steps", n_steps)
+        if seed is None and self._position is not None:
+            observations = self._rows(n_steps)
+        else:
+            first, _ = self.reset(seed=seed)
+            observations = np.concatenate([first[None], self._rows(n_steps - 1)])
+        return observations, observations[:, 0].copy()
+
+    def _rows(self, n: int) -> np.ndarray:
+        observations = np.empty((n, self.n_inputs))
+        _walk(self.np_random, self._position, observations)
+        return observations

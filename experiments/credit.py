@@ -1,0 +1,156 @@
+"""Credit: what weight a past input has in the update, by its lag, for RTRL, T-BPTT and the traces of TD(lambda).
+
+Three things reach back in time. The gradient of v_t by the parameters is a sum over the steps at which they were used,
+and RTRL has all of it, T-BPTT(T) the last T terms. The eligibility trace adds the gradients of v_{t-1}, v_{t-2}, ...,
+each shrunk by gamma lambda: z_t = sum_j (gamma lambda)^j grad v_{t-j}. Beyond the paper.
+
+Claim: T-BPTT gives no weight to what is older than its window; a trace gives the old inputs weight, but as inputs of
+earlier predictions, not as causes of this one; RTRL's weight falls off as the state forgets, and no sooner.
+
+How it is measured: for fixed parameters the terms are exact differences. What the input at lag k adds to the gradient
+of v_t is the T-BPTT gradient with T = k + 1 less that with T = k; what it adds to z_t is the same sum over j as above,
+with lag k - j in grad v_{t-j}. The weight is the norm over all parameters of the cell, at the steps from a CS to its
+US, relative to that of lag 0 with RTRL. Trace conditioning, ISI 10, after training with RTRL (GRU: T-BPTT(16)) and
+before it; tanh, phases from (0, 1], Adam with beta2 .9999.
+
+Minutes on two cores: smoke 0.5, laptop 3, paper 15.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from envs import TraceConditioning
+from experiments import plotting
+from experiments.prediction import Config, Results
+from experiments.results import interval
+from rtu_np import GRU, RTRL, TBPTT, Adam, LinearRTU, TDLambda, checkpoint
+from rtu_np.cells.layer import Cell
+
+LAGS, TRIALS, WINDOW, LAMBDA = 40, 6, 4, 0.9
+CELLS: dict[str, tuple[Cell, Any]] = {
+    "linear RTU": (LinearRTU(16, "tanh", max_phase=1.0), RTRL()),
+    "GRU": (GRU(16), TBPTT(16)),
+}
+
+
+def settings(names: list[str], steps: int, lags: int) -> list[Config]:
+    return [
+        {"name": name, "cell": checkpoint.describe(CELLS[name][0]), "step_size": 1e-3, "steps": learned, "lags": lags}
+        for name in names
+        for learned in (1, steps)
+    ]
+
+
+PRESETS: dict[str, dict[str, Any]] = {
+    "smoke": {"settings": settings(["linear RTU"], 1000, 6), "seeds": range(2)},
+    "laptop": {"settings": settings(list(CELLS), 500_000, LAGS), "seeds": range(10)},
+    "overnight": {"settings": settings(list(CELLS), 2_000_000, LAGS), "seeds": range(10)},
+    "paper": {"settings": settings(list(CELLS), 2_000_000, LAGS), "seeds": range(30)},
+}
+
+
+def run(config: Config, seed: int, advanced: Callable[[int], Any] = lambda steps: None) -> dict[str, np.ndarray]:
+    """Weight by lag, for each way of giving credit."""
+    stream_seed, learner_seed = np.random.SeedSequence(seed).generate_state(2).tolist()
+    env, lags = TraceConditioning(), config["lags"]
+    cell, gradient = checkpoint.build("cell", config["cell"]), CELLS[config["name"]][1]
+    optimizer = Adam(config["step_size"], beta2=0.9999)
+    learner = TDLambda(cell, env.n_inputs, env.gamma, LAMBDA, optimizer, gradient, seed=learner_seed)
+    observations, cumulants = env.generate(config["steps"], seed=stream_seed)
+    learner.run(observations, cumulants, progress=False)
+    advanced(config["steps"])
+
+    parameters = learner.parameters
+    # Before anything is learned the readout is zero, and so is every gradient: then any readout will do.
+    readout = parameters["readout.w"]
+    if not readout.any() or config["steps"] == 1:
+        readout = np.random.default_rng(seed).standard_normal(readout.shape)
+    stream, _ = env.generate(TRIALS * 140)
+    chosen = _waiting(stream, lags)
+    terms = _terms(cell, parameters, readout, stream, lags)
+    decay = env.gamma * LAMBDA
+    out = {}
+    for name, window in (("RTRL", lags), (f"T-BPTT({WINDOW})", WINDOW), ("T-BPTT(1)", 1)):
+        seen = terms.copy()
+        seen[:, window:] = 0
+        traced = np.zeros_like(seen)
+        for j in range(lags):
+            traced[j:, j:] += decay**j * seen[: len(seen) - j, : lags - j]
+        out[name] = np.linalg.norm(seen[chosen], axis=2).mean(0)
+        out[f"{name}, traces"] = np.linalg.norm(traced[chosen], axis=2).mean(0)
+    scale = out["RTRL"][0]
+    return {name: weight / scale for name, weight in out.items()}
+
+
+def _waiting(stream: np.ndarray, lags: int) -> np.ndarray:
+    """Steps at which a CS has begun and its US has not, and that have enough behind them."""
+    us, cs = stream[:, 0] > 0, stream[:, 1] > 0
+    waiting, out = False, np.zeros(len(stream), bool)
+    for t in range(len(stream)):
+        waiting = (waiting or cs[t]) and not us[t]
+        out[t] = waiting and t >= 2 * lags
+    return out
+
+
+def _terms(cell: Cell, parameters: dict[str, np.ndarray], readout: np.ndarray, stream: np.ndarray, lags: int):
+    """(T, lags, parameters): what the input at each lag adds to the gradient of v_t, for every step of the stream."""
+    gradients = []
+    for window in range(1, lags + 1):
+        layer = cell.build(stream.shape[1], TBPTT(window))
+        for name, view in layer.parameters.items():
+            view[:] = parameters[name]
+        rows = []
+        for x in stream:
+            layer.advance(x)
+            rows.append(np.concatenate([g.ravel() for g in layer.gradient(readout).values()]))
+        gradients.append(np.array(rows))
+    upto = np.stack(gradients, axis=1)
+    return np.diff(upto, axis=1, prepend=0)
+
+
+def label(config: Config) -> str:
+    return f"{config['name']}, {'before' if config['steps'] == 1 else 'after'} learning"
+
+
+def describe(arrays: dict[str, np.ndarray]) -> str:
+    """One finished run in a few words."""
+    return f"at the last lag: {', '.join(f'{name} {weight[-1]:.2g}' for name, weight in arrays.items())}"
+
+
+def score(results: Results) -> dict[str, dict[str, float]]:
+    """{setting, way of giving credit: numbers}: weight at some lags, means over seeds."""
+    table = {}
+    for config, runs in results:
+        for name in runs[0]:
+            weight = np.array([r[name] for r in runs])
+            at = {f"lag {k}": float(weight[:, k].mean()) for k in (0, 3, 4, 10, 20, 39) if k < weight.shape[1]}
+            table[f"{label(config)}: {name}"] = {"seeds": len(runs), **at}
+    return table
+
+
+def plot(results: Results) -> Any:
+    """Weight against lag, a panel for each cell before and after learning."""
+    import matplotlib.pyplot as plt
+
+    columns = 2
+    rows = -(-len(results) // columns)
+    figure, axes = plt.subplots(rows, columns, figsize=(9, 3.2 * rows + 0.8), squeeze=False, sharex=True, sharey=True)
+    for ax, (config, runs) in zip(axes.flat, results, strict=True):
+        for k, name in enumerate(runs[0]):
+            weight = np.array([r[name] for r in runs])
+            shown = weight.mean(0) > 0
+            look = {**plotting.look(k), "markevery": 5}
+            low, high = (bound[shown] for bound in interval(weight))
+            lag = np.flatnonzero(shown)
+            plotting.band(ax, lag, weight.mean(0)[shown], (low, high), label=name if ax is axes[0, 0] else None, **look)
+        ax.set(yscale="log", title=label(config), ylim=(1e-4, 20))
+    for ax in axes[-1]:
+        ax.set_xlabel("lag of the input, steps")
+    for ax in axes[:, 0]:
+        ax.set_ylabel("weight, relative to lag 0")
+    figure.legend(loc="outside lower center", ncols=3)
+    seeds = len(results[0][1])
+    figure.suptitle(f"Trace conditioning, ISI 10; mean of {seeds} seeds, 95 % intervals", x=0.01, ha="left", fontsize=9)
+    return figure

@@ -1,0 +1,94 @@
+"""Where the nonlinearity goes: five architectures of RTU and LRU, both with exact RTRL, against the number of units.
+
+Elelimy et al. 2024, Fig. 1, trace conditioning. The five: a linear recurrence alone; with a nonlinear output; a
+nonlinear recurrence; a linear recurrence with a nonlinear projection; with a linear one.
+
+Claim: the RTU's error is below the LRU's, or tied with it, in each of the five. The published LRU had an error in its
+gradient (`experiments.released_lru`); the third curve is an LRU with that error, to show what it did to the baseline.
+
+Not published, and chosen here: ISI 10; tanh; projections as wide as there are units (the LRU's own complex C, and a
+real matrix with bias on an RTU); phases of both from (0, 1]; TD(.9), Adam with beta2 .9999, float32. Step sizes are
+chosen for each point, on seeds of their own.
+
+Minutes on two cores: smoke 0.5, laptop 12, overnight 90, paper 200.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from experiments import prediction
+from experiments.prediction import Config, describe, label, score
+from experiments.released_lru import ReleasedRTRL
+from rtu_np import LRU, Dense, LinearRTU, NonlinearRTU, Stack
+from rtu_np.cells.layer import Cell
+
+__all__ = ["PRESETS", "describe", "label", "plot", "run", "score"]
+
+PHASE = 1.0
+RELEASED = "LRU, published gradient"
+
+
+def architectures(n: int) -> dict[str, tuple[Cell, Cell]]:
+    """{name: (RTU, LRU)} of n units."""
+
+    def lru(**parts: Any) -> Cell:
+        return LRU(n, max_phase=PHASE, **parts)
+
+    linear = LinearRTU(n, "identity", max_phase=PHASE)
+    nonlinear_output = LinearRTU(n, "tanh", max_phase=PHASE), lru(projection=False, activation="tanh")
+    nonlinear_recurrence = NonlinearRTU(n, "tanh", max_phase=PHASE), lru(projection=False, recurrence="tanh")
+    return {
+        "linear recurrence": (linear, lru(projection=False)),
+        "nonlinear output": nonlinear_output,
+        "nonlinear recurrence": nonlinear_recurrence,
+        "nonlinear projection": (Stack((linear, Dense(n, "tanh"))), lru(activation="tanh")),
+        "linear projection": (Stack((linear, Dense(n))), lru()),
+    }
+
+
+def settings(sizes: list[int], steps: int, among: tuple[str, ...] = ()) -> list[Config]:
+    """All architectures, or those `among` a few."""
+    return [
+        prediction.setting(cell, steps=steps, panel=panel, method=method, x=n)
+        for n in sizes
+        for panel, (rtu, lru) in architectures(n).items()
+        if panel in among or not among
+        for method, cell in (("RTU", rtu), ("LRU", lru), (RELEASED, lru))
+    ]
+
+
+PRESETS: dict[str, dict[str, Any]] = {
+    "smoke": {
+        "settings": settings([2, 4], 1000, ("nonlinear output",)),
+        "tuning": {"step_sizes": [1e-3], "seeds": range(1000, 1001), "steps": 500},
+        "seeds": range(2),
+    },
+    "laptop": {
+        "settings": settings([1, 2, 4, 8, 16, 32], 500_000),
+        "tuning": {"step_sizes": [3e-4, 1e-3, 3e-3], "seeds": range(1000, 1002), "steps": 250_000},
+        "seeds": range(10),
+    },
+    "overnight": {
+        "settings": settings([1, 2, 4, 8, 16, 32, 64], 2_000_000),
+        "tuning": {"step_sizes": [1e-4, 3e-4, 1e-3, 3e-3], "seeds": range(1000, 1003), "steps": 500_000},
+        "seeds": range(10),
+    },
+    "paper": {
+        "settings": settings([1, 2, 4, 8, 16, 32, 64], 2_000_000),
+        "tuning": {"step_sizes": [1e-4, 3e-4, 1e-3, 3e-3], "seeds": range(1000, 1004), "steps": 500_000},
+        "seeds": range(30),
+    },
+}
+
+
+def run(config: Config, seed: int, advanced: Callable[[int], Any] = lambda steps: None) -> dict[str, np.ndarray]:
+    """One run; the published gradient where the setting asks for it."""
+    gradient = ReleasedRTRL() if config["method"] == RELEASED else None
+    return prediction.summary(prediction.follow(config, seed, advanced, gradient))
+
+
+def plot(results: prediction.Results) -> Any:
+    """A panel for each architecture: MSRE against the number of units."""
+    return prediction.plot(results, "units n", "Trace conditioning, ISI 10")

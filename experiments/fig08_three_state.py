@@ -1,0 +1,137 @@
+"""Does a recurrent network need complex eigenvalues? What a vanilla RNN learns on the three-state task.
+
+Elelimy et al. 2024, Fig. 7 and 8. From s1 and s2 the way goes on to any state, from s3 back to the state before
+(`envs.three_state`). The learner predicts, one step ahead, whether s1 comes next; where it is in s3 the answer is
+certain for whoever remembers, and the percentage of right answers there is 50 for whoever does not.
+
+Claim: a vanilla RNN solves the task, and its weight matrix then has more than 1.5 complex eigenvalues on average (30
+runs). Beside it an RTU, whose eigenvalues are complex by construction.
+
+Not published, and chosen here: 2 and 3 units, tanh, exact RTRL, TD(0) with discount 0 on the indicator of s1, a linear
+readout, Adam with beta2 .999, float32. A random orthogonal start has complex eigenvalues already, 1 on average of 2,
+and 2 of 3, which says nothing about learning; so there is a second start, symmetric, with none. An eigenvalue counts as
+complex where its imaginary part is not 0, as in rounding it is exactly 0 for a real one.
+
+Minutes on two cores: smoke 0.3, laptop 3, paper 6.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from envs.three_state import MIDDLE, ThreeState
+from experiments import plotting
+from experiments.prediction import Config, Results
+from experiments.results import interval
+from rtu_np import RTRL, Adam, LinearRTU, TDLambda, VanillaRNN
+
+CHECKPOINTS = 50
+RNN, RTU = "vanilla RNN", "linear RTU"
+
+
+def settings(sizes: list[int], steps: int) -> list[Config]:
+    rnns: list[Config] = [{"cell": RNN, "n": n, "start": start} for n in sizes for start in ("orthogonal", "symmetric")]
+    rtus: list[Config] = [{"cell": RTU, "n": n, "start": "ring"} for n in sizes]
+    return [{**cell, "step_size": 3e-3, "steps": steps} for cell in (*rnns, *rtus)]
+
+
+PRESETS: dict[str, dict[str, Any]] = {
+    "smoke": {"settings": settings([2], 5000), "seeds": range(2)},
+    "laptop": {"settings": settings([2, 3], 200_000), "seeds": range(30)},
+    "overnight": {"settings": settings([2, 3, 4], 500_000), "seeds": range(30)},
+    "paper": {"settings": settings([2, 3, 4, 8], 500_000), "seeds": range(30)},
+}
+
+
+def run(config: Config, seed: int, advanced: Callable[[int], Any] = lambda steps: None) -> dict[str, np.ndarray]:
+    """Percentage of right answers in s3, and number of complex eigenvalues, between checkpoints and at them."""
+    walk_seed, learner_seed = np.random.SeedSequence(seed).generate_state(2).tolist()
+    env, n = ThreeState(), config["n"]
+    cell = VanillaRNN(n) if config["cell"] == RNN else LinearRTU(n, "tanh", max_phase=np.pi)
+    optimizer = Adam(config["step_size"])
+    learner = TDLambda(cell, env.n_inputs, env.gamma, 0.0, optimizer, RTRL(), learner_seed, "float32")
+    if config["start"] == "symmetric":
+        W = learner.parameters["W_recurrent"]
+        eigenvectors, _ = np.linalg.qr(np.random.default_rng(learner_seed).standard_normal(W.shape))
+        W[:] = eigenvectors @ np.diag(np.linspace(-1, 1, n) * 0.9) @ eigenvectors.T
+        W[:] = (W + W.T) / 2
+
+    def complex_eigenvalues() -> float:
+        if config["cell"] != RNN:
+            return 2.0 * n  # each unit is a pair, c and its conjugate
+        W = learner.parameters["W_recurrent"].astype(float)
+        return float(np.sum(np.linalg.eigvals(W).imag != 0))
+
+    correct, eigenvalues = [], [complex_eigenvalues()]
+    stretch = config["steps"] // CHECKPOINTS
+    for k in range(CHECKPOINTS):
+        observations, cumulants = env.generate(stretch, seed=walk_seed if k == 0 else None)
+        says_s1 = learner.run(observations, cumulants, progress=False)[:-1] > 0.5
+        asked = observations[:-1, MIDDLE] == 1
+        correct.append(100 * np.mean(says_s1[asked] == (cumulants[1:][asked] == 1)))
+        eigenvalues.append(complex_eigenvalues())
+        advanced(stretch)
+    return {
+        "steps": stretch * np.arange(1, CHECKPOINTS + 1),
+        "correct": np.array(correct),
+        "eigenvalues": np.array(eigenvalues),
+    }
+
+
+def label(config: Config) -> str:
+    start = "" if config["cell"] == RTU else f", {config['start']} start"
+    return f"{config['cell']}, {config['n']} units{start}"
+
+
+def describe(arrays: dict[str, np.ndarray]) -> str:
+    """One finished run in a few words."""
+    return f"{arrays['correct'][-1]:.0f} % right in s3, {arrays['eigenvalues'][-1]:.0f} complex eigenvalues"
+
+
+def score(results: Results) -> dict[str, dict[str, float]]:
+    """{setting: numbers}: means over seeds at the end, with 95 % bootstrap intervals."""
+    table = {}
+    for config, runs in results:
+        correct = np.array([r["correct"][-CHECKPOINTS // 10 :].mean() for r in runs])
+        first, last = (np.array([r["eigenvalues"][k] for r in runs]) for k in (0, -1))
+        solved = correct > 99
+        table[label(config)] = {
+            "seeds": len(runs),
+            "percent correct": float(correct.mean()),
+            "correct, low": float(interval(correct)[0]),
+            "correct, high": float(interval(correct)[1]),
+            "runs above 99 %": int(solved.sum()),
+            "complex at first": float(first.mean()),
+            "complex at last": float(last.mean()),
+            "complex, low": float(interval(last)[0]),
+            "complex, high": float(interval(last)[1]),
+            "complex where solved": float(last[solved].mean()) if solved.any() else float("nan"),
+        }
+    return table
+
+
+def plot(results: Results) -> Any:
+    """Percentage correct and number of complex eigenvalues against steps."""
+    import matplotlib.pyplot as plt
+
+    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4.4))
+    for k, (config, runs) in enumerate(results):
+        look = {**plotting.look(k), "markevery": 8}
+        correct, eigenvalues = (np.array([r[name] for r in runs]) for name in ("correct", "eigenvalues"))
+        steps = runs[0]["steps"]
+        plotting.band(left, steps, correct.mean(0), interval(correct), label=label(config), **look)
+        if config["cell"] == RNN:
+            plotting.band(right, np.r_[0, steps], eigenvalues.mean(0), interval(eigenvalues), **look)
+    left.axhline(50, color="k", linestyle="--", linewidth=1)
+    left.text(0.99, 50, "no memory", transform=left.get_yaxis_transform(), ha="right", va="bottom", fontsize=8)
+    right.axhline(1.5, color="k", linestyle="--", linewidth=1)
+    right.text(0.99, 1.5, "claimed: more than 1.5", transform=right.get_yaxis_transform(), ha="right", va="bottom")
+    left.set(xlabel="step", ylabel="right answers in s3, percent", ylim=(40, 102), title="What is learned")
+    right.set(xlabel="step", ylabel="complex eigenvalues", ylim=(-0.05, None), title="Eigenvalues of W_recurrent")
+    for ax in (left, right):
+        ax.ticklabel_format(axis="x", style="sci", scilimits=(0, 0))
+    figure.legend(loc="outside lower center", ncols=3)
+    seeds = len(results[0][1])
+    figure.suptitle(f"Three-state task; mean of {seeds} seeds, 95 % intervals", x=0.01, ha="left", fontsize=9)
+    return figure

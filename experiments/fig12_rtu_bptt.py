@@ -1,0 +1,62 @@
+"""Truncation alone: an RTU with T-BPTT as T grows, beside the same RTU with RTRL.
+
+Elelimy et al. 2024, Fig. 12, trace conditioning.
+
+Claim: with T-BPTT the RTU's error falls as T grows, towards that with RTRL, which it reaches once T covers the ISI.
+
+Not published, and chosen here: ISI 10, so that a US comes at most 13 steps after its CS; 8 units, tanh; phases from (0,
+1]; TD(.9), Adam with beta2 .9999, float32. T = 1 still learns what the readout can do with recurrent features that are
+moved by one-step gradients alone. Step sizes are chosen for each point, on seeds of their own.
+
+Minutes on two cores: smoke 0.3, laptop 10, paper 120.
+"""
+
+from typing import Any
+
+from experiments import prediction
+from experiments.prediction import Config, describe, label, run, score
+from rtu_np import RTRL, TBPTT, LinearRTU, NonlinearRTU
+
+__all__ = ["PRESETS", "describe", "label", "plot", "run", "score"]
+
+CELLS = {"linear RTU": LinearRTU, "nonlinear RTU": NonlinearRTU}
+
+
+def settings(windows: list[int], n: int, steps: int, panels: tuple[str, ...] = tuple(CELLS)) -> list[Config]:
+    out = []
+    for panel in panels:
+        cell = CELLS[panel](n, "tanh", max_phase=1.0)
+        ways: list[tuple[str, Any, Any]] = [("RTRL", None, RTRL()), *(("T-BPTT", T, TBPTT(T)) for T in windows)]
+        for method, x, gradient in ways:
+            out.append(prediction.setting(cell, gradient, steps=steps, panel=panel, method=method, x=x))
+    return out
+
+
+WINDOWS = [1, 2, 4, 8, 12, 16, 24, 32]
+PRESETS: dict[str, dict[str, Any]] = {
+    "smoke": {
+        "settings": settings([1, 4], 4, 1000, ("linear RTU",)),
+        "tuning": {"step_sizes": [1e-3], "seeds": range(1000, 1001), "steps": 500},
+        "seeds": range(2),
+    },
+    "laptop": {
+        "settings": settings(WINDOWS, 8, 500_000),
+        "tuning": {"step_sizes": [3e-4, 1e-3, 3e-3], "seeds": range(1000, 1002), "steps": 250_000},
+        "seeds": range(10),
+    },
+    "overnight": {
+        "settings": settings(WINDOWS, 16, 2_000_000),
+        "tuning": {"step_sizes": [1e-4, 3e-4, 1e-3, 3e-3], "seeds": range(1000, 1002), "steps": 500_000},
+        "seeds": range(10),
+    },
+    "paper": {
+        "settings": settings(WINDOWS, 16, 2_000_000),
+        "tuning": {"step_sizes": [1e-4, 3e-4, 1e-3, 3e-3], "seeds": range(1000, 1004), "steps": 500_000},
+        "seeds": range(30),
+    },
+}
+
+
+def plot(results: prediction.Results) -> Any:
+    """A panel for each RTU: MSRE against T."""
+    return prediction.plot(results, "steps T of the window", "Trace conditioning, ISI 10, 8 units")

@@ -1,0 +1,80 @@
+"""Trace and noisy patterning: learned memory beside the fixed representations of the benchmark.
+
+Rafiee et al. 2022; the streams of Elelimy et al. 2024 are the same benchmark's. Which three of six stimuli are on
+together decides whether the US comes, in trace patterning some 10 steps later, in noisy patterning at once, but wrongly
+in one trial of ten (`envs.patterning`).
+
+Claim: a learner that builds its own state comes closer to the Bayes prediction than any fixed representation of the
+stimuli, with a linear readout or with a hidden layer (`experiments.representations`).
+
+Not published, and chosen here: the constants of the representations; phases of RTU and LRU from (0, 1]; a GRU whose
+T-BPTT covers the longest ISI, T = 16; a hidden layer of 32 tanh units; TD(.9), Adam with beta2 .9999, float32. Step
+sizes are chosen for each point, on seeds of their own.
+
+Minutes on two cores: smoke 0.5, laptop 12, paper 120.
+"""
+
+from typing import Any
+
+from experiments import prediction
+from experiments.prediction import Config, describe, label, run, score
+from rtu_np import GRU, RTRL, TBPTT, HiddenReadout, Identity, LinearRTU, NonlinearRTU
+
+__all__ = ["PRESETS", "describe", "label", "plot", "run", "score"]
+
+PANELS = {"TracePatterning": "trace patterning, ISI 10", "NoisyPatterning": "noisy patterning"}
+
+
+def settings(sizes: list[int], gru_sizes: list[int], steps: int, hidden: int = 32) -> list[Config]:
+    out: list[Config] = []
+    learned: dict[str, Any] = {
+        "linear RTU": (lambda n: LinearRTU(n, "tanh", max_phase=1.0), RTRL(), sizes),
+        "nonlinear RTU": (lambda n: NonlinearRTU(n, "tanh", max_phase=1.0), RTRL(), sizes),
+        "GRU, T-BPTT(16)": (GRU, TBPTT(16), gru_sizes),
+    }
+    for task, panel in PANELS.items():
+        world: dict[str, Any] = {
+            "task": task,
+            "isi": 10 if task == "TracePatterning" else None,
+            "steps": steps,
+            "panel": panel,
+        }
+        for method, (make, gradient, each) in learned.items():
+            out += [prediction.setting(make(n), gradient, **world, method=method, x=n) for n in each]
+        for representation in ("presence", "tile-coded traces", "microstimuli"):
+            fixed: dict[str, Any] = {**world, "representation": representation, "x": None}
+            out.append(prediction.setting(Identity(), method=representation, **fixed))
+            if representation != "presence":
+                readout = HiddenReadout(hidden, "tanh")
+                method = f"{representation}, hidden layer"
+                out.append(prediction.setting(Identity(), readout=readout, method=method, **fixed))
+    return out
+
+
+PRESETS: dict[str, dict[str, Any]] = {
+    "smoke": {
+        "settings": settings([4], [4], 1000, 4),
+        "tuning": {"step_sizes": [1e-3], "seeds": range(1000, 1001), "steps": 500},
+        "seeds": range(2),
+    },
+    "laptop": {
+        "settings": settings([4, 8, 16, 32], [4, 8, 16], 1_000_000),
+        "tuning": {"step_sizes": [3e-4, 1e-3, 3e-3], "seeds": range(1000, 1002), "steps": 250_000},
+        "seeds": range(8),
+    },
+    "overnight": {
+        "settings": settings([4, 8, 16, 32, 64], [4, 8, 16, 32], 2_000_000),
+        "tuning": {"step_sizes": [1e-4, 3e-4, 1e-3, 3e-3], "seeds": range(1000, 1002), "steps": 500_000},
+        "seeds": range(10),
+    },
+    "paper": {
+        "settings": settings([4, 8, 16, 32, 64], [4, 8, 16, 32], 2_000_000),
+        "tuning": {"step_sizes": [1e-4, 3e-4, 1e-3, 3e-3], "seeds": range(1000, 1004), "steps": 500_000},
+        "seeds": range(30),
+    },
+}
+
+
+def plot(results: prediction.Results) -> Any:
+    """A panel for each task: MSRE against the number of units; fixed representations across."""
+    return prediction.plot(results, "units n of the learned state", "Patterning")

@@ -1,0 +1,77 @@
+"""The gradient that the LRU baseline was published with: RTRL with one term wrong.
+
+The released code of Elelimy et al. 2024 drives the online LRU's sensitivities to B with gamma_log, where the step has
+exp(gamma_log) (derivations (27)):
+
+    exact       e' = lambda e + exp(gamma_log) x_j
+    released    e' = lambda e + gamma_log x_j
+
+With gamma_log = log sqrt(1 - r^2) < 0 this turns the gradient of B around. All other gradients of that code are exact,
+and so are they here. It is kept for Figure 1 alone, which shows what it did to the baseline.
+"""
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from rtu_np import RTRL, cells
+from rtu_np.cells.linear_rtu import LinearRTUSpec
+from rtu_np.cells.nonlinear_rtu import NonlinearRTUSpec
+from rtu_np.cells.scales import Free
+from rtu_np.jit import generic, separate
+
+
+@dataclass(frozen=True)
+class ReleasedRTRL:
+    """RTRL of an LRU with that term wrong; exact RTRL of any other cell."""
+
+    def spec(self, cell_spec: Any, dtype: Any) -> Any:
+        if isinstance(cell_spec, LinearRTUSpec | NonlinearRTUSpec) and isinstance(cell_spec.scale, Free):
+            return ReleasedSpec(cell_spec.n_inputs, cell_spec.n_hidden, cell_spec.n_outputs, cell_spec)
+        if cells.layerwise(cell_spec, lambda layer: layer) is not cell_spec:
+            return cells.layerwise(cell_spec, lambda layer: self.spec(layer, dtype))
+        return RTRL().spec(cell_spec, dtype)
+
+
+class ReleasedSpec(NamedTuple):
+    n_inputs: int
+    n_hidden: int
+    n_outputs: int
+    cell: Any
+
+
+cells.delegate(ReleasedSpec)
+
+
+def _pass_on(function):
+    function.register(ReleasedSpec)(lambda spec, *arguments: function(spec.cell, *arguments))
+
+
+for _function in (cells.memory, cells.move, cells.credit, cells.accumulate, cells.input_gradient):
+    _pass_on(_function)
+
+
+@generic
+def _put_the_term_wrong(spec, params, memory):
+    """gamma_log in place of gamma, where `learn` is about to drive the sensitivities to B with it."""
+
+
+@_put_the_term_wrong.register(LinearRTUSpec)
+@separate
+def _linear(spec, params, memory):
+    for i in range(spec.n_hidden):
+        memory.work.gamma[i] = params.scale.gamma_log[i]
+
+
+@_put_the_term_wrong.register(NonlinearRTUSpec)
+@separate
+def _nonlinear(spec, params, memory):
+    for i in range(spec.n_hidden):
+        wrong = params.scale.gamma_log[i] / memory.work.gamma[i]
+        memory.gamma1[i] *= wrong
+        memory.gamma2[i] *= wrong
+
+
+@cells.learn.register(ReleasedSpec)
+def _learn(spec, params, traces, memory, decay, scale):
+    _put_the_term_wrong(spec.cell, params, memory)
+    cells.learn(spec.cell, params, traces, memory, decay, scale)

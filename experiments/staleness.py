@@ -1,0 +1,146 @@
+"""Stale sensitivities: how far the gradient that RTRL carries while it learns is from today's.
+
+RTRL is exact for fixed parameters. While they change, the sensitivities still hold what earlier parameters put into
+them. Here the gradient of v_t that a learner has at hand is compared with the one recomputed: the whole recent stream
+replayed with today's parameters. Beyond the paper, which measures what stale gradients do to PPO (its Fig. 18), not
+how stale they are.
+
+Claim: the two agree closely at the step sizes that learn well, angle and norm ratio grow with the step size, and the
+longer the memory, the more.
+
+How it is measured: after training, at moments `SPACING` steps apart, the gradient of the cell's parameters is taken out
+of the eligibility traces, z_t - gamma lambda z_{t-1}, in float64. The replay starts `REPLAY` steps earlier from
+nothing; what lies further back weighs r^`REPLAY`. Trace conditioning, 16 units (GRU 4, by dense RTRL), tanh, phases
+from (0, 1], TD(.9), Adam with beta2 .9999; angle and norm ratio are over all parameters of the cell, medians over
+moments, means over seeds.
+
+Minutes on two cores: smoke 0.5, laptop 5, paper 30.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from envs import TraceConditioning
+from experiments import plotting
+from experiments.prediction import Config, Results
+from experiments.results import interval
+from rtu_np import GRU, RTRL, Adam, LinearRTU, NonlinearRTU, TDLambda, checkpoint
+from rtu_np.cells.layer import Cell
+
+MOMENTS, SPACING, REPLAY = 20, 50, 3000
+LAMBDA = 0.9
+CELLS: dict[str, Cell] = {
+    "linear RTU": LinearRTU(16, "tanh", max_phase=1.0),
+    "nonlinear RTU": NonlinearRTU(16, "tanh", max_phase=1.0),
+    "linear RTU, r from .9": LinearRTU(16, "tanh", max_phase=1.0, r_min=0.9, r_max=0.999),
+    "GRU": GRU(4),
+}
+
+
+def settings(names: list[str], step_sizes: list[float], steps: int) -> list[Config]:
+    return [
+        {"name": name, "cell": checkpoint.describe(CELLS[name]), "step_size": step_size, "steps": steps}
+        for name in names
+        for step_size in step_sizes
+    ]
+
+
+STEP_SIZES = [1e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2]
+PRESETS: dict[str, dict[str, Any]] = {
+    "smoke": {"settings": settings(["linear RTU"], [1e-4, 1e-2], 2000), "seeds": range(2)},
+    "laptop": {"settings": settings(list(CELLS), STEP_SIZES, 200_000), "seeds": range(8)},
+    "overnight": {"settings": settings(list(CELLS), STEP_SIZES, 1_000_000), "seeds": range(10)},
+    "paper": {"settings": settings(list(CELLS), STEP_SIZES, 1_000_000), "seeds": range(30)},
+}
+
+
+def run(config: Config, seed: int, advanced: Callable[[int], Any] = lambda steps: None) -> dict[str, np.ndarray]:
+    """Angle in degrees, and norm of the carried gradient by that of the recomputed one, at each moment."""
+    stream_seed, learner_seed = np.random.SeedSequence(seed).generate_state(2).tolist()
+    env, cell = TraceConditioning(), checkpoint.build("cell", config["cell"])
+    optimizer = Adam(config["step_size"], beta2=0.9999)
+    learner = TDLambda(cell, env.n_inputs, env.gamma, LAMBDA, optimizer, RTRL(), seed=learner_seed)
+    observations, cumulants = env.generate(config["steps"] + MOMENTS * SPACING, seed=stream_seed)
+    replayed = cell.build(env.n_inputs, RTRL())
+    names = list(replayed.parameters)
+
+    def learn(upto: int) -> None:
+        rows = slice(learner.steps, upto)
+        learner.run(observations[rows], cumulants[rows], progress=False)
+        advanced(rows.stop - rows.start)
+
+    angles, ratios = [], []
+    for k in range(1, MOMENTS + 1):
+        t = config["steps"] + k * SPACING - 1
+        learn(t)
+        parameters = {name: view.copy() for name, view in learner.parameters.items()}
+        before = {name: learner.traces[name].copy() for name in names}
+        learn(t + 1)
+        carried = {name: learner.traces[name] - env.gamma * LAMBDA * before[name] for name in names}
+        # Step t makes v_t with the parameters as they are before its update.
+        replayed.reset()
+        for name in names:
+            replayed.parameters[name][:] = parameters[name]
+        for x in observations[max(t - REPLAY, 0) : t + 1]:
+            replayed.advance(x)
+        today = replayed.gradient(parameters["readout.w"])
+        a, b = (np.concatenate([g[name].ravel() for name in names]) for g in (carried, today))
+        cosine = a @ b / (np.linalg.norm(a) * np.linalg.norm(b))
+        angles.append(np.degrees(np.arccos(np.clip(cosine, -1, 1))))
+        ratios.append(np.linalg.norm(a) / np.linalg.norm(b))
+    return {"angle": np.array(angles), "ratio": np.array(ratios)}
+
+
+def label(config: Config) -> str:
+    return f"{config['name']}, step size {config['step_size']:g}"
+
+
+def describe(arrays: dict[str, np.ndarray]) -> str:
+    """One finished run in a few words."""
+    return f"{np.median(arrays['angle']):.3g} degrees, norm ratio {np.median(arrays['ratio']):.3g}"
+
+
+def _medians(runs: list[dict[str, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
+    """Per seed: the angle, and how far the norm ratio is from 1."""
+    return (
+        np.array([np.median(r["angle"]) for r in runs]),
+        np.array([np.median(np.abs(r["ratio"] - 1)) for r in runs]),
+    )
+
+
+def score(results: Results) -> dict[str, dict[str, float]]:
+    """{setting: numbers}: angle in degrees with a 95 % bootstrap interval, and |norm ratio - 1|."""
+    table = {}
+    for config, runs in results:
+        angle, off = _medians(runs)
+        low, high = interval(angle)
+        table[label(config)] = {
+            "seeds": len(runs),
+            "degrees": float(angle.mean()),
+            "low": float(low),
+            "high": float(high),
+            "|norm ratio - 1|": float(off.mean()),
+        }
+    return table
+
+
+def plot(results: Results) -> Any:
+    """Angle and norm ratio against the step size."""
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(1, 2, figsize=(9, 4.2))
+    names = list(dict.fromkeys(config["name"] for config, _ in results))
+    for k, name in enumerate(names):
+        mine = [(config["step_size"], _medians(runs)) for config, runs in results if config["name"] == name]
+        for which, ax in enumerate(axes):
+            samples = [medians[which] for _, medians in mine]
+            plotting.points(ax, [x for x, _ in mine], samples, label=name if which == 0 else None, **plotting.look(k))
+    for ax, what in zip(axes, ("angle, degrees", "|ratio of norms - 1|"), strict=True):
+        ax.set(xscale="log", yscale="log", xlabel="step size of Adam", ylabel=what)
+    axes[0].set_title("RTRL's gradient while learning, to today's")
+    figure.legend(loc="outside lower center", ncols=4)
+    seeds = len(results[0][1])
+    figure.suptitle(f"Trace conditioning, ISI 10; mean of {seeds} seeds, 95 % intervals", x=0.01, ha="left", fontsize=9)
+    return figure

@@ -117,8 +117,10 @@ def follow(
             began = time.perf_counter()
             try:
                 prediction[rows] = learner.run(features, cumulants[rows], progress=False)
-            except FloatingPointError:
-                diverged = True
+            except (FloatingPointError, ValueError):
+                if learner.steps == 0:
+                    raise  # nothing has been learned that could have diverged
+                diverged = True  # to what is not finite, or to r = 1, where a unit has no derivative
             microseconds.append((time.perf_counter() - began) / n * 1e6)
         advanced(n)
     cumulants[steps:] = env.generate(horizon)[1]

@@ -62,6 +62,7 @@ class ThreeState(gymnasium.Env):
     metadata: dict[str, Any] = {"render_modes": []}  # noqa: RUF012
     n_inputs = 3
     gamma = 0.0
+    observation_names = ("s1", "s2", "s3")
 
     def __init__(self) -> None:
         self.observation_space = Box(0.0, 1.0, (self.n_inputs,), np.float64)

@@ -13,7 +13,7 @@ with lag k - j in grad v_{t-j}. The weight is the norm over all parameters of th
 US, relative to that of lag 0 with RTRL. Trace conditioning, ISI 10, after training with RTRL (GRU: T-BPTT(16)) and
 before it; tanh, phases from (0, 1], Adam with beta2 .9999.
 
-Minutes on two cores: smoke 0.5, laptop 3, paper 15.
+Minutes on two cores: smoke 0.5, laptop 4 (estimated), overnight 6 (estimated), paper 18 (estimated).
 """
 
 from collections.abc import Callable

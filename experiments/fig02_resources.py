@@ -15,7 +15,7 @@ float32. Operations are counted by `rtu_np.flops` for the cell (the readout's ar
 that do not exceed the RTU's operations or, in d, its parameters, and at least one unit. Step sizes are chosen for each
 point, on seeds of their own.
 
-Minutes on two cores: smoke 0.5, laptop 30, overnight 180, paper 500.
+Minutes on two cores: smoke 0.5, laptop 50, overnight 300 (estimated), paper 1000 (estimated).
 """
 
 from collections.abc import Callable

@@ -11,7 +11,7 @@ ten stretches of it; the number is the median. Runs go one at a time, on one cor
 `slope` is, against T, the microseconds that each step of the window adds (a straight line by least squares); against n,
 the exponent over the three largest sizes.
 
-Minutes on two cores: smoke 0.5, laptop 2, paper 7.
+Minutes on two cores: smoke 0.5, laptop 2, overnight 7, paper 20 (estimated).
 """
 
 from collections.abc import Callable

@@ -12,7 +12,7 @@ readout, Adam with beta2 .999, float32. A random orthogonal start has complex ei
 and 2 of 3, which says nothing about learning; so there is a second start, symmetric, with none. An eigenvalue counts as
 complex where its imaginary part is not 0, as in rounding it is exactly 0 for a real one.
 
-Minutes on two cores: smoke 0.3, laptop 3, paper 6.
+Minutes on two cores: smoke 0.3, laptop 0.6, overnight 3 (estimated), paper 5 (estimated).
 """
 
 from collections.abc import Callable

@@ -14,7 +14,7 @@ nothing; what lies further back weighs r^`REPLAY`. Trace conditioning, 16 units 
 from (0, 1], TD(.9), Adam with beta2 .9999; angle and norm ratio are over all parameters of the cell, medians over
 moments, means over seeds.
 
-Minutes on two cores: smoke 0.5, laptop 5, paper 30.
+Minutes on two cores: smoke 0.5, laptop 5 (estimated), overnight 15 (estimated), paper 45 (estimated).
 """
 
 from collections.abc import Callable

@@ -12,7 +12,7 @@ from typing import Any
 import oracles
 import pytest
 
-from rtu_np import GRU, LRU, BlockDiagonalRNN, Dense, Identity, LinearRTU, NonlinearRTU, Stack, VanillaRNN
+from rtu_np import GRU, LRU, BlockDiagonalRNN, Dense, LinearRTU, NonlinearRTU, Stack, VanillaRNN
 from rtu_np.cells.eigenvalues import PARAMETERIZATIONS
 
 COMPILED = not os.environ.get("NUMBA_DISABLE_JIT")
@@ -61,7 +61,6 @@ KINDS = {
     "block-diagonal RNN": block_diagonal("tanh"),
     "GRU": Case(GRU(4), oracles.gru, 4),
     "stack": stacked(rtu(LinearRTU, "identity"), dense("tanh")),
-    "identity": Case(Identity(), oracles.identity, 0),
 }
 # The five variants of Figure 1, the parameterisations of Figure 9, and the other activations.
 VARIANTS = {

@@ -116,10 +116,6 @@ def dense(activation: str, p: dict, state: np.ndarray, x: np.ndarray):
     return state, ACTIVATIONS[activation](x @ p["W"] + p["b"])
 
 
-def identity(p: dict, state: np.ndarray, x: np.ndarray):
-    return state, x
-
-
 def linear_readout(p: dict, y: np.ndarray):
     return p["readout.w"] @ y + p["readout.b"][0]
 
@@ -131,14 +127,14 @@ def hidden_readout(activation: str, p: dict, y: np.ndarray):
 
 def derivative(function, at: dict) -> dict:
     """{name: (outputs, *shape)}: the complex-step Jacobian of `function(**at)` with respect to each argument."""
-    out, outputs = {}, np.size(function(**at))
+    out = {}
     for name, array in at.items():
         columns = []
         for index in np.ndindex(array.shape):
             moved = array.astype(complex)
             moved[index] += 1j * STEP
             columns.append(function(**{**at, name: moved}).imag / STEP)
-        out[name] = np.array(columns).reshape(-1, outputs).T.reshape(outputs, *array.shape)
+        out[name] = np.moveaxis(np.array(columns), 0, -1).reshape(-1, *array.shape)
     return out
 
 

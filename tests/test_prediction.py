@@ -10,7 +10,7 @@ from cases import COMPILED
 from experiments import prediction, representations, selection
 from experiments.__main__ import EXPERIMENTS, listed
 from experiments.released_lru import ReleasedRTRL
-from rtu_np import GRU, LRU, RTRL, SGD, TBPTT, HiddenReadout, Identity, LinearRTU, TDLambda, flops
+from rtu_np import GRU, LRU, RTRL, SGD, TBPTT, HiddenReadout, Identity, LinearRTU, TDLambda, check_gradients, flops
 
 compiled = pytest.mark.skipif(not COMPILED, reason="learning takes too long in plain Python")
 PLACE = {"panel": "p", "method": "m", "x": 1}
@@ -153,6 +153,14 @@ def test_a_trace_tells_how_long_ago_a_stimulus_began():
     heights = representations.DECAY ** np.arange(35.0)
     expected = heights * np.exp(-((heights - 0.5) ** 2) / (2 * representations.SIGMA**2))
     assert np.allclose(micro[5:, 4], expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("method", [RTRL(), TBPTT(3)])
+def test_ready_made_features_have_no_gradient_but_the_readout_s(method):
+    report = check_gradients(Identity(), n_inputs=3, steps=15, gradient=method)
+    assert report.passed
+    assert [check.block for check in report.blocks] == ["readout.w", "readout.b", "x"]
+    assert flops(Identity(), 3) == 0
 
 
 def test_features_ready_made_go_with_a_hidden_readout():

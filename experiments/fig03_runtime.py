@@ -1,8 +1,9 @@
 """What a step costs: exact RTRL beside truncated BPTT, against the window's length and against the number of units.
 
-Elelimy et al. 2024, Fig. 3, the half about learning on every step: TD(lambda) on a stream, one update per step. The
-claim is that RTRL of an RTU costs the same however long the past is, while T-BPTT grows with its window T, and that
-RTRL of a diagonal cell grows with n as its forward pass does, where RTRL of a dense cell grows with the fourth power.
+Elelimy et al. 2024, Fig. 3, the half about learning on every step: TD(lambda) on a stream, one update per step.
+
+Claim: RTRL of an RTU costs the same however long the past is, while T-BPTT grows with its window T; and RTRL of a
+diagonal cell grows with n as its forward pass does, where RTRL of a dense cell grows with the fourth power.
 
 Not published, and chosen here: 32 inputs, 64 units where T varies, a window of 16 where n varies, float32, SGD, a
 linear readout. The stream is noise, since time does not depend on what is learned. Each seed times every setting anew,

@@ -56,7 +56,7 @@ class ThreeState(gymnasium.Env):
     --------
     >>> observations, cumulants = ThreeState().generate(1000, seed=0)
     >>> observations.shape, observations.sum(0).astype(int).tolist()
-    ((1000, 3), [363, 374, 263])
+    ((1000, 3), [367, 367, 266])
     """
 
     metadata: dict[str, Any] = {"render_modes": []}  # noqa: RUF012

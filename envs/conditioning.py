@@ -11,11 +11,10 @@ million at once: the two are the same stream.
 
 from typing import Any, NamedTuple
 
-import gymnasium
 import numpy as np
-from gymnasium.spaces import Box, Discrete
 
 from envs.bayes import AFTER_CS, follow, table
+from envs.stream import Stream
 from rtu_np.jit import kernel, njit
 from rtu_np.validation import check_array, check_count, check_real
 
@@ -117,10 +116,8 @@ def _pair(name: str, value: Any) -> tuple[Any, Any]:
     return value[0], value[1]
 
 
-class Conditioning(gymnasium.Env):
+class Conditioning(Stream):
     """What the three streams share."""
-
-    metadata: dict[str, Any] = {"render_modes": []}  # noqa: RUF012
 
     def __init__(
         self,
@@ -160,11 +157,8 @@ class Conditioning(gymnasium.Env):
         )
         self._patterns, self._activating = patterns, activating
         self._chances = np.array([1 / (10 * (k + 1)) for k in range(n_distractors)])
-        self._state: np.ndarray | None = None
         self.gamma = DISCOUNTS.get(self.isi, 1 - 1 / self.isi)
-        self.n_inputs = 1 + patterns.shape[1] + n_distractors
-        self.observation_space = Box(0.0, 1.0, (self.n_inputs,), np.float64)
-        self.action_space = Discrete(1)
+        super().__init__(1 + patterns.shape[1] + n_distractors)
 
     @property
     def observation_names(self) -> list[str]:
@@ -178,26 +172,6 @@ class Conditioning(gymnasium.Env):
         first = _integer(self.np_random, self._timing.iti_low, self._timing.iti_high)
         self._state = np.array([*_State(until_cs=first), *[0] * len(self._chances)], np.int64)
         return self._rows(1)[0], {}
-
-    def step(self, action: Any):
-        if self._state is None:
-            raise gymnasium.error.ResetNeeded("step() was called before reset(): the stream has not begun")
-        observation = self._rows(1)[0]
-        return observation, float(observation[0]), False, False, {}
-
-    def generate(self, n_steps: int, seed: int | None = None) -> tuple[np.ndarray, np.ndarray]:
-        """The next `n_steps` steps at once: observations (n_steps, n_inputs) and cumulants (n_steps,).
-
-        With a `seed`, and where no stream has begun, the environment is reset first, and its first observation is
-        row 0. Otherwise the stream goes on from where `generate` or `step` left it.
-        """
-        check_count("n_steps", n_steps)
-        if seed is None and self._state is not None:
-            observations = self._rows(n_steps)
-        else:
-            first, _ = self.reset(seed=seed)
-            observations = np.concatenate([first[None], self._rows(n_steps - 1)])
-        return observations, observations[:, 0].copy()
 
     @property
     def n_stimuli(self) -> int:

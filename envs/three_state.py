@@ -2,12 +2,10 @@
 
 from typing import Any
 
-import gymnasium
 import numpy as np
-from gymnasium.spaces import Box, Discrete
 
+from envs.stream import Stream
 from rtu_np.jit import njit
-from rtu_np.validation import check_count
 
 MIDDLE = 2  # the state from which the way goes back
 
@@ -24,7 +22,7 @@ def _walk(rng, position, observations):
     position[0], position[1] = state, before
 
 
-class ThreeState(gymnasium.Env):
+class ThreeState(Stream):
     """From s1 and s2 to any state with equal chances; from s3 back to the state before.
 
     ## Description
@@ -59,43 +57,19 @@ class ThreeState(gymnasium.Env):
     ((1000, 3), [367, 367, 266])
     """
 
-    metadata: dict[str, Any] = {"render_modes": []}  # noqa: RUF012
-    n_inputs = 3
     gamma = 0.0
     observation_names = ("s1", "s2", "s3")
 
     def __init__(self) -> None:
-        self.observation_space = Box(0.0, 1.0, (self.n_inputs,), np.float64)
-        self.action_space = Discrete(1)
-        self._position: np.ndarray | None = None
+        super().__init__(len(self.observation_names))
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None):
         super().reset(seed=seed)
         first = int(self.np_random.integers(MIDDLE))
-        self._position = np.array([first, first])
+        self._state = np.array([first, first])
         return np.eye(3)[first], {}
-
-    def step(self, action: Any):
-        if self._position is None:
-            raise gymnasium.error.ResetNeeded("step() was called before reset(): the walk has not begun")
-        observation = self._rows(1)[0]
-        return observation, float(observation[0]), False, False, {}
-
-    def generate(self, n_steps: int, seed: int | None = None) -> tuple[np.ndarray, np.ndarray]:
-        """The next `n_steps` steps at once: observations (n_steps, 3) and cumulants (n_steps,).
-
-        With a `seed`, and where no walk has begun, the environment is reset first, and its first observation is row 0.
-        Otherwise the walk goes on from where `generate` or `step` left it.
-        """
-        check_count("n_steps", n_steps)
-        if seed is None and self._position is not None:
-            observations = self._rows(n_steps)
-        else:
-            first, _ = self.reset(seed=seed)
-            observations = np.concatenate([first[None], self._rows(n_steps - 1)])
-        return observations, observations[:, 0].copy()
 
     def _rows(self, n: int) -> np.ndarray:
         observations = np.empty((n, self.n_inputs))
-        _walk(self.np_random, self._position, observations)
+        _walk(self.np_random, self._state, observations)
         return observations

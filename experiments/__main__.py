@@ -93,14 +93,15 @@ def run(experiment: ModuleType, arguments: argparse.Namespace) -> None:
         configs = settings(found)
         tasks = sweep.plan(experiment.__name__, configs, seeds, output)
         make(experiment, tasks, arguments)
-        missing = [task for task in tasks if not results.is_done(task.folder, task.settings, task.seed)]
-        if missing:
-            print(f"{len(tasks) - len(missing)} of {len(tasks)} runs are there: what follows waits for them, {output}")
+        runs = [results.find(task.folder, task.settings, task.seed) for task in tasks]
+        there = [run for run in runs if run is not None]
+        if len(there) < len(tasks):
+            print(f"{len(there)} of {len(tasks)} runs are there: what follows waits for them, {output}")
             return
-        # In the order of the plan: what is computed from the runs must not depend on which of them ended first.
-        runs = [[results.load_run(sweep.folder_of(output, config, seed)) for seed in seeds] for config in configs]
-        found = [(config, [arrays for arrays, _ in each]) for config, each in zip(configs, runs, strict=True)]
-        manifests += [manifest for each in runs for _, manifest in each]
+        # By the order of the plan, seeds outermost, and not by which of the runs ended first.
+        n = len(configs)
+        found = [(config, [arrays for arrays, _ in there[k::n]]) for k, config in enumerate(configs)]
+        manifests += [manifest for _, manifest in there]
     scores = experiment.score(found)
     print("\n" + table(scores))
     for line in selection.at_an_edge(preset, found):

@@ -24,7 +24,6 @@ import numpy as np
 from envs import TraceConditioning
 from experiments import plotting
 from experiments.prediction import Config, Results
-from experiments.results import interval
 from rtu_np import GRU, RTRL, TBPTT, Adam, LinearRTU, TDLambda, checkpoint
 from rtu_np.cells.layer import Cell
 
@@ -65,7 +64,7 @@ def run(config: Config, seed: int, advanced: Callable[[int], Any] = lambda steps
     parameters = learner.parameters
     # Before anything is learned the readout is zero, and so is every gradient: then any readout will do.
     readout = parameters["readout.w"]
-    if not readout.any() or config["steps"] == 1:
+    if not readout.any():
         readout = np.random.default_rng(seed).standard_normal(readout.shape)
     stream, _ = env.generate(TRIALS * 140)
     chosen = _waiting(stream, lags)
@@ -142,15 +141,13 @@ def plot(results: Results) -> Any:
             weight = np.array([r[name] for r in runs])
             shown = weight.mean(0) > 0
             look = {**plotting.look(k), "markevery": 5}
-            low, high = (bound[shown] for bound in interval(weight))
-            lag = np.flatnonzero(shown)
-            plotting.band(ax, lag, weight.mean(0)[shown], (low, high), label=name if ax is axes[0, 0] else None, **look)
+            text = name if ax is axes[0, 0] else None
+            plotting.band(ax, np.flatnonzero(shown), weight[:, shown], label=text, **look)
         ax.set(yscale="log", title=label(config), ylim=(1e-4, 20))
     for ax in axes[-1]:
         ax.set_xlabel("lag of the input, steps")
     for ax in axes[:, 0]:
         ax.set_ylabel("weight, relative to lag 0")
     figure.legend(loc="outside lower center", ncols=3)
-    seeds = len(results[0][1])
-    figure.suptitle(f"Trace conditioning, ISI 10; mean of {seeds} seeds, 95 % intervals", x=0.01, ha="left", fontsize=9)
+    plotting.headline(figure, "Trace conditioning, ISI 10", len(results[0][1]))
     return figure

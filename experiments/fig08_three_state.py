@@ -120,9 +120,9 @@ def plot(results: Results) -> Any:
         look = {**plotting.look(k), "markevery": 8}
         correct, eigenvalues = (np.array([r[name] for r in runs]) for name in ("correct", "eigenvalues"))
         steps = runs[0]["steps"]
-        plotting.band(left, steps, correct.mean(0), interval(correct), label=label(config), **look)
+        plotting.band(left, steps, correct, label=label(config), **look)
         if config["cell"] == RNN:
-            plotting.band(right, np.r_[0, steps], eigenvalues.mean(0), interval(eigenvalues), **look)
+            plotting.band(right, np.r_[0, steps], eigenvalues, **look)
     left.axhline(50, color="k", linestyle="--", linewidth=1)
     left.text(0.99, 50, "no memory", transform=left.get_yaxis_transform(), ha="right", va="bottom", fontsize=8)
     right.axhline(1.5, color="k", linestyle="--", linewidth=1)
@@ -132,6 +132,5 @@ def plot(results: Results) -> Any:
     for ax in (left, right):
         ax.ticklabel_format(axis="x", style="sci", scilimits=(0, 0))
     figure.legend(loc="outside lower center", ncols=3)
-    seeds = len(results[0][1])
-    figure.suptitle(f"Three-state task; mean of {seeds} seeds, 95 % intervals", x=0.01, ha="left", fontsize=9)
+    plotting.headline(figure, "Three-state task", len(results[0][1]))
     return figure

@@ -45,10 +45,15 @@ def save(figure: Any, path: Path) -> Path:
     return path
 
 
-def band(axes: Any, x: Any, mean: Any, interval: tuple[Any, Any], **line: Any) -> None:
-    """A mean with its interval as a band."""
-    (drawn,) = axes.plot(x, mean, **line)
-    axes.fill_between(x, *interval, color=drawn.get_color(), alpha=0.2, linewidth=0)
+def band(axes: Any, x: Any, samples: Any, **line: Any) -> None:
+    """The mean of samples (seeds, points) with its 95 % interval as a band."""
+    (drawn,) = axes.plot(x, samples.mean(0), **line)
+    axes.fill_between(x, *interval(samples), color=drawn.get_color(), alpha=0.2, linewidth=0)
+
+
+def headline(figure: Any, text: str, seeds: int) -> None:
+    """What the whole figure shows, and of how many seeds."""
+    figure.suptitle(f"{text}; mean of {seeds} seeds, 95 % intervals", x=0.01, ha="left", fontsize=9)
 
 
 def look(k: int) -> dict[str, Any]:

@@ -39,15 +39,7 @@ class ReleasedSpec(NamedTuple):
     cell: Any
 
 
-cells.delegate(ReleasedSpec)
-
-
-def _pass_on(function):
-    function.register(ReleasedSpec)(lambda spec, *arguments: function(spec.cell, *arguments))
-
-
-for _function in (cells.memory, cells.move, cells.credit, cells.accumulate, cells.input_gradient):
-    _pass_on(_function)
+cells.delegate(ReleasedSpec, cells.memory, cells.move, cells.credit, cells.accumulate, cells.input_gradient)
 
 
 @generic

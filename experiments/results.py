@@ -62,26 +62,31 @@ def load_run(folder: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
 
 
 def is_done(folder: Path, settings: dict[str, Any], seed: int) -> bool:
-    """Whether `folder` holds a finished run of exactly these settings and this seed.
+    """Whether `folder` holds a finished run of exactly these settings and this seed, as `find` has it."""
+    return find(folder, settings, seed) is not None
+
+
+def find(folder: Path, settings: dict[str, Any], seed: int) -> tuple[dict[str, np.ndarray], dict[str, Any]] | None:
+    """(arrays, manifest) of the finished run of exactly these settings and this seed; None, where there is none.
 
     What cannot be read is set aside under another name, and counts as not there. ForeignResultsError, where the folder
     holds a run of other settings.
     """
     if not folder.exists():
-        return False
+        return None
     try:
         if not (folder / DONE).exists():
             raise ValueError("it lacks its DONE mark")
-        _, manifest = load_run(folder)
+        arrays, manifest = load_run(folder)
         found = manifest["settings"], manifest["seed"]
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         aside = folder.with_name(f"{folder.name}.damaged-{time.time_ns()}")
         folder.rename(aside)
         print(f"{folder} cannot be read ({error}): set aside as {aside.name}, and made again", file=sys.stderr)
-        return False
+        return None
     if found != (json.loads(json.dumps(settings)), seed):
         raise ForeignResultsError(f"{folder} holds a run of other settings: move it away, or name another --output")
-    return True
+    return arrays, manifest
 
 
 def began(folder: Path) -> None:

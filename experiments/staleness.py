@@ -141,6 +141,5 @@ def plot(results: Results) -> Any:
         ax.set(xscale="log", yscale="log", xlabel="step size of Adam", ylabel=what)
     axes[0].set_title("RTRL's gradient while learning, to today's")
     figure.legend(loc="outside lower center", ncols=4)
-    seeds = len(results[0][1])
-    figure.suptitle(f"Trace conditioning, ISI 10; mean of {seeds} seeds, 95 % intervals", x=0.01, ha="left", fontsize=9)
+    plotting.headline(figure, "Trace conditioning, ISI 10", len(results[0][1]))
     return figure

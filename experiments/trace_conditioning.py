@@ -106,7 +106,7 @@ def plot(results: Results) -> Any:
         drawn.add(config["isi"])
         curves = np.array([r["curve"] for r in runs])
         text = f"{label(config)} ({len(runs)} seeds)"
-        band(curve, runs[0]["steps"], curves.mean(0), interval(curves), label=text, **line)
+        band(curve, runs[0]["steps"], curves, label=text, **line)
     for isi, floor in {config["isi"]: float(np.mean([r["floor"] for r in runs])) for config, runs in results}.items():
         curve.axhline(floor, color=GREY, linestyle=":", linewidth=1)
         curve.text(0.02, floor, f"Bayes, ISI {isi}", color=GREY, transform=curve.get_yaxis_transform(), va="bottom")

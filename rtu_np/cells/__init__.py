@@ -254,13 +254,13 @@ def _no_layers(spec, convert):
     return spec
 
 
-def delegate(kind: type) -> None:
-    """Register for the spec `kind`, which holds another in its field `cell`, all of that one's but RTRL."""
+def delegate(kind: type, *more: Any) -> None:
+    """Register for the spec `kind`, which holds another in its field `cell`, all of that one's but RTRL, and `more`."""
 
     def pass_on(function):
         function.register(kind)(lambda spec, *arguments: function(spec.cell, *arguments))
 
     for function in (parameters, state, record, work, prepare, forward, backward, degenerate):
         pass_on(function)
-    for function in (why_degenerate, preactivations, plain_forward, plain_backward):
+    for function in (why_degenerate, preactivations, plain_forward, plain_backward, *more):
         pass_on(function)

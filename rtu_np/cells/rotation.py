@@ -244,9 +244,10 @@ def prepare_rotation(spec, params, work):
     for i in range(spec.n_hidden):
         work.drive1[i] = a[i]
         work.drive2[i] = b[i]
-    for i in range(spec.n_hidden, work.g.shape[0]):  # any valid numbers will do for the units that are not there
-        work.drive1[i] = a[0]
-        work.drive2[i] = b[0]
+    # Any valid numbers will do for the units that are not there. Not by index from n: one that may wrap stays scalar.
+    absent1, absent2 = work.drive1[spec.n_hidden :], work.drive2[spec.n_hidden :]
+    for i in range(absent1.shape[0]):
+        absent1[i], absent2[i] = a[0], b[0]
     copy_scale(spec.scale, params.scale, work.along)
     for i in range(work.g.shape[0]):
         r, theta, complement, dlog_r, dtheta = eigenvalue(spec.form, work.drive1[i], work.drive2[i])

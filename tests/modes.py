@@ -1,4 +1,4 @@
-"""The tests that run in another mode of Numba, and how to start them."""
+"""The tests that run in a process beside the rest, most of them in another mode of Numba, and how to start them."""
 
 import os
 import subprocess
@@ -23,6 +23,8 @@ MODES = {
     ),
     # The least that Numba compiles for: narrow vectors, and no fused multiply-add.
     "plain processor": ({"NUMBA_CPU_NAME": "generic", "NUMBA_CPU_FEATURES": ""}, "", ["test_elementary.py"]),
+    # No mode of Numba, but minutes of compiling, for which there is a second core.
+    "smoke presets": ({"RTU_NP_TESTS_BESIDE": "1"}, "smoke", ["test_experiments.py"]),
 }
 IN_ONE = any(flag in os.environ for environment, _, _ in MODES.values() for flag in environment)
 

@@ -11,7 +11,9 @@ pytestmark = pytest.mark.skipif(not COMPILED, reason="learning takes too long in
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
-def test_smoke(name, tmp_path, capsys):
+def test_smoke(name, tmp_path, capsys, request):
+    if hasattr(request.config, "modes"):
+        pytest.skip("runs in a process beside this one; test_modes.py looks at it")
     assert main([name, "--preset", "smoke", "--output", str(tmp_path), "--jobs", "1"]) == 0
     page = json.loads((tmp_path / name / "smoke.json").read_text())
     assert page["scores"]

@@ -1,4 +1,4 @@
-"""The other modes, each in a process of its own: bounds-checked, uncompiled, and for a plain processor.
+"""The other modes, each in a process of its own: bounds-checked, uncompiled, for a plain processor; and smoke presets.
 
 Plain Python needs no compiling, so the full product of cells, methods, variants and planted bugs runs there. All
 processes are started as the session begins (conftest.py), and looked at here.

@@ -3,6 +3,7 @@
 from rtu_np.cells.block_diagonal import BlockDiagonalRNN
 from rtu_np.cells.dense import Dense, Identity
 from rtu_np.cells.gru import GRU
+from rtu_np.cells.layer_norm import LayerNorm
 from rtu_np.cells.linear_rtu import LinearRTU
 from rtu_np.cells.lru import LRU
 from rtu_np.cells.nonlinear_rtu import NonlinearRTU
@@ -12,6 +13,7 @@ from rtu_np.costs import bytes_per_step, flops
 from rtu_np.gradcheck import check_gradients, gradient_angles
 from rtu_np.gradients.rtrl import RTRL
 from rtu_np.gradients.tbptt import TBPTT
+from rtu_np.initializers import LecunNormal, Orthogonal, SparseUniform
 from rtu_np.optimizers import SGD, Adam, ObGD, RMSProp
 from rtu_np.parallel import run_many
 from rtu_np.readout import HiddenReadout, LinearReadout
@@ -28,11 +30,15 @@ __all__ = [
     "Dense",
     "HiddenReadout",
     "Identity",
+    "LayerNorm",
+    "LecunNormal",
     "LinearRTU",
     "LinearReadout",
     "NonlinearRTU",
     "ObGD",
+    "Orthogonal",
     "RMSProp",
+    "SparseUniform",
     "Stack",
     "TDLambda",
     "VanillaRNN",

@@ -18,6 +18,7 @@ from rtu_np.cells.block_diagonal import BlockDiagonalSpec
 from rtu_np.cells.dense import DenseLayerSpec, IdentitySpec
 from rtu_np.cells.eigenvalues import NuLogTheta, NuLogThetaLog, NuTheta, RTheta
 from rtu_np.cells.gru import GRUSpec
+from rtu_np.cells.layer_norm import LayerNormSpec
 from rtu_np.cells.layer import Cell, GradientMethod, check_cell, check_gradient
 from rtu_np.cells.linear_rtu import LinearRTUSpec
 from rtu_np.cells.lru import ComplexReadoutSpec, LRUSpec
@@ -28,7 +29,7 @@ from rtu_np.cells.stack import StackSpec
 from rtu_np.gradients.rtrl import DenseSpec
 from rtu_np.gradients.tbptt import TBPTTSpec
 from rtu_np.jit import extents, generic
-from rtu_np.layers import Tanh
+from rtu_np.layers import LeakyReLU, Tanh
 from rtu_np.validation import check_count, check_dtype
 
 
@@ -127,7 +128,7 @@ def _dense_layer_of_a_stack(spec):
 
 def _activation(kind: Any) -> tuple[int, int]:
     """(f, f') per number"""
-    return (1, 2) if isinstance(kind, Tanh) else (0, 0)
+    return (1, 2) if isinstance(kind, Tanh) else (int(isinstance(kind, LeakyReLU)), 0)
 
 
 _EIGENVALUE = {NuLogThetaLog: 5, NuLogTheta: 4, NuTheta: 3, RTheta: 4}
@@ -243,6 +244,13 @@ def _projection(spec):
 @costs.register(IdentitySpec)
 def _identity(spec):
     return Costs(0, 0, 0, 0)
+
+
+@costs.register(LayerNormSpec)
+def _layer_norm(spec):
+    n, (f, slope) = spec.n_outputs, _activation(spec.activation)
+    forward, credit, pull_back = n * (5 + f) + 5, n * (slope + 1), 7 * n + 2
+    return Costs(0, forward, credit, pull_back, move=forward, credit=credit, input_gradient=pull_back)
 
 
 @costs.register(StackSpec)

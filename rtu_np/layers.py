@@ -1,6 +1,6 @@
-"""Activation functions, each with its derivative.
+"""Activation functions, each with its derivative, and products with weight matrices.
 
-The derivative is taken from the output y = f(z), so that nothing but y need be kept: 1, [y > 0], 1 - y^2.
+The derivative is taken from the output y = f(z), so that nothing but y need be kept: 1, [y > 0], .01 or 1, 1 - y^2.
 """
 
 from typing import NamedTuple
@@ -20,22 +20,27 @@ class ReLU(NamedTuple):
     """f(z) = max(z, 0)"""
 
 
+class LeakyReLU(NamedTuple):
+    """f(z) = max(z, z / 100)"""
+
+
 class Tanh(NamedTuple):
     """f(z) = tanh z"""
 
 
-Activation = Identity | ReLU | Tanh
-ACTIVATIONS: dict[str, Activation] = {"identity": Identity(), "relu": ReLU(), "tanh": Tanh()}
+LEAK = 0.01
+Activation = Identity | ReLU | LeakyReLU | Tanh
+ACTIVATIONS: dict[str, Activation] = {
+    "identity": Identity(),
+    "relu": ReLU(),
+    "leaky_relu": LeakyReLU(),
+    "tanh": Tanh(),
+}
 
 
 def activation(name: object, argument: str = "activation") -> Activation:
     """The activation called `name`; ValueError, naming the `argument`, where there is none."""
     return check_choice(argument, name, ACTIVATIONS)
-
-
-def lecun_normal(shape: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
-    """Starting values of a weight matrix (d, n): normal, of variance 1 / d."""
-    return rng.standard_normal(shape) / np.sqrt(shape[0])
 
 
 @generic
@@ -52,6 +57,8 @@ plain_activate.register(Identity)(lambda kind, z: z)
 plain_slope.register(Identity)(lambda kind, y: np.ones_like(y))
 plain_activate.register(ReLU)(lambda kind, z: np.where(z.real > 0, z, 0 * z))
 plain_slope.register(ReLU)(lambda kind, y: np.where(y.real > 0, 1.0, 0.0).astype(y.dtype))
+plain_activate.register(LeakyReLU)(lambda kind, z: np.where(z.real > 0, z, LEAK * z))
+plain_slope.register(LeakyReLU)(lambda kind, y: np.where(y.real > 0, 1.0, LEAK).astype(y.dtype))
 plain_activate.register(Tanh)(lambda kind, z: np.tanh(z))
 plain_slope.register(Tanh)(lambda kind, y: 1 - y**2)
 
@@ -86,6 +93,17 @@ def _relu_slope(kind, y):
     return like(y, 0.0) if y <= 0 else like(y, 1.0)
 
 
+@activate.register(LeakyReLU)
+def _leaky_relu(kind, z):
+    leaked = like(z, LEAK) * z
+    return leaked if z <= 0 else z
+
+
+@slope.register(LeakyReLU)
+def _leaky_relu_slope(kind, y):
+    return like(y, LEAK) if y <= 0 else like(y, 1.0)
+
+
 @activate.register(Tanh)
 def _tanh(kind, z):
     return tanh(z)
@@ -102,6 +120,15 @@ def dot(a, b):
     total = a.dtype.type(0)
     for k in range(a.shape[0]):
         total += a[k] * b[k]
+    return total
+
+
+@njit(fastmath={"contract", "reassoc"})
+def total(a):
+    """Sum of a vector, in any order."""
+    total = a.dtype.type(0)
+    for k in range(a.shape[0]):
+        total += a[k]
     return total
 
 

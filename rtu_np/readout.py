@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from rtu_np.buffers import add_scaled, matrix, vector
+from rtu_np.initializers import LecunNormal
 from rtu_np.jit import generic, kernel, separate
 from rtu_np.layers import (
     Activation,
@@ -20,7 +21,6 @@ from rtu_np.layers import (
     add_product,
     decay_and_add_outer,
     dot,
-    lecun_normal,
     pull_back,
     slope,
 )
@@ -159,7 +159,7 @@ class HiddenReadout:
         return HiddenReadoutSpec(n_features, self.n_hidden, activation(self.activation))
 
     def initialise(self, params: Any, rng: np.random.Generator) -> None:
-        params.W_hidden[:] = lecun_normal(params.W_hidden.shape, rng)
+        params.W_hidden[:] = LecunNormal().weights(params.W_hidden.shape, rng)
 
 
 class HiddenReadoutSpec(NamedTuple):

@@ -12,7 +12,7 @@ from typing import Any
 import oracles
 import pytest
 
-from rtu_np import GRU, LRU, BlockDiagonalRNN, Dense, LinearRTU, NonlinearRTU, Stack, VanillaRNN
+from rtu_np import GRU, LRU, BlockDiagonalRNN, Dense, LayerNorm, LinearRTU, NonlinearRTU, Stack, VanillaRNN
 from rtu_np.cells.eigenvalues import PARAMETERIZATIONS
 
 COMPILED = not os.environ.get("NUMBA_DISABLE_JIT")
@@ -35,13 +35,17 @@ def lru(recurrence="identity", activation="identity", **settings) -> Case:
     return Case(cell, partial(oracles.lru, recurrence, activation), 8)
 
 
-def stacked(lower: Case, upper: Case) -> Case:
-    forward = partial(oracles.stack, lower.forward, lower.n_state, upper.forward)
-    return Case(Stack([lower.cell, upper.cell]), forward, lower.n_state + upper.n_state)
+def stacked(*layers: Case) -> Case:
+    forward = partial(oracles.stack, [(layer.forward, layer.n_state) for layer in layers])
+    return Case(Stack([layer.cell for layer in layers]), forward, sum(layer.n_state for layer in layers))
 
 
-def dense(activation) -> Case:
-    return Case(Dense(3, activation), partial(oracles.dense, activation), 0)
+def dense(activation, n=3) -> Case:
+    return Case(Dense(n, activation), partial(oracles.dense, activation), 0)
+
+
+def layer_norm(activation) -> Case:
+    return Case(LayerNorm(activation), partial(oracles.layer_norm, activation), 0)
 
 
 def vanilla(activation) -> Case:
@@ -81,6 +85,10 @@ VARIANTS = {
     },
     **{f"LRU, {form}": lru(parameterization=form, r_max=0.95) for form in list(PARAMETERIZATIONS)[1:]},
     "linear RTU on GRU": stacked(Case(GRU(4), oracles.gru, 4), rtu(LinearRTU, "tanh")),
+    "linear RTU behind an encoder": stacked(dense("identity", 5), layer_norm("leaky_relu"), rtu(LinearRTU, "tanh")),
+    "layer norm on a linear RTU": stacked(rtu(LinearRTU, "tanh"), dense("identity", 5), layer_norm("leaky_relu")),
     "two RTUs": stacked(rtu(LinearRTU, "tanh"), rtu(NonlinearRTU, "tanh")),
 }
+# Whose own RTRL is layer-local: parameters below a recurrent layer.
+APPROXIMATE = ("linear RTU on GRU", "linear RTU behind an encoder", "two RTUs")
 CASES = KINDS if COMPILED else {**KINDS, **VARIANTS}

@@ -12,6 +12,7 @@ STEP = 1e-30
 ACTIVATIONS = {
     "tanh": np.tanh,
     "relu": lambda z: np.where(np.real(z) > 0, z, 0.0),
+    "leaky_relu": lambda z: np.where(np.real(z) > 0, z, 0.01 * z),
     "identity": lambda z: z,
 }
 
@@ -104,12 +105,20 @@ def gru(p: dict, state: np.ndarray, x: np.ndarray):
     return h, h
 
 
-def stack(lower, n_lower: int, upper, p: dict, state: np.ndarray, x: np.ndarray):
-    below = {k[2:]: v for k, v in p.items() if k.startswith("0.")}
-    above = {k[2:]: v for k, v in p.items() if k.startswith("1.")}
-    h, y = lower(below, state[:n_lower], x)
-    k, y = upper(above, state[n_lower:], y)
-    return np.concatenate([h, k]), y
+def stack(layers: list, p: dict, state: np.ndarray, x: np.ndarray):
+    """`layers` from below, as (forward, how much of the state is its)."""
+    states, start = [], 0
+    for k, (forward, n_state) in enumerate(layers):
+        own = {name.partition(".")[2]: v for name, v in p.items() if name.startswith(f"{k}.")}
+        h, x = forward(own, state[start : start + n_state], x)
+        states.append(h)
+        start += n_state
+    return np.concatenate(states), x
+
+
+def layer_norm(activation: str, p: dict, state: np.ndarray, x: np.ndarray):
+    centred = x - np.sum(x) / x.size
+    return state, ACTIVATIONS[activation](centred / np.sqrt(np.sum(centred * centred) / x.size + 1e-5))
 
 
 def dense(activation: str, p: dict, state: np.ndarray, x: np.ndarray):

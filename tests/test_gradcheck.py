@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from cases import CASES, COMPILED, KINDS, in_plain_python
+from cases import APPROXIMATE, CASES, COMPILED, KINDS, in_plain_python
 from tolerances import COMPLEX_STEP, DIFFERENCES
 
 import rtu_np
@@ -47,7 +47,7 @@ def test_every_combination(name, gradient, reset_at):
     window = 12 - (reset_at or 0)
     if isinstance(gradient, TBPTT) and gradient.steps < window:
         assert kinds == {"truncated" if gradient.steps > 1 else "one-step"}
-    elif gradient == RTRL() and name in ("linear RTU on GRU", "two RTUs"):
+    elif gradient == RTRL() and name in APPROXIMATE:
         assert kinds == {"exact for fixed parameters", "layer-local, approximate"}
     else:
         assert kinds == {"exact for fixed parameters"}

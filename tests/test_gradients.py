@@ -5,7 +5,7 @@ from functools import partial
 import numpy as np
 import oracles
 import pytest
-from cases import CASES, COMPILED, KINDS
+from cases import APPROXIMATE, CASES, COMPILED, KINDS
 from tolerances import LEARNING, PLAIN, assert_close
 
 from rtu_np import (
@@ -51,7 +51,7 @@ def everything(agent: TDLambda) -> bytes:
 def test_learning_equals_the_oracle(name, gradient, readout, rng):
     """With parameters that change at every step, episodes that end, and discounts of zero."""
     case = CASES[name]
-    if gradient == RTRL() and name in ("two RTUs", "linear RTU on GRU"):
+    if gradient == RTRL() and name in APPROXIMATE:
         pytest.skip("layer-local RTRL is an approximation; test_gradcheck.py checks what it says of itself")
     read = HiddenReadout(3, "tanh") if readout == "hidden" else None
     agent = TDLambda(case.cell, D, 0.9, 0.8, SGD(0.0005), gradient, seed=1, readout=read)

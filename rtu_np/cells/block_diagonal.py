@@ -23,6 +23,7 @@ from rtu_np import cells
 from rtu_np.buffers import aligned, copy, matrix, vector
 from rtu_np.cells.ring import Ring
 from rtu_np.cells.rnn import HiddenState, hidden_state
+from rtu_np.initializers import LecunNormal
 from rtu_np.jit import kernel, separate
 from rtu_np.layers import (
     Activation,
@@ -30,7 +31,6 @@ from rtu_np.layers import (
     activation,
     add_outer,
     add_product,
-    lecun_normal,
     plain_activate,
     plain_slope,
     pull_back,
@@ -76,7 +76,7 @@ class BlockDiagonalRNN(Ring):
         cosine, sine = r * np.cos(theta), r * np.sin(theta)
         params.W_recurrent[:] = np.array([[cosine, sine], [-sine, cosine]]).transpose(2, 0, 1)
         scale = np.repeat(np.sqrt(-np.expm1(-2 * nu)), 2)
-        params.W_input[:] = scale * lecun_normal(params.W_input.shape, rng)
+        params.W_input[:] = scale * LecunNormal().weights(params.W_input.shape, rng)
 
 
 # ----------------------------------------------------------------------------------------------------------- types

@@ -13,6 +13,7 @@ import numpy as np
 from rtu_np import cells
 from rtu_np.buffers import copy, matrix, vector
 from rtu_np.cells.layer import Cell
+from rtu_np.initializers import Initializer, LecunNormal
 from rtu_np.jit import kernel, separate
 from rtu_np.layers import (
     Activation,
@@ -21,7 +22,6 @@ from rtu_np.layers import (
     add_outer,
     add_product,
     decay_and_add_outer,
-    lecun_normal,
     plain_activate,
     plain_slope,
     pull_back,
@@ -32,10 +32,11 @@ from rtu_np.validation import check_count
 
 @dataclass(frozen=True)
 class Dense(Cell):
-    """A projection to `n_outputs` features, with bias. W is LeCun normal, b starts at zero."""
+    """A projection to `n_outputs` features, with bias, which starts at zero; W starts as `init` says."""
 
     n_outputs: int
     activation: str = "identity"
+    init: Initializer = LecunNormal()
 
     def __post_init__(self) -> None:
         check_count("n_outputs", self.n_outputs)
@@ -45,7 +46,7 @@ class Dense(Cell):
         return DenseLayerSpec(n_inputs, 0, self.n_outputs, activation(self.activation))
 
     def initialise(self, params: Any, rng: np.random.Generator) -> None:
-        params.W[:] = lecun_normal(params.W.shape, rng)
+        params.W[:] = self.init.weights(params.W.shape, rng)
 
 
 # ----------------------------------------------------------------------------------------------------------- types
@@ -237,7 +238,7 @@ cells.state.register(IdentitySpec)(no_state)
 
 
 @cells.parameters.register(IdentitySpec)
-def _no_parameters(spec, flat):
+def no_parameters(spec, flat):
     return NoParameters(), flat
 
 
@@ -294,12 +295,12 @@ def _identity_credit(spec, params, memory, dy):
 
 
 @cells.accumulate.register(IdentitySpec)
-def _nothing_to_accumulate(spec, memory, decay, out):
+def nothing_to_accumulate(spec, memory, decay, out):
     pass
 
 
 @cells.learn.register(IdentitySpec)
-def _nothing_to_learn(spec, params, traces, memory, decay, scale):
+def nothing_to_learn(spec, params, traces, memory, decay, scale):
     pass
 
 

@@ -32,6 +32,7 @@ from rtu_np.cells.nonlinear_rtu import NonlinearRTUSpec
 from rtu_np.cells.ring import ComplexDiagonal
 from rtu_np.cells.scales import Free
 from rtu_np.cells.stack import register_pair
+from rtu_np.initializers import LecunNormal
 from rtu_np.jit import kernel, separate
 from rtu_np.layers import (
     Activation,
@@ -40,7 +41,6 @@ from rtu_np.layers import (
     add_outer,
     add_product,
     decay_and_add_outer,
-    lecun_normal,
     plain_activate,
     plain_slope,
     pull_back,
@@ -122,7 +122,7 @@ class LRU(ComplexDiagonal):
             B /= np.sqrt(2)
         if self.projection:
             for C in (params.upper.C_re, params.upper.C_im):
-                C[:] = lecun_normal(C.shape, rng)
+                C[:] = LecunNormal().weights(C.shape, rng)
             D = params.upper.D
             D[:] = rng.standard_normal(D.shape) / np.sqrt(max(len(D), 1))
 

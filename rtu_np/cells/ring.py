@@ -7,7 +7,8 @@ import numpy as np
 
 from rtu_np.cells import eigenvalues
 from rtu_np.cells.layer import Cell
-from rtu_np.layers import activation, lecun_normal
+from rtu_np.initializers import LecunNormal
+from rtu_np.layers import activation
 from rtu_np.validation import check_count, check_real
 
 
@@ -78,7 +79,7 @@ class ComplexDiagonal(Ring):
         for view, values in zip(params.eigenvalue, start, strict=True):
             view[:] = values
         for weights in params.weights:
-            weights[:] = lecun_normal(weights.shape, rng)
+            weights[:] = LecunNormal().weights(weights.shape, rng)
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ import numpy as np
 from rtu_np import cells
 from rtu_np.buffers import copy, matrix, packed, vector
 from rtu_np.cells.layer import Cell
+from rtu_np.initializers import LecunNormal
 from rtu_np.jit import kernel, separate
 from rtu_np.layers import (
     Activation,
@@ -24,7 +25,6 @@ from rtu_np.layers import (
     activation,
     add_outer,
     add_product,
-    lecun_normal,
     plain_activate,
     plain_slope,
     pull_back,
@@ -61,7 +61,7 @@ class VanillaRNN(Cell):
         return VanillaRNNSpec(n_inputs, self.n_hidden, self.n_hidden, activation(self.activation))
 
     def initialise(self, params: Any, rng: np.random.Generator) -> None:
-        params.W_input[:] = lecun_normal(params.W_input.shape, rng)
+        params.W_input[:] = LecunNormal().weights(params.W_input.shape, rng)
         q, r = np.linalg.qr(rng.standard_normal(params.W_recurrent.shape))
         params.W_recurrent[:] = q * np.sign(np.diag(r))  # uniform over orthogonal matrices
 

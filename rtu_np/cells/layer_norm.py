@@ -1,0 +1,187 @@
+"""Layer normalisation, without weights of its own (Ba et al. 2016): what a layer sends up has mean 0 and variance 1.
+
+    m = mean of x,   s = 1 / sqrt(mean of (x - m)^2 + 1e-5)                       derivations (36)
+    k = s (x - m),   y = f(k)
+
+With dk = f'(k) dy,
+
+    dx = s (dk - mean of dk - k mean of (k dk))                                   derivations (37)
+
+It has no state and no parameters, so layer-local RTRL passes through it exactly.
+"""
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from rtu_np import cells
+from rtu_np.buffers import vector
+from rtu_np.cells.dense import NoParameters, NoState, no_parameters, no_state, nothing_to_accumulate, nothing_to_learn
+from rtu_np.cells.layer import Cell
+from rtu_np.jit import kernel, separate
+from rtu_np.layers import Activation, activate, activation, dot, plain_activate, plain_slope, slope, total
+
+EPSILON = 1e-5
+
+
+@dataclass(frozen=True)
+class LayerNorm(Cell):
+    """Normalise the layer below, then apply an activation.
+
+    Examples
+    --------
+    >>> from rtu_np import Dense, Stack
+    >>> layer = Stack([Dense(8), LayerNorm("leaky_relu")]).build(n_inputs=3)
+    >>> layer.advance([1.0, 0.0, -1.0]).shape
+    (8,)
+    """
+
+    activation: str = "identity"
+
+    def __post_init__(self) -> None:
+        activation(self.activation)
+
+    def spec(self, n_inputs: int) -> "LayerNormSpec":
+        return LayerNormSpec(n_inputs, 0, n_inputs, activation(self.activation))
+
+    def initialise(self, params: Any, rng: np.random.Generator) -> None:
+        pass
+
+
+# ----------------------------------------------------------------------------------------------------------- types
+
+
+class LayerNormSpec(NamedTuple):
+    n_inputs: int
+    n_hidden: int  # 0: no state
+    n_outputs: int
+    activation: Activation
+
+
+class LayerNormMemory(NamedTuple):
+    """Both the memory of RTRL and the record of a step."""
+
+    state: NoState
+    y: np.ndarray  # (n_outputs,)
+    k: np.ndarray  # (n_outputs,)   normalised, before the activation
+    s: np.ndarray  # (1,)
+    dk: np.ndarray  # (n_outputs,)
+
+
+cells.parameters.register(LayerNormSpec)(no_parameters)
+cells.state.register(LayerNormSpec)(no_state)
+
+
+@cells.memory.register(LayerNormSpec)
+@cells.record.register(LayerNormSpec)
+def memory(spec, flat):
+    y, flat = vector(flat, spec.n_outputs)
+    k, flat = vector(flat, spec.n_outputs)
+    s, flat = vector(flat, 1)
+    dk, flat = vector(flat, spec.n_outputs)
+    return LayerNormMemory(NoState(), y, k, s, dk), flat
+
+
+# ------------------------------------------------------------------------------------------- reference: plain NumPy
+
+
+@cells.preactivations.register(LayerNormSpec)
+def preactivations(spec, params, state_tm1, x_t):
+    return _plain_normalise(x_t)[0]
+
+
+def _plain_normalise(x):
+    centred = x - x.mean()
+    s = 1 / np.sqrt((centred**2).mean() + EPSILON)
+    return s * centred, s
+
+
+@cells.plain_forward.register(LayerNormSpec)
+def plain_forward(spec, params, state_tm1, x_t):
+    return NoState(), plain_activate(spec.activation, _plain_normalise(x_t)[0])
+
+
+@cells.plain_backward.register(LayerNormSpec)
+def plain_backward(spec, params, state_tm1, x_t, state_t, dy, dstate):
+    k, s = _plain_normalise(x_t)
+    return NoState(), NoParameters(), _plain_pull_back(spec, k, s, dy)
+
+
+def _plain_pull_back(spec, k, s, dy):
+    dk = plain_slope(spec.activation, plain_activate(spec.activation, k)) * dy
+    return s * (dk - dk.mean() - k * (k * dk).mean())
+
+
+@cells.plain_advance.register(LayerNormSpec)
+def plain_advance(spec, params, memory, x_t):
+    k, s = _plain_normalise(x_t)
+    return memory._replace(y=plain_activate(spec.activation, k), k=k, s=np.full(1, s))
+
+
+@cells.plain_gradient.register(LayerNormSpec)
+def plain_gradient(spec, params, memory, dy):
+    return NoParameters(), _plain_pull_back(spec, memory.k, memory.s, dy)
+
+
+# --------------------------------------------------------------------------------------------------------- kernels
+
+
+@kernel
+@separate
+def _normalise(spec, x_t, memory):
+    n, real = spec.n_outputs, x_t.dtype.type
+    mean = total(x_t) / real(n)
+    for i in range(n):
+        memory.k[i] = x_t[i] - mean
+    s = real(1) / np.sqrt(dot(memory.k, memory.k) / real(n) + real(EPSILON))
+    memory.s[0] = s
+    for i in range(n):
+        memory.k[i] *= s
+        memory.y[i] = activate(spec.activation, memory.k[i])
+
+
+@kernel
+@separate
+def _before_activation(spec, memory, dy):
+    for i in range(spec.n_outputs):
+        memory.dk[i] = slope(spec.activation, memory.y[i]) * dy[i]
+
+
+@kernel
+@separate
+def _pull_back(spec, memory, dx):
+    n, real = spec.n_outputs, memory.k.dtype.type
+    mean, along, s = total(memory.dk) / real(n), dot(memory.k, memory.dk) / real(n), memory.s[0]
+    for i in range(dx.shape[0]):
+        dx[i] = s * (memory.dk[i] - mean - memory.k[i] * along)
+
+
+@cells.forward.register(LayerNormSpec)
+def forward(spec, params, work, state_tm1, x_t, record):
+    _normalise(spec, x_t, record)
+
+
+@cells.backward.register(LayerNormSpec)
+def backward(spec, params, work, state_tm1, x_t, record, dy, adjoint):
+    _before_activation(spec, record, dy)
+    _pull_back(spec, record, adjoint.x)
+
+
+@cells.move.register(LayerNormSpec)
+def move(spec, params, memory, x_t):
+    _normalise(spec, x_t, memory)
+
+
+@cells.credit.register(LayerNormSpec)
+def credit(spec, params, memory, dy):
+    _before_activation(spec, memory, dy)
+
+
+cells.accumulate.register(LayerNormSpec)(nothing_to_accumulate)
+cells.learn.register(LayerNormSpec)(nothing_to_learn)
+
+
+@cells.input_gradient.register(LayerNormSpec)
+def input_gradient(spec, params, memory, dx):
+    _pull_back(spec, memory, dx)

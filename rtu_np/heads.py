@@ -1,0 +1,79 @@
+"""Linear heads of several outputs: action values, or the numbers that a policy's distribution is made of.
+
+    o_k = W_k . y + b_k                                                           derivations (38)
+
+W has one row per output: there are few of them and many features, and so every loop runs along the features.
+A distribution may have numbers that no observation enters (`log_std`); they are parameters of the head and stand behind
+the linear outputs.
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from rtu_np.buffers import matrix, vector
+from rtu_np.initializers import Initializer
+from rtu_np.jit import kernel, separate
+from rtu_np.layers import dot
+
+
+class HeadSpec(NamedTuple):
+    n_features: int
+    n_linear: int
+    n_free: int
+
+
+class HeadParameters(NamedTuple):
+    W: np.ndarray  # (n_linear, n_features)
+    b: np.ndarray  # (n_linear,)
+    log_std: np.ndarray  # (n_free,)
+
+
+@kernel(apart=True)
+def parameters(spec, flat):
+    """Carve the parameters off `flat`: (views, rest)."""
+    W, flat = matrix(flat, spec.n_linear, spec.n_features)
+    b, flat = vector(flat, spec.n_linear)
+    log_std, flat = vector(flat, spec.n_free)
+    return HeadParameters(W, b, log_std), flat
+
+
+def initialise(params: Any, init: Initializer, rng: np.random.Generator) -> None:
+    """Write starting values into the float64 views `params`, which hold zeros."""
+    params.W[:] = init.weights(params.W.T.shape, rng).T
+
+
+@kernel
+@separate
+def outputs(params, y, out):
+    """out (n_linear + n_free,) <- the head's outputs for the features y"""
+    n = params.b.shape[0]
+    for k in range(n):
+        out[k] = params.b[k] + dot(params.W[k], y)
+    for k in range(params.log_std.shape[0]):
+        out[n + k] = params.log_std[k]
+
+
+@kernel
+@separate
+def feature_gradient(params, dout, dy):
+    """dy <- (dout/dy)^T dout"""
+    for i in range(dy.shape[0]):
+        dy[i] = 0
+    for k in range(params.b.shape[0]):
+        for i in range(dy.shape[0]):
+            dy[i] += dout[k] * params.W[k, i]
+
+
+@kernel
+@separate
+def accumulate(y, dout, decay, out):
+    """out <- decay out + (dout/dparameters)^T dout"""
+    n = out.b.shape[0]
+    for k in range(n):
+        d = dout[k]
+        for i in range(y.shape[0]):
+            out.W[k, i] = decay * out.W[k, i] + d * y[i]
+        out.b[k] = decay * out.b[k] + d
+    for k in range(out.log_std.shape[0]):
+        out.log_std[k] = decay * out.log_std[k] + dout[n + k]

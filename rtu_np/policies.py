@@ -1,0 +1,307 @@
+"""Policies: distributions over actions, made of a head's outputs o. Log-probability, entropy, and their gradients.
+
+    Softmax       p_k = exp(o_k) / sum of exp(o_j)                                derivations (39)
+        log p(a) = o_a - log sum exp(o_j)        d/do_k log p(a) = [k = a] - p_k
+        H = -sum p_k log p_k                     dH/do_k = -p_k (log p_k + H)
+
+    Gaussian      a_k = o_k + sigma_k e_k,  e_k ~ N(0, 1)                         derivations (40)
+        log p(a) = sum of -e_k^2 / 2 - log sigma_k - log(2 pi) / 2,   e_k = (a_k - o_k) / sigma_k
+        d/do_k log p(a) = e_k / sigma_k          d/dsigma_k log p(a) = (e_k^2 - 1) / sigma_k
+        H = sum of log sigma_k + (1 + log(2 pi)) / 2                dH/dsigma_k = 1 / sigma_k
+        sigma_k = log(1 + exp(s_k)), or exp(s_k), with s behind the means in o: from the features, or free parameters
+
+An action is an array of reals; of a softmax it is one number, the index. Log-probabilities are of the action before it
+is clipped to what the environment takes.
+"""
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+
+from rtu_np.jit import generic, kernel, like
+from rtu_np.validation import check_choice
+
+
+class Policy(Protocol):
+    """Settings of a policy: a frozen dataclass."""
+
+    def spec(self, n_actions: int) -> Any:
+        """The NamedTuple that kernels dispatch on: `n_actions` (choices, or components of an action), `n_linear` outputs
+        from the features, `n_free` from parameters, `n_action` numbers that are an action, `n_noise` that draw one."""
+
+    def draw(self, noise: np.ndarray, rng: np.random.Generator) -> None:
+        """Fill `noise` with what `sample` needs for one action."""
+
+
+@generic
+def sample(spec, o, noise, action):
+    """action <- a draw from the distribution, a function of `noise`"""
+
+
+@generic
+def mode(spec, o, action):
+    """action <- the most probable one"""
+
+
+@generic
+def log_probability(spec, o, action):
+    """log p(action)"""
+
+
+@generic
+def entropy(spec, o):
+    """H"""
+
+
+@generic
+def gradient(spec, o, action, along_log_probability, along_entropy, do):
+    """do <- along_log_probability d log p(action)/do + along_entropy dH/do"""
+
+
+@generic
+def plain_log_probability(spec, o, action):
+    """log p(action), in plain NumPy, complex outputs allowed."""
+
+
+@generic
+def plain_entropy(spec, o):
+    """H, in plain NumPy, complex outputs allowed."""
+
+
+# --------------------------------------------------------------------------------------------------------- softmax
+
+
+@dataclass(frozen=True)
+class Softmax:
+    """A choice among n, with probabilities in proportion to exp(output)."""
+
+    def spec(self, n_actions: int) -> "SoftmaxSpec":
+        return SoftmaxSpec(n_actions, n_actions, 0, 1, 1)
+
+    def draw(self, noise: np.ndarray, rng: np.random.Generator) -> None:
+        noise[0] = rng.random()
+
+
+class SoftmaxSpec(NamedTuple):
+    n_actions: int
+    n_linear: int
+    n_free: int
+    n_action: int
+    n_noise: int
+
+
+@plain_log_probability.register(SoftmaxSpec)
+def _plain_softmax_log_probability(spec, o, action):
+    o = o - o.real.max()
+    return o[int(action[0])] - np.log(np.exp(o).sum())
+
+
+@plain_entropy.register(SoftmaxSpec)
+def _plain_softmax_entropy(spec, o):
+    o = o - o.real.max()
+    log_p = o - np.log(np.exp(o).sum())
+    return -(np.exp(log_p) * log_p).sum()
+
+
+@kernel
+def _log_sum_exp(o):
+    largest = o[0]
+    for k in range(1, o.shape[0]):
+        largest = max(largest, o[k])
+    total = o.dtype.type(0)
+    for k in range(o.shape[0]):
+        total += np.exp(o[k] - largest)
+    return largest + np.log(total)
+
+
+@sample.register(SoftmaxSpec)
+def _sample_softmax(spec, o, noise, action):
+    """The first action up to which probabilities add to more than the noise, uniform in [0, 1)."""
+    normaliser, left, chosen = _log_sum_exp(o), noise[0], spec.n_actions - 1
+    for k in range(spec.n_actions - 1):
+        left -= np.exp(o[k] - normaliser)
+        if left < 0:
+            chosen = k
+            break
+    action[0] = chosen
+
+
+@mode.register(SoftmaxSpec)
+def _mode_softmax(spec, o, action):
+    action[0] = first_largest(o)
+
+
+@kernel
+def first_largest(o):
+    """Index of the largest entry; the first, where there are several."""
+    best = 0
+    for k in range(1, o.shape[0]):
+        if o[k] > o[best]:
+            best = k
+    return best
+
+
+@log_probability.register(SoftmaxSpec)
+def _softmax_log_probability(spec, o, action):
+    return o[int(action[0])] - _log_sum_exp(o)
+
+
+@entropy.register(SoftmaxSpec)
+def _softmax_entropy(spec, o):
+    normaliser, total = _log_sum_exp(o), o.dtype.type(0)
+    for k in range(spec.n_actions):
+        log_p = o[k] - normaliser
+        total -= np.exp(log_p) * log_p
+    return total
+
+
+@gradient.register(SoftmaxSpec)
+def _softmax_gradient(spec, o, action, along_log_probability, along_entropy, do):
+    normaliser, h = _log_sum_exp(o), entropy(spec, o)
+    for k in range(spec.n_actions):
+        log_p = o[k] - normaliser
+        p = np.exp(log_p)
+        do[k] = -p * (along_log_probability + along_entropy * (log_p + h))
+    do[int(action[0])] += along_log_probability
+
+
+# -------------------------------------------------------------------------------------------------------- gaussian
+
+
+class Softplus(NamedTuple):
+    """sigma = log(1 + exp(s))"""
+
+
+class Exp(NamedTuple):
+    """sigma = exp(s)"""
+
+
+@generic
+def _sigma(kind, s):
+    """sigma(s)"""
+
+
+@generic
+def _slope(kind, s, sigma):
+    """dsigma/ds"""
+
+
+@_sigma.register(Softplus)
+def _softplus(kind, s):
+    return max(s, like(s, 0.0)) + np.log1p(np.exp(-abs(s)))
+
+
+@_slope.register(Softplus)
+def _softplus_slope(kind, s, sigma):
+    return -np.expm1(-sigma)  # the logistic function of s, without cancellation where s is far below 0
+
+
+@_sigma.register(Exp)
+def _exp(kind, s):
+    return np.exp(s)
+
+
+@_slope.register(Exp)
+def _exp_slope(kind, s, sigma):
+    return sigma
+
+
+@generic
+def _plain_sigma(kind, s):
+    """sigma(s) of an array, complex or real."""
+
+
+_plain_sigma.register(Softplus)(lambda kind, s: np.log1p(np.exp(s)))
+_plain_sigma.register(Exp)(lambda kind, s: np.exp(s))
+_STD = {"softplus": Softplus(), "free": Exp()}
+_HALF_LOG_2PI = 0.5 * np.log(2 * np.pi)
+
+
+@dataclass(frozen=True)
+class Gaussian:
+    """Independent normal components.
+
+    Parameters
+    ----------
+    std : "softplus", the softplus of an output for each observation (Elsayed et al. 2024); or "free", the exponential
+        of a parameter of its own, the same for all observations (the paper's PPO)
+    """
+
+    std: str = "softplus"
+
+    def __post_init__(self) -> None:
+        check_choice("std", self.std, _STD)
+
+    def spec(self, n_actions: int) -> "GaussianSpec":
+        free = n_actions if self.std == "free" else 0
+        return GaussianSpec(n_actions, 2 * n_actions - free, free, n_actions, n_actions, _STD[self.std])
+
+    def draw(self, noise: np.ndarray, rng: np.random.Generator) -> None:
+        rng.standard_normal(out=noise, dtype=noise.dtype)
+
+
+class GaussianSpec(NamedTuple):
+    n_actions: int
+    n_linear: int
+    n_free: int
+    n_action: int
+    n_noise: int
+    std: Any
+
+
+@plain_log_probability.register(GaussianSpec)
+def _plain_gaussian_log_probability(spec, o, action):
+    mean, s = np.split(o, 2)
+    sigma = _plain_sigma(spec.std, s)
+    return (-((action - mean) ** 2) / (2 * sigma**2) - np.log(sigma) - _HALF_LOG_2PI).sum()
+
+
+@plain_entropy.register(GaussianSpec)
+def _plain_gaussian_entropy(spec, o):
+    sigma = _plain_sigma(spec.std, np.split(o, 2)[1])
+    return (np.log(sigma) + 0.5 + _HALF_LOG_2PI).sum()
+
+
+@sample.register(GaussianSpec)
+def _sample_gaussian(spec, o, noise, action):
+    for k in range(spec.n_actions):
+        action[k] = o[k] + _sigma(spec.std, o[spec.n_actions + k]) * noise[k]
+
+
+@mode.register(GaussianSpec)
+def _mode_gaussian(spec, o, action):
+    for k in range(spec.n_actions):
+        action[k] = o[k]
+
+
+@log_probability.register(GaussianSpec)
+def _gaussian_log_probability(spec, o, action):
+    real = o.dtype.type
+    total, half = real(0), real(0.5)
+    for k in range(spec.n_actions):
+        sigma = _sigma(spec.std, o[spec.n_actions + k])
+        e = (action[k] - o[k]) / sigma
+        total -= half * e * e + np.log(sigma) + real(_HALF_LOG_2PI)
+    return total
+
+
+@entropy.register(GaussianSpec)
+def _gaussian_entropy(spec, o):
+    real = o.dtype.type
+    total = real(0)
+    for k in range(spec.n_actions):
+        total += np.log(_sigma(spec.std, o[spec.n_actions + k])) + real(0.5 + _HALF_LOG_2PI)
+    return total
+
+
+@gradient.register(GaussianSpec)
+def _gaussian_gradient(spec, o, action, along_log_probability, along_entropy, do):
+    one = o.dtype.type(1)
+    for k in range(spec.n_actions):
+        s = o[spec.n_actions + k]
+        sigma = _sigma(spec.std, s)
+        e = (action[k] - o[k]) / sigma
+        do[k] = along_log_probability * e / sigma
+        along_sigma = (along_log_probability * (e * e - one) + along_entropy) / sigma
+        do[spec.n_actions + k] = along_sigma * _slope(spec.std, s, sigma)

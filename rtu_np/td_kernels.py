@@ -94,6 +94,35 @@ def prediction_buffers(spec, flat):
     return PredictionBuffers(state, record, work, kept, flat_state, flat_state_t), flat
 
 
+@kernel
+def learn_step(spec, b, first, x_t, cumulant, discount, end):
+    """One step of the page's text; returns (v_t, delta). Where v_t is not finite, nothing has been learned.
+
+    first : whether it is the first step after a clear. end : how the step ends.
+    """
+    params, traces, memory, nothing = b.params, b.traces, b.memory, x_t.dtype.type(0)
+    v_tm1 = readout.value(spec.readout, params.readout, b.kept, memory.y)
+    cells.move(spec.cell, params.cell, memory, x_t)
+    v_t = readout.read(spec.readout, params.readout, b.kept, memory.y)
+    if not np.isfinite(v_t):
+        return v_t, nothing
+    if end == TERMINATED:
+        v_t = nothing
+    delta = nothing if first else cumulant + discount * v_t - v_tm1
+    readout.feature_gradient(spec.readout, params.readout, b.kept, b.dy)
+    cells.credit(spec.cell, params.cell, memory, b.dy)
+    scale = optimizers.scale(spec.optimizer, b.flat_traces, delta)
+    if not first:
+        optimizers.update(spec.optimizer, b.flat_params, b.flat_traces, b.moments, delta)
+    decay = discount * x_t.dtype.type(spec.lambda_)
+    cells.learn(spec.cell, params.cell, traces.cell, memory, decay, scale)
+    readout.learn(spec.readout, params.readout, traces.readout, b.kept, memory.y, decay, scale)
+    if end != CONTINUES:
+        clear(b.flat_memory)
+        clear(b.flat_traces)
+    return v_t, delta
+
+
 def run(spec, flat, clock, observations, signals, predictions, n_steps):
     """Learn from `n_steps` steps. Returns how many were made: fewer where a prediction came out non-finite, and
     REFUSED, with nothing changed, where an input is not finite or the parameters are degenerate.
@@ -101,36 +130,15 @@ def run(spec, flat, clock, observations, signals, predictions, n_steps):
     signals (at least n_steps, 3): cumulant, discount, and how the step ends. predictions: written.
     """
     b, _ = buffers(spec, flat)
-    params, traces, memory = b.params, b.traces, b.memory
-    if cells.degenerate(spec.cell, params.cell) or not (finite(observations, n_steps) and finite(signals, n_steps)):
+    if cells.degenerate(spec.cell, b.params.cell) or not (finite(observations, n_steps) and finite(signals, n_steps)):
         return REFUSED
-    lambda_ = flat.dtype.type(spec.lambda_)
-    nothing = flat.dtype.type(0)
     for t in range(n_steps):
         cumulant, discount, end = signals[t, 0], signals[t, 1], signals[t, 2]
-        v_tm1 = readout.value(spec.readout, params.readout, b.kept, memory.y)
-        cells.move(spec.cell, params.cell, memory, observations[t])
-        v_t = readout.read(spec.readout, params.readout, b.kept, memory.y)
+        v_t, _ = learn_step(spec, b, clock[1] != 0, observations[t], cumulant, discount, end)
         if not np.isfinite(v_t):
             return t
-        if end == TERMINATED:
-            v_t = nothing
-        delta = cumulant + discount * v_t - v_tm1
-        if clock[1]:
-            delta = nothing
-        readout.feature_gradient(spec.readout, params.readout, b.kept, b.dy)
-        cells.credit(spec.cell, params.cell, memory, b.dy)
-        scale = optimizers.scale(spec.optimizer, b.flat_traces, delta)
-        if not clock[1]:
-            optimizers.update(spec.optimizer, b.flat_params, b.flat_traces, b.moments, delta)
-        decay = discount * lambda_
-        cells.learn(spec.cell, params.cell, traces.cell, memory, decay, scale)
-        readout.learn(spec.readout, params.readout, traces.readout, b.kept, memory.y, decay, scale)
         clock[0] += 1
         clock[1] = end != CONTINUES
-        if end != CONTINUES:
-            clear(b.flat_memory)
-            clear(b.flat_traces)
         predictions[t] = v_t
     return n_steps
 

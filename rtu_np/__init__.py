@@ -1,5 +1,6 @@
 """Online learning with recurrent trace units and real-time recurrent learning, in NumPy and Numba."""
 
+from rtu_np.actor_critic import ActorCritic, streaming_network
 from rtu_np.cells.block_diagonal import BlockDiagonalRNN
 from rtu_np.cells.dense import Dense, Identity
 from rtu_np.cells.gru import GRU
@@ -16,6 +17,7 @@ from rtu_np.gradients.tbptt import TBPTT
 from rtu_np.initializers import LecunNormal, Orthogonal, SparseUniform
 from rtu_np.optimizers import SGD, Adam, ObGD, RMSProp
 from rtu_np.parallel import run_many
+from rtu_np.policies import Gaussian, Softmax
 from rtu_np.readout import HiddenReadout, LinearReadout
 from rtu_np.td import TDLambda
 
@@ -25,9 +27,11 @@ __all__ = [
     "RTRL",
     "SGD",
     "TBPTT",
+    "ActorCritic",
     "Adam",
     "BlockDiagonalRNN",
     "Dense",
+    "Gaussian",
     "HiddenReadout",
     "Identity",
     "LayerNorm",
@@ -38,6 +42,7 @@ __all__ = [
     "ObGD",
     "Orthogonal",
     "RMSProp",
+    "Softmax",
     "SparseUniform",
     "Stack",
     "TDLambda",
@@ -47,4 +52,5 @@ __all__ = [
     "flops",
     "gradient_angles",
     "run_many",
+    "streaming_network",
 ]

@@ -7,14 +7,27 @@ A distribution may have numbers that no observation enters (`log_std`); they are
 the linear outputs.
 """
 
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from rtu_np import readout
 from rtu_np.buffers import matrix, vector
-from rtu_np.initializers import Initializer
+from rtu_np.initializers import Initializer, SparseUniform
 from rtu_np.jit import kernel, separate
 from rtu_np.layers import dot
+
+
+@dataclass(frozen=True)
+class Head:
+    """Where a head's weights start; biases and free parameters start at zero."""
+
+    init: Initializer = SparseUniform()
+
+    def initialise(self, params: Any, rng: np.random.Generator) -> None:
+        """Write starting values into the float64 views `params`, which hold zeros."""
+        params.W[:] = self.init.weights(params.W.T.shape, rng).T
 
 
 class HeadSpec(NamedTuple):
@@ -29,7 +42,12 @@ class HeadParameters(NamedTuple):
     log_std: np.ndarray  # (n_free,)
 
 
-@kernel(apart=True)
+class HeadKept(NamedTuple):
+    o: np.ndarray  # (n_linear + n_free,)   outputs
+    do: np.ndarray  # (n_linear + n_free,)   the gradient with respect to them
+
+
+@readout.parameters.register(HeadSpec)
 def parameters(spec, flat):
     """Carve the parameters off `flat`: (views, rest)."""
     W, flat = matrix(flat, spec.n_linear, spec.n_features)
@@ -38,42 +56,45 @@ def parameters(spec, flat):
     return HeadParameters(W, b, log_std), flat
 
 
-def initialise(params: Any, init: Initializer, rng: np.random.Generator) -> None:
-    """Write starting values into the float64 views `params`, which hold zeros."""
-    params.W[:] = init.weights(params.W.T.shape, rng).T
+@readout.scratch.register(HeadSpec)
+def kept(spec, flat):
+    """Carve outputs and their gradient off `flat`: (views, rest)."""
+    o, flat = vector(flat, spec.n_linear + spec.n_free)
+    do, flat = vector(flat, spec.n_linear + spec.n_free)
+    return HeadKept(o, do), flat
 
 
 @kernel
 @separate
-def outputs(params, y, out):
-    """out (n_linear + n_free,) <- the head's outputs for the features y"""
+def outputs(params, y, o):
+    """o (n_linear + n_free,) <- the head's outputs for the features y"""
     n = params.b.shape[0]
     for k in range(n):
-        out[k] = params.b[k] + dot(params.W[k], y)
+        o[k] = params.b[k] + dot(params.W[k], y)
     for k in range(params.log_std.shape[0]):
-        out[n + k] = params.log_std[k]
+        o[n + k] = params.log_std[k]
 
 
 @kernel
 @separate
-def feature_gradient(params, dout, dy):
-    """dy <- (dout/dy)^T dout"""
+def feature_gradient(params, do, dy):
+    """dy <- (do/dy)^T do"""
     for i in range(dy.shape[0]):
         dy[i] = 0
     for k in range(params.b.shape[0]):
         for i in range(dy.shape[0]):
-            dy[i] += dout[k] * params.W[k, i]
+            dy[i] += do[k] * params.W[k, i]
 
 
 @kernel
 @separate
-def accumulate(y, dout, decay, out):
-    """out <- decay out + (dout/dparameters)^T dout"""
+def accumulate(y, do, decay, out):
+    """out <- decay out + (do/dparameters)^T do"""
     n = out.b.shape[0]
     for k in range(n):
-        d = dout[k]
+        d = do[k]
         for i in range(y.shape[0]):
             out.W[k, i] = decay * out.W[k, i] + d * y[i]
         out.b[k] = decay * out.b[k] + d
     for k in range(out.log_std.shape[0]):
-        out.log_std[k] = decay * out.log_std[k] + dout[n + k]
+        out.log_std[k] = decay * out.log_std[k] + do[n + k]

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from rtu_np.buffers import vector
-from rtu_np.jit import generic, njit, separate
+from rtu_np.jit import generic, kernel, njit, separate
 from rtu_np.validation import check_real
 
 
@@ -35,6 +35,21 @@ def scale(spec, traces, delta):
 @generic
 def update(spec, params, traces, moments, delta):
     """params <- params + step: the pass of an optimiser whose `scale` is None; nothing for the others."""
+
+
+@kernel
+def step(spec, params, traces, moments, delta):
+    """params <- params + step, whichever the optimiser: for learners that do not let it ride in another pass."""
+    _along(params, traces, scale(spec, traces, delta))
+    update(spec, params, traces, moments, delta)
+
+
+@kernel
+@separate
+def _along(params, traces, scale):
+    if scale is not None:
+        for k in range(params.shape[0]):
+            params[k] += scale * traces[k]
 
 
 # ------------------------------------------------------------------------------------------------------ SGD, ObGD

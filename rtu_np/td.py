@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from rtu_np import cells, checkpoint
-from rtu_np import readout as readouts
-from rtu_np.buffers import allocate, leaves, size
-from rtu_np.cells.layer import Cell, GradientMethod, check_cell, check_gradient, check_parameters, initial_values
+from rtu_np import checkpoint, network
+from rtu_np.buffers import allocate, size
+from rtu_np.cells.layer import Cell, GradientMethod, check_cell, check_gradient, check_parameters
 from rtu_np.jit import compile_for, entry
+from rtu_np.network import Network, NetworkSpec, acting_buffers, buffers
 from rtu_np.optimizers import Adam, Optimizer
 from rtu_np.readout import LinearReadout, Readout
 from rtu_np.td_kernels import (
@@ -20,11 +20,7 @@ from rtu_np.td_kernels import (
     REFUSED,
     TERMINATED,
     TRUNCATED,
-    TDBuffers,
-    TDSpec,
-    buffers,
     predict,
-    prediction_buffers,
     run,
 )
 from rtu_np.validation import check_array, check_count, check_dtype, check_finite, check_real
@@ -89,15 +85,11 @@ class TDLambda:
 
         cell_spec = self.gradient.spec(cell.spec(n_inputs), self.dtype)
         readout_spec = self.readout.spec(cell_spec.n_outputs)
-        self._spec = TDSpec(cell_spec, readout_spec, self.optimizer.spec(), self.lambda_)
+        self._spec = NetworkSpec(cell_spec, readout_spec, self.optimizer.spec(), self.lambda_)
         self._flat = allocate(size(buffers, self._spec), self.dtype)
         self._clock = np.array([0, 1])  # steps so far; whether the next is the first after a clear
-        self._prediction = allocate(size(prediction_buffers, self._spec), self.dtype)
-        rng = np.random.default_rng(seed)
-        start = initial_values(cell, cells.parameters, cell_spec, rng)
-        check_parameters(cell_spec, cells.parameters(cell_spec, start)[0])
-        start = np.concatenate([start, initial_values(self.readout, readouts.parameters, readout_spec, rng)])
-        self._flat[: start.size] = start
+        self._prediction = allocate(size(acting_buffers, self._spec), self.dtype)
+        network.initialise(self._views, self._spec, cell, self.readout, np.random.default_rng(seed))
 
         # What compiled code is called with: for a stretch of stream, for one step, and without learning.
         rows = max(64, _STAGE // n_inputs)
@@ -255,7 +247,7 @@ class TDLambda:
     # ----------------------------------------------------------------------------------------------------- state
 
     @property
-    def _views(self) -> TDBuffers:
+    def _views(self) -> Network:
         return buffers(self._spec, self._flat)[0]
 
     def _check_parameters(self) -> None:
@@ -279,12 +271,12 @@ class TDLambda:
     @property
     def parameters(self) -> dict[str, np.ndarray]:
         """{name: writable view} of the cell's parameters and, as "readout.w" and so on, of the readout's."""
-        return _named(self._views.params)
+        return network.named(self._views.params)
 
     @property
     def traces(self) -> dict[str, np.ndarray]:
         """{name: writable view} of the eligibility traces, named as the parameters are."""
-        return _named(self._views.traces)
+        return network.named(self._views.traces)
 
     def reset(self) -> None:
         """Forget the stream: memory, traces and the memory of `predict` are cleared; what was learned stays."""
@@ -340,18 +332,8 @@ class TDLambda:
 
     def _arrays(self) -> dict[str, np.ndarray]:
         """{name: view} of all that changes while learning."""
-        views = self._views
-        own = {
-            "memory": views.flat_memory,
-            "clock": self._clock,
-            "prediction": prediction_buffers(self._spec, self._prediction)[0].flat_state,
-        }
-        named = (_named(views.params, "params."), _named(views.traces, "traces."), leaves(views.moments, "moments."))
-        return {name: array for group in (*named, own) for name, array in group.items()}
-
-
-def _named(weights: Any, prefix: str = "") -> dict[str, np.ndarray]:
-    return {**leaves(weights.cell, prefix), **leaves(weights.readout, f"{prefix}readout.")}
+        prediction = acting_buffers(self._spec, self._prediction)[0].flat_state
+        return {**network.arrays(self._views), "clock": self._clock, "prediction": prediction}
 
 
 def _revived(kind: type[TDLambda], settings: dict[str, Any], arrays: dict[str, np.ndarray]) -> TDLambda:

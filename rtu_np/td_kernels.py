@@ -14,84 +14,15 @@ then they are cleared. The first step after a clear has no v_tm1: it ignores c_t
 cuts the bootstrap and the traces, and keeps the memory.
 """
 
-from typing import Any, NamedTuple
-
 import numpy as np
 
 from rtu_np import cells, optimizers, readout
-from rtu_np.buffers import aligned, clear, copy, finite, vector
+from rtu_np.buffers import clear, copy, finite
 from rtu_np.jit import kernel
+from rtu_np.network import acting_buffers, buffers
 
 CONTINUES, TERMINATED, TRUNCATED = 0, 1, 2
 REFUSED = -1
-
-
-class TDSpec(NamedTuple):
-    cell: Any
-    readout: Any
-    optimizer: Any
-    lambda_: float
-
-
-class Weights(NamedTuple):
-    cell: Any
-    readout: Any
-
-
-class TDBuffers(NamedTuple):
-    params: Weights
-    traces: Weights
-    flat_params: np.ndarray
-    flat_traces: np.ndarray
-    moments: Any
-    memory: Any
-    flat_memory: np.ndarray
-    kept: Any
-    dy: np.ndarray  # d v_t / d y_t
-
-
-@kernel
-def _weights(spec, flat):
-    params, flat = cells.parameters(spec.cell, flat)
-    read, flat = readout.parameters(spec.readout, flat)
-    return Weights(params, read), flat
-
-
-@kernel(apart=True)
-def buffers(spec, flat):
-    """Carve all that a TD(lambda) learner holds off one flat array: (views, rest)."""
-    params, rest = _weights(spec, flat)
-    flat_params = flat[: flat.shape[0] - rest.shape[0]]
-    n_weights = flat_params.shape[0]
-    traces, after = _weights(spec, rest)
-    flat_traces = rest[:n_weights]
-    moments, after = optimizers.moments(spec.optimizer, n_weights, after)
-    memory, rest = cells.memory(spec.cell, after)
-    flat_memory = after[: after.shape[0] - rest.shape[0]]
-    kept, rest = readout.scratch(spec.readout, rest)
-    dy, rest = vector(rest, spec.cell.n_outputs)
-    return TDBuffers(params, traces, flat_params, flat_traces, moments, memory, flat_memory, kept, dy), rest
-
-
-class PredictionBuffers(NamedTuple):
-    state: Any
-    record: Any
-    work: Any
-    kept: Any
-    flat_state: np.ndarray  # the same numbers as `state`
-    flat_state_t: np.ndarray  # the same numbers as `record.state`
-
-
-@kernel(apart=True)
-def prediction_buffers(spec, flat):
-    """Carve the memory of `predict` off one flat array: (views, rest). It begins with the state."""
-    state, rest = cells.state(spec.cell, flat)
-    flat_state, flat = aligned(flat, rest)
-    flat_state_t = flat[: flat_state.shape[0]]
-    record, flat = cells.record(spec.cell, flat)
-    work, flat = cells.work(spec.cell, flat)
-    kept, flat = readout.scratch(spec.readout, flat)
-    return PredictionBuffers(state, record, work, kept, flat_state, flat_state_t), flat
 
 
 @kernel
@@ -146,7 +77,7 @@ def run(spec, flat, clock, observations, signals, predictions, n_steps):
 def predict(spec, flat, scratch, observations, predictions, n_steps):
     """Predictions for `n_steps` steps from the state that `scratch` begins with, which is brought along."""
     b, _ = buffers(spec, flat)
-    p, _ = prediction_buffers(spec, scratch)
+    p, _ = acting_buffers(spec, scratch)
     cells.prepare(spec.cell, b.params.cell, p.work)
     for t in range(n_steps):
         cells.forward(spec.cell, b.params.cell, p.work, p.state, observations[t], p.record)

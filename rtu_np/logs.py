@@ -1,0 +1,110 @@
+"""What an agent leaves behind while it learns: two tables as CSV, and TensorBoard's files where it is installed.
+
+    episodes.csv    a row per episode: step, episode, return, length, steps per second
+    learning.csv    a row every 10,000 steps: TD errors and, block by block, the size of traces and of steps
+
+An agent that was saved and loaded goes on in its folder: rows of steps that it has not made yet are taken off, as they
+will come again.
+"""
+
+import csv
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+EVERY = 10_000
+_EPISODES = ("step", "episode", "return", "length", "steps_per_second")
+
+
+class Log:
+    """The tables of one agent in one folder; nothing at all where `folder` is None.
+
+    "runs", or any folder that holds others' logs or none, is given a new folder called `name` and the time.
+    """
+
+    def __init__(self, folder: str | os.PathLike | None, name: str, agent: Any) -> None:
+        self._agent, self._folder = agent, None if folder is None else _folder(Path(folder), name)
+        self._at, self._since = agent.steps, time.perf_counter()
+        self._episodes: Any = None
+        self._learning: Any = None
+        self._board: Any = None
+
+    def __enter__(self) -> "Log":
+        if self._folder is not None:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            self._episodes = _Table(self._folder / "episodes.csv", _EPISODES, self._agent.steps)
+            columns = ("step", *self._agent.diagnostics())
+            self._learning = _Table(self._folder / "learning.csv", columns, self._agent.steps)
+            self._board = _tensorboard(self._folder)
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        for part in (self._episodes, self._learning, self._board):
+            if part is not None:
+                part.close()
+
+    def episode(self, episode: int, step: int, total: float, length: int) -> None:
+        if self._episodes is None:
+            return
+        now = time.perf_counter()
+        speed = (step - self._at) / max(now - self._since, 1e-9)
+        self._at, self._since = step, now
+        self._episodes.write((step, episode, repr(float(total)), length, f"{speed:.1f}"))
+        self._show(step, {"charts/episodic_return": total, "charts/episodic_length": length, "charts/SPS": speed})
+
+    def step(self, step: int) -> None:
+        if self._learning is None or step % EVERY:
+            return
+        numbers = self._agent.diagnostics()
+        self._learning.write((step, *(f"{value:.6g}" for value in numbers.values())))
+        self._show(step, {f"learning/{name}": value for name, value in numbers.items()})
+
+    def _show(self, step: int, numbers: dict[str, float]) -> None:
+        if self._board is not None:
+            for name, value in numbers.items():
+                self._board.add_scalar(name, value, step=step)
+
+
+def _folder(folder: Path, name: str) -> Path:
+    if (folder / "episodes.csv").exists() or folder.name != "runs":
+        return folder
+    stem = folder / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}"
+    candidates = (stem if k == 0 else Path(f"{stem}-{k}") for k in range(1000))
+    return next(path for path in candidates if not path.exists())
+
+
+class _Table:
+    """A CSV file that rows are added to."""
+
+    def __init__(self, path: Path, columns: tuple[str, ...], steps: int) -> None:
+        kept = []
+        if path.exists():
+            with path.open(newline="") as file:
+                rows = list(csv.reader(file))
+            if rows and tuple(rows[0]) != columns:
+                raise ValueError(f"log {os.fspath(path)!r} has other columns: expected a folder of this agent's, or none")
+            if steps == 0 and len(rows) > 1:
+                raise ValueError(f"log {os.fspath(path)!r} is another run's: expected an empty folder for a new agent")
+            kept = [row for row in rows[1:] if len(row) == len(columns) and int(row[0]) <= steps]
+        part = path.with_suffix(".part")  # a kill while rows are taken off loses none
+        with part.open("w", newline="") as file:
+            csv.writer(file).writerows([columns, *kept])
+        os.replace(part, path)
+        self._file = path.open("a", newline="")
+        self._writer = csv.writer(self._file)
+
+    def write(self, row: tuple) -> None:
+        self._writer.writerow(row)
+        self._file.flush()
+
+    def close(self) -> None:
+        self._file.close()
+
+
+def _tensorboard(folder: Path) -> Any:
+    try:
+        from tensorboard.summary import Writer
+    except ImportError:
+        return None
+    return Writer(os.fspath(folder))

@@ -7,6 +7,7 @@ import numpy as np
 from rtu_np import actor_critic_kernels as kernels
 from rtu_np import network, optimizers
 from rtu_np.agent import Agent, Inputs
+from rtu_np.buffers import size
 from rtu_np.cells.dense import Dense
 from rtu_np.cells.layer import Cell, GradientMethod, check_cell, check_gradient
 from rtu_np.cells.layer_norm import LayerNorm
@@ -116,31 +117,41 @@ class ActorCritic(Agent):
         if self.shared:
             head = kernels.TwoHeadsSpec(body.n_outputs, LinearReadout().spec(body.n_outputs), head)
         actor = NetworkSpec(body, head, self.actor_optimizer.spec(), self.lambda_)
+        common, n_actor = (policy, self._inputs, self.entropy), size(network.buffers, actor)
         if self.shared:
-            return kernels.SharedSpec(actor, policy, self._inputs, self.entropy), self.policy, policy
+            n_peek = size(network.acting_buffers, actor)
+            return kernels.SharedSpec(actor, *common, n_actor, n_peek), self.policy, policy
         body = self.gradient.spec(self.critic_cell.spec(n_inputs), self.dtype)
         value = LinearReadout().spec(body.n_outputs)
         critic = NetworkSpec(body, value, self.critic_optimizer.spec(), self.lambda_)
-        return kernels.SeparateSpec(actor, critic, policy, self._inputs, self.entropy), self.policy, policy
+        n_critic = size(network.buffers, critic)
+        return kernels.SeparateSpec(actor, critic, *common, n_actor, n_critic), self.policy, policy
 
     def _initialise(self) -> None:
-        b, readout = self._views, _TwoHeads() if self.shared else Head()
-        network.initialise(b.actor, self._spec.actor, self.cell, readout, self._start)
+        readout = _TwoHeads() if self.shared else Head()
+        network.initialise(self._actor, self._spec.actor, self.cell, readout, self._start)
         if not self.shared:
-            network.initialise(b.critic, self._spec.critic, self.critic_cell, LinearReadout(), self._start)
+            network.initialise(self._critic, self._spec.critic, self.critic_cell, LinearReadout(), self._start)
 
     @property
     def _views(self) -> kernels.Agent:
         return kernels.agent(self._spec, self._flat)[0]
 
-    def _networks(self) -> dict[str, tuple[Any, str, Optimizer]]:
+    @property
+    def _actor(self) -> network.Network:
+        return network.buffers(self._spec.actor, self._views.actor)[0]
+
+    @property
+    def _critic(self) -> network.Network:
+        return network.buffers(self._spec.critic, self._views.critic)[0]
+
+    def _networks(self) -> dict[str, tuple[network.Network, str, Optimizer]]:
         """{prefix of its names: (network, what its head is called, its optimiser)}"""
-        b = self._views
         if self.shared:
-            return {"": (b.actor, "head", self.actor_optimizer)}
+            return {"": (self._actor, "head", self.actor_optimizer)}
         return {
-            "actor.": (b.actor, "policy", self.actor_optimizer),
-            "critic.": (b.critic, "value", self.critic_optimizer),
+            "actor.": (self._actor, "policy", self.actor_optimizer),
+            "critic.": (self._critic, "value", self.critic_optimizer),
         }
 
     @property

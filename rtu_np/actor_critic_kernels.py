@@ -38,6 +38,8 @@ class SeparateSpec(NamedTuple):
     policy: Any
     inputs: Any
     entropy: float  # tau
+    n_actor: int  # numbers set aside for each
+    n_critic: int
 
 
 class SharedSpec(NamedTuple):
@@ -47,18 +49,18 @@ class SharedSpec(NamedTuple):
     policy: Any
     inputs: Any
     entropy: float
+    n_actor: int
+    n_peek: int
 
 
 class Agent(NamedTuple):
-    actor: Any
-    critic: Any
+    """Flat arrays. Each phase of a step cuts its own network out of them, and is compiled by itself: as one function
+    with all views of both networks it takes four times as long to compile."""
+
+    actor: np.ndarray
+    critic: np.ndarray  # of a shared body: scratch, to read v(s_{t+1}) on
     x: np.ndarray  # (n_inputs,)
     before: np.ndarray  # (n_before,)
-    peek: Any  # a shared body's scratch for v(s_{t+1})
-
-
-class NoNetwork(NamedTuple):
-    pass
 
 
 # ------------------------------------------------------------------------------------------- a readout of two heads
@@ -99,32 +101,23 @@ def _two_heads_kept(spec, flat):
 # ---------------------------------------------------------------------------------------------------------- layout
 
 
-@generic(apart=True)
+@generic
+def _n_other(spec):
+    """Numbers set aside beside the actor."""
+
+
+_n_other.register(SeparateSpec)(lambda spec: spec.n_critic)
+_n_other.register(SharedSpec)(lambda spec: spec.n_peek)
+
+
+@kernel(apart=True)
 def agent(spec, flat):
     """Carve an agent off one flat array: (views, rest)."""
-
-
-@kernel
-def _inputs(spec, flat):
-    x, flat = vector(flat, spec.n_observation + spec.n_before)
-    before, flat = vector(flat, spec.n_before)
-    return x, before, flat
-
-
-@agent.register(SeparateSpec)
-def _separate_agent(spec, flat):
-    actor, flat = buffers(spec.actor, flat)
-    critic, flat = buffers(spec.critic, flat)
-    x, before, flat = _inputs(spec.inputs, flat)
-    return Agent(actor, critic, x, before, NoNetwork()), flat
-
-
-@agent.register(SharedSpec)
-def _shared_agent(spec, flat):
-    actor, flat = buffers(spec.actor, flat)
-    x, before, flat = _inputs(spec.inputs, flat)
-    peek, flat = acting_buffers(spec.actor, flat)
-    return Agent(actor, NoNetwork(), x, before, peek), flat
+    actor, flat = vector(flat, spec.n_actor)
+    critic, flat = vector(flat, _n_other(spec))
+    x, flat = vector(flat, spec.inputs.n_observation + spec.inputs.n_before)
+    before, flat = vector(flat, spec.inputs.n_before)
+    return Agent(actor, critic, x, before), flat
 
 
 @generic
@@ -145,43 +138,42 @@ def _part(kind, of):
 # -------------------------------------------------------------------------------------------------------- learning
 
 
-@generic
-def learn(spec, b, first, action, reward, end):
-    """Everything up to the actor's step; returns delta, or NaN where the value is not finite."""
+@kernel(apart=True)
+def _criticise(spec, flat, first, x, reward, discount, end):
+    """The critic's step; returns delta, or NaN where the value is not finite."""
+    critic, _ = buffers(spec, flat)
+    v_t, delta = learn_step(spec, critic, first, x, reward, discount, end)
+    return delta if np.isfinite(v_t) else v_t
 
 
-@learn.register(SeparateSpec)
-def _learn_apart(spec, b, first, action, reward, end):
-    discount = b.x.dtype.type(spec.inputs.gamma)
-    v_t, delta = learn_step(spec.critic, b.critic, first, b.x, reward, discount, end)
-    if not np.isfinite(v_t):
-        return v_t
-    if not first:
-        a, kept = b.actor, b.actor.kept
-        _toward_action(spec, kept, action, delta)
-        heads.feature_gradient(a.params.readout, kept.do, a.dy)
-        cells.credit(spec.actor.cell, a.params.cell, a.memory, a.dy)
-        decay = _accumulate_body(spec, a)
-        heads.accumulate(a.memory.y, kept.do, decay, a.traces.readout)
-        optimizers.step(spec.actor.optimizer, a.flat_params, a.flat_traces, a.moments, delta)
-    return delta
+@kernel(apart=True)
+def _improve(spec, flat, action, delta):
+    """The actor's step, with its memory at the action."""
+    a, _ = buffers(spec.actor, flat)
+    _toward_action(spec, a.kept, action, delta)
+    heads.feature_gradient(a.params.readout, a.kept.do, a.dy)
+    cells.credit(spec.actor.cell, a.params.cell, a.memory, a.dy)
+    decay = _accumulate_body(spec, a)
+    heads.accumulate(a.memory.y, a.kept.do, decay, a.traces.readout)
+    optimizers.step(spec.actor.optimizer, a.flat_params, a.flat_traces, a.moments, delta)
 
 
-@learn.register(SharedSpec)
-def _learn_together(spec, b, first, action, reward, end):
-    real = b.x.dtype.type
-    if first:
-        return real(0)
-    a, kept = b.actor, b.actor.kept
-    value, params = spec.actor.readout.value, b.actor.params.readout
-    cells.prepare(spec.actor.cell, a.params.cell, b.peek.work)
-    cells.forward(spec.actor.cell, a.params.cell, b.peek.work, a.memory.state, b.x, b.peek.record)
-    v_t = readout.value(value, params.value, kept.value, b.peek.record.y)
-    if not np.isfinite(v_t):
-        return v_t
-    if end == TERMINATED:
-        v_t = real(0)
-    delta = reward + real(spec.inputs.gamma) * v_t - readout.read(value, params.value, kept.value, a.memory.y)
+@kernel(apart=True)
+def _peek(spec, flat, scratch, x):
+    """v(x) from the state as it is, which stays."""
+    a, _ = buffers(spec.actor, flat)
+    p, _ = acting_buffers(spec.actor, scratch)
+    cells.prepare(spec.actor.cell, a.params.cell, p.work)
+    cells.forward(spec.actor.cell, a.params.cell, p.work, a.memory.state, x, p.record)
+    return readout.value(spec.actor.readout.value, a.params.readout.value, p.kept.value, p.record.y)
+
+
+@kernel(apart=True)
+def _improve_both(spec, flat, action, target):
+    """The step of a shared body toward the action and the value's `target`; returns delta."""
+    a, _ = buffers(spec.actor, flat)
+    value, params, traces, kept = spec.actor.readout.value, a.params.readout, a.traces.readout, a.kept
+    delta = target - readout.read(value, params.value, kept.value, a.memory.y)
     _toward_action(spec, kept.policy, action, delta)
     heads.feature_gradient(params.policy, kept.policy.do, a.dy)
     readout.feature_gradient(value, params.value, kept.value, kept.dy)
@@ -189,10 +181,37 @@ def _learn_together(spec, b, first, action, reward, end):
         a.dy[i] += kept.dy[i]
     cells.credit(spec.actor.cell, a.params.cell, a.memory, a.dy)
     decay = _accumulate_body(spec, a)
-    heads.accumulate(a.memory.y, kept.policy.do, decay, a.traces.readout.policy)
-    readout.learn(value, params.value, a.traces.readout.value, kept.value, a.memory.y, decay, None)
+    heads.accumulate(a.memory.y, kept.policy.do, decay, traces.policy)
+    readout.learn(value, params.value, traces.value, kept.value, a.memory.y, decay, None)
     optimizers.step(spec.actor.optimizer, a.flat_params, a.flat_traces, a.moments, delta)
     return delta
+
+
+@generic
+def _learn(spec, b, first, action, reward, end):
+    """Everything up to the actor's step; returns delta, or NaN where the value is not finite."""
+
+
+@_learn.register(SeparateSpec)
+def _learn_apart(spec, b, first, action, reward, end):
+    discount = b.x.dtype.type(spec.inputs.gamma)
+    delta = _criticise(spec.critic, b.critic, first, b.x, reward, discount, end)
+    if not first and np.isfinite(delta):
+        _improve(spec, b.actor, action, delta)
+    return delta
+
+
+@_learn.register(SharedSpec)
+def _learn_together(spec, b, first, action, reward, end):
+    real = b.x.dtype.type
+    if first:
+        return real(0)
+    v_t = _peek(spec, b.actor, b.critic, b.x)
+    if not np.isfinite(v_t):
+        return v_t
+    if end == TERMINATED:
+        v_t = real(0)
+    return _improve_both(spec, b.actor, action, reward + real(spec.inputs.gamma) * v_t)
 
 
 @kernel
@@ -211,9 +230,31 @@ def _accumulate_body(spec, a):
     return decay
 
 
-@kernel
-def _usable(spec, params):
-    return not cells.degenerate(spec.cell, params.cell)
+@kernel(apart=True)
+def _advance(spec, flat, x):
+    """The actor's memory to the next step; returns whether its parameters and outputs are usable."""
+    a, _ = buffers(spec.actor, flat)
+    if cells.degenerate(spec.actor.cell, a.params.cell):
+        return False
+    cells.move(spec.actor.cell, a.params.cell, a.memory, x)
+    cells.propagate(spec.actor.cell, a.memory)
+    o = _policy_head(spec, a.kept).o
+    heads.outputs(_policy_head(spec, a.params.readout), a.memory.y, o)
+    return finite(o.reshape(1, o.size), 1)
+
+
+@kernel(apart=True)
+def _draw(spec, flat, noise, action, bounds, before):
+    a, _ = buffers(spec.actor, flat)
+    policies.sample(spec.policy, _policy_head(spec, a.kept).o, noise, action[0])
+    execute(spec.policy, bounds, action, before)
+
+
+@kernel(apart=True)
+def _forget(spec, flat):
+    a, _ = buffers(spec.actor, flat)
+    clear(a.flat_memory)
+    clear(a.flat_traces)
 
 
 def step(spec, flat, flat_senses, clock, observation, signal, noise, action, bounds):
@@ -236,9 +277,7 @@ def step(spec, flat, flat_senses, clock, observation, signal, noise, action, bou
         if b.before.shape[0] > 0:
             b.before[b.before.shape[0] - 1] = reward
     look(spec.inputs, s, observation, b.before, b.x)
-    if not _usable(spec.actor, b.actor.params):
-        return DIVERGED
-    delta = learn(spec, b, first, action, reward, end)
+    delta = _learn(spec, b, first, action, reward, end)
     if not np.isfinite(delta):
         return DIVERGED
     if not first:
@@ -246,18 +285,11 @@ def step(spec, flat, flat_senses, clock, observation, signal, noise, action, bou
         clock[0] += 1
     clock[1] = end != CONTINUES
     if end != CONTINUES:
-        clear(b.actor.flat_memory)
-        clear(b.actor.flat_traces)
+        _forget(spec, b.actor)
         return DONE
-    a = b.actor
-    cells.move(spec.actor.cell, a.params.cell, a.memory, b.x)
-    cells.propagate(spec.actor.cell, a.memory)
-    o = _policy_head(spec, a.kept).o
-    heads.outputs(_policy_head(spec, a.params.readout), a.memory.y, o)
-    if not finite(o.reshape(1, o.size), 1):
+    if not _advance(spec, b.actor, b.x):
         return DIVERGED
-    policies.sample(spec.policy, o, noise, action[0])
-    execute(spec.policy, bounds, action, b.before[: b.before.shape[0] - 1])
+    _draw(spec, b.actor, noise, action, bounds, b.before[: b.before.shape[0] - 1])
     return DONE
 
 
@@ -273,7 +305,8 @@ class ActingAgent(NamedTuple):
 @kernel(apart=True)
 def acting(spec, flat):
     """Carve the memory of an agent that acts without learning off one flat array: (views, rest)."""
-    x, before, flat = _inputs(spec.inputs, flat)
+    x, flat = vector(flat, spec.inputs.n_observation + spec.inputs.n_before)
+    before, flat = vector(flat, spec.inputs.n_before)
     network, flat = acting_buffers(spec.actor, flat)
     return ActingAgent(network, x, before), flat
 
@@ -281,12 +314,13 @@ def acting(spec, flat):
 def act(spec, flat, flat_senses, scratch, observation, signal, noise, action, bounds):
     """Draw an action without learning; signal : the reward before, and whether to take the most probable action."""
     b, _ = agent(spec, flat)
+    a, _ = buffers(spec.actor, b.actor)
     s, _ = senses(spec.inputs, flat_senses)
     p, _ = acting(spec, scratch)
     if p.before.shape[0] > 0:
         p.before[p.before.shape[0] - 1] = scaled(spec.inputs, s, signal[0])
     see(spec.inputs, s, observation, p.before, p.x)
-    n, cell, params = p.network, spec.actor.cell, b.actor.params
+    n, cell, params = p.network, spec.actor.cell, a.params
     cells.prepare(cell, params.cell, n.work)
     cells.forward(cell, params.cell, n.work, n.state, p.x, n.record)
     copy(n.flat_state_t, n.flat_state)

@@ -2,28 +2,32 @@
 
 import gymnasium
 
+from envs import masked, popgym
 from envs.conditioning import TraceConditioning, returns
-from envs.masked import TASKS
 from envs.memory_chain import KMemoryChain, MemoryChain
 from envs.patterning import NoisyPatterning, TracePatterning
+from envs.reacher_pomdp import ReacherPOMDP
 from envs.three_state import ThreeState
+from envs.tmaze import TMaze
 
 __all__ = [
     "KMemoryChain",
     "MemoryChain",
     "NoisyPatterning",
+    "ReacherPOMDP",
+    "TMaze",
     "ThreeState",
     "TraceConditioning",
     "TracePatterning",
     "returns",
 ]
 
-for _environment in (TraceConditioning, TracePatterning, NoisyPatterning, ThreeState, MemoryChain, KMemoryChain):
+for _environment in (TraceConditioning, TracePatterning, NoisyPatterning, ThreeState, MemoryChain, KMemoryChain, TMaze):
     gymnasium.register(
         id=f"rtu_np/{_environment.__name__}-v0", entry_point=f"{_environment.__module__}:{_environment.__name__}"
     )
 # MuJoCo and POPGym are imported by whoever makes one of theirs.
-for _name, _task in TASKS.items():
+for _name, _task in masked.TASKS.items():
     for _keep in _task.keep:
         gymnasium.register(
             id=f"rtu_np/{_name}-{_keep}-v0",
@@ -31,3 +35,6 @@ for _name, _task in TASKS.items():
             max_episode_steps=gymnasium.spec(_task.base).max_episode_steps,
             kwargs={"base": _task.base, "keep": _keep, **_task.settings},
         )
+gymnasium.register(id="rtu_np/ReacherPOMDP-v0", entry_point="envs.reacher_pomdp:ReacherPOMDP", max_episode_steps=50)
+for _name in popgym.TASKS:
+    gymnasium.register(id=f"rtu_np/{_name}-v0", entry_point="envs.popgym:make", kwargs={"task": _name})

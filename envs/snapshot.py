@@ -11,15 +11,17 @@ arrays, containers of them, generators of random numbers, and all of MuJoCo's da
 leaves out. Nothing is pickled, so that restoring executes nothing; the environment at hand says what its parts are, and
 the snapshot only what they hold.
 
-Left out, as no step changes it: spaces (`action_space.sample()` draws from a generator of its own), models, windows.
+Left out, as no step changes it: spaces (`action_space.sample()` draws from a generator of its own), models, functions,
+windows.
 """
 
 import sys
+import warnings
 from collections import deque
 from collections.abc import Callable
 from enum import Enum
 from functools import partial
-from types import FunctionType, MethodType
+from types import BuiltinFunctionType, FunctionType, MethodType
 from typing import Any, NamedTuple
 
 import gymnasium
@@ -35,6 +37,8 @@ FIXED = (
     "mujoco.",
     "pygame.",
 )  # modules of parts that stay
+
+FUNCTIONS = (type, FunctionType, MethodType, BuiltinFunctionType, np.ufunc)
 
 
 class Snapshot(NamedTuple):
@@ -60,10 +64,6 @@ def capture(env: gymnasium.Env) -> Snapshot:
     >>> bool((env.step(1)[0] == first).all())
     True
     """
-    if env.unwrapped.__dict__.get("_np_random") is None:
-        raise ValueError(
-            "env has not been reset: expected an environment in mid-episode; call env.reset(seed=...) first"
-        )
     arrays: dict[str, np.ndarray] = {}
     layers = [_attributes(f"{depth}.{type(layer).__name__}", layer, arrays) for depth, layer in enumerate(_layers(env))]
     return Snapshot({"environment": _kind(env), "layers": layers}, arrays)
@@ -108,7 +108,7 @@ def _kind(env: gymnasium.Env) -> list[Any]:
 
 
 def _stays(name: str, value: Any) -> bool:
-    if name in MADE or isinstance(value, type | FunctionType | MethodType):
+    if name in MADE or isinstance(value, FUNCTIONS):
         return True
     module = type(value).__module__ + "."
     return module.startswith(FIXED) and not _is_mujoco_data(value)
@@ -148,7 +148,7 @@ def _captured(path: str, value: Any, arrays: dict[str, np.ndarray]) -> Any:
     if _is_mujoco_data(value):
         found = _mujoco_arrays(value)
         arrays.update({f"{path}.{name}": array.copy() for name, array in found.items()})
-        return {"mujoco": path, "time": value.time}
+        return {"mujoco": path, "time": value.time, "version": sys.modules["mujoco"].__version__}
     for kind, container in CONTAINERS.items():
         if isinstance(value, container):
             return {kind: [_captured(f"{path}[{k}]", each, arrays) for k, each in enumerate(value)]}
@@ -180,7 +180,7 @@ def _restored(saved: Any, live: Any, arrays: dict[str, np.ndarray], changes: lis
     """What `saved` stands for; `live` is what is in its place now."""
     if not isinstance(saved, dict):
         return saved
-    (kind, content), *others = saved.items()
+    kind, content = next(iter(saved.items()))
     if kind == "array":
         return arrays[content].copy()
     if kind == "scalar":
@@ -192,7 +192,7 @@ def _restored(saved: Any, live: Any, arrays: dict[str, np.ndarray], changes: lis
         changes.append(partial(setattr, generator.bit_generator, "state", content))
         return generator
     if kind == "mujoco":
-        _restore_mujoco(live, content, dict(others)["time"], arrays, changes)
+        _restore_mujoco(live, saved, arrays, changes)
         return live
     if kind == "attributes":
         _restore_attributes(live, content, arrays, changes)
@@ -210,18 +210,23 @@ def _restored(saved: Any, live: Any, arrays: dict[str, np.ndarray], changes: lis
     return deque(items, live.maxlen) if isinstance(live, deque) else container(items)
 
 
-def _restore_mujoco(
-    data: Any, path: str, time: float, arrays: dict[str, np.ndarray], changes: list[Callable[[], Any]]
-) -> None:
+def _restore_mujoco(data: Any, saved: dict[str, Any], arrays: dict[str, np.ndarray], changes: list[Any]) -> None:
+    path, version = saved["mujoco"] + ".", sys.modules["mujoco"].__version__
+    if saved["version"] != version:
+        warnings.warn(
+            f"the snapshot was captured with MuJoCo {saved['version']}, and this is {version}: what follows will not "
+            "be bit for bit what it would have been",
+            stacklevel=2,
+        )
     views = _mujoco_arrays(data)
-    saved = {name.removeprefix(path + "."): array for name, array in arrays.items() if name.startswith(path + ".")}
-    odd = sorted(views.keys() ^ saved.keys()) or sorted(
-        name for name, view in views.items() if (saved[name].shape, saved[name].dtype) != (view.shape, view.dtype)
+    found = {name.removeprefix(path): array for name, array in arrays.items() if name.startswith(path)}
+    odd = sorted(views.keys() ^ found.keys()) or sorted(
+        name for name, view in views.items() if (found[name].shape, found[name].dtype) != (view.shape, view.dtype)
     )
     if odd:
         raise ValueError(
             f"snapshot's MuJoCo data do not fit ({', '.join(odd)}): were they captured with another model, or another "
             "version of MuJoCo?"
         )
-    changes += [partial(np.copyto, view, saved[name]) for name, view in views.items()]
-    changes.append(partial(setattr, data, "time", time))
+    changes += [partial(np.copyto, view, found[name]) for name, view in views.items()]
+    changes.append(partial(setattr, data, "time", float(saved["time"])))

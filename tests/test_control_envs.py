@@ -11,14 +11,13 @@ import numpy as np
 import pytest
 from gymnasium.utils.env_checker import check_env
 
-from envs import KMemoryChain, MemoryChain
+from envs import KMemoryChain, MemoryChain, TMaze, popgym
 from envs.masked import TASKS
 
 ROOT = Path(__file__).parent.parent
 CONTROL = [
     *(f"rtu_np/{name}-{keep}-v0" for name, task in TASKS.items() for keep in task.keep),
-    "rtu_np/MemoryChain-v0",
-    "rtu_np/KMemoryChain-v0",
+    *(f"rtu_np/{name}-v0" for name in ("MemoryChain", "KMemoryChain", "TMaze", "ReacherPOMDP", *popgym.TASKS)),
 ]
 # Written down by hand: what -P and -V keep, and of how many entries.
 KEPT = {
@@ -80,11 +79,9 @@ def test_made_again_from_its_spec(make):
     assert again.observation_space == env.observation_space
 
 
-@pytest.mark.parametrize("id", CONTROL)
-def test_time_limits_are_gymnasium_s(id):
-    name = id.split("/")[1].split("-")[0]
-    if name in TASKS:
-        assert gymnasium.spec(id).max_episode_steps == gymnasium.spec(TASKS[name].base).max_episode_steps
+def test_time_limits_are_gymnasium_s():
+    for name, task in TASKS.items():
+        assert gymnasium.spec(f"rtu_np/{name}-P-v0").max_episode_steps == gymnasium.spec(task.base).max_episode_steps
 
 
 @pytest.mark.parametrize("name", KEPT)
@@ -169,6 +166,9 @@ def test_settings_go_to_the_task():
         ("MemoryChain", {"length": 2.0}, TypeError, "length is 2.0"),
         ("MemoryChain", {"timing": "gymnax"}, ValueError, "timing is 'gymnax': expected one of 'lag-free', 'bsuite'"),
         ("KMemoryChain", {"k": 0}, ValueError, "k is 0"),
+        ("TMaze", {"length": 0}, ValueError, "length is 0: expected an integer of at least 1"),
+        ("ReacherPOMDP", {"gravity": 3}, TypeError, "gravity"),
+        ("RepeatFirstEasy", {"task": "Chess"}, ValueError, "task is 'Chess': expected one of 'AutoencodeEasy'"),
     ],
 )
 def test_bad_settings(id, settings, error, message):
@@ -283,3 +283,118 @@ def test_chains_out_of_order():
     env.reset(seed=0)
     copy = pickle.loads(pickle.dumps(env))
     assert [each[1:3] for each in (copy.step(1), copy.step(1))] == [each[1:3] for each in (env.step(1), env.step(1))]
+
+
+def test_t_maze_step_by_step():
+    north, east, south, west = range(4)
+    env = TMaze(length=3)
+    signs = {}
+    for seed in range(8):
+        sign = tuple(env.reset(seed=seed)[0])
+        # against three walls, one step back, and to the sign again
+        walk = [(north, sign, -0.1), (west, sign, -0.1), (east, (1, 0, 1), 0), (south, (1, 0, 1), -0.1)]
+        walk += [(west, sign, 0), (east, (1, 0, 1), 0), (east, (1, 0, 1), 0), (east, (0, 1, 0), 0)]
+        walk += [(east, (0, 1, 0), -0.1), (west, (1, 0, 1), 0), (east, (0, 1, 0), 0)]
+        for action, seen, reward in walk:
+            observation, *rest = env.step(action)
+            assert (tuple(observation), *rest) == (seen, reward, False, False, {})
+        _, reward, terminated, truncated, _ = env.step(north)
+        assert (terminated, truncated) == (True, False)
+        assert signs.setdefault(sign, reward) == reward
+    assert signs == {(0, 1, 1): 4.0, (1, 1, 0): -0.1}
+
+
+def test_t_maze_asks_for_memory():
+    def remember(observation, memory):
+        sign = memory.setdefault("sign", observation)
+        return 1 if tuple(observation) != (0, 1, 0) else int(2 * sign[0])
+
+    for length in (1, 6):
+        assert episodes(TMaze(length), remember) == 4.0
+        assert abs(episodes(TMaze(length), lambda seen, _: remember(seen, {})) - 1.95) < 0.45
+
+
+def test_t_maze_out_of_order():
+    env = TMaze(length=2)
+    with pytest.raises(gymnasium.error.ResetNeeded, match="no episode goes on"):
+        env.step(1)
+    env.reset(seed=0)
+    with pytest.raises(ValueError, match="action is 4: expected 0, 1, 2 or 3"):
+        env.step(4)
+    assert [env.step(3)[2:4] for _ in range(30)] == [(False, False)] * 29 + [(False, True)]
+    with pytest.raises(gymnasium.error.ResetNeeded):
+        env.step(1)
+
+
+def test_the_target_is_seen_once():
+    """Two arms that differ by their target alone are seen alike from the second observation on."""
+    envs = [gymnasium.make("rtu_np/ReacherPOMDP-v0") for _ in range(2)]
+    whole = gymnasium.make("Reacher-v5")
+    rng = np.random.default_rng(0)
+    for seed in range(3):
+        first = [env.reset(seed=seed)[0] for env in envs]
+        assert np.array_equal(first[0], first[1])
+        assert np.array_equal(first[0], whole.reset(seed=seed)[0])
+        assert first[0][[4, 5, 8, 9]].all()
+        arm = envs[1].unwrapped
+        qpos = arm.data.qpos.copy()
+        qpos[2:] = rng.uniform(-0.1, 0.1, 2)
+        arm.set_state(qpos, arm.data.qvel.copy())
+        for _ in range(50):
+            action = rng.uniform(-1, 1, 2).astype(np.float32)
+            (seen, reward, *_), (other, another, *_) = (env.step(action) for env in envs)
+            assert np.array_equal(seen, other)
+            assert reward != another  # as the targets do differ
+            everything = whole.step(action)[0]
+            assert np.array_equal(seen[[0, 1, 2, 3, 6, 7]], everything[[0, 1, 2, 3, 6, 7]])
+            assert not seen[[4, 5, 8, 9]].any()
+
+
+def test_popgym_s_observations():
+    """As Gymnasium flattens them, and what popgym knows behind them is not told."""
+    for name in popgym.TASKS:
+        env = gymnasium.make(f"rtu_np/{name}-v0", disable_env_checker=True)
+        inner = env.unwrapped
+        twin = type(inner)()
+        (observation, info), expected = env.reset(seed=2), twin.reset(seed=2)[0]
+        for k in range(50):
+            assert np.array_equal(observation, gymnasium.spaces.flatten(twin.observation_space, expected)), name
+            assert info == {}
+            action = k % int(env.action_space.n)
+            observation, reward, _, _, info = env.step(action)
+            expected, other, *_ = twin.step(action)
+            assert reward == other
+
+
+def test_popgym_asks_for_memory():
+    def first(observation, memory):
+        return int(memory.setdefault("first", observation).argmax())
+
+    def four_ago(observation, memory):
+        seen = memory.setdefault("seen", [])
+        seen.append(int(observation.argmax()))
+        return seen[max(len(seen) - 4, 0)]
+
+    def backwards(observation, memory):
+        seen, playing = memory.setdefault("seen", []), bool(observation[0])
+        if not (playing and memory.get("played")):  # the last card is shown when it is time to play already
+            seen.append(int(observation[2:].argmax()))
+        memory["played"] = playing
+        return seen.pop() if playing else 0
+
+    def count(observation, memory):
+        counts = memory.setdefault("counts", [0, 0])
+        counts[int(observation[:2].argmax())] += 1
+        return counts[int(observation[2:].argmax())]
+
+    solved = {"RepeatFirst": first, "RepeatPrevious": four_ago, "CountRecall": count, "Autoencode": backwards}
+    for name, act in solved.items():
+        env = gymnasium.make(f"rtu_np/{name}Easy-v0")
+        assert abs(episodes(env, act, 20) - 1) < 1e-9, name
+        assert episodes(env, lambda seen, _, act=act: act(seen, {}), 20) < 0, name
+
+
+def test_without_popgym(monkeypatch):
+    monkeypatch.setitem(sys.modules, "popgym.envs.repeat_first", None)
+    with pytest.raises(ImportError, match=r"RepeatFirstEasy-v0 is a task of the package popgym.*\[popgym\]"):
+        gymnasium.make("rtu_np/RepeatFirstEasy-v0")

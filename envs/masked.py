@@ -93,8 +93,6 @@ class Masked(gymnasium.ObservationWrapper, RecordConstructorArgs):
       its HalfCheetah-P keeps the forward velocity, for which the reward pays, and its HalfCheetah-V drops it.
     - All others go to `gymnasium.make` of the task: `gymnasium.make("rtu_np/Ant-P-v0", reset_noise_scale=0.0)`.
 
-    `disable_env_checker=True` of `gymnasium.make` saves microseconds of every step.
-
     What MuJoCo warns of goes to Python's logger "mujoco", not to MUJOCO_LOG.TXT in the working directory.
 
     ## Version History

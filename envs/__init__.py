@@ -2,13 +2,39 @@
 
 import gymnasium
 
+from envs import masked, popgym
 from envs.conditioning import TraceConditioning, returns
+from envs.memory_chain import KMemoryChain, MemoryChain
 from envs.patterning import NoisyPatterning, TracePatterning
+from envs.reacher_pomdp import ReacherPOMDP
 from envs.three_state import ThreeState
+from envs.tmaze import TMaze
 
-__all__ = ["NoisyPatterning", "ThreeState", "TraceConditioning", "TracePatterning", "returns"]
+__all__ = [
+    "KMemoryChain",
+    "MemoryChain",
+    "NoisyPatterning",
+    "ReacherPOMDP",
+    "TMaze",
+    "ThreeState",
+    "TraceConditioning",
+    "TracePatterning",
+    "returns",
+]
 
-for _environment in (TraceConditioning, TracePatterning, NoisyPatterning, ThreeState):
+for _environment in (TraceConditioning, TracePatterning, NoisyPatterning, ThreeState, MemoryChain, KMemoryChain, TMaze):
     gymnasium.register(
         id=f"rtu_np/{_environment.__name__}-v0", entry_point=f"{_environment.__module__}:{_environment.__name__}"
     )
+# MuJoCo and POPGym are imported by whoever makes one of theirs.
+for _name, _task in masked.TASKS.items():
+    for _keep in _task.keep:
+        gymnasium.register(
+            id=f"rtu_np/{_name}-{_keep}-v0",
+            entry_point="envs.masked:make",
+            max_episode_steps=gymnasium.spec(_task.base).max_episode_steps,
+            kwargs={"base": _task.base, "keep": _keep, **_task.settings},
+        )
+gymnasium.register(id="rtu_np/ReacherPOMDP-v0", entry_point="envs.reacher_pomdp:ReacherPOMDP", max_episode_steps=50)
+for _name in popgym.TASKS:
+    gymnasium.register(id=f"rtu_np/{_name}-v0", entry_point="envs.popgym:make", kwargs={"task": _name})

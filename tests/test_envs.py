@@ -256,7 +256,7 @@ def test_bad_number_of_steps(n, error):
 
 
 def test_every_environment_is_registered():
-    assert {f"rtu_np/{name}-v0" for name in envs.__all__ if name[0].isupper()} == set(IDS)
+    assert {f"rtu_np/{name}-v0" for name in envs.__all__ if name[0].isupper()} <= set(gymnasium.registry)
 
 
 PATTERNING = {

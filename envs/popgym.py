@@ -1,0 +1,100 @@
+"""Tasks of POPGym (Morad et al. 2023) that the paper uses, with observations as vectors. Needs the package popgym."""
+
+import importlib
+from typing import Any
+
+import gymnasium
+import numpy as np
+from gymnasium.spaces import Box, Discrete, MultiDiscrete, Space, Tuple
+
+from rtu_np.validation import check_choice
+
+TASKS = {  # and the module of popgym.envs that each is in
+    "AutoencodeEasy": "autoencode",
+    "ConcentrationEasy": "concentration",
+    "CountRecallEasy": "count_recall",
+    "HigherLowerEasy": "higher_lower",
+    "RepeatFirstEasy": "repeat_first",
+    "RepeatPreviousEasy": "repeat_previous",
+}
+
+
+class OneHot(gymnasium.Wrapper):
+    """A task of POPGym, its observation as one-hot vectors, one after the other.
+
+    ## Description
+    Six memory tasks with a deck of 52 cards, from the package popgym:
+
+    | `rtu_np/...-v0` | the agent | actions | observation | steps |
+    |---|---|---|---|---|
+    | AutoencodeEasy | sees suits, then has to name them in reverse order | 4 suits | playing or watching; suit: 2 + 4 | 103 |
+    | ConcentrationEasy | turns cards two by two, looking for pairs of one colour | 52 cards | every card as black, red or face down: 52 x 3 | up to 104 |
+    | CountRecallEasy | has to say how often it has seen the colour that is asked for | 27 counts | card dealt, card asked for: 2 + 2 | 51 |
+    | HigherLowerEasy | bets on the next rank being higher or lower | 2 | rank: 13 | 51 |
+    | RepeatFirstEasy | has to name the suit that came first | 4 suits | suit: 4 | 51 |
+    | RepeatPreviousEasy | has to name the suit of four cards ago | 4 suits | suit: 4 | 51 |
+
+    The paper's agents are shown their previous action and reward beside the observation, which is the agent's part.
+
+    ## Action Space
+    `Discrete`, as in the table.
+
+    ## Observation Space
+    `Box(0, 1)`: one entry for each value that each part of popgym's observation can have, in its order; 1 for the
+    value that it has.
+
+    ## Rewards
+    popgym's: an episode's return lies within -1 and 1.
+
+    ## Starting State
+    A shuffled deck.
+
+    ## Episode End
+    When the deck has been dealt; Concentration when all cards are face up, or its steps are over.
+
+    ## Version History
+    - v0: first version.
+    """  # noqa: E501  a table
+
+    def __init__(self, env: gymnasium.Env) -> None:
+        super().__init__(env)
+        sizes = _sizes(env.observation_space)
+        self._offsets = np.cumsum([0, *sizes[:-1]])
+        self._n = sum(sizes)
+        self.observation_space = Box(0.0, 1.0, (self._n,), np.float32)
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None):
+        return self._vector(self.env.reset(seed=seed, options=options)[0]), {}
+
+    def step(self, action: Any):
+        # What popgym adds as info is the hidden state, in an array that it goes on to write to.
+        observation, reward, terminated, truncated, _ = self.env.step(action)
+        return self._vector(observation), reward, terminated, truncated, {}
+
+    def _vector(self, observation: Any) -> np.ndarray:
+        out = np.zeros(self._n, np.float32)
+        out[self._offsets + observation] = 1.0
+        return out
+
+
+def make(task: str, **settings: Any) -> OneHot:
+    """The entry point of all POPGym tasks."""
+    module = check_choice("task", task, TASKS)
+    try:
+        found = importlib.import_module(f"popgym.envs.{module}")
+    except ImportError as error:
+        raise ImportError(
+            f"rtu_np/{task}-v0 is a task of the package popgym, which could not be imported ({error}): install it with "
+            'python -m pip install -e ".[popgym]"'
+        ) from error
+    return OneHot(getattr(found, task)(**settings))
+
+
+def _sizes(space: Space) -> list[int]:
+    """How many values each part of an observation can have."""
+    if isinstance(space, Discrete):
+        return [int(space.n)]
+    if isinstance(space, MultiDiscrete):
+        return [int(n) for n in space.nvec]
+    assert isinstance(space, Tuple)  # of every task in the table
+    return [n for part in space for n in _sizes(part)]

@@ -1,0 +1,66 @@
+"""Reach for a target that was seen once."""
+
+from typing import Any
+
+import gymnasium
+
+from envs.masked import log_warnings
+
+TARGET = [4, 5, 8, 9]  # of Reacher's observation: the target's position, and the fingertip's from it
+
+
+class ReacherPOMDP(gymnasium.Wrapper):
+    """Gymnasium's Reacher-v5, whose target is shown with the first observation only.
+
+    ## Description
+    A two-jointed arm reaches for a target. Where the target is has to be remembered through the episode. Elelimy et
+    al. 2024 (Fig. 5) have a task of this name and idea; its definition was not found, and this one is chosen here.
+
+    No other entry tells of the target: the arm does not touch it. The reward does, as it is the distance to the
+    target; an agent that is shown its previous reward can find the target without having seen it.
+
+    ## Action Space
+    `Box(-1, 1, (2,))`: the torques of both joints, in N m.
+
+    ## Observation Space
+    | index | what | first observation | afterwards | unit |
+    |---|---|---|---|---|
+    | 0, 1 | cosines of the joints' angles | shown | shown | |
+    | 2, 3 | sines of the joints' angles | shown | shown | |
+    | 4, 5 | position of the target | shown | 0 | m |
+    | 6, 7 | angular velocities of the joints | shown | shown | rad/s |
+    | 8, 9 | position of the fingertip from the target | shown | 0 | m |
+
+    ## Rewards
+    As of Reacher-v5: minus the distance from fingertip to target, minus .1 times the squared torques.
+
+    ## Starting State
+    As of Reacher-v5.
+
+    ## Episode End
+    Truncation after 50 steps.
+
+    ## Arguments
+    All go to `gymnasium.make("Reacher-v5", ...)`.
+
+    ## Version History
+    - v0: first version.
+
+    Examples
+    --------
+    >>> import envs
+    >>> env = gymnasium.make("rtu_np/ReacherPOMDP-v0")
+    >>> first, _ = env.reset(seed=0)
+    >>> second = env.step(env.action_space.high)[0]
+    >>> first[TARGET].round(2).tolist(), second[TARGET].tolist()
+    ([0.04, 0.09, 0.17, -0.09], [0.0, 0.0, 0.0, 0.0])
+    """
+
+    def __init__(self, **settings: Any) -> None:
+        log_warnings()
+        super().__init__(gymnasium.make("Reacher-v5", **settings).unwrapped)
+
+    def step(self, action: Any):
+        observation, reward, terminated, truncated, info = self.env.step(action)
+        observation[TARGET] = 0.0
+        return observation, reward, terminated, truncated, info

@@ -1,0 +1,232 @@
+"""The state of an environment in mid-episode, as arrays and JSON, from which it goes on bit for bit.
+
+    snapshot = capture(env)           # settings can be written as JSON, arrays with numpy.savez
+    ...
+    env = gymnasium.make(...)         # in another process, made the same way
+    restore(env, snapshot)            # goes on as the first would have
+
+What is captured is everything in the attributes of the environment and of its wrappers that a step may change: numbers,
+arrays, containers of them, generators of random numbers, and all of MuJoCo's data. Integrating from MuJoCo's own
+`mj_getState` is not the same: rewards read positions that are computed before a step's last integration, and these it
+leaves out. Nothing is pickled, so that restoring executes nothing; the environment at hand says what its parts are, and
+the snapshot only what they hold.
+
+Left out, as no step changes it: spaces (`action_space.sample()` draws from a generator of its own), models, functions,
+windows.
+"""
+
+import sys
+import warnings
+from collections import deque
+from collections.abc import Callable
+from enum import Enum
+from functools import partial
+from types import BuiltinFunctionType, FunctionType, MethodType
+from typing import Any, NamedTuple
+
+import gymnasium
+import numpy as np
+
+PLAIN = (type(None), bool, int, float, str)
+CONTAINERS: dict[str, Any] = {"list": list, "tuple": tuple, "set": set, "deque": deque}
+# How an environment was made: whoever restores has made one.
+MADE = ("env", "spec", "metadata", "_metadata", "_cached_spec", "_saved_kwargs", "_ezpickle_args", "_ezpickle_kwargs")
+FIXED = (
+    "gymnasium.spaces.",
+    "gymnasium.envs.mujoco.mujoco_rendering.",
+    "mujoco.",
+    "pygame.",
+)  # modules of parts that stay
+
+FUNCTIONS = (type, FunctionType, MethodType, BuiltinFunctionType, np.ufunc)
+
+
+class Snapshot(NamedTuple):
+    settings: dict[str, Any]  # what json.dumps takes
+    arrays: dict[str, np.ndarray]
+
+
+def capture(env: gymnasium.Env) -> Snapshot:
+    """All that `env` needs to go on from here.
+
+    Raises
+    ------
+    ValueError
+        where an attribute is neither data nor known to stay as it is.
+
+    Examples
+    --------
+    >>> env = gymnasium.make("CartPole-v1")
+    >>> _ = env.reset(seed=0)
+    >>> snapshot = capture(env)
+    >>> first = env.step(1)[0]
+    >>> restore(env, snapshot)
+    >>> bool((env.step(1)[0] == first).all())
+    True
+    """
+    arrays: dict[str, np.ndarray] = {}
+    layers = [_attributes(f"{depth}.{type(layer).__name__}", layer, arrays) for depth, layer in enumerate(_layers(env))]
+    return Snapshot({"environment": _kind(env), "layers": layers}, arrays)
+
+
+def restore(env: gymnasium.Env, snapshot: Snapshot) -> None:
+    """Bring `env` to where `snapshot` was captured. `env` must have been made as the captured one was.
+
+    Raises
+    ------
+    ValueError
+        where the snapshot is of another environment, or does not fit this one.
+    """
+    settings, arrays = snapshot
+    if settings.get("environment") != _kind(env):
+        raise ValueError(
+            f"snapshot is of {settings.get('environment')}: expected one of {_kind(env)}; make the environment with "
+            "the same id, settings and wrappers"
+        )
+    env.reset()  # some attributes exist from the first reset on
+    changes: list[Callable[[], Any]] = []
+    try:
+        for layer, attributes in zip(_layers(env), settings["layers"], strict=True):
+            _restore_attributes(layer, attributes, arrays, changes)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"snapshot is damaged: it lacks, or has in another form, {error}") from error
+    for change in changes:  # only once everything has been found to fit
+        change()
+
+
+def _layers(env: gymnasium.Env) -> list[gymnasium.Env]:
+    layers = [env]
+    while isinstance(layers[-1], gymnasium.Wrapper):
+        layers.append(layers[-1].env)
+    return layers
+
+
+def _kind(env: gymnasium.Env) -> list[Any]:
+    spec = env.unwrapped.spec
+    made = [] if spec is None else [spec.id, repr(spec.kwargs)]
+    return [*(type(layer).__name__ for layer in _layers(env)), *made]
+
+
+def _stays(name: str, value: Any) -> bool:
+    if name in MADE or isinstance(value, FUNCTIONS):
+        return True
+    module = type(value).__module__ + "."
+    return module.startswith(FIXED) and not _is_mujoco_data(value)
+
+
+def _is_mujoco_data(value: Any) -> bool:
+    return "mujoco" in sys.modules and isinstance(value, sys.modules["mujoco"].MjData)
+
+
+def _mujoco_arrays(data: Any) -> dict[str, np.ndarray]:
+    """MuJoCo's own arrays, by name, as far as they have a size in fresh data: others hold the contacts of one step,
+    which the next finds for itself."""
+    fresh = sys.modules["mujoco"].MjData(data.model)
+    names = [name for name in dir(fresh) if not name.startswith("_")]
+    return {n: getattr(data, n) for n in names if isinstance(a := getattr(fresh, n), np.ndarray) and a.size}
+
+
+def _attributes(path: str, part: Any, arrays: dict[str, np.ndarray]) -> dict[str, Any]:
+    return {
+        name: _captured(f"{path}.{name}", value, arrays)
+        for name, value in vars(part).items()
+        if not _stays(name, value)
+    }
+
+
+def _captured(path: str, value: Any, arrays: dict[str, np.ndarray]) -> Any:
+    """`value` as JSON, its arrays set aside under their paths."""
+    if type(value) in PLAIN:
+        return value
+    if isinstance(value, Enum):
+        return {"enum": value.value}
+    if isinstance(value, np.ndarray | np.generic) and not np.asarray(value).dtype.hasobject:
+        arrays[path] = np.array(value)
+        return {"array" if isinstance(value, np.ndarray) else "scalar": path}
+    if isinstance(value, np.random.Generator):
+        return {"generator": value.bit_generator.state}
+    if _is_mujoco_data(value):
+        found = _mujoco_arrays(value)
+        arrays.update({f"{path}.{name}": array.copy() for name, array in found.items()})
+        return {"mujoco": path, "time": value.time, "version": sys.modules["mujoco"].__version__}
+    for kind, container in CONTAINERS.items():
+        if isinstance(value, container):
+            return {kind: [_captured(f"{path}[{k}]", each, arrays) for k, each in enumerate(value)]}
+    if isinstance(value, dict):
+        pairs = enumerate(value.items())
+        return {"dict": [[_captured(f"{path}{{{k}}}[{i}]", pair[i], arrays) for i in (0, 1)] for k, pair in pairs]}
+    if hasattr(value, "__dict__") and path.count(".") < 9:  # deeper than any data: objects that hold each other
+        return {"attributes": _attributes(path, value, arrays)}
+    raise ValueError(
+        f"env cannot be captured in mid-episode: {path} is a {type(value).__module__}.{type(value).__qualname__}, "
+        "expected numbers, arrays, and containers or plain objects of them"
+    )
+
+
+def _restore_attributes(part: Any, saved: dict[str, Any], arrays: Any, changes: list[Callable[[], Any]]) -> None:
+    """Check that `saved` fits `part`, and add what is to be done to `changes`."""
+    here = vars(part)
+    for name, value in here.items():
+        if name not in saved and not _stays(name, value):
+            changes.append(partial(delattr, part, name))
+    for name, value in saved.items():
+        if _stays(name, here.get(name)):  # a snapshot may change what parts hold, and nothing of what they are
+            raise ValueError(f"snapshot sets {name}, which no step changes: has it been tampered with?")
+        restored = _restored(value, here.get(name), arrays, changes)
+        changes.append(partial(setattr, part, name, restored))
+
+
+def _restored(saved: Any, live: Any, arrays: dict[str, np.ndarray], changes: list[Callable[[], Any]]) -> Any:
+    """What `saved` stands for; `live` is what is in its place now."""
+    if not isinstance(saved, dict):
+        return saved
+    kind, content = next(iter(saved.items()))
+    if kind == "array":
+        return arrays[content].copy()
+    if kind == "scalar":
+        return arrays[content][()]
+    if kind == "enum" and isinstance(live, Enum):
+        return type(live)(content)
+    if kind == "generator":
+        generator = live if isinstance(live, np.random.Generator) else np.random.default_rng()
+        changes.append(partial(setattr, generator.bit_generator, "state", content))
+        return generator
+    if kind == "mujoco":
+        _restore_mujoco(live, saved, arrays, changes)
+        return live
+    if kind == "attributes":
+        _restore_attributes(live, content, arrays, changes)
+        return live
+    if kind == "dict":
+        old = live if isinstance(live, dict) else {}
+        pairs = [(_restored(key, None, arrays, changes), value) for key, value in content]
+        return {key: _restored(value, old.get(key), arrays, changes) for key, value in pairs}
+    container = CONTAINERS[kind]
+    here: list[Any] = [*live] if isinstance(live, list | tuple | deque) else []
+    here += [None] * (len(content) - len(here))
+    items = [_restored(value, old, arrays, changes) for value, old in zip(content, here, strict=False)]
+    if isinstance(live, tuple) and hasattr(live, "_fields"):  # a NamedTuple
+        return type(live)(*items)
+    return deque(items, live.maxlen) if isinstance(live, deque) else container(items)
+
+
+def _restore_mujoco(data: Any, saved: dict[str, Any], arrays: dict[str, np.ndarray], changes: list[Any]) -> None:
+    path, version = saved["mujoco"] + ".", sys.modules["mujoco"].__version__
+    if saved["version"] != version:
+        warnings.warn(
+            f"the snapshot was captured with MuJoCo {saved['version']}, and this is {version}: what follows will not "
+            "be bit for bit what it would have been",
+            stacklevel=2,
+        )
+    views = _mujoco_arrays(data)
+    found = {name.removeprefix(path): array for name, array in arrays.items() if name.startswith(path)}
+    odd = sorted(views.keys() ^ found.keys()) or sorted(
+        name for name, view in views.items() if (found[name].shape, found[name].dtype) != (view.shape, view.dtype)
+    )
+    if odd:
+        raise ValueError(
+            f"snapshot's MuJoCo data do not fit ({', '.join(odd)}): were they captured with another model, or another "
+            "version of MuJoCo?"
+        )
+    changes += [partial(np.copyto, view, found[name]) for name, view in views.items()]
+    changes.append(partial(setattr, data, "time", float(saved["time"])))

@@ -56,7 +56,8 @@ _OPTIONS: Any = {
 # Of functions that only other compiled functions call: there is no way in from Python. They are compiled into their
 # caller: a loop with a call in it does not vectorise, and a call passes a NamedTuple array by array, each as seven
 # numbers (a fifth of the step of 10 units).
-_INNER: Any = {**_OPTIONS, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+# Said of the others, too, that they are not: unless told, Numba lets a function inherit it from its caller.
+_INNER: Any = {**_OPTIONS, "no_cpython_wrapper": True, "no_cfunc_wrapper": True, "forceinline": False}
 _INLINE: Any = {**_INNER, "forceinline": True}
 
 

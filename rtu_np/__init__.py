@@ -11,6 +11,7 @@ from rtu_np.cells.nonlinear_rtu import NonlinearRTU
 from rtu_np.cells.rnn import VanillaRNN
 from rtu_np.cells.stack import Stack
 from rtu_np.costs import bytes_per_step, flops
+from rtu_np.exploration import Epsilon
 from rtu_np.gradcheck import check_gradients, gradient_angles
 from rtu_np.gradients.rtrl import RTRL
 from rtu_np.gradients.tbptt import TBPTT
@@ -18,12 +19,14 @@ from rtu_np.initializers import LecunNormal, Orthogonal, SparseUniform
 from rtu_np.optimizers import SGD, Adam, ObGD, RMSProp
 from rtu_np.parallel import run_many
 from rtu_np.policies import Gaussian, Softmax
+from rtu_np.q_lambda import QRC, QLambda
 from rtu_np.readout import HiddenReadout, LinearReadout
 from rtu_np.td import TDLambda
 
 __all__ = [
     "GRU",
     "LRU",
+    "QRC",
     "RTRL",
     "SGD",
     "TBPTT",
@@ -31,6 +34,7 @@ __all__ = [
     "Adam",
     "BlockDiagonalRNN",
     "Dense",
+    "Epsilon",
     "Gaussian",
     "HiddenReadout",
     "Identity",
@@ -41,6 +45,7 @@ __all__ = [
     "NonlinearRTU",
     "ObGD",
     "Orthogonal",
+    "QLambda",
     "RMSProp",
     "Softmax",
     "SparseUniform",

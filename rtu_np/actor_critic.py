@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from rtu_np import actor_critic_kernels as kernels
-from rtu_np import network, optimizers
+from rtu_np import network
 from rtu_np.agent import Agent, Inputs
 from rtu_np.buffers import size
 from rtu_np.cells.dense import Dense
@@ -15,7 +15,6 @@ from rtu_np.cells.linear_rtu import LinearRTU
 from rtu_np.cells.stack import Stack
 from rtu_np.heads import Head, HeadSpec
 from rtu_np.initializers import SparseUniform
-from rtu_np.inputs import senses
 from rtu_np.network import NetworkSpec
 from rtu_np.optimizers import ObGD, Optimizer
 from rtu_np.policies import Gaussian, Policy, Softmax
@@ -146,48 +145,12 @@ class ActorCritic(Agent):
         return network.buffers(self._spec.critic, self._views.critic)[0]
 
     def _networks(self) -> dict[str, tuple[network.Network, str, Optimizer]]:
-        """{prefix of its names: (network, what its head is called, its optimiser)}"""
         if self.shared:
             return {"": (self._actor, "head", self.actor_optimizer)}
         return {
             "actor.": (self._actor, "policy", self.actor_optimizer),
             "critic.": (self._critic, "value", self.critic_optimizer),
         }
-
-    @property
-    def parameters(self) -> dict[str, np.ndarray]:
-        """{name: writable view}: "actor.0.W", "actor.policy.W", "critic.value.w", and so on."""
-        parts = (network.named(net.params, prefix, head) for prefix, (net, head, _) in self._networks().items())
-        return {name: view for part in parts for name, view in part.items()}
-
-    @property
-    def traces(self) -> dict[str, np.ndarray]:
-        """{name: writable view} of the eligibility traces, named as the parameters are."""
-        parts = (network.named(net.traces, prefix, head) for prefix, (net, head, _) in self._networks().items())
-        return {name: view for part in parts for name, view in part.items()}
-
-    def diagnostics(self) -> dict[str, float]:
-        """Mean of |delta| and root mean square of delta since the last call; step sizes; ||z||_1 of each block."""
-        tally = senses(self._inputs, self._senses)[0].tally
-        n, latest = max(tally[2], 1), self.dtype.type(tally[3])
-        numbers = {"mean_abs_delta": tally[0] / n, "rms_delta": np.sqrt(tally[1] / n)}
-        tally[:3] = 0
-        for prefix, (net, head, optimizer) in self._networks().items():
-            scale = optimizers.scale(optimizer.spec(), net.flat_traces, latest)
-            if scale is not None:
-                numbers[f"{prefix}step"] = float(scale / latest) if latest else 0.0
-            traces = network.named(net.traces, prefix, head)
-            numbers |= {f"trace.{name}": float(np.abs(view).sum()) for name, view in traces.items()}
-        return numbers
-
-    def _forget(self) -> None:
-        for net, _, _ in self._networks().values():
-            net.flat_memory[:] = 0
-            net.flat_traces[:] = 0
-
-    def _learned(self) -> dict[str, np.ndarray]:
-        parts = (network.arrays(net, prefix, head) for prefix, (net, head, _) in self._networks().items())
-        return {name: view for part in parts for name, view in part.items()} | {"before": self._views.before}
 
     def _settings(self) -> dict[str, Any]:
         names = ("cell", "shared", "policy", "gradient", "gamma", "lambda_", "entropy", "actor_optimizer")

@@ -22,7 +22,7 @@ import numpy as np
 from rtu_np import cells, heads, optimizers, policies, readout
 from rtu_np.buffers import clear, copy, finite, vector
 from rtu_np.heads import HeadKept, HeadParameters, HeadSpec
-from rtu_np.inputs import execute, feel, look, note, scaled, see, senses
+from rtu_np.inputs import execute, note, perceive, scaled, see, senses
 from rtu_np.jit import generic, kernel
 from rtu_np.network import acting_buffers, buffers
 from rtu_np.td_kernels import CONTINUES, REFUSED, TERMINATED, learn_step
@@ -268,15 +268,8 @@ def step(spec, flat, flat_senses, clock, observation, signal, noise, action, bou
         return REFUSED
     b, _ = agent(spec, flat)
     s, _ = senses(spec.inputs, flat_senses)
-    first, end, real = clock[1] != 0, signal[1], b.x.dtype.type
-    if first:
-        clear(b.before)
-        reward = real(0)
-    else:
-        reward = real(feel(spec.inputs, s, signal[0], end != CONTINUES))
-        if b.before.shape[0] > 0:
-            b.before[b.before.shape[0] - 1] = reward
-    look(spec.inputs, s, observation, b.before, b.x)
+    first, end = clock[1] != 0, signal[1]
+    reward = perceive(spec.inputs, s, first, observation, signal, b.before, b.x)
     delta = _learn(spec, b, first, action, reward, end)
     if not np.isfinite(delta):
         return DIVERGED
@@ -311,7 +304,7 @@ def acting(spec, flat):
     return ActingAgent(network, x, before), flat
 
 
-def act(spec, flat, flat_senses, scratch, observation, signal, noise, action, bounds):
+def act(spec, flat, flat_senses, clock, scratch, observation, signal, noise, action, bounds):
     """Draw an action without learning; signal : the reward before, and whether to take the most probable action."""
     b, _ = agent(spec, flat)
     a, _ = buffers(spec.actor, b.actor)

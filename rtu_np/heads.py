@@ -70,9 +70,15 @@ def outputs(params, y, o):
     """o (n_linear + n_free,) <- the head's outputs for the features y"""
     n = params.b.shape[0]
     for k in range(n):
-        o[k] = params.b[k] + dot(params.W[k], y)
+        o[k] = output(params, y, k)
     for k in range(params.log_std.shape[0]):
         o[n + k] = params.log_std[k]
+
+
+@kernel
+def output(params, y, k):
+    """Output k alone, of the linear ones."""
+    return params.b[k] + dot(params.W[k], y)
 
 
 @kernel

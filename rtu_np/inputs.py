@@ -90,6 +90,26 @@ def look(spec, senses, observation, before, x):
 
 
 @kernel
+def perceive(spec, senses, first, observation, signal, before, x):
+    """Take in what the environment says: x <- the network's input; returns the reward as the learner is given it.
+
+    signal : reward, and how the step ends, 0 where it does not. `before`, which shows the action already, is shown the
+    reward. The first step after a clear has neither.
+    """
+    real = x.dtype.type
+    if first:
+        for i in range(before.shape[0]):
+            before[i] = 0
+        reward = real(0)
+    else:
+        reward = real(feel(spec, senses, signal[0], signal[1] != 0))
+        if before.shape[0] > 0:
+            before[before.shape[0] - 1] = reward
+    look(spec, senses, observation, before, x)
+    return reward
+
+
+@kernel
 def note(senses, delta):
     """Keep the TD error for whoever asks how learning goes."""
     senses.tally[0] += abs(delta)

@@ -39,7 +39,8 @@ class Network(NamedTuple):
 
 
 @kernel
-def _weights(spec, flat):
+def weights(spec, flat):
+    """Carve one number for each weight off `flat`: the weights themselves, traces, or a gradient: (views, rest)."""
     params, flat = cells.parameters(spec.cell, flat)
     read, flat = readout.parameters(spec.readout, flat)
     return Weights(params, read), flat
@@ -48,10 +49,10 @@ def _weights(spec, flat):
 @kernel(apart=True)
 def buffers(spec, flat):
     """Carve all that a learner holds off one flat array: (views, rest)."""
-    params, rest = _weights(spec, flat)
+    params, rest = weights(spec, flat)
     flat_params = flat[: flat.shape[0] - rest.shape[0]]
     n_weights = flat_params.shape[0]
-    traces, after = _weights(spec, rest)
+    traces, after = weights(spec, rest)
     flat_traces = rest[:n_weights]
     moments, after = optimizers.moments(spec.optimizer, n_weights, after)
     memory, rest = cells.memory(spec.cell, after)

@@ -1,0 +1,59 @@
+"""Epsilon-greedy exploration, with an epsilon that falls linearly (derivations (44))."""
+
+from dataclasses import astuple, dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from rtu_np.jit import kernel
+from rtu_np.validation import check_count, check_real
+
+
+@dataclass(frozen=True)
+class Epsilon:
+    """The probability of an action drawn uniformly from all: from `start` to `end` within `steps` steps, then `end`.
+
+    Examples
+    --------
+    >>> epsilon = Epsilon(start=1.0, end=0.1, steps=1000)
+    >>> [round(at(epsilon.spec(), t), 3) for t in (0, 500, 1000, 10**6)]
+    [1.0, 0.55, 0.1, 0.1]
+    """
+
+    start: float = 1.0
+    end: float = 0.01
+    steps: int = 50_000
+
+    def __post_init__(self) -> None:
+        check_real("start", self.start, low=0.0, high=1.0)
+        check_real("end", self.end, low=0.0, high=1.0)
+        check_count("steps", self.steps, hint="1 begins with the end")
+
+    def spec(self) -> "EpsilonSpec":
+        return EpsilonSpec(*map(float, astuple(self)), 1, 2)
+
+    def draw(self, noise: np.ndarray, rng: np.random.Generator) -> None:
+        """Fill `noise` with what `explore` needs for one action: whether to explore, and where to."""
+        rng.random(out=noise, dtype=noise.dtype)
+
+
+class EpsilonSpec(NamedTuple):
+    start: float
+    end: float
+    steps: float
+    n_action: int
+    n_noise: int
+
+
+@kernel
+def at(spec, t):
+    """Epsilon after `t` steps."""
+    return spec.start + (spec.end - spec.start) * min(t / spec.steps, 1.0)
+
+
+@kernel
+def explore(epsilon, noise, n_actions):
+    """With probability epsilon any of the actions, else -1: the greedy one."""
+    if noise[0] < epsilon:
+        return min(int(noise[1] * n_actions), n_actions - 1)  # the product may round up to n_actions
+    return -1

@@ -187,7 +187,8 @@ class ActorCritic(Agent):
 
     def _learned(self) -> dict[str, np.ndarray]:
         parts = (network.arrays(net, prefix, head) for prefix, (net, head, _) in self._networks().items())
-        return {name: view for part in parts for name, view in part.items()} | {"before": self._views.before}
+        kept = self._actor.kept.policy if self.shared else self._actor.kept
+        return {name: view for part in parts for name, view in part.items()} | {"before": self._views.before, "o": kept.o}
 
     def _settings(self) -> dict[str, Any]:
         names = ("cell", "shared", "policy", "gradient", "gamma", "lambda_", "entropy", "actor_optimizer")

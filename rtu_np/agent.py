@@ -21,7 +21,7 @@ import numpy as np
 from tqdm import tqdm
 
 from rtu_np import checkpoint, spaces
-from rtu_np.buffers import allocate, leaves, size
+from rtu_np.buffers import allocate, size
 from rtu_np.inputs import InputSpec, senses
 from rtu_np.jit import compile_for, entry
 from rtu_np.logs import Log
@@ -297,7 +297,7 @@ class Agent(ABC):
 
     def _arrays(self) -> dict[str, np.ndarray]:
         own = {"clock": self._clock, "episode": self._episode, "action": self._action, "noise": self._noise}
-        own |= {"acting": self._acting, "acted": self._acted, **leaves(senses(self._inputs, self._senses)[0], "senses.")}
+        own |= {"acting": self._acting, "acted": self._acted, "senses": self._senses}
         return {**self._learned(), **own}
 
     def save(self, path: str | os.PathLike) -> Path:

@@ -145,10 +145,10 @@ class ActorCritic(Agent):
     def _critic(self) -> network.Network:
         return network.buffers(self._spec.critic, self._views.critic)[0]
 
-    def _networks(self) -> dict[str, tuple[network.Network, str, Optimizer]]:
-        """{prefix of its names: (network, what its head is called, its optimiser)}"""
+    def _networks(self) -> dict[str, tuple[network.Network, str | None, Optimizer]]:
+        """{prefix of its names: (network, what its head is called or None where it has two, its optimiser)}"""
         if self.shared:
-            return {"": (self._actor, "head", self.actor_optimizer)}
+            return {"": (self._actor, None, self.actor_optimizer)}
         return {
             "actor.": (self._actor, "policy", self.actor_optimizer),
             "critic.": (self._critic, "value", self.critic_optimizer),

@@ -37,7 +37,7 @@ def make(discrete: bool, cell=None, **settings) -> ActorCritic:
     settings = {"gamma": GAMMA, "lambda_": 0.8, "entropy": 0.1, "dtype": "float64", "seed": 3, **settings}
     agent = ActorCritic(World(discrete), cell or LinearRTU(4), **settings)
     rng = np.random.default_rng(5)
-    for name in ("critic.value.w", "head.w"):  # which start at zero, and would hide their gradient
+    for name in ("critic.value.w", "value.w"):  # which start at zero, and would hide their gradient
         if name in agent.parameters:
             agent.parameters[name][:] = rng.standard_normal(agent.parameters[name].size)
     return agent
@@ -217,13 +217,8 @@ def test_a_shared_body_learns_from_the_sum_of_both_objectives():
     """With lambda 0: its body's trace is the sum of the two gradients that separate networks of the same weights have."""
     still = {"lambda_": 0.0, "actor_optimizer": SGD(1e-30), "critic_optimizer": SGD(1e-30)}
     shared, apart = make(True, shared=True, **still), make(True, **still)
-    for name, view in shared.parameters.items():
-        for prefix in ("actor.", "critic."):
-            other = prefix + name.replace("head.W", "policy.W").replace("head.log", "policy.log")
-            if other in apart.parameters:
-                apart.parameters[other][:] = view
-    apart.parameters["actor.policy.W"][:] = shared._actor.params.readout.policy.W
-    apart.parameters["critic.value.w"][:] = shared._actor.params.readout.value.w
+    for name, view in apart.parameters.items():
+        view[:] = shared.parameters[name.removeprefix("actor.").removeprefix("critic.")]
     rng = np.random.default_rng(1)
     traces = []
     for _ in range(9):
@@ -237,8 +232,8 @@ def test_a_shared_body_learns_from_the_sum_of_both_objectives():
         # the critic's trace is a step ahead: it needs no delta
         expected = traces[-1][f"actor.{name}"] + traces[-2][f"critic.{name}"]
         assert_close(shared.traces[name], expected, PLAIN, name)
-    assert_close(shared._actor.traces.readout.value.w, traces[-2]["critic.value.w"], PLAIN)
-    assert_close(shared._actor.traces.readout.policy.W, traces[-1]["actor.policy.W"], PLAIN)
+    assert_close(shared.traces["value.w"], traces[-2]["critic.value.w"], PLAIN)
+    assert_close(shared.traces["policy.W"], traces[-1]["actor.policy.W"], PLAIN)
 
 
 def everything(agent: ActorCritic) -> bytes:

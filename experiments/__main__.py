@@ -24,6 +24,7 @@ EXPERIMENTS = {
     "fig11-block-diagonal": "experiments.fig11_block_diagonal",
     "fig12-rtu-bptt": "experiments.fig12_rtu_bptt",
     "fig16-step-sizes": "experiments.fig16_step_sizes",
+    "stream-mujoco": "experiments.stream_mujoco",
     "staleness": "experiments.staleness",
     "credit": "experiments.credit",
 }

@@ -144,13 +144,17 @@ class ActorCritic(Agent):
     def _critic(self) -> network.Network:
         return network.buffers(self._spec.critic, self._views.critic)[0]
 
-    def _networks(self) -> dict[str, tuple[network.Network, str, Optimizer]]:
+    def _networks(self) -> dict[str, tuple[network.Network, str | None, Optimizer]]:
         if self.shared:
-            return {"": (self._actor, "head", self.actor_optimizer)}
+            return {"": (self._actor, None, self.actor_optimizer)}
         return {
             "actor.": (self._actor, "policy", self.actor_optimizer),
             "critic.": (self._critic, "value", self.critic_optimizer),
         }
+
+    def _learned(self) -> dict[str, np.ndarray]:
+        kept = self._actor.kept.policy if self.shared else self._actor.kept
+        return {**super()._learned(), "o": kept.o}
 
     def _settings(self) -> dict[str, Any]:
         names = ("cell", "shared", "policy", "gradient", "gamma", "lambda_", "entropy", "actor_optimizer")

@@ -21,7 +21,7 @@ import numpy as np
 from tqdm import tqdm
 
 from rtu_np import checkpoint, network, optimizers, spaces
-from rtu_np.buffers import allocate, leaves, size
+from rtu_np.buffers import allocate, size
 from rtu_np.inputs import InputSpec, senses
 from rtu_np.jit import compile_for, entry
 from rtu_np.logs import Log
@@ -265,10 +265,10 @@ class Agent(ABC):
         return int(self._clock[0])
 
     @abstractmethod
-    def _networks(self) -> dict[str, tuple[Network, str, Any]]:
-        """{prefix of its names: (network, what its readout is called, its optimiser)}"""
+    def _networks(self) -> dict[str, tuple[Network, str | None, Any]]:
+        """{prefix of its names: (network, what its readout is called or None where it has two, its optimiser)}"""
 
-    def _named(self, names: Callable[[Network, str, str], dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    def _named(self, names: Callable[[Network, str, str | None], dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
         parts = (names(net, prefix, readout) for prefix, (net, readout, _) in self._networks().items())
         return {name: view for part in parts for name, view in part.items()}
 
@@ -324,7 +324,7 @@ class Agent(ABC):
 
     def _arrays(self) -> dict[str, np.ndarray]:
         own = {"clock": self._clock, "episode": self._episode, "action": self._action, "noise": self._noise}
-        own |= {"acting": self._acting, "acted": self._acted, **leaves(senses(self._inputs, self._senses)[0], "senses.")}
+        own |= {"acting": self._acting, "acted": self._acted, "senses": self._senses}
         return {**self._learned(), **own}
 
     def save(self, path: str | os.PathLike) -> Path:

@@ -196,10 +196,10 @@ def leaves(views: tuple, prefix: str = "") -> dict[str, np.ndarray]:
             out.update(leaves(layer, f"{prefix}{k}."))
         return out
     for name, value in zip(views._fields, views, strict=True):  # type: ignore[attr-defined]
-        if isinstance(value, tuple):
-            out.update(leaves(value, prefix))
-        elif value.size:
-            out[prefix + name] = value
+        found = leaves(value, prefix) if isinstance(value, tuple) else {prefix + name: value} if value.size else {}
+        if twice := out.keys() & found.keys():
+            raise ValueError(f"two arrays are called {sorted(twice)[0]!r}: a checkpoint would hold one of them")
+        out.update(found)
     return out
 
 

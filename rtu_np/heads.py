@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from rtu_np import readout
-from rtu_np.buffers import matrix, vector
+from rtu_np.buffers import add_scaled, matrix, vector
 from rtu_np.initializers import Initializer, SparseUniform
 from rtu_np.jit import kernel, separate
 from rtu_np.layers import dot
@@ -104,3 +104,11 @@ def accumulate(y, do, decay, out):
         out.b[k] = decay * out.b[k] + d
     for k in range(out.log_std.shape[0]):
         out.log_std[k] = decay * out.log_std[k] + do[n + k]
+
+
+@kernel
+def learn(params, traces, y, do, decay, scale):
+    """params <- params + scale traces (left out where scale is None); then `accumulate` into the traces."""
+    if scale is not None:
+        add_scaled(params, traces, scale)
+    accumulate(y, do, decay, traces)

@@ -91,12 +91,18 @@ def initialise(network: Network, spec: NetworkSpec, cell: Any, readout_settings:
     network.flat_params[:] = start
 
 
-def named(weights: Weights, prefix: str = "", readout_name: str = "readout") -> dict[str, np.ndarray]:
-    """{name: view} of a cell's parameters and, as "readout.w" and so on, of the readout's; or of their traces."""
-    return {**leaves(weights.cell, prefix), **leaves(weights.readout, f"{prefix}{readout_name}.")}
+def named(weights: Weights, prefix: str = "", readout_name: str | None = "readout") -> dict[str, np.ndarray]:
+    """{name: view} of a cell's parameters and, as "readout.w" and so on, of the readout's; or of their traces.
+
+    Where `readout_name` is None, the readout is made of parts, whose names these are.
+    """
+    read = weights.readout
+    parts = zip(read._fields, read, strict=True) if readout_name is None else [(readout_name, read)]
+    named_parts = (leaves(part, f"{prefix}{name}.") for name, part in parts)
+    return {**leaves(weights.cell, prefix), **{name: view for part in named_parts for name, view in part.items()}}
 
 
-def arrays(network: Network, prefix: str = "", readout_name: str = "readout") -> dict[str, np.ndarray]:
+def arrays(network: Network, prefix: str = "", readout_name: str | None = "readout") -> dict[str, np.ndarray]:
     """{name: view} of all in a network that changes while learning."""
     return {
         **named(network.params, f"{prefix}params.", readout_name),

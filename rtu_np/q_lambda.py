@@ -110,7 +110,7 @@ class QLambda(_Chooses):
         self._ready(spec, self.epsilon, spec.epsilon)
         network.initialise(self._networks()[""][0], q, self.cell, Head(), self._start)
 
-    def _networks(self) -> dict[str, tuple[network.Network, str, Optimizer]]:
+    def _networks(self) -> dict[str, tuple[network.Network, str | None, Optimizer]]:
         views = kernels.agent(self._spec, self._flat)[0]
         return {"": (network.buffers(self._spec.q, views.q)[0], "head", self.optimizer)}
 
@@ -173,7 +173,7 @@ class QRC(_Chooses):
         q, h = (kernels.corrected_buffers(spec, flat)[0] for spec, flat in parts)
         return q, h
 
-    def _networks(self) -> dict[str, tuple[network.Network, str, Optimizer]]:
+    def _networks(self) -> dict[str, tuple[network.Network, str | None, Optimizer]]:
         q, h = self._corrected()
         return {"q.": (q.network, "head", self.optimizer), "h.": (h.network, "head", self.h_optimizer)}
 

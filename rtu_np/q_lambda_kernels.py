@@ -27,7 +27,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from rtu_np import cells, heads, optimizers
-from rtu_np.buffers import add_scaled, clear, copy, decay_and_add, finite, vector
+from rtu_np.buffers import clear, copy, decay_and_add, finite, vector
 from rtu_np.exploration import EpsilonSpec, at, explore
 from rtu_np.inputs import execute, note, perceive, scaled, see, senses
 from rtu_np.jit import generic, kernel, separate
@@ -197,9 +197,7 @@ def _step_along_trace(spec, flat, first, action, x, reward, end, whim):
     if not first:
         optimizers.update(optimizer, n.flat_params, n.flat_traces, n.moments, delta)
     cells.learn(cell, n.params.cell, n.traces.cell, n.memory, decay, scale)
-    if scale is not None:
-        add_scaled(n.params.readout, n.traces.readout, scale)
-    heads.accumulate(n.memory.y, n.kept.do, decay, n.traces.readout)
+    heads.learn(n.params.readout, n.traces.readout, n.memory.y, n.kept.do, decay, scale)
     return delta
 
 

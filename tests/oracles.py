@@ -248,3 +248,95 @@ class TruncatedOracle(TDOracle):
         read = derivative(lambda y, **p: np.atleast_1d(self.readout(p, y)), {**self.params, "y": self.before})
         gradient = {k: read[k][0] + np.tensordot(read["y"][0], window[k], 1) for k in self.params}
         return self.readout(self.params, self.before), gradient
+
+
+def log_softmax(o):
+    return o - np.log(np.exp(o).sum())
+
+
+def sigma_of(policy, o):
+    s = o[o.size // 2 :]
+    return np.exp(s) if policy.std == "free" else np.log(1 + np.exp(s))
+
+
+def log_probability(policy, o, action):
+    if policy.__class__.__name__ == "Softmax":
+        return log_softmax(o)[int(action[0])]
+    mean, sigma = o[: o.size // 2], sigma_of(policy, o)
+    density = np.exp(-0.5 * ((action - mean) / sigma) ** 2) / (sigma * np.sqrt(2 * np.pi))
+    return np.log(np.prod(density))
+
+
+def entropy(policy, o):
+    if policy.__class__.__name__ == "Softmax":
+        return -(np.exp(log_softmax(o)) * log_softmax(o)).sum()
+    return 0.5 * np.log(2 * np.pi * np.e * sigma_of(policy, o) ** 2).sum()
+
+
+def normalized(seen: list) -> np.ndarray:
+    """The last of what has been seen, by the mean and the deviation of all of it."""
+    deviation = np.std(seen, axis=0, ddof=1) if len(seen) > 1 else np.ones_like(seen[0])
+    return (seen[-1] - np.mean(seen, axis=0)) / np.sqrt(deviation**2 + 1e-8)
+
+
+@dataclass
+class ActorOracle(TDOracle):
+    """An actor on a cell known by its forward pass: traces as sums of discounted gradients, nothing recursive."""
+
+    policy: object = None
+    entropy: float = 0.0
+    gamma: float = 0.9
+    readout: object = None
+
+    def outputs(self, p: dict, y: np.ndarray) -> np.ndarray:
+        return np.concatenate([p["policy.W"] @ y + p["policy.b"], p.get("policy.log_std", np.zeros(0))])
+
+    def clear(self) -> None:
+        super().clear()
+        self.gradients: list[dict] = []
+
+    def advance(self, x) -> None:
+        here = {**self.params, "state": self.state}
+        jacobian = derivative(lambda state, **p: self.cell(p, state, x)[0], here)
+        direct = derivative(lambda state, **p: self.outputs(p, self.cell(p, state, x)[1]), here)
+        past = self.sensitivity
+        self.of_outputs = {k: direct[k] + np.tensordot(direct["state"], past[k], 1) for k in self.params}
+        self.sensitivity = {k: jacobian[k] + np.tensordot(jacobian["state"], past[k], 1) for k in self.params}
+        self.state, y = self.cell(self.params, self.state, x)
+        self.o = self.outputs(self.params, y)
+
+    def learn(self, action, delta: float) -> None:
+        weight = self.entropy * np.sign(delta)
+
+        def objective(o):
+            return np.atleast_1d(log_probability(self.policy, o, action) + weight * entropy(self.policy, o))
+
+        do = derivative(objective, {"o": self.o})["o"][0]
+        self.gradients.append({k: np.tensordot(do, g, 1) for k, g in self.of_outputs.items()})
+        n = len(self.gradients)
+        decays = (self.gamma * self.lambda_) ** np.arange(n - 1, -1, -1)
+        self.traces = {k: sum(d * g[k] for d, g in zip(decays, self.gradients, strict=True)) for k in self.params}
+        self.optimizer.step(self.params, self.traces, delta)
+
+
+def actor_critic(actor: ActorOracle, critic: TDOracle, xs, rewards, terminated, truncated, actions) -> list[float]:
+    """Learn from a stream and the actions taken in it; `xs` are the networks' inputs. Returns the TD errors."""
+    deltas, first = [], True
+    for x, r, dead, cut, action, action_tm1 in zip(
+        xs, rewards, terminated, truncated, actions, [None, *actions[:-1]], strict=True
+    ):
+        if first:
+            actor.clear()
+            critic.clear()
+        v = None if first else critic.readout(critic.params, critic.before)
+        v_t, gradient = critic.gradient(x)
+        if not first:
+            delta = r + actor.gamma * (0.0 if dead else v_t) - v
+            deltas.append(delta)
+            critic.optimizer.step(critic.params, critic.traces, delta)
+            actor.learn(action_tm1, delta)
+        critic.traces = {k: actor.gamma * critic.lambda_ * z + gradient[k] for k, z in critic.traces.items()}
+        first = dead or cut
+        if not first:
+            actor.advance(x)
+    return deltas

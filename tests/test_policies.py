@@ -4,6 +4,7 @@ from math import erf
 
 import numpy as np
 import pytest
+from oracles import entropy, log_probability, log_softmax, sigma_of
 from tolerances import COMPLEX_STEP, FLOAT32, PLAIN, assert_close
 
 from rtu_np import heads, policies
@@ -14,29 +15,6 @@ from rtu_np.policies import Gaussian, Softmax
 
 POLICIES = {"softmax": Softmax(), "softplus": Gaussian(), "free": Gaussian("free")}
 STEP = 1e-30
-
-
-def log_softmax(o):
-    return o - np.log(np.exp(o).sum())
-
-
-def sigma_of(policy, o):
-    s = o[o.size // 2 :]
-    return np.exp(s) if policy.std == "free" else np.log(1 + np.exp(s))
-
-
-def log_probability(policy, o, action):
-    if isinstance(policy, Softmax):
-        return log_softmax(o)[int(action[0])]
-    mean, sigma = o[: o.size // 2], sigma_of(policy, o)
-    density = np.exp(-0.5 * ((action - mean) / sigma) ** 2) / (sigma * np.sqrt(2 * np.pi))
-    return np.log(np.prod(density))
-
-
-def entropy(policy, o):
-    if isinstance(policy, Softmax):
-        return -(np.exp(log_softmax(o)) * log_softmax(o)).sum()
-    return 0.5 * np.log(2 * np.pi * np.e * sigma_of(policy, o) ** 2).sum()
 
 
 def complex_step(function, o):

@@ -1,0 +1,139 @@
+"""An agent in an environment: what the experiments on control share.
+
+A setting is plain data: which environment, how the agent is made, how many steps. A run keeps every episode's return,
+and the time that the agent and the environment took for a step. The score is the mean return of the episodes that ended
+in the last tenth of the steps.
+"""
+
+import time
+from typing import Any
+
+import gymnasium
+import numpy as np
+
+import envs  # noqa: F401   registers the environments
+import rtu_np
+from experiments import plotting
+from experiments.prediction import Config, Results
+from experiments.results import interval
+from rtu_np import checkpoint
+from rtu_np.agent import Agent
+
+BINS = 50  # points of a learning curve
+
+
+def setting(task: str, method: str, steps: int, agent: str, env: dict[str, Any] | None = None, **parts: Any) -> Config:
+    """One agent in one environment, as plain data.
+
+    task : the environment's id without "rtu_np/". agent : the class's name; `parts` are its arguments.
+    """
+    described = {name: checkpoint.describe(part) for name, part in parts.items()}
+    return {"task": task, "env": env or {}, "method": method, "steps": steps, "agent": agent, "parts": described}
+
+
+def make_env(config: Config) -> gymnasium.Env:
+    return gymnasium.make(f"rtu_np/{config['task']}-v0", disable_env_checker=True, **config["env"])
+
+
+def make_agent(config: Config, env: gymnasium.Env, seed: int) -> Agent:
+    parts = {n: checkpoint.build(n, p) if isinstance(p, dict) else p for n, p in config["parts"].items()}
+    return getattr(rtu_np, config["agent"])(env, seed=seed, **parts)
+
+
+def run(config: Config, seed: int) -> dict[str, np.ndarray]:
+    """Learn for as many steps as the setting says."""
+    env = make_env(config)
+    agent = make_agent(config, env, seed)
+    agent.learn(env, 1, progress=False, log=None)  # compiles
+    began, diverged, ended = time.perf_counter(), False, []
+    for _ in range(BINS):
+        try:
+            ended.append(agent.learn(env, config["steps"] // BINS, progress=False, log=None))
+        except FloatingPointError:
+            diverged = True
+            break
+    seconds = time.perf_counter() - began
+    steps, returns, lengths = (np.concatenate(column) for column in zip(*ended, strict=True))
+    env.close()
+    return {
+        "steps": steps,
+        "returns": returns,
+        "lengths": lengths,
+        "curve": curve(steps, returns, config["steps"]),
+        "final": np.array(final(steps, returns, config["steps"])),
+        "microseconds": np.array(seconds / agent.steps * 1e6),
+        "diverged": np.array(diverged),
+    }
+
+
+def curve(steps: np.ndarray, returns: np.ndarray, total: int) -> np.ndarray:
+    """Mean return of the episodes that ended in each of BINS parts of a run; where none did, that of the part before."""
+    parts = np.minimum(steps * BINS // total, BINS - 1)
+    means = np.full(BINS, np.nan)
+    for k in range(BINS):
+        inside = returns[parts == k]
+        means[k] = inside.mean() if inside.size else means[k - 1] if k else np.nan
+    return means
+
+
+def final(steps: np.ndarray, returns: np.ndarray, total: int) -> float:
+    """Mean return of the episodes that ended in the last tenth; the last one's, where none did."""
+    late = returns[steps > 0.9 * total]
+    return float(late.mean() if late.size else returns[-1] if returns.size else np.nan)
+
+
+def label(config: Config) -> str:
+    return f"{config['task']}: {config['method']}"
+
+
+def describe(arrays: dict[str, np.ndarray]) -> str:
+    """One finished run in a few words."""
+    return f"return {arrays['final']:.4g} in the last tenth, {arrays['microseconds']:.0f} us per step"
+
+
+def score(results: Results) -> dict[str, dict[str, float]]:
+    """{setting: numbers}: mean return over seeds in the last tenth, with a 95 % bootstrap interval."""
+    table = {}
+    for config, runs in results:
+        finals = np.array([r["final"] for r in runs])
+        low, high = interval(finals)
+        table[label(config)] = {
+            "seeds": len(runs),
+            "return": float(finals.mean()),
+            "low": float(low),
+            "high": float(high),
+            "smallest": float(finals.min()),
+            "largest": float(finals.max()),
+            "diverged": float(sum(r["diverged"] for r in runs)),
+            "us per step": float(np.median([r["microseconds"] for r in runs])),
+        }
+    return table
+
+
+def plot(results: Results, title: str, columns: int = 4) -> Any:
+    """Learning curves, a panel for each task, a curve for each method, with 95 % intervals."""
+    import matplotlib.pyplot as plt
+
+    tasks = list(dict.fromkeys(config["task"] for config, _ in results))
+    methods = list(dict.fromkeys(config["method"] for config, _ in results))
+    columns = min(columns, len(tasks))
+    rows = -(-len(tasks) // columns)
+    figure, axes = plt.subplots(rows, columns, figsize=(3.4 * columns + 0.4, 3.0 * rows + 0.7), squeeze=False)
+    for ax in axes.flat[len(tasks) :]:
+        ax.set_axis_off()
+    for ax, task in zip(axes.flat, tasks, strict=False):
+        for config, runs in results:
+            if config["task"] == task:
+                look = plotting.look(methods.index(config["method"]))
+                steps = np.linspace(0, config["steps"], BINS + 1)[1:]
+                curves = np.array([r["curve"] for r in runs])
+                there = np.isfinite(curves).all(0)
+                plotting.band(ax, steps[there], curves[:, there], label=config["method"], **look)
+        ax.set(title=task, xlabel="step")
+        ax.ticklabel_format(axis="x", style="sci", scilimits=(0, 0))
+    for ax in axes[:, 0]:
+        ax.set_ylabel("return of an episode")
+    handles = {text: line for ax in axes.flat for line, text in zip(*ax.get_legend_handles_labels(), strict=True)}
+    figure.legend(handles.values(), handles, loc="outside lower center", ncols=min(len(handles), 4))
+    plotting.headline(figure, title, len(results[0][1]))
+    return figure

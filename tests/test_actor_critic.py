@@ -1,0 +1,270 @@
+"""Streaming actor-critic(lambda): against oracles that know forward passes alone, bounds, ends, exact resume."""
+
+import gymnasium
+import numpy as np
+import oracles
+import pytest
+from cases import COMPILED, KINDS, in_plain_python
+from tolerances import COMPLEX_STEP, DIFFERENCES, LEARNING, PLAIN, assert_close
+
+from rtu_np import SGD, TBPTT, ActorCritic, Dense, Gaussian, LayerNorm, LinearRTU, ObGD, Stack, check_gradients
+from rtu_np.inputs import senses
+
+GAMMA = 0.9
+
+
+class World(gymnasium.Env):
+    """Random observations, rewards, and ends of episodes; for agents of one seed always the same."""
+
+    def __init__(self, discrete: bool, d: int = 3, ends: bool = True) -> None:
+        self.observation_space = gymnasium.spaces.Box(-np.inf, np.inf, (d,), np.float64)
+        self.action_space = gymnasium.spaces.Discrete(3) if discrete else gymnasium.spaces.Box(-0.5, 0.5, (2,))
+        self.d, self.ends, self.t, self.actions = d, ends, 0, []
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        return self.np_random.standard_normal(self.d), {}
+
+    def step(self, action):
+        self.t += 1
+        self.actions.append(np.array(action))
+        terminated, truncated = self.ends and self.t in (6, 14), self.ends and self.t == 10
+        x = self.np_random.standard_normal(self.d)
+        return x, self.np_random.standard_normal(), terminated, truncated, {}
+
+
+def make(discrete: bool, cell=None, **settings) -> ActorCritic:
+    settings = {"gamma": GAMMA, "lambda_": 0.8, "entropy": 0.1, "dtype": "float64", "seed": 3, **settings}
+    agent = ActorCritic(World(discrete), cell or LinearRTU(4), **settings)
+    rng = np.random.default_rng(5)
+    for name in ("critic.value.w", "value.w"):  # which start at zero, and would hide their gradient
+        if name in agent.parameters:
+            agent.parameters[name][:] = rng.standard_normal(agent.parameters[name].size)
+    return agent
+
+
+def recorded(agent: ActorCritic, steps: int):
+    """What an agent met and did: (observations, rewards, terminated, truncated, actions as drawn)."""
+    world = World(agent.actions.discrete)
+    observation, _ = world.reset(seed=1)
+    rows = []
+    feedback = (0.0, False, False)
+    while True:
+        agent.step(observation, *feedback)
+        rows.append((observation, *feedback, agent._action[0].copy()))
+        if any(feedback[1:]):
+            observation, _ = world.reset()
+            feedback = (0.0, False, False)
+        else:
+            observation, *feedback = world.step(agent._action[1])[:4]
+        if len(rows) == steps:
+            return tuple(zip(*rows, strict=True))
+
+
+def oracle_of(agent: ActorCritic, case, optimizer) -> tuple[oracles.ActorOracle, oracles.TDOracle]:
+    def own(prefix, old, new):
+        return {
+            name.removeprefix(prefix).replace(old, new): view.copy()
+            for name, view in agent.parameters.items()
+            if name.startswith(prefix)
+        }
+
+    actor = oracles.ActorOracle(case.forward, own("actor.", "", ""), case.n_state, 0.8, optimizer())
+    actor.policy, actor.entropy, actor.gamma = agent.policy, agent.entropy, GAMMA
+    return actor, oracles.TDOracle(case.forward, own("critic.", "value.", "readout."), case.n_state, 0.8, optimizer())
+
+
+OPTIMIZERS = {
+    "SGD": (SGD(0.002), lambda: oracles.Optimizer("SGD", step_size=0.002)),
+    "ObGD": (ObGD(kappa=2.0), lambda: oracles.Optimizer("ObGD", step_size=1.0, kappa=2.0)),
+}
+PAIRS = [("linear RTU", "ObGD", True), ("linear RTU", "ObGD", False)]
+if not COMPILED:
+    PAIRS += [(kind, name, discrete) for kind in KINDS for name in OPTIMIZERS for discrete in (True, False)]
+
+
+@pytest.mark.parametrize(("kind", "optimizer", "discrete"), PAIRS)
+def test_learning_equals_the_oracle(kind, optimizer, discrete):
+    """Parameters, traces and TD errors, over three ends of episodes."""
+    case, (mine, theirs) = KINDS[kind], OPTIMIZERS[optimizer]
+    agent = make(discrete, case.cell, actor_optimizer=mine, critic_optimizer=mine)
+    actor, critic = oracle_of(agent, case, theirs)
+    start = {name: view.copy() for name, view in agent.parameters.items()}
+    observations, rewards, terminated, truncated, actions = recorded(agent, 24)
+    xs = [oracles.normalized(observations[: t + 1]) for t in range(24)]
+    returns, G, scaled = [], 0.0, []
+    first = True
+    for r, dead, cut in zip(rewards, terminated, truncated, strict=True):
+        if not first:
+            G = GAMMA * (0.0 if dead or cut else G) + r
+            returns.append([G])
+            deviation = np.std(returns, ddof=1) if len(returns) > 1 else 1.0
+            r = r / np.sqrt(deviation**2 + 1e-8)
+        scaled.append(r)
+        first = dead or cut
+    deltas = oracles.actor_critic(actor, critic, xs, scaled, terminated, truncated, actions)
+    tally = senses(agent._inputs, agent._senses)[0].tally
+    assert_close(tally[:3], np.array([np.abs(deltas).sum(), np.square(deltas).sum(), len(deltas)]), LEARNING)
+    for name, view in agent.parameters.items():
+        prefix, _, own = name.partition(".")
+        oracle = actor if prefix == "actor" else critic
+        own = own.replace("value.", "readout.")
+        assert not np.array_equal(view, start[name]), f"{name} has not moved"
+        assert_close(view, oracle.params[own], LEARNING, name)
+        assert_close(agent.traces[name], oracle.traces[own], LEARNING, f"trace of {name}")
+
+
+@in_plain_python
+@pytest.mark.parametrize("bug", ["entropy without the sign", "action of the step after", "decay without lambda"])
+def test_planted_bugs_are_found(bug):
+    case, (mine, theirs) = KINDS["linear RTU"], OPTIMIZERS["SGD"]
+    settings = {"normalize_observations": False, "scale_rewards": False}
+    agent = make(True, case.cell, actor_optimizer=mine, critic_optimizer=mine, **settings)
+    actor, critic = oracle_of(agent, case, theirs)
+    observations, rewards, terminated, truncated, actions = recorded(agent, 24)
+    if bug == "entropy without the sign":
+        actor.learn, learn = lambda action, delta: learn(action, abs(delta)), actor.learn
+    elif bug == "action of the step after":
+        actions = (*actions[1:], actions[0])
+    else:
+        actor.lambda_ = 1.0
+    oracles.actor_critic(actor, critic, observations, rewards, terminated, truncated, actions)
+    with pytest.raises(AssertionError, match="off by"):
+        assert_close(agent.parameters["actor.W1"], actor.params["W1"], LEARNING)
+
+
+def gradients_now(agent: ActorCritic) -> dict[str, np.ndarray]:
+    """With lambda 0, a trace is the latest gradient."""
+    return {name: view.copy() for name, view in agent.traces.items()}
+
+
+@in_plain_python
+@pytest.mark.parametrize("discrete", [True, False])
+def test_gradients_of_actor_and_critic_against_differences(discrete):
+    """Head and RTU by differences of whole runs; the encoder, whose gradient is the one-step one, with the past held."""
+    cell = Stack([Dense(5), LayerNorm("leaky_relu"), LinearRTU(4)])
+    still = {"lambda_": 0.0, "actor_optimizer": SGD(1e-30), "critic_optimizer": SGD(1e-30)}
+    agent = make(discrete, cell, normalize_observations=False, scale_rewards=False, **still)
+    rng = np.random.default_rng(0)
+    xs, rewards = rng.standard_normal((8, 3)), rng.standard_normal(8)
+    start = {name: view.copy() for name, view in agent.parameters.items()}
+    for t in range(8):
+        agent.step(xs[t], rewards[t])
+        if t == 6:
+            action, critic = agent._action[0].copy(), gradients_now(agent)
+    actor = gradients_now(agent)
+    sign = np.sign(senses(agent._inputs, agent._senses)[0].tally[3])
+    forward = oracles_forward()
+
+    def run(params: dict, prefix: str, now: dict):
+        """The objective at step 6, with `now` in place of `params` at that step alone."""
+        state = np.zeros(8)
+        for t in range(7):
+            p = now if t == 6 else params
+            own = {name.removeprefix(prefix): view for name, view in p.items() if name.startswith(prefix)}
+            state, y = forward(own, state, xs[t])
+        if prefix == "critic.":
+            return own["value.w"] @ y + own["value.b"][0]
+        o = own["policy.W"] @ y + own["policy.b"]
+        weight = agent.entropy * sign
+        return oracles.log_probability(agent.policy, o, action) + weight * oracles.entropy(agent.policy, o)
+
+    for name, view in start.items():
+        prefix = "actor." if name.startswith("actor.") else "critic."
+        one_step = ".0." in name
+        expected, by_step = np.zeros_like(view), np.zeros_like(view)
+        for index in np.ndindex(view.shape):
+            values = []
+            for change in (1e-6, -1e-6, 1e-30j):
+                moved = {**start, name: view.astype(complex if change.imag else float)}
+                moved[name][index] += change
+                values.append(run(start if one_step else moved, prefix, moved))
+            expected[index] = (values[0] - values[1]) / 2e-6
+            by_step[index] = values[2].imag / 1e-30
+        gradient = (actor if prefix == "actor." else critic)[name]
+        assert_close(gradient, expected, DIFFERENCES, name)
+        assert_close(gradient, by_step, COMPLEX_STEP, name)
+    kinds = {block.block: block.kind for block in check_gradients(cell, 3, 12).blocks}
+    assert kinds["0.W"] == "layer-local, approximate"
+    assert kinds["2.W1"] == "exact for fixed parameters"
+
+
+def oracles_forward():
+    from cases import dense, layer_norm, rtu, stacked
+
+    return stacked(dense("identity", 5), layer_norm("leaky_relu"), rtu(LinearRTU, "tanh")).forward
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_the_bound_of_obgd_holds_at_every_step(shared):
+    agent = make(False, actor_optimizer=ObGD(kappa=3.0), critic_optimizer=ObGD(kappa=2.0), shared=shared, lambda_=0.99)
+    world = World(False, ends=False)
+    observation, _ = world.reset(seed=2)
+    agent.step(observation)
+    kappas = {"": 3.0} if shared else {"actor.": 3.0, "critic.": 2.0}
+    for _ in range(60):
+        before = {name: view.copy() for name, view in agent.parameters.items()}
+        observation, reward, *_ = world.step(agent._action[1])
+        agent.step(observation, 100 * reward)
+        delta = abs(senses(agent._inputs, agent._senses)[0].tally[3])
+        for prefix, kappa in kappas.items():
+            moved = sum(np.abs(v - before[k]).sum() for k, v in agent.parameters.items() if k.startswith(prefix))
+            assert 0 < moved <= delta / (kappa * max(delta, 1.0)) * (1 + PLAIN)
+
+
+@in_plain_python
+def test_a_shared_body_learns_from_the_sum_of_both_objectives():
+    """With lambda 0: its body's trace is the sum of the two gradients that separate networks of the same weights have."""
+    still = {"lambda_": 0.0, "actor_optimizer": SGD(1e-30), "critic_optimizer": SGD(1e-30)}
+    shared, apart = make(True, shared=True, **still), make(True, **still)
+    for name, view in apart.parameters.items():
+        view[:] = shared.parameters[name.removeprefix("actor.").removeprefix("critic.")]
+    rng = np.random.default_rng(1)
+    traces = []
+    for _ in range(9):
+        x, r = rng.standard_normal(3), rng.standard_normal()
+        apart._noise[:] = shared._noise
+        shared.step(x, r)
+        apart.step(x, r)
+        traces.append(gradients_now(apart))
+        assert np.array_equal(shared._action, apart._action)
+    for name in ("nu_log", "theta_log", "W1", "W2"):
+        # the critic's trace is a step ahead: it needs no delta
+        expected = traces[-1][f"actor.{name}"] + traces[-2][f"critic.{name}"]
+        assert_close(shared.traces[name], expected, PLAIN, name)
+    assert_close(shared.traces["value.w"], traces[-2]["critic.value.w"], PLAIN)
+    assert_close(shared.traces["policy.W"], traces[-1]["actor.policy.W"], PLAIN)
+
+
+def everything(agent: ActorCritic) -> bytes:
+    return b"".join(array.tobytes() for array in agent._arrays().values())
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_saved_in_mid_episode_it_goes_on_bit_for_bit(shared, tmp_path):
+    one, world = make(False, shared=shared, previous=True), World(False)
+    one.learn(world, 12, progress=False, log=None)
+    one.act(np.ones(3))
+    one.save(tmp_path / "one.npz")
+    two = ActorCritic.load(tmp_path / "one.npz")
+    twin = World(False)
+    twin.t, twin.np_random = world.t, np.random.default_rng()
+    twin.np_random.bit_generator.state = world.np_random.bit_generator.state
+    two.resume(twin)
+    episodes = [agent.learn(env, 12, progress=False, log=None) for agent, env in ((one, world), (two, twin))]
+    assert all(np.array_equal(a, b) for a, b in zip(*episodes, strict=True))
+    assert np.array_equal(one.act(np.ones(3)), two.act(np.ones(3)))
+    assert everything(one) == everything(two)
+
+
+def test_window_of_one_step_is_another_gradient():
+    agents = [make(True, gradient=gradient) for gradient in (None, TBPTT(1))]
+    for agent in agents:
+        agent.learn(World(True, ends=False), 20, progress=False, log=None)
+    assert not np.array_equal(*(agent.parameters["actor.nu_log"] for agent in agents))
+
+
+def test_free_deviations_learn():
+    agent = make(False, policy=Gaussian("free"))
+    agent.learn(World(False, ends=False), 20, progress=False, log=None)
+    assert (agent.parameters["actor.policy.log_std"] != 0).all()

@@ -274,7 +274,7 @@ class Agent(ABC):
 
     @property
     def parameters(self) -> dict[str, np.ndarray]:
-        """{name: writable view}, of an actor and a critic "actor.0.W", "actor.policy.W", "critic.value.w", and so on."""
+        """{name: writable view}: of an actor and a critic "actor.0.W", "actor.policy.W", "critic.value.w" and so on."""
         return self._named(lambda net, prefix, readout: network.named(net.params, prefix, readout))
 
     @property

@@ -1,6 +1,6 @@
 """Epsilon-greedy exploration, with an epsilon that falls linearly (derivations (44))."""
 
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -30,7 +30,7 @@ class Epsilon:
         check_count("steps", self.steps, hint="1 begins with the end")
 
     def spec(self) -> "EpsilonSpec":
-        return EpsilonSpec(*map(float, astuple(self)), 1, 2)
+        return EpsilonSpec(float(self.start), float(self.end), float(self.steps), 1, 2)
 
     def draw(self, noise: np.ndarray, rng: np.random.Generator) -> None:
         """Fill `noise` with what `explore` needs for one action: whether to explore, and where to."""

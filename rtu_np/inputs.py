@@ -8,7 +8,7 @@ Its statistics are in float64 whatever the precision of the learner (`rtu_np.nor
 learning reads them and leaves them as they are.
 """
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""Streaming Q(lambda) and QRC(lambda): learn the values of actions on every step. Their step is in `q_lambda_kernels`."""
+"""Streaming Q(lambda) and QRC(lambda): learn what actions are worth, on every step (`q_lambda_kernels`)."""
 
 from typing import Any
 
@@ -61,8 +61,8 @@ class _Chooses(Agent):
 class QLambda(_Chooses):
     """Streaming Q(lambda) with eligibility traces (Watkins 1989; Elsayed et al. 2024), on any cell and gradient method.
 
-    Traces are cut where an action was not greedy, before that action's own gradient enters; published code cuts them one
-    step later, and so credits the actions before with what exploration led to.
+    Traces are cut where an action was not greedy, before its own gradient enters, so that the actions before it are not
+    credited with what exploration led to. Memory goes on.
 
     Parameters
     ----------
@@ -119,7 +119,7 @@ class QRC(_Chooses):
     """Streaming QRC(lambda): Q-learning that follows a gradient, with eligibility traces (Elelimy et al. 2025).
 
     A second network of the same kind, h, predicts the TD error; with it the step is along the gradient of a projected
-    Bellman error, which does not diverge where Q-learning may. beta pulls h to zero: where it is large, Q(lambda) is left.
+    Bellman error, which does not diverge where Q-learning may. beta pulls h to zero, where Q(lambda) is left.
 
     Parameters
     ----------
@@ -200,7 +200,7 @@ class _Zero:
 def _check_no_bound(name: str, optimizer: Optimizer) -> Optimizer:
     if isinstance(optimizer, ObGD):
         raise ValueError(
-            f"{name} is {optimizer!r}: expected SGD, Adam or RMSProp; ObGD bounds the product of a TD error and a trace, "
-            "and QRC steps along a sum of three terms"
+            f"{name} is {optimizer!r}: expected SGD, Adam or RMSProp; ObGD bounds a TD error times a trace, and QRC "
+            "steps along a sum of three terms"
         )
     return optimizer

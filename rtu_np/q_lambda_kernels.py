@@ -273,8 +273,8 @@ def _finish(optimizer, c, first, decay, end):
 @kernel
 @separate
 def _direction_of_q(delta, along_next, along_now, traces, gradient, direction):
-    """direction <- delta z - e grad delta - h grad q(s_t, a_t); and gradient <- grad max_a q(s_{t+1}, a), which comes in
-    `direction`."""
+    """direction <- delta z - e grad delta - h grad q(s_t, a_t); and gradient <- what comes in `direction`, which is
+    grad max_a q(s_{t+1}, a)."""
     for k in range(direction.shape[0]):
         following = direction[k]
         direction[k] = delta * traces[k] - along_next * following + along_now * gradient[k]

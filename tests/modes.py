@@ -18,8 +18,8 @@ MODES = {
     ),
     "uncompiled learners": (
         {"NUMBA_DISABLE_JIT": "1"},
-        "oracle or special or however or leaks",
-        ["test_td.py", "test_elementary.py", "test_envs.py"],
+        "oracle or special or however or leaks or test_q_lambda",
+        ["test_td.py", "test_elementary.py", "test_envs.py", "test_q_lambda.py"],
     ),
     # The least that Numba compiles for: narrow vectors, and no fused multiply-add.
     "plain processor": ({"NUMBA_CPU_NAME": "generic", "NUMBA_CPU_FEATURES": ""}, "", ["test_elementary.py"]),

@@ -1,10 +1,10 @@
-"""Robots without velocities, or without positions: streaming actor-critic(lambda) that remembers, beside some that do not.
+"""Robots without velocities, or without positions: streaming actor-critic(lambda), with memory and without.
 
 Each step is learned from once, as it comes; no replay, no batches. -P hides velocities, -V hides positions and angles
 (Elelimy et al. 2024, Fig. 4; the streaming agent after Elsayed et al. 2024 and Farr et al. 2026).
 
-Claim: with the same agent on the same steps, RTU with RTRL is above the same network with T-BPTT(1), whose gradient does
-not reach the past, and above a feedforward network, on most of the eight tasks.
+Claim: with the same agent on the same steps, RTU with RTRL is above the same network with T-BPTT(1), whose gradient
+does not reach the past, and above a feedforward network, on most of the eight tasks.
 
 Chosen here: encoder 128, 128 (sparse, normalised, leaky), then a linear RTU of 192 units, or GRU of 80, or a layer of
 384: all with about 49,400 parameters. gamma .99, lambda .99, entropy .01, ObGD with kappa 3 (actor) and 2 (critic),

@@ -8,7 +8,7 @@ Its statistics are in float64 whatever the precision of the learner (`rtu_np.nor
 learning reads them and leaves them as they are.
 """
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -121,4 +121,3 @@ def _execute_components(kind, bounds, action, before):
         action[1, i] = min(max(action[0, i], bounds[0, i]), bounds[1, i])
         if before.shape[0] > 0:
             before[i] = action[1, i]
-

@@ -141,7 +141,7 @@ def gradients_now(agent: ActorCritic) -> dict[str, np.ndarray]:
 @in_plain_python
 @pytest.mark.parametrize("discrete", [True, False])
 def test_gradients_of_actor_and_critic_against_differences(discrete):
-    """Head and RTU by differences of whole runs; the encoder, whose gradient is the one-step one, with the past held."""
+    """Head and RTU by differences of whole runs; the encoder, which gets the one-step gradient, with the past held."""
     cell = Stack([Dense(5), LayerNorm("leaky_relu"), LinearRTU(4)])
     still = {"lambda_": 0.0, "actor_optimizer": SGD(1e-30), "critic_optimizer": SGD(1e-30)}
     agent = make(discrete, cell, normalize_observations=False, scale_rewards=False, **still)
@@ -214,7 +214,7 @@ def test_the_bound_of_obgd_holds_at_every_step(shared):
 
 @in_plain_python
 def test_a_shared_body_learns_from_the_sum_of_both_objectives():
-    """With lambda 0: its body's trace is the sum of the two gradients that separate networks of the same weights have."""
+    """With lambda 0, its body's trace is the sum of the gradients that separate networks of the same weights have."""
     still = {"lambda_": 0.0, "actor_optimizer": SGD(1e-30), "critic_optimizer": SGD(1e-30)}
     shared, apart = make(True, shared=True, **still), make(True, **still)
     for name, view in apart.parameters.items():
@@ -257,6 +257,7 @@ def test_saved_in_mid_episode_it_goes_on_bit_for_bit(shared, tmp_path):
     assert everything(one) == everything(two)
 
 
+@in_plain_python
 def test_window_of_one_step_is_another_gradient():
     agents = [make(True, gradient=gradient) for gradient in (None, TBPTT(1))]
     for agent in agents:
@@ -264,6 +265,7 @@ def test_window_of_one_step_is_another_gradient():
     assert not np.array_equal(*(agent.parameters["actor.nu_log"] for agent in agents))
 
 
+@in_plain_python
 def test_free_deviations_learn():
     agent = make(False, policy=Gaussian("free"))
     agent.learn(World(False, ends=False), 20, progress=False, log=None)

@@ -315,7 +315,7 @@ class Agent(ABC):
 
     @classmethod
     def load(cls, path: str | os.PathLike, **given: Any) -> Any:
-        """The agent that was saved at `path`. Parts that are not of this package are `given` by name: cell=MyCell(8)."""
+        """The agent that was saved at `path`. Parts that are not of this package are `given` by name, cell=..."""
         page, arrays = checkpoint.load(path)
         if page.get("learner") != cls.__name__:
             raise ValueError(

@@ -98,7 +98,7 @@ def test_running_statistics() -> None:
 def test_truncation_is_no_end() -> None:
     """A chain that pays 1 for ever: cut anywhere, the values that its TD errors make are those of the whole chain."""
     v, gamma = 0.0, 0.9
-    for t in range(4000):
+    for _ in range(4000):
         terminated = False  # every tenth step is a truncation, and bootstraps
         v += 0.05 * (1 + gamma * (1 - terminated) * v - v)
     assert error(v, 1 / (1 - gamma)) < 1e-6

@@ -6,8 +6,8 @@ the popgym package. The action and the reward before are part of the input, as i
 Claim: RTU with RTRL is above the same network with T-BPTT(1), and above a feedforward network, where a task
 rewards memory.
 
-Chosen here: the agents of `stream-mujoco`, with gamma .99, lambda .95 and no scaling of the rewards, which are within -1
-and 1 for a whole episode; nothing is tuned.
+Chosen here: the agents of `stream-mujoco`, with gamma .99, lambda .95 and no scaling of the rewards, which are within
+-1 and 1 for a whole episode; nothing is tuned.
 
 Minutes on two cores: smoke 0.5, laptop 50 (estimated), overnight 400 (estimated), paper 2000 (estimated).
 """

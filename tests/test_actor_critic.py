@@ -7,7 +7,21 @@ import pytest
 from cases import COMPILED, KINDS, in_plain_python
 from tolerances import COMPLEX_STEP, DIFFERENCES, LEARNING, PLAIN, assert_close
 
-from rtu_np import SGD, TBPTT, ActorCritic, Dense, Gaussian, LayerNorm, LinearRTU, ObGD, Stack, check_gradients
+import envs  # noqa: F401   registers the robots
+from envs import snapshot
+from rtu_np import (
+    SGD,
+    TBPTT,
+    ActorCritic,
+    Dense,
+    Gaussian,
+    LayerNorm,
+    LinearRTU,
+    ObGD,
+    Stack,
+    check_gradients,
+    checkpoint,
+)
 from rtu_np.inputs import senses
 
 GAMMA = 0.9
@@ -255,6 +269,24 @@ def test_saved_in_mid_episode_it_goes_on_bit_for_bit(shared, tmp_path):
     assert all(np.array_equal(a, b) for a, b in zip(*episodes, strict=True))
     assert np.array_equal(one.act(np.ones(3)), two.act(np.ones(3)))
     assert everything(one) == everything(two)
+
+
+@in_plain_python
+@pytest.mark.parametrize("robot", ["HalfCheetah-P", "Ant-P"])
+def test_a_robot_and_its_agent_go_on_from_files_bit_for_bit(robot, tmp_path):
+    """In mid-episode: MuJoCo's state, statistics, generators, sensitivities and traces."""
+    one = gymnasium.make(f"rtu_np/{robot}-v0", max_episode_steps=40)
+    agent = ActorCritic(one, LinearRTU(4))
+    agent.learn(one, 57, progress=False, log=None)
+    agent.save(tmp_path / "agent.npz")
+    checkpoint.save(tmp_path / "env.npz", *snapshot.capture(one))
+    loaded, two = ActorCritic.load(tmp_path / "agent.npz"), gymnasium.make(f"rtu_np/{robot}-v0", max_episode_steps=40)
+    snapshot.restore(two, snapshot.Snapshot(*checkpoint.load(tmp_path / "env.npz")))
+    loaded.resume(two)
+    pairs = [a.learn(env, 60, progress=False, log=None).returns for a, env in ((agent, one), (loaded, two))]
+    assert pairs[0].size > 0
+    assert np.array_equal(*pairs)
+    assert everything(agent) == everything(loaded)
 
 
 @in_plain_python

@@ -25,6 +25,8 @@ EXPERIMENTS = {
     "fig12-rtu-bptt": "experiments.fig12_rtu_bptt",
     "fig16-step-sizes": "experiments.fig16_step_sizes",
     "stream-mujoco": "experiments.stream_mujoco",
+    "stream-reacher": "experiments.stream_reacher",
+    "stream-popgym": "experiments.stream_popgym",
     "staleness": "experiments.staleness",
     "credit": "experiments.credit",
 }

@@ -67,7 +67,7 @@ def run(config: Config, seed: int) -> dict[str, np.ndarray]:
 
 
 def curve(steps: np.ndarray, returns: np.ndarray, total: int) -> np.ndarray:
-    """Mean return of the episodes that ended in each of BINS parts of a run; where none did, that of the part before."""
+    """Mean return of the episodes that ended in each of BINS parts of a run; where none did, the part before's."""
     parts = np.minimum(steps * BINS // total, BINS - 1)
     means = np.full(BINS, np.nan)
     for k in range(BINS):

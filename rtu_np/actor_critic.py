@@ -1,4 +1,4 @@
-"""Streaming actor-critic(lambda): learns to act, on every step, from a stream. Its step is in `actor_critic_kernels`."""
+"""Streaming actor-critic(lambda): learns to act, on every step. The step is in `rtu_np.actor_critic_kernels`."""
 
 from typing import Any
 
@@ -18,7 +18,7 @@ from rtu_np.initializers import SparseUniform
 from rtu_np.network import NetworkSpec
 from rtu_np.optimizers import ObGD, Optimizer
 from rtu_np.policies import Gaussian, Policy, Softmax
-from rtu_np.readout import LinearReadout, Readout
+from rtu_np.readout import LinearReadout
 from rtu_np.validation import check_flag, check_real
 
 
@@ -98,7 +98,9 @@ class ActorCritic(Agent):
         self.critic_cell = check_cell(critic_cell or self.cell)
         self.policy = policy or (Softmax() if self.actions.discrete else Gaussian())
         if isinstance(self.policy, Softmax) != self.actions.discrete:
-            raise ValueError(f"policy is {self.policy!r} for the action space {env.action_space}: the other kind is due")
+            raise ValueError(
+                f"policy is {self.policy!r} for the action space {env.action_space}: the other kind is due"
+            )
         self.gradient = check_gradient(gradient)
         self.lambda_ = check_real("lambda_", lambda_, low=0.0, high=1.0)
         self.entropy = check_real("entropy", entropy, low=0.0)

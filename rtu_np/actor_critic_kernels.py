@@ -1,15 +1,15 @@
 """Streaming actor-critic(lambda): the compiled step.
 
-With s_t what the networks are given at time t, a_t the action taken there, and the reward r_{t+1} that came with s_{t+1}
-(derivations (42), (43); Elsayed et al. 2024),
+With s_t what the networks are given at time t, a_t the action taken there, and r_{t+1} the reward that came with
+s_{t+1} (derivations (42), (43); Elsayed et al. 2024),
 
     delta = r_{t+1} + gamma (1 - terminated) v(s_{t+1}) - v(s_t)        both with the parameters as they stand
     z_v  <- gamma lambda z_v + grad v(s_t)                              critic <- critic + step(delta) z_v
     z_pi <- gamma lambda z_pi + grad [log pi(a_t|s_t) + tau sign(delta) H(pi)]   actor <- actor + step(delta) z_pi
 
-The critic is TD(lambda) as it is (`rtu_np.td_kernels`): its trace needs no delta, and took grad v(s_t) in at time t. The
-actor's needs its sign. So the order of events at s_{t+1} is: the critic advances and says delta; the actor, whose memory
-is still at t, completes its trace and takes its step; then it advances to s_{t+1} and draws a_{t+1}.
+The critic is TD(lambda) as it is (`rtu_np.td_kernels`): its trace needs no delta, and took grad v(s_t) in at time t.
+The actor's needs its sign. So the order of events at s_{t+1} is: the critic advances and says delta; the actor, whose
+memory is still at t, completes its trace and takes its step; then it advances to s_{t+1} and draws a_{t+1}.
 
 With a body that actor and critic share, v(s_{t+1}) is read on scratch first; one trace holds the gradient of the sum of
 both objectives, and one step is taken along it.

@@ -29,6 +29,7 @@ from rtu_np.network import Network
 from rtu_np.td_kernels import CONTINUES, REFUSED, TERMINATED, TRUNCATED
 from rtu_np.validation import check_count, check_dtype, check_finite, check_flag, check_real
 
+_SPACES = ("observation_space", "action_space")
 _SHOWN = 100  # episodes whose mean return the progress bar shows
 _BETWEEN = 500  # steps between two looks of the progress bar
 
@@ -61,13 +62,15 @@ class Agent(ABC):
     _carve_acting: Callable  # of the memory of `act`
 
     def __init__(
-        self, env: Any, gamma: float, inputs: Inputs, seed: int | None, dtype: Any, discrete: bool | None = None
+        self, env: Any, gamma: float, inputs: Inputs, seed: int | None, dtype: Any, discrete: bool = False
     ) -> None:
         spaces.check_environment(env)
         self.observation_space, self.action_space = env.observation_space, env.action_space
         self.actions = spaces.Actions(env.action_space)
         if discrete and not self.actions.discrete:
-            raise ValueError(f"the action space is {env.action_space}: expected Discrete; {type(self).__name__} chooses")
+            raise ValueError(
+                f"the action space is {env.action_space}: expected Discrete; {type(self).__name__} chooses"
+            )
         n_observation, self._write = spaces.observation_writer(env.observation_space)
         self.gamma = check_real("gamma", gamma, low=0.0, high=1.0)
         self.dtype, self.inputs = check_dtype("dtype", dtype), inputs
@@ -142,8 +145,8 @@ class Agent(ABC):
                 raise ValueError(f"reward is {self._signal[0]} after {hint}")
             check_finite(f"observation after {hint}; it", self._observation)
         raise FloatingPointError(
-            f"learning diverged by step {self.steps}: values, outputs or parameters are no longer usable. A smaller step "
-            "size, or ObGD, which bounds its steps, is the usual cure. To go on, load a checkpoint saved earlier."
+            f"learning diverged by step {self.steps}: values, outputs or parameters are no longer usable. A smaller "
+            "step size, or ObGD, which bounds its steps, is the usual cure. To go on, load a checkpoint saved earlier."
         )
 
     def learn(
@@ -211,7 +214,7 @@ class Agent(ABC):
         if self._closed:
             raise RuntimeError("this agent has been closed: load it again, or make another, to go on")
         spaces.check_environment(env)
-        for name in ("observation_space", "action_space"):
+        for name in _SPACES:
             mine, its = getattr(self, name), getattr(env, name)
             if spaces.describe(mine) != spaces.describe(its):
                 raise ValueError(f"env has {name} {its}: expected {mine}; is the agent another environment's?")
@@ -324,7 +327,7 @@ class Agent(ABC):
 
     def _arrays(self) -> dict[str, np.ndarray]:
         own = {"clock": self._clock, "episode": self._episode, "action": self._action, "noise": self._noise}
-        own |= {"acting": self._acting, "acted": self._acted, "senses": self._senses}
+        own |= {"acting": self._acting, "senses": self._senses}
         return {**self._learned(), **own}
 
     def save(self, path: str | os.PathLike) -> Path:
@@ -332,14 +335,14 @@ class Agent(ABC):
         is not in it."""
         settings = {name: checkpoint.describe(part) for name, part in self._settings().items()}
         generators = {"rng": self._rng.bit_generator.state, "acting_rng": self._acting_rng.bit_generator.state}
-        world = {"observation_space": spaces.describe(self.observation_space)}
-        world |= {"action_space": spaces.describe(self.action_space), "env_seed": self._env_seed}
+        world: dict[str, Any] = {name: spaces.describe(getattr(self, name)) for name in _SPACES}
+        world["env_seed"] = self._env_seed
         page = {"learner": type(self).__name__, "settings": settings, **generators, **world}
         return checkpoint.save(path, page, self._arrays())
 
     @classmethod
     def load(cls, path: str | os.PathLike, **given: Any) -> Any:
-        """The agent that was saved at `path`. Parts that are not of this package are `given` by name, cell=MyCell(8)."""
+        """The agent that was saved at `path`. Parts that are not of this package are `given` by name, cell=..."""
         page, arrays = checkpoint.load(path)
         if page.get("learner") != cls.__name__:
             raise ValueError(

@@ -18,8 +18,8 @@ from rtu_np.cells.block_diagonal import BlockDiagonalSpec
 from rtu_np.cells.dense import DenseLayerSpec, IdentitySpec
 from rtu_np.cells.eigenvalues import NuLogTheta, NuLogThetaLog, NuTheta, RTheta
 from rtu_np.cells.gru import GRUSpec
-from rtu_np.cells.layer_norm import LayerNormSpec
 from rtu_np.cells.layer import Cell, GradientMethod, check_cell, check_gradient
+from rtu_np.cells.layer_norm import LayerNormSpec
 from rtu_np.cells.linear_rtu import LinearRTUSpec
 from rtu_np.cells.lru import ComplexReadoutSpec, LRUSpec
 from rtu_np.cells.nonlinear_rtu import NonlinearRTUSpec

@@ -18,12 +18,14 @@ from rtu_np.initializers import Initializer, SparseUniform
 from rtu_np.jit import kernel, separate
 from rtu_np.layers import dot
 
+_SPARSE = SparseUniform()
+
 
 @dataclass(frozen=True)
 class Head:
     """Where a head's weights start; biases and free parameters start at zero."""
 
-    init: Initializer = SparseUniform()
+    init: Initializer = _SPARSE
 
     def initialise(self, params: Any, rng: np.random.Generator) -> None:
         """Write starting values into the float64 views `params`, which hold zeros."""

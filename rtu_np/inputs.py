@@ -141,4 +141,3 @@ def _execute_components(kind, bounds, action, before):
         action[1, i] = min(max(action[0, i], bounds[0, i]), bounds[1, i])
         if before.shape[0] > 0:
             before[i] = action[1, i]
-

@@ -83,7 +83,9 @@ class _Table:
             with path.open(newline="") as file:
                 rows = list(csv.reader(file))
             if rows and tuple(rows[0]) != columns:
-                raise ValueError(f"log {os.fspath(path)!r} has other columns: expected a folder of this agent's, or none")
+                raise ValueError(
+                    f"log {os.fspath(path)!r} has other columns: expected a folder of this agent's, or none"
+                )
             if steps == 0 and len(rows) > 1:
                 raise ValueError(f"log {os.fspath(path)!r} is another run's: expected an empty folder for a new agent")
             kept = [row for row in rows[1:] if len(row) == len(columns) and int(row[0]) <= steps]

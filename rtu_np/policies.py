@@ -27,8 +27,9 @@ class Policy(Protocol):
     """Settings of a policy: a frozen dataclass."""
 
     def spec(self, n_actions: int) -> Any:
-        """The NamedTuple that kernels dispatch on: `n_actions` (choices, or components of an action), `n_linear` outputs
-        from the features, `n_free` from parameters, `n_action` numbers that are an action, `n_noise` that draw one."""
+        """The NamedTuple that kernels dispatch on: `n_actions` (choices, or components of an action), `n_linear`
+        outputs from the features, `n_free` from parameters, `n_action` numbers that are an action, `n_noise` that draw
+        one."""
 
     def draw(self, noise: np.ndarray, rng: np.random.Generator) -> None:
         """Fill `noise` with what `sample` needs for one action."""

@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from rtu_np.validation import check_array
+
 Writer = Callable[[Any, np.ndarray], None]
 
 
@@ -26,6 +28,8 @@ def observation_writer(space: Any) -> tuple[int, Writer]:
         shape = space.shape
 
         def write_box(observation: Any, out: np.ndarray) -> None:
+            if getattr(observation, "shape", None) != shape:
+                observation = check_array("observation", observation, shape)
             out.reshape(shape)[...] = observation
 
         return int(np.prod(shape)), write_box
@@ -114,7 +118,7 @@ def describe(space: Any) -> dict[str, Any]:
     if isinstance(space, spaces.MultiDiscrete):
         return {"kind": "MultiDiscrete", "nvec": space.nvec.tolist(), "start": space.start.tolist()}
     if isinstance(space, spaces.MultiBinary):
-        return {"kind": "MultiBinary", "shape": list(space.shape)}
+        return {"kind": "MultiBinary", "n": space.n if isinstance(space.n, int) else list(space.shape)}
     return {"kind": "Tuple", "spaces": [describe(part) for part in space.spaces]}
 
 
@@ -132,5 +136,5 @@ def build(description: dict[str, Any]) -> Any:
     if kind == "MultiDiscrete":
         return spaces.MultiDiscrete(np.array(d["nvec"]), start=np.array(d["start"]))
     if kind == "MultiBinary":
-        return spaces.MultiBinary(d["shape"])
+        return spaces.MultiBinary(d["n"])
     return spaces.Tuple([build(part) for part in d["spaces"]])

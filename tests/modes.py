@@ -14,7 +14,7 @@ MODES = {
     "uncompiled": (
         {"NUMBA_DISABLE_JIT": "1"},
         "not process and not test_command_line",
-        ["test_cells.py", "test_gradcheck.py", "test_gradients.py", "test_costs.py"],
+        ["test_cells.py", "test_gradcheck.py", "test_gradients.py", "test_costs.py", "test_actor_critic.py"],
     ),
     "uncompiled learners": (
         {"NUMBA_DISABLE_JIT": "1"},

@@ -322,9 +322,7 @@ class ActorOracle(TDOracle):
 def actor_critic(actor: ActorOracle, critic: TDOracle, xs, rewards, terminated, truncated, actions) -> list[float]:
     """Learn from a stream and the actions taken in it; `xs` are the networks' inputs. Returns the TD errors."""
     deltas, first = [], True
-    for x, r, dead, cut, action, action_tm1 in zip(
-        xs, rewards, terminated, truncated, actions, [None, *actions[:-1]], strict=True
-    ):
+    for x, r, dead, cut, action_tm1 in zip(xs, rewards, terminated, truncated, [None, *actions[:-1]], strict=True):
         if first:
             actor.clear()
             critic.clear()

@@ -7,7 +7,21 @@ import pytest
 from cases import COMPILED, KINDS, in_plain_python
 from tolerances import COMPLEX_STEP, DIFFERENCES, LEARNING, PLAIN, assert_close
 
-from rtu_np import SGD, TBPTT, ActorCritic, Dense, Gaussian, LayerNorm, LinearRTU, ObGD, Stack, check_gradients
+import envs  # noqa: F401   registers the robots
+from envs import snapshot
+from rtu_np import (
+    SGD,
+    TBPTT,
+    ActorCritic,
+    Dense,
+    Gaussian,
+    LayerNorm,
+    LinearRTU,
+    ObGD,
+    Stack,
+    check_gradients,
+    checkpoint,
+)
 from rtu_np.inputs import senses
 
 GAMMA = 0.9
@@ -141,7 +155,7 @@ def gradients_now(agent: ActorCritic) -> dict[str, np.ndarray]:
 @in_plain_python
 @pytest.mark.parametrize("discrete", [True, False])
 def test_gradients_of_actor_and_critic_against_differences(discrete):
-    """Head and RTU by differences of whole runs; the encoder, whose gradient is the one-step one, with the past held."""
+    """Head and RTU by differences of whole runs; the encoder, which gets the one-step gradient, with the past held."""
     cell = Stack([Dense(5), LayerNorm("leaky_relu"), LinearRTU(4)])
     still = {"lambda_": 0.0, "actor_optimizer": SGD(1e-30), "critic_optimizer": SGD(1e-30)}
     agent = make(discrete, cell, normalize_observations=False, scale_rewards=False, **still)
@@ -214,7 +228,7 @@ def test_the_bound_of_obgd_holds_at_every_step(shared):
 
 @in_plain_python
 def test_a_shared_body_learns_from_the_sum_of_both_objectives():
-    """With lambda 0: its body's trace is the sum of the two gradients that separate networks of the same weights have."""
+    """With lambda 0, its body's trace is the sum of the gradients that separate networks of the same weights have."""
     still = {"lambda_": 0.0, "actor_optimizer": SGD(1e-30), "critic_optimizer": SGD(1e-30)}
     shared, apart = make(True, shared=True, **still), make(True, **still)
     for name, view in apart.parameters.items():
@@ -257,6 +271,25 @@ def test_saved_in_mid_episode_it_goes_on_bit_for_bit(shared, tmp_path):
     assert everything(one) == everything(two)
 
 
+@in_plain_python
+@pytest.mark.parametrize("robot", ["HalfCheetah-P", "Ant-P"])
+def test_a_robot_and_its_agent_go_on_from_files_bit_for_bit(robot, tmp_path):
+    """In mid-episode: MuJoCo's state, statistics, generators, sensitivities and traces."""
+    one = gymnasium.make(f"rtu_np/{robot}-v0", max_episode_steps=40)
+    agent = ActorCritic(one, LinearRTU(4))
+    agent.learn(one, 57, progress=False, log=None)
+    agent.save(tmp_path / "agent.npz")
+    checkpoint.save(tmp_path / "env.npz", *snapshot.capture(one))
+    loaded, two = ActorCritic.load(tmp_path / "agent.npz"), gymnasium.make(f"rtu_np/{robot}-v0", max_episode_steps=40)
+    snapshot.restore(two, snapshot.Snapshot(*checkpoint.load(tmp_path / "env.npz")))
+    loaded.resume(two)
+    pairs = [a.learn(env, 60, progress=False, log=None).returns for a, env in ((agent, one), (loaded, two))]
+    assert pairs[0].size > 0
+    assert np.array_equal(*pairs)
+    assert everything(agent) == everything(loaded)
+
+
+@in_plain_python
 def test_window_of_one_step_is_another_gradient():
     agents = [make(True, gradient=gradient) for gradient in (None, TBPTT(1))]
     for agent in agents:
@@ -264,6 +297,7 @@ def test_window_of_one_step_is_another_gradient():
     assert not np.array_equal(*(agent.parameters["actor.nu_log"] for agent in agents))
 
 
+@in_plain_python
 def test_free_deviations_learn():
     agent = make(False, policy=Gaussian("free"))
     agent.learn(World(False, ends=False), 20, progress=False, log=None)

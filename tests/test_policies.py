@@ -1,4 +1,4 @@
-"""Distributions over actions: kernels against definitions written here, gradients by the complex step, draws by counting."""
+"""Distributions over actions: values against definitions, gradients by the complex step, draws by counting."""
 
 from math import erf
 

@@ -29,6 +29,8 @@ from rtu_np.layers import (
 )
 from rtu_np.validation import check_count
 
+_LECUN_NORMAL = LecunNormal()
+
 
 @dataclass(frozen=True)
 class Dense(Cell):
@@ -36,7 +38,7 @@ class Dense(Cell):
 
     n_outputs: int
     activation: str = "identity"
-    init: Initializer = LecunNormal()
+    init: Initializer = _LECUN_NORMAL
 
     def __post_init__(self) -> None:
         check_count("n_outputs", self.n_outputs)

@@ -1,0 +1,74 @@
+"""A moving picture of a trained agent: python -m experiments.film [--task HalfCheetah-P] [--steps 300000]
+
+Trains a streaming actor-critic with an RTU, or goes on with the agent that an earlier call left in the same folder,
+then lets it act, and writes what is seen as a GIF. Rendering needs no screen where MuJoCo has EGL (MUJOCO_GL=egl, which
+is set here unless you say otherwise); where it has not, the command says so and keeps the agent.
+"""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+import gymnasium
+import numpy as np
+
+import envs  # noqa: F401   registers the environments
+from rtu_np import ActorCritic
+
+FPS, WIDTH, HEIGHT = 20, 240, 160
+
+
+def trained(task: str, steps: int, folder: Path, seed: int) -> ActorCritic:
+    """An agent that has learned for at least so many steps; saved every tenth of them."""
+    path = folder / f"{task}-seed-{seed}.npz"
+    env = gymnasium.make(f"rtu_np/{task}-v0")
+    agent = ActorCritic.load(path) if path.exists() else ActorCritic(env, seed=seed)
+    while agent.steps < steps:
+        agent.learn(env, min(max(steps // 10, 1), steps - agent.steps), log=folder / f"{task}-seed-{seed}")
+        agent.save(path)
+    return agent
+
+
+def film(agent: ActorCritic, task: str, seconds: float, seed: int) -> tuple[np.ndarray, float]:
+    """(frames (n, HEIGHT, WIDTH, 3), the return until then) of one episode."""
+    env = gymnasium.make(f"rtu_np/{task}-v0", render_mode="rgb_array", width=WIDTH, height=HEIGHT)
+    every = max(round(env.metadata["render_fps"] / FPS), 1)
+    agent.reset()
+    observation, _ = env.reset(seed=seed)
+    frames, total, over, t = [], 0.0, False, 0
+    while not over and len(frames) < seconds * FPS:
+        if t % every == 0:
+            frames.append(env.render())
+        observation, reward, terminated, truncated, _ = env.step(agent.act(observation, deterministic=True))
+        total, over, t = total + float(reward), terminated or truncated, t + 1
+    env.close()
+    return np.array(frames), total
+
+
+def main(argv: list[str] | None = None) -> int:
+    top = argparse.ArgumentParser(prog="python -m experiments.film", description=__doc__)
+    top.add_argument("--task", default="HalfCheetah-P", help="an environment of rtu_np/, without version")
+    top.add_argument("--steps", type=int, default=300_000, help="of training")
+    top.add_argument("--seconds", type=float, default=6.0, help="of film")
+    top.add_argument("--seed", type=int, default=0)
+    top.add_argument("--output", type=Path, default=Path("runs/film"))
+    arguments = top.parse_args(argv)
+    os.environ.setdefault("MUJOCO_GL", "egl")
+    arguments.output.mkdir(parents=True, exist_ok=True)
+    agent = trained(arguments.task, arguments.steps, arguments.output, arguments.seed)
+    try:
+        frames, total = film(agent, arguments.task, arguments.seconds, arguments.seed + 1)
+    except Exception as error:  # whatever a driver raises: the agent is there, the film is not
+        print(f"no film: rendering is not possible here ({error}); MUJOCO_GL=glfw uses a screen", file=sys.stderr)
+        return 1
+    import imageio
+
+    path = arguments.output / f"{arguments.task}.gif"
+    imageio.mimwrite(path, list(frames), duration=1000 / FPS, loop=0)
+    print(f"{arguments.task} after {agent.steps} steps: return {total:.4g} in {len(frames) / FPS:g} s of film: {path}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,49 @@
+"""POPGym's memory tasks: streaming actor-critic(lambda) with a memory, and without.
+
+The five tasks of Elelimy et al. 2024, Fig. 6, in their easy versions, and RepeatPrevious (Morad et al. 2023), through
+the popgym package. The action and the reward before are part of the input, as in the paper.
+
+Claim: RTU with RTRL is above the same network with T-BPTT(1), and above a feedforward network, where a task
+rewards memory.
+
+Chosen here: the agents of `stream-mujoco`, with gamma .99, lambda .95 and no scaling of the rewards, which are within
+-1 and 1 for a whole episode; nothing is tuned.
+
+Minutes on two cores: smoke 0.5, laptop 50 (estimated), overnight 400 (estimated), paper 2000 (estimated).
+"""
+
+from typing import Any
+
+from experiments import control
+from experiments.control import describe, label, run, score
+from experiments.prediction import Config, Results
+from experiments.stream_mujoco import METHODS, SMALL
+
+__all__ = ["PRESETS", "describe", "label", "plot", "run", "score"]
+
+TASKS = [
+    f"{name}Easy"
+    for name in ("RepeatPrevious", "RepeatFirst", "CountRecall", "Concentration", "Autoencode", "HigherLower")
+]
+
+
+def settings(steps: int, tasks: list[str], methods: list[str]) -> list[Config]:
+    more = {"lambda_": 0.95, "previous": True, "scale_rewards": False}
+    return [
+        control.setting(task, method, steps, "ActorCritic", **(METHODS | SMALL)[method], **more)
+        for task in tasks
+        for method in methods
+    ]
+
+
+PRESETS: dict[str, dict[str, Any]] = {
+    "smoke": {"settings": settings(1000, TASKS[:1], ["small RTU"]), "seeds": range(1)},
+    "laptop": {"settings": settings(500_000, TASKS, [*METHODS][:2]), "seeds": range(3)},
+    "overnight": {"settings": settings(2_000_000, TASKS, list(METHODS)), "seeds": range(5)},
+    "paper": {"settings": settings(5_000_000, TASKS, list(METHODS)), "seeds": range(10)},
+}
+
+
+def plot(results: Results) -> Any:
+    """Learning curves, a panel for each task."""
+    return control.plot(results, "Streaming actor-critic(lambda) on POPGym", columns=3)

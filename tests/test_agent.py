@@ -1,0 +1,271 @@
+"""What all agents share: spaces, the loop, logs, evaluation, and what they refuse."""
+
+import csv
+
+import gymnasium
+import numpy as np
+import oracles
+import pytest
+from gymnasium import spaces
+from test_actor_critic import World, everything, make
+from tolerances import PLAIN, assert_close
+
+from rtu_np import ActorCritic, Gaussian, LinearRTU, Softmax, normalizers
+from rtu_np.buffers import size
+from rtu_np.jit import njit
+from rtu_np.logs import EVERY
+from rtu_np.spaces import Actions, build, describe, observation_writer
+
+# -------------------------------------------------------------------------------------------------------- normalisers
+
+
+@njit
+def normalized(flat, rows, out):
+    stats, _ = normalizers.statistics(rows.shape[1], flat)
+    for t in range(rows.shape[0]):
+        normalizers.include(stats, rows[t])
+        normalizers.normalize(stats, rows[t], out[t])
+
+
+def test_observations_by_running_mean_and_deviation():
+    rows = 1e4 + np.random.default_rng(0).standard_normal((50, 3)) * [1, 10, 100]
+    out = np.zeros_like(rows)
+    normalized(np.zeros(size(normalizers.statistics, 3)), rows, out)
+    assert_close(out, np.array([oracles.normalized(rows[: t + 1]) for t in range(50)]), 1e-9)
+
+
+@njit
+def scaled(flat, rewards, dones, out):
+    stats, _ = normalizers.return_statistics(flat)
+    for t in range(rewards.shape[0]):
+        normalizers.include_reward(stats, 0.9, rewards[t], dones[t] != 0)
+        out[t] = normalizers.scale_reward(stats, rewards[t])
+
+
+def test_rewards_by_the_deviation_of_the_return():
+    rng = np.random.default_rng(1)
+    rewards, dones = rng.standard_normal(60) + 3, rng.random(60) < 0.1
+    out, G, returns = np.zeros(60), 0.0, []
+    scaled(np.zeros(size(normalizers.return_statistics)), rewards, dones.astype(float), out)
+    for t in range(60):
+        G = 0.9 * G * (1 - dones[t]) + rewards[t]
+        returns.append(G)
+    expected = [r / np.sqrt(np.var(returns[: t + 1], ddof=1) + 1e-8) for t, r in enumerate(rewards) if t > 0]
+    assert_close(out[1:], np.array(expected), PLAIN)
+    assert out[0] == rewards[0] / np.sqrt(1 + 1e-8)
+
+
+# ------------------------------------------------------------------------------------------------------------- spaces
+
+OBSERVATIONS = [
+    (spaces.Box(-1, 1, (2, 2)), np.array([[1, 2], [3, 4]]), [1, 2, 3, 4]),
+    (spaces.Discrete(3, start=5), 6, [0, 1, 0]),
+    (spaces.MultiDiscrete([2, 3]), np.array([1, 2]), [0, 1, 0, 0, 1]),
+    (spaces.MultiBinary(3), np.array([1, 0, 1]), [1, 0, 1]),
+    (spaces.Tuple([spaces.Discrete(2), spaces.Box(0, 1, (1,))]), (1, np.array([0.5])), [0, 1, 0.5]),
+]
+
+
+@pytest.mark.parametrize(("space", "observation", "expected"), OBSERVATIONS, ids=lambda x: type(x).__name__)
+def test_an_observation_as_a_vector(space, observation, expected):
+    n, write = observation_writer(space)
+    out = np.full(n, np.nan)
+    write(observation, out)
+    assert out.tolist() == expected
+    assert build(describe(space)) == space
+
+
+@pytest.mark.parametrize(
+    ("space", "message"),
+    [
+        (spaces.Dict({"a": spaces.Discrete(2)}), r"expected Box, Discrete.*FlattenObservation"),
+        (spaces.Box(0, 255, (84, 84, 3), np.uint8), r"shape \(84, 84, 3\), an image"),
+        (spaces.Text(5), "expected Box, Discrete"),
+    ],
+)
+def test_observation_spaces_that_are_not_taken(space, message):
+    with pytest.raises(ValueError, match=message):
+        observation_writer(space)
+
+
+@pytest.mark.parametrize("space", [spaces.MultiDiscrete([2, 2]), spaces.Box(0, 3, (2,), np.int64)])
+def test_action_spaces_that_are_not_taken(space):
+    with pytest.raises(ValueError, match="expected Discrete, or a Box of real numbers"):
+        Actions(space)
+
+
+def test_an_observation_of_another_shape():
+    agent = make(False)
+    with pytest.raises(ValueError, match=r"observation has shape \(2,\): expected \(3,\)"):
+        agent.step(np.ones(2))
+
+
+# ----------------------------------------------------------------------------------------------------------- learning
+
+
+def test_actions_stay_within_bounds():
+    agent, world = make(False), World(False)
+    agent.parameters["actor.policy.b"][:2] = 3.0, -3.0
+    agent.learn(world, 20, progress=False, log=None)
+    actions = np.array(world.actions)
+    assert actions.dtype == np.float32
+    assert np.abs(actions).max() == 0.5
+    assert not np.array_equal(agent._action[0], agent._action[1])
+
+
+@pytest.mark.parametrize("what", ["reward", "observation"])
+def test_what_is_not_finite_is_refused_and_nothing_is_learned(what, tmp_path):
+    """The agent as of the step before goes on as if nothing had been."""
+    agent, other = make(False), make(False)
+    rng = np.random.default_rng(0)
+    xs, rewards = rng.standard_normal((12, 3)), rng.standard_normal(12)
+    for t in range(12):
+        if t == 7:
+            before = everything(agent)
+            x, r = (xs[t], np.nan) if what == "reward" else (np.array([0, np.nan, 0]), rewards[t])
+            with pytest.raises(ValueError, match=rf"{what}.* after step 6: the environment's fault"):
+                agent.step(x, r)
+            assert everything(agent) == before
+            agent = ActorCritic.load(agent.save(tmp_path / "before.npz"))
+        assert np.array_equal(agent.step(xs[t], rewards[t]), other.step(xs[t], rewards[t]))
+    assert everything(agent) == everything(other)
+
+
+class Short(World):
+    """Every episode ends with its first step."""
+
+    def step(self, action):
+        return (*super().step(action)[:2], True, False, {})
+
+
+def test_an_environment_that_ends_at_once():
+    agent = make(False)
+    episodes = agent.learn(Short(False), 9, progress=False, log=None)
+    assert episodes.lengths.tolist() == [1] * 9
+    assert episodes.steps.tolist() == list(range(1, 10))
+    assert np.isfinite(agent.parameters["actor.W1"]).all()
+
+
+def test_termination_bootstraps_nothing_and_truncation_does():
+    agents = [make(False, scale_rewards=False) for _ in range(3)]
+    rng = np.random.default_rng(0)
+    xs = rng.standard_normal((4, 3))
+    for agent, end in zip(agents, ({"terminated": True}, {"truncated": True}, {}), strict=True):
+        for x in xs[:3]:
+            agent.step(x, 0.5)
+        assert (agent.step(xs[3], 0.5, **end) is None) == bool(end)
+    weights = [agent.parameters["critic.value.w"] for agent in agents]
+    assert not np.array_equal(weights[0], weights[1])
+    assert np.array_equal(weights[1], weights[2])
+    assert (agents[1].traces["critic.value.w"] == 0).all()
+
+
+def test_evaluation_leaves_the_agent_as_it_is():
+    agent, world = make(False), World(False)
+    agent.learn(world, 9, progress=False, log=None)
+    agent.act(np.ones(3))
+    before = everything(agent)
+    returns = agent.evaluate(World(False), 3, seed=4)
+    assert everything(agent) == before
+    assert returns.shape == (3,)
+    assert np.array_equal(returns, agent.evaluate(World(False), 3, seed=4))
+    agent.learn(world, 1, progress=False, log=None)  # in the middle of its episode, still: the one of steps 7 to 10
+    assert agent._episode[2] == 2
+
+
+def test_acting_has_a_memory_of_its_own():
+    agent = make(False)
+    first = agent.act(np.ones(3), deterministic=True)
+    assert not np.array_equal(agent.act(np.ones(3), deterministic=True), first)
+    agent.reset()
+    assert np.array_equal(agent.act(np.ones(3), deterministic=True), first)
+
+
+def test_a_callback_stops_learning():
+    agent, seen = make(False), []
+    agent.learn(World(False), 50, progress=False, log=None, callback=lambda a: seen.append(a.steps) or a.steps < 5)
+    assert seen == [1, 2, 3, 4, 5]
+
+
+def rows_of(path):
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_logs_go_on_where_a_loaded_agent_was(tmp_path, monkeypatch):
+    monkeypatch.setattr("rtu_np.logs.EVERY", 4)
+    assert EVERY == 10_000
+    agent, world = make(False), World(False)
+    agent.learn(world, 8, progress=False, log=tmp_path / "log")
+    agent.save(tmp_path / "agent.npz")
+    agent.learn(world, 8, progress=False, log=tmp_path / "log")
+    episodes, learning = (rows_of(tmp_path / "log" / name) for name in ("episodes.csv", "learning.csv"))
+    assert [row["step"] for row in episodes] == ["6", "10", "14"]
+    assert [row["length"] for row in episodes] == ["6", "4", "4"]
+    assert [row["step"] for row in learning] == ["4", "8", "12", "16"]
+    assert float(learning[0]["trace.actor.W1"]) > 0
+    assert 0 < float(learning[0]["critic.step"]) <= 1
+    assert float(learning[0]["mean_abs_delta"]) > 0
+    loaded = ActorCritic.load(tmp_path / "agent.npz")
+    loaded.learn(World(False), 4, progress=False, log=tmp_path / "log")
+    assert [row["step"] for row in rows_of(tmp_path / "log" / "learning.csv")] == ["4", "8", "12"]
+    with pytest.raises(ValueError, match="is another run's: expected an empty folder for a new agent"):
+        make(False).learn(world, 4, progress=False, log=tmp_path / "log")
+    make(False).learn(world, 4, progress=False, log=tmp_path / "runs")
+    (folder,) = (tmp_path / "runs").iterdir()
+    assert folder.name.startswith("ActorCritic-World-")
+
+
+# ------------------------------------------------------------------------------------------------------------ refusal
+
+
+@pytest.mark.parametrize(
+    ("settings", "error", "message"),
+    [
+        ({"gamma": 1.5}, ValueError, "gamma is 1.5"),
+        ({"lambda_": -0.1}, ValueError, "lambda_ is -0.1"),
+        ({"entropy": -1.0}, ValueError, "entropy is -1.0"),
+        ({"dtype": "int8"}, ValueError, "dtype is 'int8'"),
+        ({"cell": "RTU"}, TypeError, "cell is 'RTU'"),
+        ({"policy": Softmax()}, ValueError, "the other kind is due"),
+        ({"shared": True, "critic_cell": LinearRTU(3)}, ValueError, "critic_cell is LinearRTU.*there is one body"),
+        ({"scale_rewards": 1}, TypeError, "scale_rewards is 1"),
+        ({"gradient": "BPTT"}, TypeError, "gradient is 'BPTT'"),
+    ],
+)
+def test_bad_settings(settings, error, message):
+    with pytest.raises(error, match=message):
+        ActorCritic(World(False), **{"cell": LinearRTU(4), **settings})
+
+
+def test_bad_environments(tmp_path):
+    with pytest.raises(TypeError, match="expected a Gymnasium environment"):
+        ActorCritic("CartPole-v1")
+    with pytest.raises(TypeError, match="vector of environments"):
+        ActorCritic(gymnasium.make_vec("CartPole-v1", num_envs=2))
+    agent = make(False)
+    with pytest.raises(ValueError, match="env has action_space"):
+        agent.learn(World(True), 1, log=None)
+    path = agent.save(tmp_path / "agent.npz")
+    with pytest.raises(ValueError, match=r"env has observation_space .* is the agent another environment's"):
+        ActorCritic.load(path).learn(World(False, d=4), 1, log=None)
+    agent.close()
+    with pytest.raises(RuntimeError, match="has been closed"):
+        agent.learn(World(False), 1, log=None)
+
+
+def test_bad_checkpoints(tmp_path):
+    from rtu_np import TDLambda
+
+    path = tmp_path / "td.npz"
+    TDLambda(LinearRTU(2), 1).save(path)
+    with pytest.raises(ValueError, match="is a checkpoint of TDLambda: expected one of ActorCritic"):
+        ActorCritic.load(path)
+
+
+def test_divergence_is_told():
+    agent = make(False, policy=Gaussian())
+    agent.learn(World(False), 3, progress=False, log=None)
+    agent.parameters["actor.policy.b"][:] = np.nan
+    with pytest.raises(FloatingPointError, match="learning diverged by step 3"):
+        agent.learn(World(False), 3, progress=False, log=None)

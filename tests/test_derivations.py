@@ -32,7 +32,7 @@ SAMPLING = 0.03
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "derivations.md").read_text(encoding="utf-8")
-LAST = 43
+LAST = 45
 
 N, D, STEPS = 5, 3, 60
 BLOCKS = ("nu_log", "theta_log", "W1", "W2")

@@ -119,3 +119,92 @@ def test_actors_trace() -> None:
     assert error(z, written_out) < PLAIN
     assert error(delta * tau * np.sign(delta) * dH, tau * np.abs(delta) * dH) < PLAIN
     assert ((delta * np.sign(delta) * dH) * dH >= 0).all()
+
+
+def episode(seed: int, lambda_: float) -> tuple[Array, ...]:
+    """20 random steps with 3 actions: rewards, values, their gradients (20, 3, N), actions, decays g gamma lambda."""
+    rng = np.random.default_rng(seed)
+    r, q, grads = rng.standard_normal(20), rng.standard_normal((20, 3)), rng.standard_normal((20, 3, N))
+    actions = np.where(rng.random(20) < 0.7, q.argmax(1), rng.integers(3, size=20))
+    greedy = q[np.arange(20), actions] == q.max(1)
+    assert 0 < greedy.sum() < 20
+    return r, q, grads, actions, 0.9 * lambda_ * greedy
+
+
+def errors(r: Array, q: Array, actions: Array) -> Array:
+    """delta_{t+1} of (44), the last step terminating."""
+    target = np.r_[q.max(1)[1:], 0.0]
+    return np.asarray(r + 0.9 * target - q[np.arange(20), actions])
+
+
+def summed(decays: Array, terms: Array, t: int) -> Array:
+    """A trace written out: the sum over the past, each term with the decays of all steps after it."""
+    return sum((np.prod(decays[k + 1 : t + 1]) * terms[k] for k in range(t + 1)), 0 * terms[0])
+
+
+@equations(44)
+def test_cut_traces_sum_to_errors_of_the_cut_return() -> None:
+    r, q, grads, actions, decays = episode(56, 0.8)
+    chosen = np.arange(20), actions
+    delta, G = errors(r, q, actions), np.zeros(21)
+    for t in reversed(range(20)):
+        g = decays[t + 1] / (0.9 * 0.8) if t < 19 else 0.0
+        best = q[t + 1].max() if t < 19 else 0.0
+        G[t] = r[t] + 0.9 * ((1 - 0.8 * g) * best + 0.8 * g * G[t + 1])
+    z, backward = np.zeros(N), np.zeros(N)
+    for t in range(20):
+        z = decays[t] * z + grads[t, actions[t]]
+        assert error(z, summed(decays, grads[chosen], t)) < PLAIN
+        backward = backward + delta[t] * z
+    assert error(backward, ((G[:20] - q[chosen])[:, None] * grads[chosen]).sum(0)) < PLAIN
+
+
+@equations(45)
+@pytest.mark.parametrize("lambda_", [0.0, 0.8])
+def test_corrected_traces_sum_to_the_corrected_gradient(lambda_: float) -> None:
+    r, q, grads, actions, decays = episode(57, lambda_)
+    chosen, h = (np.arange(20), actions), np.random.default_rng(58).standard_normal(20)
+    grad_h = np.random.default_rng(59).standard_normal((20, N))
+    of_max = np.r_[grads[np.arange(20), q.argmax(1)][1:], np.zeros((1, N))]
+    delta, grad_delta = errors(r, q, actions), 0.9 * of_max - grads[chosen]
+    of_lambda, grad_of_lambda = np.zeros(20), np.zeros((20, N))
+    for t in range(20):
+        for k in range(t, 20):
+            weight = np.prod(decays[t + 1 : k + 1])
+            of_lambda[t] += weight * delta[k]
+            grad_of_lambda[t] += weight * grad_delta[k]
+    dw = -h[:, None] * grad_of_lambda + (of_lambda - h)[:, None] * grads[chosen]
+    dTheta = (of_lambda - h)[:, None] * grad_h
+    e, z, z_h, w, Theta = 0.0, *np.zeros((4, N))
+    for t in range(20):
+        e = decays[t] * e + h[t]
+        z, z_h = decays[t] * z + grads[t, actions[t]], decays[t] * z_h + grad_h[t]
+        step = delta[t] * z - e * grad_delta[t] - h[t] * grads[t, actions[t]]
+        if lambda_ == 0:
+            assert error(step, delta[t] * grads[t, actions[t]] - 0.9 * h[t] * of_max[t]) < PLAIN
+        w, Theta = w + step, Theta + delta[t] * z_h - h[t] * grad_h[t]
+    assert error(w, dw.sum(0)) < PLAIN
+    assert error(Theta, dTheta.sum(0)) < PLAIN
+
+
+@equations(45)
+def test_correction_follows_the_projected_bellman_error() -> None:
+    """q and h linear in the same features, h at its best: the mean step is half the gradient of the error, downhill."""
+    rng = np.random.default_rng(60)
+    phi, of_next, r, w = *(rng.standard_normal((200, *s)) for s in ((N,), (3, N), ())), rng.standard_normal(N)
+
+    def delta(w):
+        q = of_next @ w
+        return r + 0.9 * q[np.arange(200), q.real.argmax(1)] - phi @ w
+
+    def projected(p):
+        h = phi @ np.linalg.solve(phi.T @ phi, phi.T @ delta(p["w"]))
+        return (h * h).sum() / 200  # = the maximum over h of 2 delta h - h^2
+
+    h = phi @ np.linalg.solve(phi.T @ phi, phi.T @ delta(w))
+    grad_max = of_next[np.arange(200), (of_next @ w).argmax(1)]
+    grad_delta = 0.9 * grad_max - phi
+    step = delta(w)[:, None] * phi - h[:, None] * grad_delta - h[:, None] * phi
+    assert error(step.mean(0), -0.5 * by_complex_step(projected, {"w": w}, "w")) < 1e-9
+    semigradient = (delta(w)[:, None] * phi).mean(0)
+    assert error(semigradient, step.mean(0)) > 0.01

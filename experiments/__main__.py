@@ -24,6 +24,7 @@ EXPERIMENTS = {
     "fig11-block-diagonal": "experiments.fig11_block_diagonal",
     "fig12-rtu-bptt": "experiments.fig12_rtu_bptt",
     "fig16-step-sizes": "experiments.fig16_step_sizes",
+    "memory-chain": "experiments.memory_chain",
     "stream-mujoco": "experiments.stream_mujoco",
     "stream-reacher": "experiments.stream_reacher",
     "stream-popgym": "experiments.stream_popgym",

@@ -6,6 +6,7 @@ in the last tenth of the steps.
 """
 
 import time
+from collections.abc import Callable
 from typing import Any
 
 import gymnasium
@@ -91,7 +92,7 @@ def describe(arrays: dict[str, np.ndarray]) -> str:
     return f"return {arrays['final']:.4g} in the last tenth, {arrays['microseconds']:.0f} us per step"
 
 
-def score(results: Results) -> dict[str, dict[str, float]]:
+def score(results: Results, label: Callable[[Config], str] = label) -> dict[str, dict[str, float]]:
     """{setting: numbers}: mean return over seeds in the last tenth, with a 95 % bootstrap interval."""
     table = {}
     for config, runs in results:

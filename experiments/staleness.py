@@ -14,7 +14,7 @@ nothing; what lies further back weighs r^`REPLAY`. Trace conditioning, 16 units 
 from (0, 1], TD(.9), Adam with beta2 .9999; angle and norm ratio are over all parameters of the cell, medians over
 moments, means over seeds.
 
-Minutes on two cores: smoke 0.5, laptop 5 (estimated), overnight 15 (estimated), paper 45 (estimated).
+Minutes on two cores: smoke 0.5, laptop 4 (estimated), overnight 15 (estimated), paper 45 (estimated).
 """
 
 from collections.abc import Callable
@@ -29,7 +29,7 @@ from experiments.results import interval
 from rtu_np import GRU, RTRL, Adam, LinearRTU, NonlinearRTU, TDLambda, checkpoint
 from rtu_np.cells.layer import Cell
 
-MOMENTS, SPACING, REPLAY = 20, 50, 3000
+MOMENTS, SPACING, REPLAY = 10, 100, 3000
 LAMBDA = 0.9
 CELLS: dict[str, Cell] = {
     "linear RTU": LinearRTU(16, "tanh", max_phase=1.0),

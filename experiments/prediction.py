@@ -216,6 +216,10 @@ def plot(results: Results, x_label: str | dict[str, str], title: str, columns: i
         ax.text(0.99, np.mean(floors), "Bayes", transform=ax.get_yaxis_transform(), ha="right", va="top", fontsize=8)
         ax.set(xscale="log", yscale="log", title=panel)
         ax.set_xlabel(x_label if isinstance(x_label, str) else x_label[panel])
+        xs = sorted({x for points in drawn.values() for x in points if x is not None})
+        if xs and xs[0] >= 1:  # numbers of something: those that were measured, written out
+            ax.set_xticks(xs, [f"{x:g}" for x in xs])
+            ax.set_xticks([], minor=True)
         ax.yaxis.set_tick_params(labelleft=True)
     for ax in axes[:, 0]:
         ax.set_ylabel("mean squared return error")

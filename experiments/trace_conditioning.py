@@ -16,7 +16,7 @@ million steps, step size 2e-4, lambda .95, chosen on the seeds 1000 to 1004 amon
 .95, and step sizes 2e-4 and 3e-4, of which the latter diverged there, with 64 units, after 7 million steps. The seeds
 reported here took no part in it.
 
-Minutes on two cores: smoke 0.5, laptop 1, overnight 9 (estimated), paper 2.
+Minutes on two cores: smoke 0.5, laptop 1, overnight 10, paper 2.
 """
 
 from collections.abc import Callable
@@ -133,6 +133,7 @@ def plot(results: Results) -> Any:
         ax.plot(t, prediction, color=COLOURS[0], label="prediction")
         ax.set(ylabel="discounted US", ylim=(-0.45, 2.3), xlim=(t[0], t[-1]))
         ax.ticklabel_format(axis="x", style="plain", useOffset=False)
+        ax.locator_params(axis="x", nbins=5)  # steps have seven digits
         ax.set_title(f"{label(config)}, one seed: {title} {cs.size} steps")
     axes["before"].legend(ncols=5, loc="upper left", fontsize=8)
     axes["after"].set_xlabel("step")

@@ -66,7 +66,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "seeds": range(2),
     },
     "laptop": {
-        "settings": settings([1, 2, 4, 8, 16, 32], 300_000),
+        "settings": settings([1, 2, 4, 8, 16], 300_000),
         "tuning": {"step_sizes": [3e-4, 1e-3, 3e-3], "seeds": range(1000, 1002)},
         "seeds": range(6),
     },

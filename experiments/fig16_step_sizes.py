@@ -40,7 +40,7 @@ def settings(sizes: list[int], step_sizes: list[float], steps: int) -> list[Conf
 STEP_SIZES = [1e-5, 3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2]
 PRESETS: dict[str, dict[str, Any]] = {
     "smoke": {"settings": settings([2, 4], [1e-3, 1e-2], 1000), "seeds": range(2)},
-    "laptop": {"settings": settings([8, 32, 128], STEP_SIZES, 300_000), "seeds": range(6)},
+    "laptop": {"settings": settings([8, 32, 128], STEP_SIZES, 300_000), "seeds": range(5)},
     "overnight": {"settings": settings([8, 32, 128], STEP_SIZES, 2_000_000), "seeds": range(10)},
     "paper": {"settings": settings([8, 32, 128], STEP_SIZES, 2_000_000), "seeds": range(30)},
 }

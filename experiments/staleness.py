@@ -50,7 +50,7 @@ def settings(names: list[str], step_sizes: list[float], steps: int) -> list[Conf
 STEP_SIZES = [1e-5, 3e-5, 1e-4, 3e-4, 1e-3, 3e-3]
 PRESETS: dict[str, dict[str, Any]] = {
     "smoke": {"settings": settings(["linear RTU"], [1e-4, 1e-3], 2000), "seeds": range(2)},
-    "laptop": {"settings": settings(list(CELLS), STEP_SIZES, 200_000), "seeds": range(8)},
+    "laptop": {"settings": settings(list(CELLS), STEP_SIZES, 200_000), "seeds": range(6)},
     "overnight": {"settings": settings(list(CELLS), STEP_SIZES, 1_000_000), "seeds": range(10)},
     "paper": {"settings": settings(list(CELLS), STEP_SIZES, 1_000_000), "seeds": range(30)},
 }

@@ -9,7 +9,7 @@ best.
 Not published, and chosen here: ISI 10, linear RTU with tanh; phases from (0, 1]; TD(.9), Adam with beta2 .9999,
 float32. Nothing is tuned: the step size is what varies, and every seed is reported.
 
-Minutes on two cores: smoke 0.3, laptop 6 (estimated), overnight 22 (estimated), paper 66 (estimated).
+Minutes on two cores: smoke 0.3, laptop 5, overnight 22 (estimated), paper 66 (estimated).
 """
 
 from typing import Any

@@ -11,7 +11,7 @@ nonlinear RTU, after it in the linear RTU, on a projection of its own width in t
 phases from (0, 1]; TD(.9), Adam with beta2 .9999, float32. Sizes are the largest with no more parameters than the
 linear RTU of n units. Step sizes are chosen for each point, on seeds of their own.
 
-Minutes on two cores: smoke 0.5, laptop 10 (estimated), overnight 40 (estimated), paper 100 (estimated).
+Minutes on two cores: smoke 0.5, laptop 6, overnight 40 (estimated), paper 100 (estimated).
 """
 
 from typing import Any

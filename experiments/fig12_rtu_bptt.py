@@ -8,7 +8,7 @@ Not published, and chosen here: ISI 10, so that a US comes at most 13 steps afte
 1]; TD(.9), Adam with beta2 .9999, float32. T = 1 still learns what the readout can do with recurrent features that are
 moved by one-step gradients alone. Step sizes are chosen for each point, on seeds of their own.
 
-Minutes on two cores: smoke 0.3, laptop 10 (estimated), overnight 24 (estimated), paper 62 (estimated).
+Minutes on two cores: smoke 0.3, laptop 3, overnight 24 (estimated), paper 62 (estimated).
 """
 
 from typing import Any

@@ -200,9 +200,8 @@ def plot(results: Results, x_label: str | dict[str, str], title: str, columns: i
     found = panels(results)
     columns = min(columns, len(found))
     rows = -(-len(found) // columns)
-    figure, axes = plt.subplots(
-        rows, columns, figsize=(3.6 * columns + 0.4, 3.1 * rows + 0.7), squeeze=False, sharey=True
-    )
+    size = max(3.6 * columns + 0.4, 6.4), 3.1 * rows + 0.7  # wide enough for headline and legend
+    figure, axes = plt.subplots(rows, columns, figsize=size, squeeze=False, sharey=True)
     methods = list(dict.fromkeys(method for panel in found.values() for method in panel))
     for ax in axes.flat[len(found) :]:
         ax.set_axis_off()

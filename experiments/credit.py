@@ -13,7 +13,7 @@ with lag k - j in grad v_{t-j}. The weight is the norm over all parameters of th
 US, relative to that of lag 0 with RTRL. Trace conditioning, ISI 10, after training with RTRL (GRU: T-BPTT(16)) and
 before it; tanh, phases from (0, 1], Adam with beta2 .9999.
 
-Minutes on two cores: smoke 0.5, laptop 4 (estimated), overnight 6 (estimated), paper 18 (estimated).
+Minutes on two cores: smoke 0.5, laptop 2, overnight 6 (estimated), paper 18 (estimated).
 """
 
 from collections.abc import Callable
@@ -141,6 +141,8 @@ def plot(results: Results) -> Any:
             weight = np.array([r[name] for r in runs])
             shown = weight.mean(0) > 0
             look = {**plotting.look(k), "markevery": 5}
+            if shown.sum() <= WINDOW:  # few points, on top of others' curves
+                look |= {"markevery": 1, "markersize": 9, "markerfacecolor": "none", "zorder": 3}
             text = name if ax is axes[0, 0] else None
             plotting.band(ax, np.flatnonzero(shown), weight[:, shown], label=text, **look)
         ax.set(yscale="log", title=label(config), ylim=(1e-4, 20))

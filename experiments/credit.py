@@ -13,7 +13,7 @@ with lag k - j in grad v_{t-j}. The weight is the norm over all parameters of th
 US, relative to that of lag 0 with RTRL. Trace conditioning, ISI 10, after training with RTRL (GRU: T-BPTT(16)) and
 before it; tanh, phases from (0, 1], Adam with beta2 .9999.
 
-Minutes on two cores: smoke 0.5, laptop 2, overnight 6 (estimated), paper 18 (estimated).
+Minutes on two cores: smoke 0.5, laptop 2, overnight 10 (estimated), paper 30 (estimated).
 """
 
 from collections.abc import Callable
@@ -151,5 +151,5 @@ def plot(results: Results) -> Any:
     for ax in axes[:, 0]:
         ax.set_ylabel("weight, relative to lag 0")
     figure.legend(loc="outside lower center", ncols=3)
-    plotting.headline(figure, "Trace conditioning, ISI 10", len(results[0][1]))
+    plotting.headline(figure, f"Trace conditioning, ISI 10, {results[1][0]['steps']:,} steps", len(results[0][1]))
     return figure

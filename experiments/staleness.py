@@ -14,7 +14,7 @@ of the eligibility traces, z_t - gamma lambda z_{t-1}, in float64. The replay, b
 dense RTRL), tanh, phases from (0, 1], TD(.9), Adam with beta2 .9999; angle and norm ratio are over all parameters of
 the cell, medians over moments, means over seeds.
 
-Minutes on two cores: smoke 0.5, laptop 4 (estimated), overnight 15 (estimated), paper 45 (estimated).
+Minutes on two cores: smoke 0.5, laptop 1, overnight 8 (estimated), paper 24 (estimated).
 """
 
 from collections.abc import Callable
@@ -141,5 +141,5 @@ def plot(results: Results) -> Any:
         ax.set(xscale="log", yscale="log", xlabel="step size of Adam", ylabel=what)
     axes[0].set_title("RTRL's gradient while learning, to today's")
     figure.legend(loc="outside lower center", ncols=4)
-    plotting.headline(figure, "Trace conditioning, ISI 10", len(results[0][1]))
+    plotting.headline(figure, f"Trace conditioning, ISI 10, {results[0][0]['steps']:,} steps", len(results[0][1]))
     return figure

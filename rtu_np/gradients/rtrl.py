@@ -17,9 +17,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from rtu_np import cells
-from rtu_np.buffers import clear, copy, matrix, size, vector
+from rtu_np.buffers import add_scaled, assign, clear, copy, matrix, size, vector
 from rtu_np.gradients.kept import keeps_gradient
-from rtu_np.jit import kernel, njit
+from rtu_np.jit import kernel, njit, separate
 from rtu_np.validation import check_flag
 
 _BLOCK = 256  # columns of S that are brought along together, so that they stay in the cache
@@ -130,8 +130,8 @@ def _backward(spec, params, memory, dy, dstate, gradient, dx):
 
 
 @njit
-def _bring_along(S, J, F):
-    """S <- J S + F; F is used up."""
+def _add_product(J, S, out):
+    """out <- out + J S"""
     n, m = S.shape
     for start in range(0, m, _BLOCK):
         stop = min(start + _BLOCK, m)
@@ -139,17 +139,16 @@ def _bring_along(S, J, F):
             for k in range(n):
                 a = J[i, k]
                 for c in range(start, stop):
-                    F[i, c] += a * S[k, c]
-        for i in range(n):
-            for c in range(start, stop):
-                S[i, c] = F[i, c]
+                    out[i, c] += a * S[k, c]
 
 
 @cells.move.register(DenseSpec)
 def move(spec, params, memory, x_t):
     """The step, with its J and F. S comes up to the step *before*: `credit` adds the present one's share."""
     cell = spec.cell
-    _bring_along(memory.S, memory.J, memory.F)
+    _add_product(memory.J, memory.S, memory.F)
+    for k in range(spec.n_state):
+        copy(memory.F[k], memory.S[k])
     copy(x_t, memory.x)
     copy(memory.flat_state, memory.flat_state_tm1)
     state_tm1, _ = cells.state(cell, memory.flat_state_tm1)
@@ -169,10 +168,46 @@ def credit(spec, params, memory, dy):
     clear(memory.dstate)
     clear(memory.gradient)
     _backward(spec, params, memory, dy, memory.dstate, memory.gradient, memory.dx)
-    for k in range(spec.n_state):
-        a = memory.dstate[k]
-        for i in range(spec.n_params):
-            memory.gradient[i] += a * memory.S[k, i]
+    _contract(memory.S, memory.dstate, memory.gradient)
+
+
+@kernel
+@separate
+def _contract(S, d, out):
+    """out <- out + d S"""
+    for k in range(S.shape[0]):
+        d_k = d[k]
+        for i in range(S.shape[1]):
+            out[i] += d_k * S[k, i]
 
 
 keeps_gradient(DenseSpec)
+
+
+class DenseSensitivities(NamedTuple):
+    S: np.ndarray  # (n_state, n_params)   dh_t/dparameters
+    dstate: np.ndarray  # (n_state,)   scratch of `recall`
+    gradient: np.ndarray  # (n_params,)
+
+
+@cells.sensitivities.register(DenseSpec)
+def sensitivities(spec, flat):
+    S, flat = matrix(flat, spec.n_state, spec.n_params)
+    dstate, flat = vector(flat, spec.n_state)
+    gradient, flat = vector(flat, spec.n_params)
+    return DenseSensitivities(S, dstate, gradient), flat
+
+
+@cells.keep.register(DenseSpec)
+def keep(spec, memory, kept):
+    for k in range(spec.n_state):
+        copy(memory.F[k], kept.S[k])
+    _add_product(memory.J, memory.S, kept.S)
+
+
+@cells.recall.register(DenseSpec)
+def recall(spec, kept, dstate, out):
+    clear(kept.gradient)
+    assign(cells.state(spec.cell, kept.dstate)[0], dstate)
+    _contract(kept.S, kept.dstate, kept.gradient)
+    add_scaled(out, cells.parameters(spec.cell, kept.gradient)[0], kept.S.dtype.type(1))

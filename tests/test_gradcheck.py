@@ -207,7 +207,11 @@ BUGS = {
         "cells/dense.py",
         [("out.b[i] = decay * out.b[i] + memory.dz[i]", "out.b[i] = decay * out.b[i] + memory.x[0] * memory.dz[i]")],
     ),
-    "dense RTRL forgets the past": ("GRU", "gradients/rtrl.py", [("out[i, c] += a * S[k, c]", "out[i, c] += 0 * S[k, c]")]),
+    "dense RTRL forgets the past": (
+        "GRU",
+        "gradients/rtrl.py",
+        [("out[i, c] += a * S[k, c]", "out[i, c] += 0 * S[k, c]")],
+    ),
     "dense RTRL transposes the Jacobian": ("GRU", "gradients/rtrl.py", [("a = J[i, k]", "a = J[k, i]")]),
 }
 TRUNCATED_BUGS = {

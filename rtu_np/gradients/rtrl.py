@@ -10,7 +10,6 @@ Rows of J and F are one step of the cell's reverse mode each, so nothing but `ba
 n^2 m products per step and 2 n m numbers, is the honest one of dense RTRL: fine for small n.
 """
 
-import os
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -20,7 +19,7 @@ from rtu_np import cells
 from rtu_np.buffers import add_scaled, assign, clear, copy, matrix, size, vector
 from rtu_np.gradients.kept import keeps_gradient
 from rtu_np.jit import kernel, njit, separate
-from rtu_np.validation import check_flag
+from rtu_np.validation import check_fits, check_flag
 
 _BLOCK = 256  # columns of S that are brought along together, so that they stay in the cache
 
@@ -50,22 +49,13 @@ class RTRL:
             return cells.layerwise(cell_spec, lambda layer: self.spec(layer, dtype))
         n_state, n_params = size(cells.state, cell_spec), size(cells.parameters, cell_spec)
         spec = DenseSpec(cell_spec.n_inputs, cell_spec.n_hidden, cell_spec.n_outputs, cell_spec, n_state, n_params)
-        _check_memory(spec, dtype)
-        return spec
-
-
-def _check_memory(spec: "DenseSpec", dtype: Any) -> None:
-    needed = size(cells.memory, spec) * np.dtype(dtype).itemsize
-    try:
-        there = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, ValueError, OSError):  # a system that does not say; allocation will
-        return
-    if needed > there:
-        raise MemoryError(
-            f"RTRL of a dense cell with {spec.n_hidden} units and {spec.n_params} parameters needs {needed} bytes for "
-            f"its sensitivities, and this machine has {there}; expected fewer units (the bytes grow with their cube), "
-            "TBPTT(T), or a diagonal cell such as LinearRTU, whose RTRL grows with its parameters alone"
+        check_fits(
+            size(cells.memory, spec) * np.dtype(dtype).itemsize,
+            f"RTRL of a dense cell with {spec.n_hidden} units and {spec.n_params} parameters",
+            "fewer units (the bytes grow with their cube), TBPTT(T), or a diagonal cell such as LinearRTU, whose RTRL "
+            "grows with its parameters alone",
         )
+        return spec
 
 
 class DenseSpec(NamedTuple):

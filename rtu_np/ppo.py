@@ -1,0 +1,343 @@
+"""PPO with stored, forward-carried gradients (Elelimy et al. 2024, Algorithm 1), and with T-BPTT.
+
+Its kernels are in `ppo_kernels` (one call per step of the environment) and `ppo_loss` (the update).
+"""
+
+import math
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+from joblib import cpu_count
+
+from rtu_np import cells, ppo_kernels, ppo_loss, readout
+from rtu_np.agent import Agent, Inputs
+from rtu_np.buffers import allocate, leaves, size
+from rtu_np.cells.dense import Dense
+from rtu_np.cells.layer import Cell, GradientMethod, check_cell, check_gradient, check_parameters, initial_values
+from rtu_np.cells.linear_rtu import LinearRTU
+from rtu_np.cells.stack import Stack
+from rtu_np.gradients.rtrl import RTRL
+from rtu_np.gradients.tbptt import TBPTT
+from rtu_np.heads import Head, HeadSpec
+from rtu_np.initializers import Orthogonal
+from rtu_np.jit import compile_for, entry
+from rtu_np.optimizers import Adam, Optimizer
+from rtu_np.policies import Gaussian, Policy, Softmax
+from rtu_np.ppo_network import STATISTICS, Loss, PPOSpec, Weights, acting, agent, chunk
+from rtu_np.validation import check_choice, check_count, check_fits, check_real
+
+# Each minibatch is cut into so many parts, whose gradients are added up in their order, whichever thread made them: the
+# number of threads then changes no bit.
+_CHUNKS = 4
+_FRESH: dict[str, tuple[bool, bool]] = {
+    "nothing": (False, False),
+    "gradients": (True, False),
+    "targets": (False, True),
+    "both": (True, True),
+}
+
+
+def encoded(cell: Cell, width: int = 64) -> Stack:
+    """`cell` behind a tanh layer, as in the paper's network for PPO.
+
+    Examples
+    --------
+    >>> encoded(LinearRTU(192)).build(n_inputs=13).advance(np.ones(13)).shape
+    (384,)
+    """
+    return Stack((Dense(width, "tanh", Orthogonal(math.sqrt(2))), cell))
+
+
+def _branch() -> Dense:
+    return Dense(64, "tanh", Orthogonal(2.0))
+
+
+class PPO(Agent):
+    """Proximal policy optimisation on any cell, with one stream of experience.
+
+    With RTRL, each transition is stored with the state before it and the sensitivities of that state, and a minibatch
+    is made of single transitions. With TBPTT(T), it is made of sequences of T transitions, each from its stored state.
+
+    Parameters
+    ----------
+    env : the environment; only its spaces are read. `learn` is given it again
+    cell : the body that actor and critic share; `encoded(LinearRTU(192))` by default. Layers below the recurrent one get
+        the one-step gradient (`Stack`). Without a recurrent layer, PPO is feedforward
+    actor, critic : what stands between the body and the heads: Dense(64, "tanh"), orthogonal with gain 2, by default
+    policy : Softmax() for choices, Gaussian("free") for components
+    gradient : RTRL() by default, or TBPTT(T)
+    fresh : what is made anew between epochs by running the rollout again: "nothing" (the paper's choice), "gradients"
+        (states and sensitivities), "targets" (values, advantages and returns) or "both"
+    rollout, minibatches, epochs : transitions per update, minibatches they are cut into, times they are gone through
+    gamma, gae : discount, and lambda of the advantages
+    clip : of the probability ratio, and of how far a value moves
+    value, entropy : weights of the value loss and of the entropy
+    max_norm : longest gradient, beyond which it is shortened
+    optimizer : Adam(1e-4, epsilon=1e-5) by default
+    normalize_observations, scale_rewards : by running statistics (`rtu_np.normalizers`)
+    previous : whether the action and the reward before are part of the input
+    threads : how many work on a minibatch; as many as there are cores by default. It changes no bit
+    seed : of the starting parameters, of the actions, and of the environment; the same seed gives the same bits
+    dtype : "float32" or "float64"
+
+    Raises
+    ------
+    MemoryError : where the rollout would not fit this machine, with the number of bytes
+    FloatingPointError : in `learn`, where learning diverges; parameters are those before the update
+
+    Examples
+    --------
+    >>> import gymnasium
+    >>> env = gymnasium.make("CartPole-v1")
+    >>> agent = PPO(env, LinearRTU(8), rollout=64, minibatches=4)
+    >>> agent.learn(env, 200, progress=False, log=None).returns.size > 0
+    True
+    """
+
+    _step_kernel, _act_kernel = ppo_kernels.step, ppo_kernels.act
+    _carve, _carve_acting = agent, acting
+
+    def __init__(
+        self,
+        env: Any,
+        cell: Cell | None = None,
+        *,
+        actor: Cell | None = None,
+        critic: Cell | None = None,
+        policy: Policy | None = None,
+        gradient: GradientMethod | None = None,
+        fresh: str = "nothing",
+        rollout: int = 2048,
+        minibatches: int = 32,
+        epochs: int = 4,
+        gamma: float = 0.99,
+        gae: float = 0.95,
+        clip: float = 0.2,
+        value: float = 0.5,
+        entropy: float = 0.0,
+        max_norm: float = 0.5,
+        optimizer: Optimizer | None = None,
+        normalize_observations: bool = True,
+        scale_rewards: bool = True,
+        previous: bool = False,
+        threads: int | None = None,
+        seed: int | None = 0,
+        dtype: Any = "float32",
+    ) -> None:
+        super().__init__(env, gamma, Inputs(normalize_observations, scale_rewards, previous), seed, dtype)
+        self.cell = check_cell(cell or encoded(LinearRTU(192)))
+        self.actor, self.critic = check_cell(actor or _branch()), check_cell(critic or _branch())
+        self.policy = policy or (Softmax() if self.actions.discrete else Gaussian("free"))
+        if isinstance(self.policy, Softmax) != self.actions.discrete:
+            raise ValueError(
+                f"policy is {self.policy!r} for the action space {env.action_space}: the other kind is due"
+            )
+        self.gradient = check_gradient(gradient)
+        if not isinstance(self.gradient, RTRL | TBPTT):
+            raise TypeError(f"gradient is {self.gradient!r}: expected RTRL() or TBPTT(T)")
+        self.fresh = fresh
+        self._fresh = check_choice("fresh", fresh, _FRESH)
+        self.rollout, self.minibatches = check_count("rollout", rollout), check_count("minibatches", minibatches)
+        self.epochs = check_count("epochs", epochs)
+        self.gae = check_real("gae", gae, low=0.0, high=1.0)
+        self.clip = check_real("clip", clip, low=0.0, low_open=True)
+        self.value = check_real("value", value, low=0.0)
+        self.entropy = check_real("entropy", entropy, low=0.0)
+        self.max_norm = check_real("max_norm", max_norm, low=0.0, low_open=True)
+        self.optimizer = optimizer or Adam(1e-4, epsilon=1e-5)
+        self.threads = cpu_count() if threads is None else check_count("threads", threads)
+        spec = self._make_spec()
+        self.bytes_held = (size(agent, spec) + _CHUNKS * size(chunk, spec)) * self.dtype.itemsize
+        check_fits(
+            self.bytes_held,
+            f"a rollout of {self.rollout} transitions, {spec.n_kept * self.dtype.itemsize} bytes of sensitivities each,",
+            "a shorter rollout, fewer units, float32, or TBPTT(T), which stores none",
+        )
+        self._ready(spec, self.policy, spec.policy)
+        self._initialise()
+        self._ready_to_update()
+
+    def _make_spec(self) -> PPOSpec:
+        policy = self.policy.spec(self.actions.n)
+        body = self.gradient.spec(self.cell.spec(self._inputs.n_inputs), self.dtype)
+        actor, critic = self.actor.spec(body.n_outputs), self.critic.spec(body.n_outputs)
+        for name, part in (("actor", actor), ("critic", critic)):
+            if size(cells.state, part):
+                raise ValueError(
+                    f"{name} is {getattr(self, name)!r}, with a state: expected a feedforward one; the body remembers"
+                )
+        sequence = self.gradient.steps if isinstance(self.gradient, TBPTT) else 1
+        loss = Loss(self.clip, self.clip, self.value, self.entropy, self.max_norm, self.gae)
+        return PPOSpec(
+            body=body,
+            actor=actor,
+            policy_head=HeadSpec(actor.n_outputs, policy.n_linear, policy.n_free),
+            critic=critic,
+            value_head=HeadSpec(critic.n_outputs, 1, 0),
+            policy=policy,
+            optimizer=self.optimizer.spec(),
+            inputs=self._inputs,
+            loss=loss,
+            rollout=self.rollout,
+            sequence=sequence,
+            minibatch=_minibatch(self.rollout, self.minibatches, sequence),
+            n_state=size(cells.state, body),
+            n_record=size(cells.record, body),
+            n_kept=size(cells.sensitivities, body),
+        )
+
+    def _initialise(self) -> None:
+        s, rng = self._spec, self._start
+        start = [initial_values(self.cell, cells.parameters, s.body, rng)]
+        check_parameters(s.body, cells.parameters(s.body, start[0])[0])
+        start.append(initial_values(self.actor, cells.parameters, s.actor, rng))
+        start.append(initial_values(Head(Orthogonal(0.01)), readout.parameters, s.policy_head, rng))
+        start.append(initial_values(self.critic, cells.parameters, s.critic, rng))
+        start.append(initial_values(Head(Orthogonal(1.0)), readout.parameters, s.value_head, rng))
+        self._views.learned.flat_params[:] = np.concatenate(start)
+
+    # ---------------------------------------------------------------------------------------------------- update
+
+    def _ready_to_update(self) -> None:
+        spec, flat = self._spec, self._flat
+        width = -(-size(chunk, spec) // 1024) * 1024
+        self._chunks = allocate(_CHUNKS * width, self.dtype).reshape(_CHUNKS, width)
+        self._statistics, self._advantages = np.zeros(len(STATISTICS)), np.zeros(2)
+        self._diagnostics = dict.fromkeys(("updates", *STATISTICS[:-1], "gradient_norm"), 0.0)
+        order = np.arange(self.rollout // spec.sequence)
+        self._compiled = {
+            ppo_kernels.step: self._step,
+            **{
+                function: entry(compile_for(function, spec), *arguments)
+                for function, arguments in (
+                    (ppo_kernels.begin, self._to_step),
+                    (ppo_kernels.run_again, (spec, flat, *self._fresh)),
+                    (ppo_loss.estimate, (spec, flat)),
+                    (ppo_loss.spread, (spec, flat, order, 0, 1, self._advantages)),
+                    (ppo_loss.add_up, (spec, flat, self._chunks[0], order, 0, 1, self._advantages)),
+                    (ppo_loss.descend, (spec, flat, self._chunks, self._statistics)),
+                )
+            },
+        }
+        self._step = self._step_and_update
+
+    def _step_and_update(self, *arguments: Any) -> int:
+        done = self._compiled[ppo_kernels.step](*arguments)
+        if done == ppo_kernels.FULL:
+            self._update()
+            done = self._compiled[ppo_kernels.begin](*arguments)
+        return done
+
+    def _update(self) -> None:
+        """Learn from a rollout; where that fails, all that was learned is as before it."""
+        known = self._views.learned
+        before = [known.flat_params.copy(), *(moment.copy() for moment in known.moments)]
+        workers = min(self.threads, _CHUNKS)
+        try:
+            if workers == 1:
+                self._learn_from_rollout(lambda function, parts: [function(k) for k in parts])
+            else:
+                with ThreadPoolExecutor(workers) as pool:
+                    self._learn_from_rollout(lambda function, parts: list(pool.map(function, parts)))
+        except BaseException:
+            for view, values in zip((known.flat_params, *known.moments), before, strict=True):
+                view[:] = values
+            raise
+
+    def _learn_from_rollout(self, each: Callable[[Callable[[int], Any], range], Any]) -> None:
+        """`each(function, parts)` calls function(k) for every part."""
+        spec, flat, run = self._spec, self._flat, self._compiled
+        n_sequences, per = self.rollout // spec.sequence, spec.minibatch // spec.sequence
+        self._statistics[:], norms = 0, 0.0
+        run[ppo_loss.estimate](spec, flat)
+        for epoch in range(self.epochs):
+            if epoch > 0 and any(self._fresh):
+                run[ppo_kernels.run_again](spec, flat, *self._fresh)
+                run[ppo_loss.estimate](spec, flat)
+            order = self._rng.permutation(n_sequences)
+            for start in range(0, n_sequences, per):
+                run[ppo_loss.spread](spec, flat, order, start, start + per, self._advantages)
+
+                def add_up(k: int, order: np.ndarray = order, start: int = start) -> None:
+                    part = (start + per * k // _CHUNKS, start + per * (k + 1) // _CHUNKS)
+                    run[ppo_loss.add_up](spec, flat, self._chunks[k], order, *part, self._advantages)
+
+                each(add_up, range(_CHUNKS))
+                norm = run[ppo_loss.descend](spec, flat, self._chunks, self._statistics)
+                if not np.isfinite(norm):
+                    self._diverged(epoch, start // per)
+                norms += norm
+        n = self.epochs * self.minibatches
+        means = self._statistics[:-1] / (n * spec.minibatch)
+        self._diagnostics = {
+            "updates": self._diagnostics["updates"] + 1,
+            **dict(zip(STATISTICS[:-1], means.tolist(), strict=True)),
+            "gradient_norm": norms / n,
+        }
+
+    def _diverged(self, epoch: int = 0, minibatch: int = 0) -> None:
+        raise FloatingPointError(
+            f"learning diverged by step {self.steps}, in epoch {epoch + 1}, minibatch {minibatch + 1}: the loss or its "
+            "gradient is not finite, or a recurrence has left its range. The parameters are those before this update, "
+            "and can be saved. A smaller step size of the optimizer is the usual cure."
+        )
+
+    # ----------------------------------------------------------------------------------------------------- state
+
+    @property
+    def _views(self) -> Any:
+        return agent(self._spec, self._flat)[0]
+
+    @property
+    def parameters(self) -> dict[str, np.ndarray]:
+        """{name: writable view}: "0.W", "1.nu_log", "actor.W", "policy.W", "policy.log_std", "value.b", and so on."""
+        return _named(self._views.learned.params)
+
+    def diagnostics(self) -> dict[str, float]:
+        """Of the latest update: means of the loss's terms, Schulman's estimate of the KL divergence, and the like."""
+        return self._diagnostics
+
+    def _forget(self) -> None:
+        row = self.steps % self.rollout
+        if not self._clock[1] and row > 0:
+            ppo_kernels.cut(self._spec, self._flat, row)
+        self._views.live.flat_memory[:] = 0
+
+    def _learned(self) -> dict[str, np.ndarray]:
+        views, filled = self._views, self.steps % self.rollout + 1
+        steps = views.rollout._asdict()
+        own = {"memory": views.live.flat_memory, "before": views.live.before, "rollout.memory": steps.pop("memory")}
+        own |= {f"rollout.{name}": array[:filled] for name, array in steps.items() if array.size}
+        return _named(views.learned.params, "params.") | leaves(views.learned.moments, "moments.") | own
+
+    def _settings(self) -> dict[str, Any]:
+        names = ("cell", "actor", "critic", "policy", "gradient", "fresh", "rollout", "minibatches", "epochs", "gamma")
+        more = ("gae", "clip", "value", "entropy", "max_norm", "optimizer")
+        settings = {name: getattr(self, name) for name in (*names, *more)}
+        return {**settings, **self.inputs._asdict(), "dtype": self.dtype.name}
+
+
+def _named(weights: Weights, prefix: str = "") -> dict[str, np.ndarray]:
+    parts = (leaves(part, f"{prefix}{_OWN[name]}") for name, part in weights._asdict().items())
+    return {name: view for part in parts for name, view in part.items()}
+
+
+_OWN = {"body": "", "actor": "actor.", "policy": "policy.", "critic": "critic.", "value": "value."}
+
+
+def _minibatch(rollout: int, minibatches: int, sequence: int) -> int:
+    """Transitions of a minibatch, where everything divides."""
+    if rollout % sequence:
+        raise ValueError(
+            f"gradient is TBPTT({sequence}) and rollout {rollout}: expected T to divide the rollout, which is cut into "
+            f"sequences of T; {rollout - rollout % sequence} would do"
+        )
+    if rollout % minibatches or (rollout // minibatches) % sequence:
+        raise ValueError(
+            f"rollout is {rollout} and minibatches {minibatches}: expected the rollout to divide into minibatches of "
+            f"equal size{f', each of whole sequences of {sequence}' if sequence > 1 else ''}; "
+            f"minibatches=32 and rollout=2048 are the paper's"
+        )
+    return rollout // minibatches

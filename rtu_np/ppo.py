@@ -1,19 +1,17 @@
 """PPO with stored, forward-carried gradients (Elelimy et al. 2024, Algorithm 1), and with T-BPTT.
 
-Its kernels are in `ppo_kernels` (one call per step of the environment) and `ppo_loss` (the update).
+`ppo_kernels` has what is compiled of acting, `ppo_loss` of learning, `ppo_update` the loop over minibatches.
 """
 
 import math
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
 from joblib import cpu_count
 
-from rtu_np import cells, ppo_kernels, ppo_loss, readout
+from rtu_np import cells, ppo_kernels, readout
 from rtu_np.agent import Agent, Inputs
-from rtu_np.buffers import allocate, leaves, size
+from rtu_np.buffers import leaves, size
 from rtu_np.cells.dense import Dense
 from rtu_np.cells.layer import Cell, GradientMethod, check_cell, check_gradient, check_parameters, initial_values
 from rtu_np.cells.linear_rtu import LinearRTU
@@ -25,12 +23,10 @@ from rtu_np.initializers import Orthogonal
 from rtu_np.jit import compile_for, entry
 from rtu_np.optimizers import Adam, Optimizer
 from rtu_np.policies import Gaussian, Policy, Softmax
-from rtu_np.ppo_network import STATISTICS, Loss, PPOSpec, Weights, acting, agent, chunk
+from rtu_np.ppo_network import Loss, PPOSpec, Weights, acting, agent
+from rtu_np.ppo_update import Update, bytes_of_parts
 from rtu_np.validation import check_choice, check_count, check_fits, check_real
 
-# Each minibatch is cut into so many parts, whose gradients are added up in their order, whichever thread made them: the
-# number of threads then changes no bit.
-_CHUNKS = 4
 _FRESH: dict[str, tuple[bool, bool]] = {
     "nothing": (False, False),
     "gradients": (True, False),
@@ -63,8 +59,8 @@ class PPO(Agent):
     Parameters
     ----------
     env : the environment; only its spaces are read. `learn` is given it again
-    cell : the body that actor and critic share; `encoded(LinearRTU(192))` by default. Layers below the recurrent one get
-        the one-step gradient (`Stack`). Without a recurrent layer, PPO is feedforward
+    cell : the body that actor and critic share; `encoded(LinearRTU(192))` by default. With RTRL, layers below the
+        recurrent one get the one-step gradient (`Stack`). Without a recurrent layer, PPO is feedforward
     actor, critic : what stands between the body and the heads: Dense(64, "tanh"), orthogonal with gain 2, by default
     policy : Softmax() for choices, Gaussian("free") for components
     gradient : RTRL() by default, or TBPTT(T)
@@ -138,7 +134,7 @@ class PPO(Agent):
         if not isinstance(self.gradient, RTRL | TBPTT):
             raise TypeError(f"gradient is {self.gradient!r}: expected RTRL() or TBPTT(T)")
         self.fresh = fresh
-        self._fresh = check_choice("fresh", fresh, _FRESH)
+        check_choice("fresh", fresh, _FRESH)
         self.rollout, self.minibatches = check_count("rollout", rollout), check_count("minibatches", minibatches)
         self.epochs = check_count("epochs", epochs)
         self.gae = check_real("gae", gae, low=0.0, high=1.0)
@@ -149,15 +145,17 @@ class PPO(Agent):
         self.optimizer = optimizer or Adam(1e-4, epsilon=1e-5)
         self.threads = cpu_count() if threads is None else check_count("threads", threads)
         spec = self._make_spec()
-        self.bytes_held = (size(agent, spec) + _CHUNKS * size(chunk, spec)) * self.dtype.itemsize
+        self.bytes_held = size(agent, spec) * self.dtype.itemsize + bytes_of_parts(spec, self.dtype)
         check_fits(
             self.bytes_held,
-            f"a rollout of {self.rollout} transitions, {spec.n_kept * self.dtype.itemsize} bytes of sensitivities each,",
+            f"a rollout of {self.rollout} transitions, each with {spec.n_kept} numbers for sensitivities,",
             "a shorter rollout, fewer units, float32, or TBPTT(T), which stores none",
         )
         self._ready(spec, self.policy, spec.policy)
         self._initialise()
-        self._ready_to_update()
+        self._update = Update(spec, self._flat, self.epochs, _FRESH[fresh], self._rng, self.threads)
+        self._begin_rollout = entry(compile_for(ppo_kernels.begin, spec), *self._to_step)
+        self._step_alone, self._step = self._step, self._step_and_update
 
     def _make_spec(self) -> PPOSpec:
         policy = self.policy.spec(self.actions.n)
@@ -200,89 +198,25 @@ class PPO(Agent):
 
     # ---------------------------------------------------------------------------------------------------- update
 
-    def _ready_to_update(self) -> None:
-        spec, flat = self._spec, self._flat
-        width = -(-size(chunk, spec) // 1024) * 1024
-        self._chunks = allocate(_CHUNKS * width, self.dtype).reshape(_CHUNKS, width)
-        self._statistics, self._advantages = np.zeros(len(STATISTICS)), np.zeros(2)
-        self._diagnostics = dict.fromkeys(("updates", *STATISTICS[:-1], "gradient_norm"), 0.0)
-        order = np.arange(self.rollout // spec.sequence)
-        self._compiled = {
-            ppo_kernels.step: self._step,
-            **{
-                function: entry(compile_for(function, spec), *arguments)
-                for function, arguments in (
-                    (ppo_kernels.begin, self._to_step),
-                    (ppo_kernels.run_again, (spec, flat, *self._fresh)),
-                    (ppo_loss.estimate, (spec, flat)),
-                    (ppo_loss.spread, (spec, flat, order, 0, 1, self._advantages)),
-                    (ppo_loss.add_up, (spec, flat, self._chunks[0], order, 0, 1, self._advantages)),
-                    (ppo_loss.descend, (spec, flat, self._chunks, self._statistics)),
-                )
-            },
-        }
-        self._step = self._step_and_update
-
     def _step_and_update(self, *arguments: Any) -> int:
-        done = self._compiled[ppo_kernels.step](*arguments)
+        done = self._step_alone(*arguments)
         if done == ppo_kernels.FULL:
-            self._update()
-            done = self._compiled[ppo_kernels.begin](*arguments)
+            if fault := self._update():
+                raise FloatingPointError(
+                    f"learning diverged by step {self.steps}, in {fault} of the update: the loss or its gradient is "
+                    "not finite, or a recurrence has left its range. The parameters are those before the update, and "
+                    "can be saved. A smaller step size of the optimizer is the usual cure."
+                )
+            done = self._begin_rollout(*arguments)
         return done
 
-    def _update(self) -> None:
-        """Learn from a rollout; where that fails, all that was learned is as before it."""
-        known = self._views.learned
-        before = [known.flat_params.copy(), *(moment.copy() for moment in known.moments)]
-        workers = min(self.threads, _CHUNKS)
-        try:
-            if workers == 1:
-                self._learn_from_rollout(lambda function, parts: [function(k) for k in parts])
-            else:
-                with ThreadPoolExecutor(workers) as pool:
-                    self._learn_from_rollout(lambda function, parts: list(pool.map(function, parts)))
-        except BaseException:
-            for view, values in zip((known.flat_params, *known.moments), before, strict=True):
-                view[:] = values
-            raise
-
-    def _learn_from_rollout(self, each: Callable[[Callable[[int], Any], range], Any]) -> None:
-        """`each(function, parts)` calls function(k) for every part."""
-        spec, flat, run = self._spec, self._flat, self._compiled
-        n_sequences, per = self.rollout // spec.sequence, spec.minibatch // spec.sequence
-        self._statistics[:], norms = 0, 0.0
-        run[ppo_loss.estimate](spec, flat)
-        for epoch in range(self.epochs):
-            if epoch > 0 and any(self._fresh):
-                run[ppo_kernels.run_again](spec, flat, *self._fresh)
-                run[ppo_loss.estimate](spec, flat)
-            order = self._rng.permutation(n_sequences)
-            for start in range(0, n_sequences, per):
-                run[ppo_loss.spread](spec, flat, order, start, start + per, self._advantages)
-
-                def add_up(k: int, order: np.ndarray = order, start: int = start) -> None:
-                    part = (start + per * k // _CHUNKS, start + per * (k + 1) // _CHUNKS)
-                    run[ppo_loss.add_up](spec, flat, self._chunks[k], order, *part, self._advantages)
-
-                each(add_up, range(_CHUNKS))
-                norm = run[ppo_loss.descend](spec, flat, self._chunks, self._statistics)
-                if not np.isfinite(norm):
-                    self._diverged(epoch, start // per)
-                norms += norm
-        n = self.epochs * self.minibatches
-        means = self._statistics[:-1] / (n * spec.minibatch)
-        self._diagnostics = {
-            "updates": self._diagnostics["updates"] + 1,
-            **dict(zip(STATISTICS[:-1], means.tolist(), strict=True)),
-            "gradient_norm": norms / n,
-        }
-
-    def _diverged(self, epoch: int = 0, minibatch: int = 0) -> None:
-        raise FloatingPointError(
-            f"learning diverged by step {self.steps}, in epoch {epoch + 1}, minibatch {minibatch + 1}: the loss or its "
-            "gradient is not finite, or a recurrence has left its range. The parameters are those before this update, "
-            "and can be saved. A smaller step size of the optimizer is the usual cure."
-        )
+    def _explain(self, done: int) -> None:
+        if done == ppo_kernels.DIVERGED:
+            raise FloatingPointError(
+                f"learning diverged by step {self.steps}: what the network says is no longer finite. To go on, load a "
+                "checkpoint saved earlier, and take a smaller step size of the optimizer."
+            )
+        super()._explain(done)
 
     # ----------------------------------------------------------------------------------------------------- state
 
@@ -297,7 +231,7 @@ class PPO(Agent):
 
     def diagnostics(self) -> dict[str, float]:
         """Of the latest update: means of the loss's terms, Schulman's estimate of the KL divergence, and the like."""
-        return self._diagnostics
+        return self._update.diagnostics
 
     def _forget(self) -> None:
         row = self.steps % self.rollout

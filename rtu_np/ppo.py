@@ -243,6 +243,7 @@ class PPO(Agent):
         views, filled = self._views, self.steps % self.rollout + 1
         steps = views.rollout._asdict()
         own = {"memory": views.live.flat_memory, "before": views.live.before, "rollout.memory": steps.pop("memory")}
+        del steps["advantages"], steps["returns"]  # of a complete rollout alone
         own |= {f"rollout.{name}": array[:filled] for name, array in steps.items() if array.size}
         return _named(views.learned.params, "params.") | leaves(views.learned.moments, "moments.") | own
 

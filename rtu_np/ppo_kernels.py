@@ -96,6 +96,8 @@ def _begin(spec, a, t, first, noise, action, bounds):
     if t == 0:
         copy(now.flat_memory, r.memory)
     r.starts[t] = first
+    r.ends[t], r.rewards[t], r.bootstraps[t] = 0, 0, 0  # what the rollout before left, a checkpoint need not know
+    clear(r.finals[t])
     copy(now.x, r.x[t])
     _put_aside(spec, now.memory, r, t)
     cells.advance(spec.body, params.body, now.memory, now.x)

@@ -5,6 +5,7 @@ of the states in a rollout, and the gradient of a minibatch's loss. The rollout 
 """
 
 from dataclasses import dataclass
+from types import SimpleNamespace
 
 import numpy as np
 import oracles
@@ -149,3 +150,41 @@ class PPOOracle:
             name: block[0].real
             for name, block in oracles.derivative(lambda **q: np.atleast_1d(self.loss(q, *arguments)), p).items()
         }
+
+    # -------------------------------------------------------------------------------------------------- update
+
+    def foresight(self, p):
+        """(values of all steps; values of what follows where the rollout or an episode is cut off, else as stored)"""
+        values, bootstraps = [], np.array(self.r.bootstraps)
+        for t, state in enumerate(self.states(p)):
+            state, y = self.cell(p, state, self.r.x[t])
+            values.append(self.heads(p, y)[1])
+            if self.r.ends[t] == 2 or (self.r.ends[t] == 0 and t == len(self.r.x) - 1):
+                bootstraps[t] = self.heads(p, self.cell(p, state, self.r.finals[t])[1])[1]
+        return np.array(values), bootstraps
+
+    def update(self, p, orders, minibatches, optimizer, max_norm, states=False, values=False):
+        """Parameters after an epoch for each of `orders`; what is fresh is made anew before all but the first."""
+        at, bootstraps = p, self.r.bootstraps
+        for epoch, order in enumerate(orders):
+            if epoch and states:
+                at = p
+            if epoch and values:
+                fresh, bootstraps = self.foresight(p)
+                self.r = replace(self.r, values=fresh)
+            targets = self.targets(self.r.values, bootstraps)
+            for chosen in np.split(order, minibatches):
+                g = self.gradient(p, chosen, self.stored(at, p), *targets)
+                norm = np.sqrt(sum((block**2).sum() for block in g.values()))
+                p = dict(p)
+                optimizer.step(p, g, -min(1.0, max_norm / norm))
+        return p
+
+
+def replace(r, **arrays):
+    return SimpleNamespace(**{**vars(r), **arrays})
+
+
+def copied(rollout):
+    """A rollout that no agent writes to."""
+    return SimpleNamespace(**{name: array.copy() for name, array in rollout._asdict().items()})

@@ -87,7 +87,7 @@ class PPO(Agent):
     --------
     >>> import gymnasium
     >>> env = gymnasium.make("CartPole-v1")
-    >>> agent = PPO(env, LinearRTU(8), rollout=64, minibatches=4)
+    >>> agent = PPO(env, LinearRTU(8), rollout=64, minibatches=4, dtype="float64")
     >>> agent.learn(env, 200, progress=False, log=None).returns.size > 0
     True
     """

@@ -5,7 +5,7 @@ import copy
 import numpy as np
 import oracles
 import pytest
-from cases import COMPILED
+from cases import COMPILED, in_plain_python
 from gymnasium import spaces
 from ppo_cases import CELLS, N, T, World, below_of, collected, make, oracle_of, parameters
 from ppo_oracle import copied
@@ -15,7 +15,9 @@ from rtu_np import PPO, RTRL, SGD, TBPTT, Adam, LinearRTU
 from rtu_np.ppo_network import chunk
 
 ENCODED = "linear RTU behind an encoder"
-SOME = [(ENCODED, RTRL(), False, "both")]
+# All that is compiled here shares its types, and so is compiled once.
+SIMPLE = "linear RTU"
+SOME = [(SIMPLE, RTRL(), True, "both")]
 ALL = [("linear RTU", RTRL(), True, fresh) for fresh in ("nothing", "gradients", "targets", "both")]
 ALL += [("GRU", TBPTT(T), False, fresh) for fresh in ("nothing", "both")]
 ALL += [(ENCODED, RTRL(), False, "nothing"), ("GRU behind an encoder", RTRL(dense=True), True, "gradients")]
@@ -45,7 +47,7 @@ def test_an_update_is_the_oracle_s(name, gradient, discrete, fresh):
     assert agent.diagnostics()["updates"] == 1
 
 
-@pytest.mark.parametrize(("name", "discrete"), [(ENCODED, False)] if COMPILED else [("GRU", True), (ENCODED, False)])
+@pytest.mark.parametrize(("name", "discrete"), [(SIMPLE, True)] if COMPILED else [("GRU", True), (ENCODED, False)])
 def test_what_acting_stores(name, discrete):
     agent, world = make(CELLS[name].cell, discrete)
     r = collected(agent, world)
@@ -66,20 +68,21 @@ def test_what_acting_stores(name, discrete):
 @pytest.mark.parametrize("seed", range(3))
 def test_advantages(seed):
     """Any mixture of ends; termination bootstraps nothing, truncation and the rollout's end do."""
-    agent, world = make(CELLS[ENCODED].cell, False)
+    agent, world = make(CELLS[SIMPLE].cell)
     r, rng = collected(agent, world), np.random.default_rng(seed)
     r.ends[:] = rng.choice(3, N, p=[0.6, 0.2, 0.2])
     for array in (r.values, r.rewards, r.bootstraps):
         array[:] = rng.standard_normal(N)
     agent._update.run["estimate"](agent._spec, agent._flat)
-    advantages, returns = oracle_of(agent, CELLS[ENCODED], r, False).targets(r.values, r.bootstraps)
+    advantages, returns = oracle_of(agent, CELLS[SIMPLE], r, True).targets(r.values, r.bootstraps)
     assert_close(r.advantages, advantages, PLAIN, "advantages")
     assert_close(r.returns, returns, PLAIN, "returns")
 
 
+@in_plain_python
 @pytest.mark.parametrize("size", [0.01, 10.0])
 def test_a_long_gradient_is_shortened(size):
-    agent, _ = make(CELLS[ENCODED].cell, False, optimizer=SGD(1.0), max_norm=0.5)
+    agent, _ = make(CELLS[SIMPLE].cell, optimizer=SGD(1.0), max_norm=0.5)
     update, start, rng = agent._update, agent._views.learned.flat_params.copy(), np.random.default_rng(0)
     update._parts[:] = 0
     total = np.zeros(start.size)
@@ -97,10 +100,10 @@ def test_threads_change_no_bit():
     """Nor does evaluation in between."""
     bits = []
     for threads in (1, 2, 3):
-        agent, world = make(CELLS[ENCODED].cell, False, threads=threads, fresh="both")
+        agent, world = make(CELLS[SIMPLE].cell, threads=threads, fresh="both")
         agent.learn(world, 30, progress=False, log=None)
         if threads == 2:
-            agent.evaluate(World(False, seed=3), 2)
+            agent.evaluate(World(seed=3), 2)
         agent.learn(world, 30, progress=False, log=None)
         bits.append(everything(agent))
     assert bits[0] == bits[2]
@@ -111,7 +114,7 @@ def test_threads_change_no_bit():
 @pytest.mark.parametrize("steps", [11, 12, 15, 17])
 def test_a_checkpoint_goes_on_bit_for_bit(steps, tmp_path):
     """In the middle of a rollout and of an episode, at the end of either."""
-    agent, world = make(CELLS[ENCODED].cell, False, fresh="both")
+    agent, world = make(CELLS[SIMPLE].cell, fresh="both")
     agent.learn(world, steps, progress=False, log=None)
     agent.save(tmp_path / "agent.npz")
     loaded, there = PPO.load(tmp_path / "agent.npz"), copy.deepcopy(world)
@@ -123,19 +126,19 @@ def test_a_checkpoint_goes_on_bit_for_bit(steps, tmp_path):
 
 
 def test_a_stream_that_is_left_is_cut_off():
-    agent, world = make(CELLS[ENCODED].cell, False)
+    agent, world = make(CELLS[SIMPLE].cell)
     agent.learn(world, 3, progress=False, log=None)
     r = agent._views.rollout
     agent.reset()
     assert r.ends[:3].tolist() == [0, 0, 2]
     assert r.bootstraps[2] == r.values[3] != 0
-    agent.learn(World(False, seed=4), N, progress=False, log=None)
+    agent.learn(World(seed=4), N, progress=False, log=None)
     assert r.starts[3] == 0  # the next rollout's
     assert agent.diagnostics()["updates"] == 1
 
 
 def test_a_failed_update_leaves_all_that_was_learned():
-    agent, world = make(CELLS[ENCODED].cell, False, optimizer=Adam(1e-3))
+    agent, world = make(CELLS[SIMPLE].cell, optimizer=Adam(1e-3))
     rollout = collected(agent, world)
     assert agent._update() == ""
     before = everything(agent)
@@ -146,15 +149,14 @@ def test_a_failed_update_leaves_all_that_was_learned():
 
 
 def test_divergence_is_said_and_the_agent_can_be_saved(tmp_path):
-    agent, world = make(CELLS[ENCODED].cell, False, optimizer=SGD(1e300), max_norm=1e300)
+    agent, world = make(CELLS[SIMPLE].cell, optimizer=Adam(1e300))
     start = parameters(agent)
     with pytest.raises(FloatingPointError, match="diverged by step 12, in epoch 1, minibatch .* before the update"):
         agent.learn(world, 20, progress=False, log=None)
     for name, view in agent.parameters.items():
         assert np.array_equal(view, start[name])
     agent.save(tmp_path / "last.npz")
-    loaded = PPO.load(tmp_path / "last.npz")
-    assert np.array_equal(loaded.parameters["1.W"] if "1.W" in start else loaded.parameters["0.W"], start["0.W"])
+    assert np.array_equal(PPO.load(tmp_path / "last.npz").parameters["W1"], start["W1"])
 
 
 class Broken(World):
@@ -164,9 +166,9 @@ class Broken(World):
 
 
 def test_a_reward_that_is_no_number_is_the_environment_s_fault():
-    agent, _ = make(CELLS[ENCODED].cell, False)
+    agent, _ = make(CELLS[SIMPLE].cell)
     with pytest.raises(ValueError, match="reward is nan after step 6"):
-        agent.learn(Broken(False), 20, progress=False, log=None)
+        agent.learn(Broken(), 20, progress=False, log=None)
     assert agent.steps == 6
 
 
@@ -210,7 +212,7 @@ class Echo:
 @pytest.mark.skipif(not COMPILED, reason="takes thousands of steps")
 def test_it_learns_what_needs_memory():
     env = Echo()
-    agent = PPO(env, LinearRTU(8), rollout=512, minibatches=8, optimizer=Adam(3e-3, epsilon=1e-5), threads=1)
+    agent = PPO(env, LinearRTU(8), rollout=512, minibatches=8, optimizer=Adam(3e-3, epsilon=1e-5), threads=1, dtype="float64")
     returns = agent.learn(env, 20_000, progress=False, log=None).returns
     assert returns[:50].mean() < 13
     assert returns[-50:].mean() > 18

@@ -16,7 +16,7 @@ from rtu_np import RTRL, TBPTT, cells
 from rtu_np.buffers import leaves
 
 METHODS = (RTRL(), TBPTT(T), RTRL(dense=True))
-SOME = [("linear RTU behind an encoder", RTRL(), False)]
+SOME = [("linear RTU", RTRL(), True)]
 ALL = [(name, gradient, discrete) for name in CELLS for gradient in METHODS for discrete in (True, False)]
 EPSILON = 1e-5
 

@@ -151,7 +151,7 @@ def test_a_failed_update_leaves_all_that_was_learned():
 def test_divergence_is_said_and_the_agent_can_be_saved(tmp_path):
     agent, world = make(CELLS[SIMPLE].cell, optimizer=Adam(1e300))
     start = parameters(agent)
-    with pytest.raises(FloatingPointError, match="diverged by step 12, in epoch 1, minibatch .* before the update"):
+    with pytest.raises(FloatingPointError, match=r"diverged by step 12, in epoch 1, minibatch .* before the update"):
         agent.learn(world, 20, progress=False, log=None)
     for name, view in agent.parameters.items():
         assert np.array_equal(view, start[name])
@@ -175,8 +175,16 @@ def test_a_reward_that_is_no_number_is_the_environment_s_fault():
 @pytest.mark.parametrize(
     ("settings", "error", "message"),
     [
-        ({"rollout": 100, "minibatches": 32}, ValueError, r"rollout is 100 and minibatches 32: expected the rollout to"),
-        ({"rollout": 64, "minibatches": 4, "gradient": TBPTT(7)}, ValueError, r"TBPTT\(7\) and rollout 64: .* 63 would"),
+        (
+            {"rollout": 100, "minibatches": 32},
+            ValueError,
+            r"rollout is 100 and minibatches 32: expected the rollout to",
+        ),
+        (
+            {"rollout": 64, "minibatches": 4, "gradient": TBPTT(7)},
+            ValueError,
+            r"TBPTT\(7\) and rollout 64: .* 63 would",
+        ),
         ({"rollout": 64, "minibatches": 32, "gradient": TBPTT(4)}, ValueError, "each of whole sequences of 4"),
         ({"cell": LinearRTU(200_000), "rollout": 2**20}, MemoryError, r"1048576 transitions.* needs \d+ bytes"),
         ({"actor": LinearRTU(4)}, ValueError, "actor is LinearRTU.*, with a state: expected a feedforward one"),
@@ -212,10 +220,10 @@ class Echo:
 @pytest.mark.skipif(not COMPILED, reason="takes thousands of steps")
 def test_it_learns_what_needs_memory():
     env = Echo()
-    agent = PPO(env, LinearRTU(8), rollout=512, minibatches=8, optimizer=Adam(3e-3, epsilon=1e-5), threads=1, dtype="float64")
+    agent = PPO(
+        env, LinearRTU(8), rollout=512, minibatches=8, optimizer=Adam(3e-3, epsilon=1e-5), threads=1, dtype="float64"
+    )
     returns = agent.learn(env, 20_000, progress=False, log=None).returns
     assert returns[:50].mean() < 13
     assert returns[-50:].mean() > 18
     assert agent.evaluate(Echo(), 10).mean() > 18
-
-

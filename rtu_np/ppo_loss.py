@@ -143,7 +143,7 @@ def add_up(spec, flat, flat_chunk, order, start, stop, advantages):
             cells.backward(body, params.body, c.work, state_tm1, r.x[t], record, b.dy, back)
             if r.starts[t] != 0:
                 clear(c.flat_dstate)
-        cells.recall(body, cells.sensitivities(body, r.kept[first])[0], c.dstate, c.gradient.body)
+        cells.recall(body, cells.sensitivities(body, r.kept[first])[0], c.flat_dstate, c.gradient.body)
 
 
 def descend(spec, flat, chunks, statistics):

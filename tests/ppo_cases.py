@@ -57,8 +57,8 @@ def make(cell, discrete=True, package=rtu_np, every=5, **settings) -> tuple:
     return agent, world
 
 
-def collected(agent, world):
-    """The rollout of `agent` in `world`, complete, nothing learned from it yet."""
+def collected(agent, world, done=0):
+    """The rollout of `agent` in `world` after `done` steps, complete, nothing learned from it yet."""
 
     def stop():
         raise CompleteError
@@ -67,6 +67,7 @@ def collected(agent, world):
     with pytest.raises(CompleteError):
         agent.learn(world, 2 * agent.rollout, progress=False, log=None)
     agent._update = update
+    assert agent.steps == done + agent.rollout
     return agent._views.rollout
 
 

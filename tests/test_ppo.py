@@ -17,6 +17,7 @@ from rtu_np.ppo_network import chunk
 ENCODED = "linear RTU behind an encoder"
 # All that is compiled here shares its types, and so is compiled once.
 SIMPLE = "linear RTU"
+METHODS = (RTRL(), TBPTT(T), RTRL(dense=True))
 SOME = [(SIMPLE, RTRL(), True, "both")]
 ALL = [("linear RTU", RTRL(), True, fresh) for fresh in ("nothing", "gradients", "targets", "both")]
 ALL += [("GRU", TBPTT(T), False, fresh) for fresh in ("nothing", "both")]
@@ -63,6 +64,27 @@ def test_what_acting_stores(name, discrete):
     outputs = [oracle.heads(p, oracle.cell(p, state, x)[1])[0] for state, x in zip(states, r.x, strict=True)]
     log_p = [oracle.log_probability(o, action) for o, action in zip(outputs, r.actions, strict=True)]
     assert_close(r.log_p, log_p, PLAIN, "log-probabilities")
+
+
+AGAIN = [(SIMPLE, RTRL())] if COMPILED else [(name, gradient) for name in CELLS for gradient in METHODS]
+
+
+@pytest.mark.parametrize(("name", "gradient"), AGAIN)
+def test_a_rollout_run_again_with_the_same_parameters_is_the_same(name, gradient):
+    """To the bit, and also where it began in the middle of an episode, with a memory of earlier parameters."""
+    agent, world = make(CELLS[name].cell, gradient=gradient, every=7)
+    agent.learn(world, N, progress=False, log=None)
+    r = collected(agent, world, N)
+    assert r.starts[0] == 0
+    names = ("states", "kept", "values", "bootstraps")
+    before = {name: getattr(r, name).copy() for name in names}
+    for name in names:
+        getattr(r, name)[:] += before[name] != 0  # what is set aside between arrays stays as it is
+    agent._update.run["run_again"](agent._spec, agent._flat, True, True)
+    cut = (r.ends == 2) | ((r.ends == 0) & (np.arange(N) == N - 1))
+    for name, array in before.items():
+        rows = cut if name == "bootstraps" else slice(None)
+        assert np.array_equal(getattr(r, name)[rows], array[rows]), name
 
 
 @pytest.mark.parametrize("seed", range(3))

@@ -198,7 +198,7 @@ def keep(spec, memory, kept):
 
 @generic
 def recall(spec, kept, dstate, out):
-    """out <- out + (dstate/dparams)^T dstate, with the sensitivities as they were kept"""
+    """out <- out + (dstate/dparams)^T dstate, with the sensitivities as they were kept; dstate begins a flat array."""
 
 
 class NoSensitivities(NamedTuple):

@@ -384,8 +384,8 @@ def keep(spec, memory, kept):
 @separate
 def recall(spec, kept, dstate, out):
     for i in range(spec.n_hidden):
-        kept.credit0[i] = dstate.h[i - i % 2]
-        kept.credit1[i] = dstate.h[i - i % 2 + 1]
+        kept.credit0[i] = dstate[i - i % 2]
+        kept.credit1[i] = dstate[i - i % 2 + 1]
     _contract(spec, kept, kept.credit0.dtype.type(1), out)
 
 

@@ -273,7 +273,8 @@ def keep(spec, memory, kept):
 
 @cells.recall.register(LinearRTUSpec)
 def recall(spec, kept, dstate, out):
-    _contract(spec, kept, dstate.c1, dstate.c2, kept.dc1_dW1.dtype.type(1), out)
+    d, _ = diagonal_state(spec, dstate)
+    _contract(spec, kept, d.c1, d.c2, kept.dc1_dW1.dtype.type(1), out)
 
 
 @cells.learn.register(LinearRTUSpec)

@@ -283,8 +283,9 @@ def _keep(spec, memory, kept):
 
 
 def _recall(spec, kept, dstate, out):
-    cells.recall(spec.lower, kept.lower, dstate.lower, out.lower)
-    cells.recall(spec.upper, kept.upper, dstate.upper, out.upper)
+    _, above = cells.state(spec.lower, dstate)
+    cells.recall(spec.lower, kept.lower, dstate, out.lower)
+    cells.recall(spec.upper, kept.upper, above, out.upper)
 
 
 def _learn(spec, params, traces, memory, decay, scale):

@@ -16,9 +16,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from rtu_np import cells
-from rtu_np.buffers import add_scaled, assign, clear, copy, matrix, size, vector
+from rtu_np.buffers import add_scaled, clear, copy, matrix, size, vector
 from rtu_np.gradients.kept import keeps_gradient
-from rtu_np.jit import kernel, njit, separate
+from rtu_np.jit import kernel, njit
 from rtu_np.validation import check_fits, check_flag
 
 _BLOCK = 256  # columns of S that are brought along together, so that they stay in the cache
@@ -158,17 +158,10 @@ def credit(spec, params, memory, dy):
     clear(memory.dstate)
     clear(memory.gradient)
     _backward(spec, params, memory, dy, memory.dstate, memory.gradient, memory.dx)
-    _contract(memory.S, memory.dstate, memory.gradient)
-
-
-@kernel
-@separate
-def _contract(S, d, out):
-    """out <- out + d S"""
-    for k in range(S.shape[0]):
-        d_k = d[k]
-        for i in range(S.shape[1]):
-            out[i] += d_k * S[k, i]
+    for k in range(spec.n_state):
+        a = memory.dstate[k]
+        for i in range(spec.n_params):
+            memory.gradient[i] += a * memory.S[k, i]
 
 
 keeps_gradient(DenseSpec)
@@ -176,16 +169,12 @@ keeps_gradient(DenseSpec)
 
 class DenseSensitivities(NamedTuple):
     S: np.ndarray  # (n_state, n_params)   dh_t/dparameters
-    dstate: np.ndarray  # (n_state,)   scratch of `recall`
-    gradient: np.ndarray  # (n_params,)
 
 
 @cells.sensitivities.register(DenseSpec)
 def sensitivities(spec, flat):
     S, flat = matrix(flat, spec.n_state, spec.n_params)
-    dstate, flat = vector(flat, spec.n_state)
-    gradient, flat = vector(flat, spec.n_params)
-    return DenseSensitivities(S, dstate, gradient), flat
+    return DenseSensitivities(S), flat
 
 
 @cells.keep.register(DenseSpec)
@@ -197,7 +186,5 @@ def keep(spec, memory, kept):
 
 @cells.recall.register(DenseSpec)
 def recall(spec, kept, dstate, out):
-    clear(kept.gradient)
-    assign(cells.state(spec.cell, kept.dstate)[0], dstate)
-    _contract(kept.S, kept.dstate, kept.gradient)
-    add_scaled(out, cells.parameters(spec.cell, kept.gradient)[0], kept.S.dtype.type(1))
+    for k in range(spec.n_state):
+        add_scaled(out, cells.parameters(spec.cell, kept.S[k])[0], dstate[k])

@@ -7,7 +7,7 @@ import sys
 import textwrap
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, NoReturn
 
 from tqdm import tqdm
 
@@ -35,8 +35,14 @@ EXPERIMENTS = {
 TOLD = 50  # runs of which each is told when it ends; of more, the bar alone tells
 
 
+class Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """In one line, without the usage."""
+        self.exit(2, f"{message}; python -m experiments lists all, --help says the options\n")
+
+
 def parser() -> argparse.ArgumentParser:
-    top = argparse.ArgumentParser(
+    top = Parser(
         prog="python -m experiments",
         description="Run an experiment: learn, print its table, draw its figure. Without a name, list them.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
@@ -114,10 +120,13 @@ def run(experiment: ModuleType, arguments: argparse.Namespace) -> None:
     if "tuning" in preset:
         page["tuning"] = {**preset["tuning"], "seeds": list(preset["tuning"]["seeds"])}
     page |= {"runs": len(manifests), **results.gathered(manifests), "scores": scores}
-    (output / f"{arguments.preset}.json").write_text(json.dumps(page, indent=1) + "\n")
+    numbers, picture = output / f"{arguments.preset}.json", output / f"{arguments.preset}.png"
+    text = json.dumps(page, indent=1) + "\n"
+    results.write(numbers, lambda part: part.write_text(text))
     with plotting.style():
-        picture = plotting.save(experiment.plot(found), output / f"{arguments.preset}.png")
-    print(f"\nfigure: {picture}\nnumbers: {output / f'{arguments.preset}.json'}")
+        figure = experiment.plot(found)
+        results.write(picture, lambda part: plotting.save(figure, part))
+    print(f"\nfigure: {picture}\nnumbers: {numbers}")
 
 
 def make(experiment: ModuleType, tasks: list[sweep.Task], arguments: argparse.Namespace) -> None:

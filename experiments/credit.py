@@ -13,7 +13,7 @@ with lag k - j in grad v_{t-j}. The weight is the norm over all parameters of th
 US, relative to that of lag 0 with RTRL. Trace conditioning, ISI 10, after training with RTRL (GRU: T-BPTT(16)) and
 before it; tanh, phases from (0, 1], Adam with beta2 .9999.
 
-Minutes on two cores: smoke 0.5, laptop 4 (estimated), overnight 6 (estimated), paper 18 (estimated).
+Minutes on two cores: smoke 0.5, laptop 2, overnight 10 (estimated), paper 30 (estimated).
 """
 
 from collections.abc import Callable
@@ -27,7 +27,7 @@ from experiments.prediction import Config, Results
 from rtu_np import GRU, RTRL, TBPTT, Adam, LinearRTU, TDLambda, checkpoint
 from rtu_np.cells.layer import Cell
 
-LAGS, TRIALS, WINDOW, LAMBDA = 40, 6, 4, 0.9
+LAGS, TRIALS, WINDOW, LAMBDA = 40, 3, 4, 0.9
 CELLS: dict[str, tuple[Cell, Any]] = {
     "linear RTU": (LinearRTU(16, "tanh", max_phase=1.0), RTRL()),
     "GRU": (GRU(16), TBPTT(16)),
@@ -44,7 +44,7 @@ def settings(names: list[str], steps: int, lags: int) -> list[Config]:
 
 PRESETS: dict[str, dict[str, Any]] = {
     "smoke": {"settings": settings(["linear RTU"], 1000, 6), "seeds": range(2)},
-    "laptop": {"settings": settings(list(CELLS), 500_000, LAGS), "seeds": range(10)},
+    "laptop": {"settings": settings(list(CELLS), 500_000, LAGS), "seeds": range(8)},
     "overnight": {"settings": settings(list(CELLS), 2_000_000, LAGS), "seeds": range(10)},
     "paper": {"settings": settings(list(CELLS), 2_000_000, LAGS), "seeds": range(30)},
 }
@@ -72,13 +72,13 @@ def run(config: Config, seed: int, advanced: Callable[[int], Any] = lambda steps
     decay = env.gamma * LAMBDA
     out = {}
     for name, window in (("RTRL", lags), (f"T-BPTT({WINDOW})", WINDOW), ("T-BPTT(1)", 1)):
-        seen = terms.copy()
-        seen[:, window:] = 0
-        traced = np.zeros_like(seen)
+        seen, traced = np.zeros((2, chosen.size, lags, terms.shape[2]))
+        seen[:, :window] = terms[chosen, :window]
         for j in range(lags):
-            traced[j:, j:] += decay**j * seen[: len(seen) - j, : lags - j]
-        out[name] = np.linalg.norm(seen[chosen], axis=2).mean(0)
-        out[f"{name}, traces"] = np.linalg.norm(traced[chosen], axis=2).mean(0)
+            reach = min(window, lags - j)
+            traced[:, j : j + reach] += decay**j * terms[chosen - j, :reach]
+        out[name] = np.linalg.norm(seen, axis=2).mean(0)
+        out[f"{name}, traces"] = np.linalg.norm(traced, axis=2).mean(0)
     scale = out["RTRL"][0]
     return {name: weight / scale for name, weight in out.items()}
 
@@ -90,7 +90,7 @@ def _waiting(stream: np.ndarray, lags: int) -> np.ndarray:
     for t in range(len(stream)):
         waiting = (waiting or cs[t]) and not us[t]
         out[t] = waiting and t >= 2 * lags
-    return out
+    return np.flatnonzero(out)
 
 
 def _terms(cell: Cell, parameters: dict[str, np.ndarray], readout: np.ndarray, stream: np.ndarray, lags: int):
@@ -141,6 +141,8 @@ def plot(results: Results) -> Any:
             weight = np.array([r[name] for r in runs])
             shown = weight.mean(0) > 0
             look = {**plotting.look(k), "markevery": 5}
+            if shown.sum() <= WINDOW:  # few points, on top of others' curves
+                look |= {"markevery": 1, "markersize": 9, "markerfacecolor": "none", "zorder": 3}
             text = name if ax is axes[0, 0] else None
             plotting.band(ax, np.flatnonzero(shown), weight[:, shown], label=text, **look)
         ax.set(yscale="log", title=label(config), ylim=(1e-4, 20))
@@ -149,5 +151,5 @@ def plot(results: Results) -> Any:
     for ax in axes[:, 0]:
         ax.set_ylabel("weight, relative to lag 0")
     figure.legend(loc="outside lower center", ncols=3)
-    plotting.headline(figure, "Trace conditioning, ISI 10", len(results[0][1]))
+    plotting.headline(figure, f"Trace conditioning, ISI 10, {results[1][0]['steps']:,} steps", len(results[0][1]))
     return figure

@@ -200,9 +200,8 @@ def plot(results: Results, x_label: str | dict[str, str], title: str, columns: i
     found = panels(results)
     columns = min(columns, len(found))
     rows = -(-len(found) // columns)
-    figure, axes = plt.subplots(
-        rows, columns, figsize=(3.6 * columns + 0.4, 3.1 * rows + 0.7), squeeze=False, sharey=True
-    )
+    size = max(3.6 * columns + 0.4, 6.4), 3.1 * rows + 0.7  # wide enough for headline and legend
+    figure, axes = plt.subplots(rows, columns, figsize=size, squeeze=False, sharey=True)
     methods = list(dict.fromkeys(method for panel in found.values() for method in panel))
     for ax in axes.flat[len(found) :]:
         ax.set_axis_off()
@@ -216,10 +215,14 @@ def plot(results: Results, x_label: str | dict[str, str], title: str, columns: i
         ax.text(0.99, np.mean(floors), "Bayes", transform=ax.get_yaxis_transform(), ha="right", va="top", fontsize=8)
         ax.set(xscale="log", yscale="log", title=panel)
         ax.set_xlabel(x_label if isinstance(x_label, str) else x_label[panel])
+        xs = sorted({x for points in drawn.values() for x in points if x is not None})
+        if xs and xs[0] >= 1:  # numbers of something: those that were measured, written out
+            ax.set_xticks(xs, [f"{x:g}" for x in xs])
+            ax.set_xticks([], minor=True)
         ax.yaxis.set_tick_params(labelleft=True)
     for ax in axes[:, 0]:
         ax.set_ylabel("mean squared return error")
     handles = {text: line for ax in axes.flat for line, text in zip(*ax.get_legend_handles_labels(), strict=True)}
     figure.legend(handles.values(), handles, loc="outside lower center", ncols=min(len(handles), 4))
-    plotting.headline(figure, title, len(results[0][1]))
+    plotting.headline(figure, f"{title}, {results[0][0]['steps']:,} steps", len(results[0][1]))
     return figure

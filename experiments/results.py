@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
-import zipfile
+from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 DONE = "DONE"
-MARK = "README"
+MARK, MARKED = "README", "Runs and figures of `python -m experiments`; deleting a run's folder makes it run again.\n"
 
 
 class ForeignResultsError(Exception):
@@ -32,9 +32,20 @@ def claim(root: Path) -> None:
     """Make `root` a folder of ours; ForeignResultsError, where it is somebody else's already."""
     root.mkdir(parents=True, exist_ok=True)
     mark = root / MARK
-    if not mark.exists() and any(root.iterdir()):
+    if not any(root.iterdir()):  # on a full disk the mark may be cut short
+        mark.write_text(MARKED)
+    elif not mark.exists() or not MARKED.encode().startswith(mark.read_bytes()):
         raise ForeignResultsError(f"{root} holds files of something else: name another --output, or empty it")
-    mark.write_text("Runs and figures of `python -m experiments`; deleting a run's folder makes it run again.\n")
+
+
+def write(path: Path, put: Callable[[Path], Any]) -> None:
+    """Make or replace a file whole, or not at all: `put` writes it beside its place, under the same suffix."""
+    part = path.with_name(f".{path.stem}-{os.getpid()}{path.suffix}")
+    try:
+        put(part)
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def save_run(folder: Path, arrays: dict[str, np.ndarray], manifest: dict[str, Any]) -> None:
@@ -79,7 +90,7 @@ def find(folder: Path, settings: dict[str, Any], seed: int) -> tuple[dict[str, n
             raise ValueError("it lacks its DONE mark")
         arrays, manifest = load_run(folder)
         found = manifest["settings"], manifest["seed"]
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+    except Exception as error:  # a damaged archive raises nearly anything, zlib.error and NotImplementedError among it
         aside = folder.with_name(f"{folder.name}.damaged-{time.time_ns()}")
         folder.rename(aside)
         print(f"{folder} cannot be read ({error}): set aside as {aside.name}, and made again", file=sys.stderr)

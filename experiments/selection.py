@@ -1,8 +1,9 @@
 """Step sizes chosen without cheating: on seeds of their own, which take no part in what is reported.
 
-A preset with `"tuning": {"step_sizes": ..., "seeds": ..., "steps": ...}` has settings without a step size. Each is run
-with every step size on the tuning seeds, for so many steps; that with the smallest mean error is the setting's own, and
-what is reported are runs on `seeds`.
+A preset with `"tuning": {"step_sizes": ..., "seeds": ...}` has settings without a step size. Each is run with every
+step size on the tuning seeds, for as many steps as are reported, since a step size that is best in a short run may
+diverge in a long one. Of those with the fewest diverged runs, that with the smallest mean error is the setting's own,
+and what is reported are runs on `seeds`.
 """
 
 from collections.abc import Callable
@@ -25,22 +26,23 @@ def stages(preset: Preset) -> list[tuple[Callable[[Results], list[Config]], list
 
 def trials(preset: Preset) -> list[Config]:
     """The settings that are run on the tuning seeds."""
-    tuning = preset["tuning"]
-    return [
-        {**setting, "steps": tuning["steps"], "step_size": step_size}
-        for setting in preset["settings"]
-        for step_size in tuning["step_sizes"]
-    ]
+    step_sizes = preset["tuning"]["step_sizes"]
+    return [{**setting, "step_size": step_size} for setting in preset["settings"] for step_size in step_sizes]
 
 
 def chosen(preset: Preset, tried: Results) -> list[Config]:
     """The settings that are reported, each with its best step size; `tried` are the runs of `trials`, in that order."""
     if "tuning" not in preset:
         return preset["settings"]
-    step_sizes = preset["tuning"]["step_sizes"]
-    errors = np.array([np.mean([arrays["msre"] for arrays in runs]) for _, runs in tried])
-    best = errors.reshape(len(preset["settings"]), len(step_sizes)).argmin(1)
-    return [{**setting, "step_size": step_sizes[k]} for setting, k in zip(preset["settings"], best, strict=True)]
+    n = len(preset["tuning"]["step_sizes"])
+    best = [min(tried[k : k + n], key=_badness)[0]["step_size"] for k in range(0, len(tried), n)]
+    return [{**setting, "step_size": each} for setting, each in zip(preset["settings"], best, strict=True)]
+
+
+def _badness(trial: tuple[Config, list[dict[str, np.ndarray]]]) -> tuple[int, float]:
+    """Number of diverged runs, then mean error: a run that diverged near its end may have a small error still."""
+    _, runs = trial
+    return sum(bool(arrays["diverged"]) for arrays in runs), float(np.mean([arrays["msre"] for arrays in runs]))
 
 
 def at_an_edge(preset: Preset, found: Results) -> list[str]:

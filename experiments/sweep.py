@@ -5,15 +5,18 @@ repeated: a sweep that was killed, at any moment and however often, goes on wher
 only what is new. A run knows its settings and its seed and nothing else, so where it ran, and beside what, does not
 show in its bits.
 
-A run that fails is tried once more, and reported; the others go on.
+A run that fails is tried once more, and reported; the others go on. Where there is no room left for results, no others
+are made: they would be lost.
 """
 
+import errno
 import hashlib
 import importlib
 import json
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +27,7 @@ from tqdm import tqdm
 from experiments import results
 
 ATTEMPTS = 2
+NO_ROOM = [f"[Errno {number}]" for number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)]
 
 
 @dataclass(frozen=True)
@@ -45,7 +49,8 @@ class SweepError(Exception):
 
 def plan(experiment: str, configs: list[dict[str, Any]], seeds: list[int], root: Path) -> list[Task]:
     """Every run of a sweep, seeds outermost, so that all settings soon have their first. The order is part of the plan:
-    job arrays count on it."""
+    job arrays count on it. Folders are absolute: processes elsewhere may work in another folder."""
+    root = root.absolute()
     return [Task(experiment, config, seed, folder_of(root, config, seed)) for seed in seeds for config in configs]
 
 
@@ -70,7 +75,7 @@ def execute(task: Task) -> str:
     return ""
 
 
-Backend = Callable[[list[Task]], Iterator[tuple[Task, str]]]
+Backend = Callable[[list[Task]], Generator[tuple[Task, str]]]
 
 
 def run_all(tasks: list[Task], backend: Backend, finished: Callable[[Task], Any] = lambda task: None) -> None:
@@ -78,7 +83,8 @@ def run_all(tasks: list[Task], backend: Backend, finished: Callable[[Task], Any]
 
     Raises
     ------
-    SweepError : at the end, naming the runs that failed twice; all others are kept
+    SweepError : at the end, naming the runs that failed twice; all others are kept. At once, where results cannot be
+        written for want of room
     """
     waiting = []
     for task in tasks:
@@ -87,18 +93,24 @@ def run_all(tasks: list[Task], backend: Backend, finished: Callable[[Task], Any]
         else:
             waiting.append(task)
     failed: list[tuple[Task, str]] = []
-    total = sum(task.settings["steps"] for task in waiting)
-    with tqdm(total=total, unit="step", unit_scale=True, disable=None, smoothing=0) as bar:
+    # Seeds are outermost, so that what is left is like what was: runs tell the time that it takes.
+    with tqdm(total=len(waiting), unit="run", disable=None, smoothing=0) as bar:
         for attempt in range(1, ATTEMPTS + 1):
             failed = []
-            for task, error in backend(waiting):
-                if error:
-                    failed.append((task, error))
-                    again = "trying again" if attempt < ATTEMPTS else "given up"
-                    tqdm.write(f"{task} failed, {again}: {error.strip().splitlines()[-1]}")
-                else:
-                    bar.update(task.settings["steps"])
-                    finished(task)
+            with closing(backend(waiting)) as made:
+                for task, error in made:
+                    last = error.strip().splitlines()[-1] if error else ""
+                    if any(text in last for text in NO_ROOM):
+                        raise SweepError(
+                            f"{task.folder}: {last}; finished runs are kept: make room, and the same command goes on"
+                        )
+                    if error:
+                        failed.append((task, error))
+                        again = "trying again" if attempt < ATTEMPTS else "given up"
+                        tqdm.write(f"{task} failed, {again}: {last}")
+                    else:
+                        bar.update()
+                        finished(task)
             waiting = [task for task, _ in failed]
             if not waiting:
                 return
@@ -115,7 +127,7 @@ def run_all(tasks: list[Task], backend: Backend, finished: Callable[[Task], Any]
 def processes(jobs: int | None = None) -> Backend:
     """On this machine, in so many processes, all cores by default; in this one where it is one."""
 
-    def run(tasks: list[Task]) -> Iterator[tuple[Task, str]]:
+    def run(tasks: list[Task]) -> Generator[tuple[Task, str]]:
         workers = jobs or cpu_count()
         if workers < 2:
             yield from ((task, execute(task)) for task in tasks)
@@ -140,7 +152,7 @@ def processes(jobs: int | None = None) -> Backend:
     return run
 
 
-def _in_pool(tasks: list[Task], workers: int) -> Iterator[tuple[Task, str | None]]:
+def _in_pool(tasks: list[Task], workers: int) -> Generator[tuple[Task, str | None]]:
     """(task, error) as they end; ends with an error of None where a worker died, and with it the pool."""
     from concurrent.futures import as_completed
     from concurrent.futures.process import BrokenProcessPool
@@ -154,18 +166,22 @@ def _in_pool(tasks: list[Task], workers: int) -> Iterator[tuple[Task, str | None
     # Workers that have nothing to do leave after a while, so that none stay behind when this process is killed.
     with ProcessPoolExecutor(min(workers, len(tasks)), timeout=10) as pool:
         futures = {pool.submit(execute, task): task for task in tasks}
-        for future in as_completed(futures):
-            try:
-                yield futures[future], future.result()
-            except BrokenProcessPool:
-                yield futures[future], None
-                return
+        try:
+            for future in as_completed(futures):
+                try:
+                    yield futures[future], future.result()
+                except BrokenProcessPool:
+                    yield futures[future], None
+                    return
+        finally:
+            for future in futures:  # those that have not begun, where nobody asks for them any more
+                future.cancel()
 
 
 def dask(scheduler: str) -> Backend:
     """On a Dask cluster. Its workers see the same folders as this machine, and have this package installed."""
 
-    def run(tasks: list[Task]) -> Iterator[tuple[Task, str]]:
+    def run(tasks: list[Task]) -> Generator[tuple[Task, str]]:
         try:
             from distributed import Client, as_completed
         except ImportError as error:

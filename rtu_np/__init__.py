@@ -19,6 +19,7 @@ from rtu_np.initializers import LecunNormal, Orthogonal, SparseUniform
 from rtu_np.optimizers import SGD, Adam, ObGD, RMSProp
 from rtu_np.parallel import run_many
 from rtu_np.policies import Gaussian, Softmax
+from rtu_np.ppo import PPO, encoded
 from rtu_np.q_lambda import QRC, QLambda
 from rtu_np.readout import HiddenReadout, LinearReadout
 from rtu_np.td import TDLambda
@@ -26,6 +27,7 @@ from rtu_np.td import TDLambda
 __all__ = [
     "GRU",
     "LRU",
+    "PPO",
     "QRC",
     "RTRL",
     "SGD",
@@ -54,6 +56,7 @@ __all__ = [
     "VanillaRNN",
     "bytes_per_step",
     "check_gradients",
+    "encoded",
     "flops",
     "gradient_angles",
     "run_many",

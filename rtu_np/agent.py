@@ -360,6 +360,8 @@ class Agent(ABC):
             agent._env_seed = page["env_seed"]
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(f"path {os.fspath(path)!r} holds settings that cannot be built: {error}") from error
+        if "clock" in arrays and arrays["clock"].shape == agent._clock.shape:
+            agent._clock[:] = arrays["clock"]  # how much of a rollout there is depends on it
         checkpoint.restore(path, agent._arrays(), arrays)
         return agent
 

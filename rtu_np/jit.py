@@ -43,6 +43,7 @@ import numba
 import numpy as np
 from numba.core import config as _config
 from numba.core import types
+from numba.core.codegen import JITCodeLibrary
 from numba.core.compiler import Compiler
 from numba.extending import overload as _overload
 from numba.extending import register_jitable
@@ -53,22 +54,60 @@ _OPTIONS: Any = {
     "fastmath": {"contract"},  # fused multiply-add; NaN and infinity keep their meaning
     "_nrt": False,
 }
-# Of functions that only other compiled functions call: there is no way in from Python. They are compiled into their
-# caller: a loop with a call in it does not vectorise, and a call passes a NamedTuple array by array, each as seven
-# numbers (a fifth of the step of 10 units).
-# Said of the others, too, that they are not: unless told, Numba lets a function inherit it from its caller.
-_INNER: Any = {**_OPTIONS, "no_cpython_wrapper": True, "no_cfunc_wrapper": True, "forceinline": False}
-_INLINE: Any = {**_INNER, "forceinline": True}
 
 
-class _Separate(Compiler):
-    """Numba's compiler, told that the arrays among a function's arguments do not overlap."""
+class _Ingredient(JITCodeLibrary):
+    """Code that is only ever compiled into other code: neither optimised nor made machine code of by itself, as it will
+    be with what it is part of. Numba would do both for each of some hundred functions; without, a learner compiles in
+    half the time, into the same code."""
+
+    def _optimize_final_module(self) -> None:
+        pass
+
+    def _finalize_final_module(self) -> None:
+        self._finalize_dynamic_globals()
+        self._verify_declare_only_symbols()
+        self._finalized = True
+
+    def get_pointer_to_function(self, name: str) -> int:
+        self._ensure_finalized()
+        return 0  # there is no way in
+
+    @property
+    def codegen(self) -> Any:
+        return self
+
+    def set_env(self, name: str, env: Any) -> None:
+        """Nothing: what an entered function would find here, exceptions and objects, kernels do without."""
+
+
+class _Inner(Compiler):
+    """Numba's compiler, for functions that only other compiled functions call."""
+
+    def define_pipelines(self) -> Any:
+        self.state.library = _Ingredient(self.state.targetctx.codegen(), self.state.func_id.func_qualname)
+        return super().define_pipelines()
+
+
+class _Separate(_Inner):
+    """The same, told that the arrays among a function's arguments do not overlap."""
 
     def define_pipelines(self) -> Any:
         self.state.flags.noalias = True
         return super().define_pipelines()
 
 
+# There is no way from Python into these. Most are compiled into their caller: a loop with a call in it does not
+# vectorise, and a call passes a NamedTuple array by array, each as seven numbers (a fifth of the step of 10 units).
+# That the others are not has to be said: Numba lets a function inherit it from its caller.
+_INNER: Any = {
+    **_OPTIONS,
+    "no_cpython_wrapper": True,
+    "no_cfunc_wrapper": True,
+    "forceinline": False,
+    "pipeline_class": _Inner,
+}
+_INLINE: Any = {**_INNER, "forceinline": True}
 _OF_SEPARATE: Any = {**_INLINE, "pipeline_class": _Separate}
 _HOME = Path(__file__).parent
 config: Any = _config  # its attributes are set from the environment, where no type checker sees them

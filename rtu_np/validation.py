@@ -5,6 +5,7 @@ Every message names the argument, what came, what was expected, and the likely c
 
 import math
 import numbers
+import os
 from collections.abc import Mapping
 from dataclasses import MISSING, fields
 from typing import Any, TypeVar
@@ -112,6 +113,16 @@ def check_finite(name: str, array: np.ndarray) -> None:
             f"{name}{where} is {array[first]}: expected finite numbers; has the source of the data, or a division "
             "in it, produced a NaN or an infinity?"
         )
+
+
+def check_fits(needed: int, what: str, cure: str) -> None:
+    """MemoryError where `what` needs more bytes than this machine has; before anything is set aside."""
+    try:
+        there = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):  # a system that does not say; allocation will
+        return
+    if needed > there:
+        raise MemoryError(f"{what} needs {needed} bytes, and this machine has {there}; expected {cure}")
 
 
 def brief(settings: Any) -> str:

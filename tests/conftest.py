@@ -2,6 +2,7 @@ import modes
 import numpy as np
 import pytest
 from cases import CASES, COMPILED
+from mutants import mutant as mutant
 
 from rtu_np import LinearRTU, NonlinearRTU
 

@@ -66,5 +66,15 @@ def test_bad_input_is_one_line(tmp_path, capsys):
         error = capsys.readouterr().err
         assert error.count("\n") == 1, error
         assert message in error
-    with pytest.raises(SystemExit):
-        main(["no-such-experiment"])
+    for words, message in {
+        "no-such-experiment": "invalid choice: 'no-such-experiment' (choose from",
+        "credit --no-such-option": "unrecognized arguments: --no-such-option",
+        "credit --jobs many": "argument --jobs: invalid int value: 'many'",
+    }.items():
+        with pytest.raises(SystemExit) as left:
+            main(words.split())
+        error = capsys.readouterr().err
+        assert left.value.code == 2
+        assert error.count("\n") == 1, error
+        assert message in error
+        assert "--help says the options" in error

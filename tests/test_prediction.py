@@ -45,8 +45,8 @@ def test_an_experiment_says_what_it_claims_and_how_long_it_takes(name):
 
 
 def test_the_best_step_size_on_the_tuning_seeds_is_chosen():
-    settings = [{"panel": "p", "method": m} for m in "ab"]
-    preset = {"settings": settings, "tuning": {"step_sizes": [0.1, 0.2, 0.3], "seeds": range(5, 7), "steps": 7}}
+    settings = [{"panel": "p", "method": m, "steps": 7} for m in "ab"]
+    preset = {"settings": settings, "tuning": {"step_sizes": [0.1, 0.2, 0.3], "seeds": range(5, 7)}}
     preset["seeds"] = range(2)
     (trials, tuning_seeds), (reported, seeds) = selection.stages(preset)
     tried = trials([])
@@ -58,13 +58,20 @@ def test_the_best_step_size_on_the_tuning_seeds_is_chosen():
         ("b", 0.1, 7),
     ]
     errors = [[3, 3], [1, 2], [0, 9], [1, 1], [2, 2], [5, 0]]  # by mean, not by the luckiest seed
-    runs = [(c, [{"msre": np.array(e)} for e in each]) for c, each in zip(tried, errors, strict=True)]
+    runs = [
+        (c, [{"msre": np.array(e), "diverged": np.array(False)} for e in each])
+        for c, each in zip(tried, errors, strict=True)
+    ]
     chosen = reported(runs)
     assert [c["step_size"] for c in chosen] == [0.2, 0.1]
-    assert "steps" not in chosen[0]
     assert selection.at_an_edge(preset, [(c, []) for c in chosen]) == [
         "the smallest step size tried, 0.1, was the best for 1 of 2 settings"
     ]
+    runs[1][1][0]["diverged"] = np.array(True)  # at its end, so that the error is the smallest still
+    assert [c["step_size"] for c in reported(runs)] == [0.1, 0.1]
+    for _, each in runs[:3]:
+        each[1]["diverged"] = np.array(True)
+    assert [c["step_size"] for c in reported(runs)] == [0.1, 0.1]  # all have diverged: fewest, then smallest error
 
 
 @compiled

@@ -162,10 +162,15 @@ def test_what_cannot_be_read_is_set_aside_and_made_again(tmp_path, unbroken, cap
     (plan[0].folder / "arrays.npz").write_bytes(b"cut short")
     (plan[1].folder / "manifest.json").write_text("{")
     (plan[2].folder / results.DONE).unlink()
+    archive = plan[3].folder / "arrays.npz"
+    packed = bytearray(archive.read_bytes())
+    packed[1000:1050] = bytes([255] * 50)
+    archive.write_bytes(packed)
+    (plan[4].folder / "manifest.json").write_text("[]")
     sweep.run_all(plan, sweep.processes(1))
     assert bits(plan) == unbroken
-    assert len(list(tmp_path.glob("*/*.damaged-*"))) == 3
-    assert capsys.readouterr().err.count("set aside") == 3
+    assert len(list(tmp_path.glob("*/*.damaged-*"))) == 5
+    assert capsys.readouterr().err.count("set aside") == 5
 
 
 def test_results_of_other_settings_are_not_overwritten(tmp_path):
@@ -187,15 +192,55 @@ def test_a_folder_of_something_else_is_left_alone(tmp_path):
     assert [path.name for path in tmp_path.iterdir() if path.is_file()] == ["letters.txt"]
 
 
-def test_a_full_disk_is_a_failed_run_that_leaves_nothing(tmp_path, monkeypatch):
+def test_a_readme_of_somebody_else_is_no_mark_of_ours(tmp_path):
+    (tmp_path / "README").write_text("mine")
+    with pytest.raises(results.ForeignResultsError, match="holds files of something else"):
+        results.claim(tmp_path)
+    assert (tmp_path / "README").read_text() == "mine"
+
+
+def test_a_full_disk_stops_the_sweep_and_leaves_nothing_half_written(tmp_path, monkeypatch):
     def full(*arguments, **names):
         raise OSError(28, "No space left on device")
 
-    plan = tasks(tmp_path)[:1]
+    plan = tasks(tmp_path)
+    sweep.run_all(plan[:2], sweep.processes(1))
     monkeypatch.setattr(np, "savez_compressed", full)
-    with pytest.raises(sweep.SweepError, match="No space left on device"):
+    with pytest.raises(sweep.SweepError, match="No space left on device") as caught:
         sweep.run_all(plan, sweep.processes(1))
-    assert [path.name for path in plan[0].folder.parent.iterdir()] == [f".{plan[0].folder.name}.begun"]
+    monkeypatch.undo()
+    assert "make room, and the same command goes on" in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert len(bits(plan)) == 2
+    assert [path.name for path in plan[2].folder.parent.iterdir()] == [f".{plan[2].folder.name}.begun"]
+    assert not plan[3].folder.parent.exists() or not results.has_begun(plan[3].folder)  # what would be lost is not made
+    sweep.run_all(plan, sweep.processes(1))
+    assert len(bits(plan)) == 9
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="sizes of files are not limited there")
+def test_where_files_cannot_grow_workers_stop(tmp_path):
+    limited = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))\n" + DRIVER
+    done = subprocess.run(
+        [sys.executable, "-c", limited, str(tmp_path)], capture_output=True, text=True, cwd=HERE.parent, check=False
+    )
+    assert "File too large; finished runs are kept: make room" in done.stderr
+    assert not list(tmp_path.glob("*/seed-*"))
+    assert len(list(tmp_path.glob("*/.seed-*.begun"))) < 18  # the rest is not made
+
+
+def test_a_file_is_replaced_whole_or_not_at_all(tmp_path):
+    (tmp_path / "page.json").write_text("before")
+
+    def cut_short(part):
+        part.write_text("aft")
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(OSError, match="No space"):
+        results.write(tmp_path / "page.json", cut_short)
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["before"]
+    results.write(tmp_path / "page.json", lambda part: part.write_text("after"))
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["after"]
 
 
 def test_on_a_dask_cluster_with_a_worker_killed(tmp_path, unbroken):

@@ -5,6 +5,7 @@ import numpy as np
 PLAIN = 1e-12  # kernel against plain NumPy, and one algorithm against another that must agree
 COMPLEX_STEP = 1e-11
 AUTOGRAD = 1e-9
+TORCH = 1e-8
 DIFFERENCES = 1e-6
 LEARNING = 1e-10  # a kernel against an oracle after some hundred learning steps
 FLOAT32 = 1e-4

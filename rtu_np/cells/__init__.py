@@ -20,6 +20,7 @@ layout      `memory`: state, sensitivities and scratch.
 RTRL        `move` and `propagate`, together `advance`: the step, then its sensitivities; `credit`: the part of the
             gradient that needs the parameters; `accumulate`: the gradient into a trace; `learn`: update, sensitivities
             and traces in one pass; `input_gradient`.
+stored      `sensitivities`, `keep` and `recall`: the sensitivities of one step put aside, and used later (PPO).
 reference   `plain_advance`, `plain_gradient`.
 
 What a cell may add
@@ -180,6 +181,35 @@ def _learn_in_three_passes(spec, params, traces, memory, decay, scale):
         add_scaled(params, traces, scale)
     propagate(spec, memory)
     accumulate(spec, memory, decay, traces)
+
+
+# ------------------------------------------------------------------------------------------- stored sensitivities
+
+
+@generic(apart=True)
+def sensitivities(spec, flat):
+    """Carve room for the sensitivities of the state, put aside at one step, off `flat`: (views, rest)."""
+
+
+@generic
+def keep(spec, memory, kept):
+    """kept <- the sensitivities of the present state. Between two steps; memory stays as it is."""
+
+
+@generic
+def recall(spec, kept, dstate, out):
+    """out <- out + (dstate/dparams)^T dstate, with the sensitivities as they were kept; dstate begins a flat array."""
+
+
+class NoSensitivities(NamedTuple):
+    pass
+
+
+def without_sensitivities(kind: type) -> None:
+    """Register for the spec `kind` that there is nothing to put aside: no state, or none that is differentiated."""
+    sensitivities.register(kind)(lambda spec, flat: (NoSensitivities(), flat))
+    for function in (keep, recall):
+        function.register(kind)(lambda spec, *arguments: None)
 
 
 # ---------------------------------------------------------------------------------------------------- degeneration

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from rtu_np import cells
-from rtu_np.buffers import aligned, copy, matrix, vector
+from rtu_np.buffers import aligned, assign, copy, matrix, vector
 from rtu_np.cells.ring import Ring
 from rtu_np.cells.rnn import HiddenState, hidden_state
 from rtu_np.initializers import LecunNormal
@@ -120,6 +120,17 @@ class BlockDiagonalMemory(NamedTuple):
     slope1: np.ndarray  # (n,)   f'_1 at odd units, 0 at even ones
 
 
+class BlockDiagonalSensitivities(NamedTuple):
+    dh0_dW_input: np.ndarray  # (d, n)
+    dh1_dW_input: np.ndarray  # (d, n)
+    dh0_dW_recurrent: np.ndarray  # (2, n)
+    dh1_dW_recurrent: np.ndarray  # (2, n)
+    dh0_db: np.ndarray  # (n,)
+    dh1_db: np.ndarray  # (n,)
+    credit0: np.ndarray  # (n,)   what they are multiplied with: dL/dh of the even unit of the pair
+    credit1: np.ndarray  # (n,)   and of the odd one
+
+
 @cells.parameters.register(BlockDiagonalSpec)
 def parameters(spec, flat):
     W_input, flat = matrix(flat, spec.n_inputs, spec.n_hidden)
@@ -162,6 +173,21 @@ def memory(spec, flat):
     weights = (dh0_dW_input, dh1_dW_input, dh0_dW_recurrent, dh1_dW_recurrent, dh0_db, dh1_db)
     step = (J00, J01, J10, J11, slope0, slope1)
     return BlockDiagonalMemory(state, *weights, y, x, dz, credit0, credit1, *step), flat
+
+
+@cells.sensitivities.register(BlockDiagonalSpec)
+def sensitivities(spec, flat):
+    d, n = spec.n_inputs, spec.n_hidden
+    dh0_dW_input, flat = matrix(flat, d, n)
+    dh1_dW_input, flat = matrix(flat, d, n)
+    dh0_dW_recurrent, flat = matrix(flat, 2, n)
+    dh1_dW_recurrent, flat = matrix(flat, 2, n)
+    dh0_db, flat = vector(flat, n)
+    dh1_db, flat = vector(flat, n)
+    credit0, flat = vector(flat, n)
+    credit1, flat = vector(flat, n)
+    weights = (dh0_dW_input, dh1_dW_input, dh0_dW_recurrent, dh1_dW_recurrent, dh0_db, dh1_db)
+    return BlockDiagonalSensitivities(*weights, credit0, credit1), flat
 
 
 # ------------------------------------------------------------------------------------------- reference: plain NumPy
@@ -322,19 +348,45 @@ def credit(spec, params, memory, dy):
         memory.credit1[i] = dy[i - i % 2 + 1]
 
 
-@cells.accumulate.register(BlockDiagonalSpec)
+@kernel
 @separate
-def accumulate(spec, memory, decay, out):
-    c0, c1 = memory.credit0, memory.credit1
+def _contract(spec, held, decay, out):
+    """out <- decay out + (dh/dparameter)^T credit, with the sensitivities that are held."""
+    c0, c1 = held.credit0, held.credit1
     for j in range(spec.n_inputs):
         for i in range(spec.n_hidden):
-            gradient = c0[i] * memory.dh0_dW_input[j, i] + c1[i] * memory.dh1_dW_input[j, i]
+            gradient = c0[i] * held.dh0_dW_input[j, i] + c1[i] * held.dh1_dW_input[j, i]
             out.W_input[j, i] = decay * out.W_input[j, i] + gradient
     for i in range(spec.n_hidden):
-        out.b[i] = decay * out.b[i] + c0[i] * memory.dh0_db[i] + c1[i] * memory.dh1_db[i]
+        out.b[i] = decay * out.b[i] + c0[i] * held.dh0_db[i] + c1[i] * held.dh1_db[i]
         for a in range(2):
-            gradient = c0[i] * memory.dh0_dW_recurrent[a, i] + c1[i] * memory.dh1_dW_recurrent[a, i]
+            gradient = c0[i] * held.dh0_dW_recurrent[a, i] + c1[i] * held.dh1_dW_recurrent[a, i]
             out.W_recurrent[i // 2, a, i % 2] = decay * out.W_recurrent[i // 2, a, i % 2] + gradient
+
+
+@kernel
+def _held(memory):
+    weights = (memory.dh0_dW_input, memory.dh1_dW_input, memory.dh0_dW_recurrent, memory.dh1_dW_recurrent)
+    return BlockDiagonalSensitivities(*weights, memory.dh0_db, memory.dh1_db, memory.credit0, memory.credit1)
+
+
+@cells.accumulate.register(BlockDiagonalSpec)
+def accumulate(spec, memory, decay, out):
+    _contract(spec, _held(memory), decay, out)
+
+
+@cells.keep.register(BlockDiagonalSpec)
+def keep(spec, memory, kept):
+    assign(kept, _held(memory))
+
+
+@cells.recall.register(BlockDiagonalSpec)
+@separate
+def recall(spec, kept, dstate, out):
+    for i in range(spec.n_hidden):
+        kept.credit0[i] = dstate[i - i % 2]
+        kept.credit1[i] = dstate[i - i % 2 + 1]
+    _contract(spec, kept, kept.credit0.dtype.type(1), out)
 
 
 @cells.input_gradient.register(BlockDiagonalSpec)

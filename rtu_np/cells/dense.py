@@ -110,6 +110,7 @@ class FeedforwardWork(NamedTuple):
 cells.state.register(DenseLayerSpec)(no_state)
 cells.memory.register(DenseLayerSpec)(feedforward_memory)
 cells.work.register(DenseLayerSpec)(feedforward_work)
+cells.without_sensitivities(DenseLayerSpec)
 
 
 # ------------------------------------------------------------------------------------------- reference: plain NumPy
@@ -237,6 +238,7 @@ class IdentityMemory(NamedTuple):
 
 
 cells.state.register(IdentitySpec)(no_state)
+cells.without_sensitivities(IdentitySpec)
 
 
 @cells.parameters.register(IdentitySpec)

@@ -71,6 +71,7 @@ class LayerNormMemory(NamedTuple):
 
 cells.parameters.register(LayerNormSpec)(no_parameters)
 cells.state.register(LayerNormSpec)(no_state)
+cells.without_sensitivities(LayerNormSpec)
 
 
 @cells.memory.register(LayerNormSpec)

@@ -25,7 +25,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from rtu_np import cells
-from rtu_np.buffers import aligned, matrix, vector
+from rtu_np.buffers import aligned, assign, matrix, vector
 from rtu_np.cells.ring import TraceUnits
 from rtu_np.cells.rotation import (
     DiagonalParameters,
@@ -48,7 +48,7 @@ from rtu_np.cells.rotation import (
     unit_sensitivities,
 )
 from rtu_np.cells.scales import Tied
-from rtu_np.jit import separate
+from rtu_np.jit import kernel, separate
 from rtu_np.layers import Activation, activate, activation, plain_activate, plain_slope, slope
 
 
@@ -96,6 +96,12 @@ class LinearRTUMemory(NamedTuple):
     work: Rotation
 
 
+class LinearRTUSensitivities(NamedTuple):
+    units: UnitSensitivities
+    dc1_dW1: np.ndarray  # (d, n)
+    dc2_dW1: np.ndarray  # (d, n)
+
+
 register_diagonal(LinearRTUSpec)
 
 
@@ -113,6 +119,14 @@ def memory(spec, flat):
     credit2, flat = vector(flat, n)
     work, flat = diagonal_work(spec, flat)
     return LinearRTUMemory(state, units, dc1_dW1, dc2_dW1, y, x, credit1, credit2, work), flat
+
+
+@cells.sensitivities.register(LinearRTUSpec)
+def sensitivities(spec, flat):
+    units, flat = unit_sensitivities(spec, flat)
+    dc1_dW1, flat = matrix(flat, spec.n_inputs, spec.n_hidden)
+    dc2_dW1, flat = matrix(flat, spec.n_inputs, spec.n_hidden)
+    return LinearRTUSensitivities(units, dc1_dW1, dc2_dW1), flat
 
 
 # ------------------------------------------------------------------------------------------- reference: plain NumPy
@@ -228,17 +242,39 @@ def credit(spec, params, memory, dy):
         memory.credit2[i] = slope(spec.activation, memory.y[n + i]) * dy[n + i]
 
 
-@cells.accumulate.register(LinearRTUSpec)
+@kernel
 @separate
-def accumulate(spec, memory, decay, out):
-    (dW1, dW2), credit1, credit2 = out.weights, memory.credit1, memory.credit2
-    accumulate_units(spec, memory, decay, out)
+def _contract(spec, held, credit1, credit2, decay, out):
+    """out <- decay out + (dc/dparameter)^T credit, with the sensitivities that are held."""
+    dW1, dW2 = out.weights
+    accumulate_units(spec, held.units, credit1, credit2, decay, out)
     for j in range(spec.n_inputs):
         for i in range(spec.n_hidden):
             d1, d2 = credit1[i], credit2[i]
-            e1, e2 = memory.dc1_dW1[j, i], memory.dc2_dW1[j, i]
+            e1, e2 = held.dc1_dW1[j, i], held.dc2_dW1[j, i]
             dW1[j, i] = decay * dW1[j, i] + d1 * e1 + d2 * e2
             dW2[j, i] = decay * dW2[j, i] + d2 * e1 - d1 * e2
+
+
+@kernel
+def _held(memory):
+    return LinearRTUSensitivities(memory.units, memory.dc1_dW1, memory.dc2_dW1)
+
+
+@cells.accumulate.register(LinearRTUSpec)
+def accumulate(spec, memory, decay, out):
+    _contract(spec, _held(memory), memory.credit1, memory.credit2, decay, out)
+
+
+@cells.keep.register(LinearRTUSpec)
+def keep(spec, memory, kept):
+    assign(kept, _held(memory))
+
+
+@cells.recall.register(LinearRTUSpec)
+def recall(spec, kept, dstate, out):
+    d, _ = diagonal_state(spec, dstate)
+    _contract(spec, kept, d.c1, d.c2, kept.dc1_dW1.dtype.type(1), out)
 
 
 @cells.learn.register(LinearRTUSpec)

@@ -188,6 +188,7 @@ def work(spec, flat):
 
 
 cells.state.register(ComplexReadoutSpec)(no_state)
+cells.without_sensitivities(ComplexReadoutSpec)
 cells.memory.register(ComplexReadoutSpec)(feedforward_memory)
 cells.plain_advance.register(ComplexReadoutSpec)(feedforward_plain_advance)
 cells.credit.register(ComplexReadoutSpec)(feedforward_credit)

@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from rtu_np import cells
-from rtu_np.buffers import aligned, matrix, rebuild, vector
+from rtu_np.buffers import aligned, assign, matrix, rebuild, vector
 from rtu_np.cells.ring import TraceUnits
 from rtu_np.cells.rotation import (
     DiagonalParameters,
@@ -44,7 +44,7 @@ from rtu_np.cells.rotation import (
     unit_sensitivities,
 )
 from rtu_np.cells.scales import Tied
-from rtu_np.jit import separate
+from rtu_np.jit import kernel, separate
 from rtu_np.layers import Activation, activate, activation, plain_activate, plain_slope, slope
 
 
@@ -102,6 +102,14 @@ class NonlinearRTUMemory(NamedTuple):
     gamma2: np.ndarray  # (n,)
 
 
+class NonlinearRTUSensitivities(NamedTuple):
+    units: UnitSensitivities
+    dc1_dW1: np.ndarray  # (d, n)
+    dc2_dW1: np.ndarray  # (d, n)
+    dc1_dW2: np.ndarray  # (d, n)
+    dc2_dW2: np.ndarray  # (d, n)
+
+
 register_diagonal(NonlinearRTUSpec)
 
 
@@ -129,6 +137,17 @@ def memory(spec, flat):
     sensitivities = (dc1_dW1, dc2_dW1, dc1_dW2, dc2_dW2)
     latest = (y, x, credit1, credit2, work, g1, p1, gamma1, g2, p2, gamma2)
     return NonlinearRTUMemory(state, units, *sensitivities, *latest), flat
+
+
+@cells.sensitivities.register(NonlinearRTUSpec)
+def sensitivities(spec, flat):
+    d, n = spec.n_inputs, spec.n_hidden
+    units, flat = unit_sensitivities(spec, flat)
+    dc1_dW1, flat = matrix(flat, d, n)
+    dc2_dW1, flat = matrix(flat, d, n)
+    dc1_dW2, flat = matrix(flat, d, n)
+    dc2_dW2, flat = matrix(flat, d, n)
+    return NonlinearRTUSensitivities(units, dc1_dW1, dc2_dW1, dc1_dW2, dc2_dW2), flat
 
 
 # ------------------------------------------------------------------------------------------- reference: plain NumPy
@@ -275,15 +294,38 @@ def credit(spec, params, memory, dy):
         memory.credit2[i] = dy[n + i]
 
 
-@cells.accumulate.register(NonlinearRTUSpec)
+@kernel
 @separate
-def accumulate(spec, memory, decay, out):
-    (dW1, dW2), d1, d2 = out.weights, memory.credit1, memory.credit2
-    accumulate_units(spec, memory, decay, out)
+def _contract(spec, held, d1, d2, decay, out):
+    """out <- decay out + (dc/dparameter)^T d, with the sensitivities that are held."""
+    dW1, dW2 = out.weights
+    accumulate_units(spec, held.units, d1, d2, decay, out)
     for j in range(spec.n_inputs):
         for i in range(spec.n_hidden):
-            dW1[j, i] = decay * dW1[j, i] + d1[i] * memory.dc1_dW1[j, i] + d2[i] * memory.dc2_dW1[j, i]
-            dW2[j, i] = decay * dW2[j, i] + d1[i] * memory.dc1_dW2[j, i] + d2[i] * memory.dc2_dW2[j, i]
+            dW1[j, i] = decay * dW1[j, i] + d1[i] * held.dc1_dW1[j, i] + d2[i] * held.dc2_dW1[j, i]
+            dW2[j, i] = decay * dW2[j, i] + d1[i] * held.dc1_dW2[j, i] + d2[i] * held.dc2_dW2[j, i]
+
+
+@kernel
+def _held(memory):
+    weights = (memory.dc1_dW1, memory.dc2_dW1, memory.dc1_dW2, memory.dc2_dW2)
+    return NonlinearRTUSensitivities(memory.units, *weights)
+
+
+@cells.accumulate.register(NonlinearRTUSpec)
+def accumulate(spec, memory, decay, out):
+    _contract(spec, _held(memory), memory.credit1, memory.credit2, decay, out)
+
+
+@cells.keep.register(NonlinearRTUSpec)
+def keep(spec, memory, kept):
+    assign(kept, _held(memory))
+
+
+@cells.recall.register(NonlinearRTUSpec)
+def recall(spec, kept, dstate, out):
+    d, _ = diagonal_state(spec, dstate)
+    _contract(spec, kept, d.c1, d.c2, kept.dc1_dW1.dtype.type(1), out)
 
 
 @cells.learn.register(NonlinearRTUSpec)

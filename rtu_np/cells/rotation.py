@@ -327,9 +327,8 @@ def scale_units(spec, units, slope1, slope2):
 
 @kernel
 @separate
-def accumulate_units(spec, memory, decay, out):
-    """out <- decay out + (dc/dparameter)^T credit, for all but the weights."""
-    units, d1, d2 = memory.units, memory.credit1, memory.credit2
+def accumulate_units(spec, units, d1, d2, decay, out):
+    """out <- decay out + (dc/dparameter)^T d, for all but the weights."""
     a, b = out.eigenvalue
     for i in range(spec.n_hidden):
         a[i] = decay * a[i] + d1[i] * units.dc1_da[i] + d2[i] * units.dc2_da[i]
@@ -344,7 +343,7 @@ def learn_units(spec, params, traces, memory, decay, scale):
     if scale is not None:
         add_scaled(params.eigenvalue, traces.eigenvalue, scale)
         add_scaled(params.scale, traces.scale, scale)
-    accumulate_units(spec, memory, decay, traces)
+    accumulate_units(spec, memory.units, memory.credit1, memory.credit2, decay, traces)
 
 
 @kernel

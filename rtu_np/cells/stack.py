@@ -155,6 +155,12 @@ def _memory(spec, flat):
     return PairMemory(state, y, lower, upper, between, dbetween, dx), flat
 
 
+def _sensitivities(spec, flat):
+    lower, flat = cells.sensitivities(spec.lower, flat)
+    upper, flat = cells.sensitivities(spec.upper, flat)
+    return Pair(lower, upper), flat
+
+
 def _layerwise(spec, convert):
     return spec._replace(lower=convert(spec.lower), upper=convert(spec.upper))
 
@@ -271,6 +277,17 @@ def _accumulate(spec, memory, decay, out):
     cells.accumulate(spec.upper, memory.upper, decay, out.upper)
 
 
+def _keep(spec, memory, kept):
+    cells.keep(spec.lower, memory.lower, kept.lower)
+    cells.keep(spec.upper, memory.upper, kept.upper)
+
+
+def _recall(spec, kept, dstate, out):
+    _, above = cells.state(spec.lower, dstate)
+    cells.recall(spec.lower, kept.lower, dstate, out.lower)
+    cells.recall(spec.upper, kept.upper, above, out.upper)
+
+
 def _learn(spec, params, traces, memory, decay, scale):
     cells.learn(spec.lower, params.lower, traces.lower, memory.lower, decay, scale)
     cells.learn(spec.upper, params.upper, traces.upper, memory.upper, decay, scale)
@@ -289,6 +306,7 @@ _PAIR: dict[Any, Any] = {
     cells.record: _record,
     cells.work: _work,
     cells.memory: _memory,
+    cells.sensitivities: _sensitivities,
     cells.layerwise: _layerwise,
     cells.plain_forward: _plain_forward,
     cells.plain_backward: _plain_backward,
@@ -304,6 +322,8 @@ _PAIR: dict[Any, Any] = {
     cells.propagate: _propagate,
     cells.credit: _credit,
     cells.accumulate: _accumulate,
+    cells.keep: _keep,
+    cells.recall: _recall,
     cells.learn: _learn,
     cells.input_gradient: _input_gradient,
 }

@@ -10,17 +10,16 @@ Rows of J and F are one step of the cell's reverse mode each, so nothing but `ba
 n^2 m products per step and 2 n m numbers, is the honest one of dense RTRL: fine for small n.
 """
 
-import os
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from rtu_np import cells
-from rtu_np.buffers import clear, copy, matrix, size, vector
+from rtu_np.buffers import add_scaled, clear, copy, matrix, size, vector
 from rtu_np.gradients.kept import keeps_gradient
 from rtu_np.jit import kernel, njit
-from rtu_np.validation import check_flag
+from rtu_np.validation import check_fits, check_flag
 
 _BLOCK = 256  # columns of S that are brought along together, so that they stay in the cache
 
@@ -50,22 +49,13 @@ class RTRL:
             return cells.layerwise(cell_spec, lambda layer: self.spec(layer, dtype))
         n_state, n_params = size(cells.state, cell_spec), size(cells.parameters, cell_spec)
         spec = DenseSpec(cell_spec.n_inputs, cell_spec.n_hidden, cell_spec.n_outputs, cell_spec, n_state, n_params)
-        _check_memory(spec, dtype)
-        return spec
-
-
-def _check_memory(spec: "DenseSpec", dtype: Any) -> None:
-    needed = size(cells.memory, spec) * np.dtype(dtype).itemsize
-    try:
-        there = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, ValueError, OSError):  # a system that does not say; allocation will
-        return
-    if needed > there:
-        raise MemoryError(
-            f"RTRL of a dense cell with {spec.n_hidden} units and {spec.n_params} parameters needs {needed} bytes for "
-            f"its sensitivities, and this machine has {there}; expected fewer units (the bytes grow with their cube), "
-            "TBPTT(T), or a diagonal cell such as LinearRTU, whose RTRL grows with its parameters alone"
+        check_fits(
+            size(cells.memory, spec) * np.dtype(dtype).itemsize,
+            f"RTRL of a dense cell with {spec.n_hidden} units and {spec.n_params} parameters",
+            "fewer units (the bytes grow with their cube), TBPTT(T), or a diagonal cell such as LinearRTU, whose RTRL "
+            "grows with its parameters alone",
         )
+        return spec
 
 
 class DenseSpec(NamedTuple):
@@ -130,8 +120,8 @@ def _backward(spec, params, memory, dy, dstate, gradient, dx):
 
 
 @njit
-def _bring_along(S, J, F):
-    """S <- J S + F; F is used up."""
+def _add_product(J, S, out):
+    """out <- out + J S"""
     n, m = S.shape
     for start in range(0, m, _BLOCK):
         stop = min(start + _BLOCK, m)
@@ -139,17 +129,16 @@ def _bring_along(S, J, F):
             for k in range(n):
                 a = J[i, k]
                 for c in range(start, stop):
-                    F[i, c] += a * S[k, c]
-        for i in range(n):
-            for c in range(start, stop):
-                S[i, c] = F[i, c]
+                    out[i, c] += a * S[k, c]
 
 
 @cells.move.register(DenseSpec)
 def move(spec, params, memory, x_t):
     """The step, with its J and F. S comes up to the step *before*: `credit` adds the present one's share."""
     cell = spec.cell
-    _bring_along(memory.S, memory.J, memory.F)
+    _add_product(memory.J, memory.S, memory.F)
+    for k in range(spec.n_state):
+        copy(memory.F[k], memory.S[k])
     copy(x_t, memory.x)
     copy(memory.flat_state, memory.flat_state_tm1)
     state_tm1, _ = cells.state(cell, memory.flat_state_tm1)
@@ -176,3 +165,26 @@ def credit(spec, params, memory, dy):
 
 
 keeps_gradient(DenseSpec)
+
+
+class DenseSensitivities(NamedTuple):
+    S: np.ndarray  # (n_state, n_params)   dh_t/dparameters
+
+
+@cells.sensitivities.register(DenseSpec)
+def sensitivities(spec, flat):
+    S, flat = matrix(flat, spec.n_state, spec.n_params)
+    return DenseSensitivities(S), flat
+
+
+@cells.keep.register(DenseSpec)
+def keep(spec, memory, kept):
+    for k in range(spec.n_state):
+        copy(memory.F[k], kept.S[k])
+    _add_product(memory.J, memory.S, kept.S)
+
+
+@cells.recall.register(DenseSpec)
+def recall(spec, kept, dstate, out):
+    for k in range(spec.n_state):
+        add_scaled(out, cells.parameters(spec.cell, kept.S[k])[0], dstate[k])

@@ -45,6 +45,7 @@ class TBPTTSpec(NamedTuple):
 
 
 cells.delegate(TBPTTSpec)
+cells.without_sensitivities(TBPTTSpec)
 
 
 class TBPTTMemory(NamedTuple):

@@ -1,0 +1,124 @@
+"""What PPO costs: an update, a step of acting, memory; and steps per second beside sb3-contrib's RecurrentPPO.
+
+    python benchmarks/ppo.py
+
+The network and the settings are the paper's for Ant without velocities: 13 numbers seen, 8 acted on, Dense 64, 192
+units, rollouts of 2048, 4 epochs of 32 minibatches, float32. The environment of the table costs nothing: observations
+are noise. Steps per second are those of HalfCheetah-v5, whole, with each agent's own defaults, where sb3-contrib is
+installed (`pip install sb3-contrib`). Prints Markdown. Takes about three minutes, most of it compiling.
+"""
+
+import argparse
+import importlib.util
+import resource
+import sys
+import time
+from collections.abc import Callable
+
+import gymnasium
+import numpy as np
+from gymnasium import spaces
+
+from rtu_np import GRU, PPO, RTRL, TBPTT, LinearRTU, NonlinearRTU, encoded
+from rtu_np.cells.layer import Cell, GradientMethod
+
+CASES: dict[str, tuple[Cell, GradientMethod, str]] = {
+    "linear RTU 192, RTRL": (LinearRTU(192), RTRL(), "nothing"),
+    "the same, refreshed": (LinearRTU(192), RTRL(), "both"),
+    "nonlinear RTU 192, RTRL": (NonlinearRTU(192), RTRL(), "nothing"),
+    "linear RTU 192, T-BPTT(8)": (LinearRTU(192), TBPTT(8), "nothing"),
+    "GRU 64, T-BPTT(8)": (GRU(64), TBPTT(8), "nothing"),
+}
+UPDATES = 5
+
+
+class Noise:
+    """Observations and rewards made beforehand, episodes of 1000 steps."""
+
+    observation_space = spaces.Box(-np.inf, np.inf, (13,))
+    action_space = spaces.Box(-1.0, 1.0, (8,), np.float32)
+
+    def __init__(self) -> None:
+        self._rows = np.random.default_rng(0).standard_normal((4096, 13))
+        self._steps = 0
+
+    def reset(self, seed: int | None = None) -> tuple[np.ndarray, dict]:
+        return self._rows[self._steps % 4096], {}
+
+    def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict]:
+        self._steps += 1
+        row = self._rows[self._steps % 4096]
+        return row, float(row[0]), False, self._steps % 1000 == 0, {}
+
+
+def seconds(function: Callable[[], object]) -> float:
+    began = time.perf_counter()
+    function()
+    return time.perf_counter() - began
+
+
+def costs(
+    cell: Cell, gradient: GradientMethod, fresh: str, threads: int, updates: int
+) -> tuple[list[float], np.ndarray]:
+    """(seconds of each update, seconds of each step between them), called from Python."""
+    env = Noise()
+    agent = PPO(env, encoded(cell), gradient=gradient, fresh=fresh, threads=threads)
+    of_updates, of_steps = [], []
+    observation, _ = env.reset()
+    agent.step(observation)
+    while len(of_updates) < updates:
+        observation, reward, terminated, truncated, _ = env.step(None)
+        full = (agent.steps + 1) % agent.rollout == 0
+        taken = seconds(lambda row=(observation, reward, terminated, truncated): agent.step(*row))
+        (of_updates if full else of_steps).append(taken)
+        if truncated:
+            agent.step(observation)
+    return of_updates, np.array(of_steps)
+
+
+def steps_per_second(make: Callable[[], Callable[[], object]], steps: int) -> float:
+    learn = make()
+    return steps / seconds(learn)
+
+
+def ours(steps: int) -> Callable[[], object]:
+    env = gymnasium.make("HalfCheetah-v5")
+    agent = PPO(env)
+    return lambda: agent.learn(env, steps, progress=False, log=None)
+
+
+def theirs(steps: int) -> Callable[[], object]:
+    from sb3_contrib import RecurrentPPO
+
+    agent = RecurrentPPO("MlpLstmPolicy", gymnasium.make("HalfCheetah-v5"), device="cpu")
+    return lambda: agent.learn(steps)
+
+
+def main(arguments: list[str]) -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--updates", type=int, default=UPDATES)
+    parser.add_argument("--cases", nargs="*", default=list(CASES), choices=list(CASES))
+    parser.add_argument("--steps", type=int, default=8192, help="steps in HalfCheetah-v5; 0 leaves it out")
+    settings = parser.parse_args(arguments)
+
+    print("| | update, s | two threads, s | acting, us | slowest 1 %, us | held, MB |\n|---|---|---|---|---|---|")
+    for name in settings.cases:
+        (one, acting), (two, _) = (costs(*CASES[name], threads, settings.updates) for threads in (1, 2))
+        held = PPO(Noise(), encoded(CASES[name][0]), gradient=CASES[name][1]).bytes_held / 1e6
+        latency = np.quantile(acting * 1e6, [0.5, 0.99])
+        print(
+            f"| {name} | {min(one):.3f} | {min(two):.3f} | {latency[0]:.1f} | {latency[1]:.1f} | {held:.0f} |",
+            flush=True,
+        )
+    print(f"\nPeak memory of this process: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3:.0f} MB")
+    if settings.steps:
+        mine = steps_per_second(lambda: ours(settings.steps), settings.steps)
+        print(f"\nHalfCheetah-v5: {mine:.0f} steps/s", end="")
+        if importlib.util.find_spec("sb3_contrib"):
+            other = steps_per_second(lambda: theirs(settings.steps), settings.steps)
+            print(f"; RecurrentPPO of sb3-contrib {other:.0f} steps/s: a ratio of {mine / other:.0f}", end="")
+        print(".")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

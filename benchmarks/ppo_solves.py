@@ -1,0 +1,77 @@
+"""Whether PPO learns what needs memory: CartPole without velocities, and naming the card of four before.
+
+    python benchmarks/ppo_solves.py
+
+Prints, for each seed, at which step the mean return of the last 100 episodes first reached what counts as solved, that
+mean at the end, and the mean of 100 episodes afterwards without learning, always with the most probable action. Seeds
+run side by side, each on one thread. RepeatPreviousEasy needs `pip install -e ".[popgym]"`. Takes about five minutes on
+two cores.
+"""
+
+import argparse
+import sys
+import warnings
+from dataclasses import dataclass
+from typing import Any
+
+import gymnasium
+import numpy as np
+from joblib import Parallel, cpu_count, delayed
+
+from rtu_np import PPO, Adam, LinearRTU, encoded
+from rtu_np.cells.layer import Cell
+
+
+@dataclass(frozen=True)
+class Task:
+    env: str
+    steps: int
+    solved: float  # mean return of 100 episodes
+    cell: Cell
+    settings: dict[str, Any]
+
+
+ADAM = Adam(3e-4, epsilon=1e-5)
+TASKS = {
+    "cartpole": Task(
+        "envs:rtu_np/CartPole-P-v0", 300_000, 475.0, encoded(LinearRTU(32, max_phase=1.0)), {"optimizer": ADAM}
+    ),
+    "repeat-previous": Task(
+        "envs:rtu_np/RepeatPreviousEasy-v0", 150_000, 0.8, encoded(LinearRTU(192)), {"optimizer": ADAM}
+    ),
+}
+EPISODES = 100
+
+
+def run(task: Task, seed: int) -> tuple[int | None, float, float]:
+    """(step at which it was solved, mean return at the end, mean return without learning)"""
+    warnings.simplefilter("ignore")  # popgym's, about gymnasium's spaces
+    env = gymnasium.make(task.env)
+    agent = PPO(env, task.cell, seed=seed, threads=1, **task.settings)
+    episodes = agent.learn(env, task.steps, progress=False, log=None)
+    means = np.convolve(episodes.returns, np.ones(EPISODES) / EPISODES, "valid")
+    reached = np.flatnonzero(means >= task.solved)
+    first = int(episodes.steps[EPISODES - 1 + reached[0]]) if reached.size else None
+    return first, means[-1], agent.evaluate(gymnasium.make(task.env), EPISODES).mean()
+
+
+def main(arguments: list[str]) -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--tasks", nargs="*", default=list(TASKS), choices=list(TASKS))
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--jobs", type=int, default=cpu_count())
+    settings = parser.parse_args(arguments)
+    for name in settings.tasks:
+        task = TASKS[name]
+        print(f"{task.env}, {task.steps} steps, solved from {task.solved}\n")
+        print("| seed | solved at | at the end | evaluated |\n|---|---|---|---|")
+        runs = Parallel(settings.jobs, return_as="generator")(
+            delayed(run)(task, seed) for seed in range(settings.seeds)
+        )
+        for seed, (first, last, evaluated) in enumerate(runs):
+            print(f"| {seed} | {first or 'never'} | {last:.3g} | {evaluated:.3g} |", flush=True)
+        print()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

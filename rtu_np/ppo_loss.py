@@ -1,0 +1,173 @@
+"""PPO's loss: targets, the gradient over a part of a minibatch, and the step along it (derivations (46)-(51)).
+
+With rho = p(a) / p_old(a) and A the advantage of a transition, less the mean over the minibatch and divided by the
+deviation, the loss is the mean over the minibatch of
+
+    L = -min(rho A, clip(rho, 1 - c, 1 + c) A) + k_v max((v - R)^2, (v_clip - R)^2) / 2 - k_h H       (48), (49), (50)
+
+with v_clip = v_old + clip(v - v_old, -c_v, c_v). It goes back through heads, actor and critic, and through the T steps
+of its sequence from the state that was stored before them. With RTRL, T = 1 and that state has stored sensitivities,
+
+    dL/dparams = (dL/dparams through the step alone) + (dL/dstate_tm1)^T S_tm1                        (46)
+"""
+
+import numpy as np
+
+from rtu_np import cells, heads, optimizers, policies
+from rtu_np.buffers import clear, copy
+from rtu_np.jit import kernel
+from rtu_np.layers import dot
+from rtu_np.ppo_kernels import intend, judge
+from rtu_np.ppo_network import N_STATISTICS, agent, chunk
+from rtu_np.td_kernels import TERMINATED, TRUNCATED
+
+# --------------------------------------------------------------------------------------------------------- targets
+
+
+def estimate(spec, flat):
+    """advantages, returns <- generalised advantage estimates, and what the value is to become (derivations (47))."""
+    r = agent(spec, flat)[0].rollout
+    real = r.values.dtype.type
+    gamma, lambda_ = real(spec.inputs.gamma), real(spec.loss.lambda_)
+    advantage = real(0)
+    for t in range(spec.rollout - 1, -1, -1):
+        if r.ends[t] == TERMINATED:
+            following, advantage = real(0), real(0)
+        elif r.ends[t] == TRUNCATED or t == spec.rollout - 1:
+            following, advantage = r.bootstraps[t], real(0)
+        else:
+            following = r.values[t + 1]
+        delta = r.rewards[t] + gamma * following - r.values[t]
+        advantage = delta + gamma * lambda_ * advantage
+        r.advantages[t] = advantage
+        r.returns[t] = advantage + r.values[t]
+
+
+def spread(spec, flat, order, start, stop, out):
+    """out <- mean and standard deviation of the advantages in the sequences order[start:stop]"""
+    r = agent(spec, flat)[0].rollout
+    T, n = spec.sequence, (stop - start) * spec.sequence
+    total, square = 0.0, 0.0
+    for k in range(start, stop):
+        for t in range(order[k] * T, (order[k] + 1) * T):
+            total += r.advantages[t]
+    mean = total / n
+    for k in range(start, stop):
+        for t in range(order[k] * T, (order[k] + 1) * T):
+            square += (r.advantages[t] - mean) ** 2
+    out[0], out[1] = mean, np.sqrt(square / n)
+
+
+# -------------------------------------------------------------------------------------------------------- gradient
+
+
+@kernel
+def _loss(spec, r, b, t, advantage, statistics):
+    """b.do, b.dv <- the derivatives of one transition's share of the loss by the heads' outputs"""
+    s, real = spec.loss, b.o.dtype.type
+    one, half, share = real(1), real(0.5), real(1) / real(spec.minibatch)
+    log_ratio = policies.log_probability(spec.policy, b.o, r.actions[t]) - r.log_p[t]
+    ratio = np.exp(log_ratio)
+    free, bound = ratio * advantage, min(max(ratio, one - real(s.clip)), one + real(s.clip)) * advantage
+    along = -free * share if free <= bound else real(0)
+    policies.gradient(spec.policy, b.o, r.actions[t], along, -real(s.entropy_coefficient) * share, b.do)
+
+    moved, width = b.v[0] - r.values[t], real(s.value_clip)
+    error = b.v[0] - r.returns[t]
+    clipped = r.values[t] + min(max(moved, -width), width) - r.returns[t]
+    larger = max(error * error, clipped * clipped)
+    b.dv[0] = real(s.value_coefficient) * share * error if error * error >= clipped * clipped else real(0)
+
+    statistics[0] -= min(free, bound)
+    statistics[1] += half * larger
+    statistics[2] += policies.entropy(spec.policy, b.o)
+    statistics[3] += (ratio - one) - log_ratio
+    statistics[4] += abs(ratio - one) > real(s.clip)
+    statistics[5] += not (np.isfinite(ratio) and np.isfinite(error) and np.isfinite(advantage))
+
+
+@kernel
+def _back_to_features(spec, params, b, y, gradient):
+    """b.dy <- dL/dy, from b.do and b.dv; gradients of heads, actor and critic are added."""
+    one = b.o.dtype.type(1)
+    heads.accumulate(b.actor.y, b.do, one, gradient.policy)
+    heads.feature_gradient(params.policy, b.do, b.dactor)
+    back = cells.Adjoint(b.actor_state, gradient.actor, b.dy)
+    cells.backward(spec.actor, params.actor, b.actor_work, b.actor_state, y, b.actor, b.dactor, back)
+    heads.accumulate(b.critic.y, b.dv, one, gradient.value)
+    heads.feature_gradient(params.value, b.dv, b.dcritic)
+    back = cells.Adjoint(b.critic_state, gradient.critic, b.dy_critic)
+    cells.backward(spec.critic, params.critic, b.critic_work, b.critic_state, y, b.critic, b.dcritic, back)
+    for i in range(spec.body.n_outputs):
+        b.dy[i] += b.dy_critic[i]
+
+
+@kernel
+def _replay(spec, params, r, c, first):
+    """The sequence that starts at row `first`, from its stored state; c.states <- the state before each step."""
+    body = spec.body
+    for k in range(spec.sequence):
+        if k == 0:
+            copy(r.states[first], c.states[k])
+        elif r.starts[first + k] != 0:
+            clear(c.states[k])
+        else:
+            copy(c.records[k - 1, : spec.n_state], c.states[k])
+        record, _ = cells.record(body, c.records[k])
+        cells.forward(body, params.body, c.work, cells.state(body, c.states[k])[0], r.x[first + k], record)
+
+
+def add_up(spec, flat, flat_chunk, order, start, stop, advantages):
+    """Gradient and statistics of the sequences order[start:stop]; `advantages`: the minibatch's mean, deviation."""
+    held, _ = agent(spec, flat)
+    params, r = held.learned.params, held.rollout
+    c, _ = chunk(spec, flat_chunk)
+    body, b, real = spec.body, c.branches, c.flat_gradient.dtype.type
+    mean, scale = real(advantages[0]), real(1 / (advantages[1] + 1e-8))
+    clear(c.flat_gradient)
+    clear(c.statistics)
+    cells.prepare(body, params.body, c.work)
+    for s in range(start, stop):
+        first = order[s] * spec.sequence
+        _replay(spec, params, r, c, first)
+        clear(c.flat_dstate)
+        for k in range(spec.sequence - 1, -1, -1):
+            t = first + k
+            state_tm1, _ = cells.state(body, c.states[k])
+            record, _ = cells.record(body, c.records[k])
+            intend(spec, params, b, record.y)
+            judge(spec, params, b, record.y)
+            _loss(spec, r, b, t, (r.advantages[t] - mean) * scale, c.statistics)
+            _back_to_features(spec, params, b, record.y, c.gradient)
+            back = cells.Adjoint(c.dstate, c.gradient.body, b.dy_critic[:0])
+            cells.backward(body, params.body, c.work, state_tm1, r.x[t], record, b.dy, back)
+            if r.starts[t] != 0:
+                clear(c.flat_dstate)
+        cells.recall(body, cells.sensitivities(body, r.kept[first])[0], c.flat_dstate, c.gradient.body)
+
+
+def descend(spec, flat, chunks, statistics):
+    """One step of the optimiser on the sum of the chunks' gradients, in their order, clipped to `max_norm`.
+
+    Returns the norm; NaN where it or a loss is not finite, or the new parameters are degenerate. statistics: added to.
+    """
+    d = agent(spec, flat)[0].learned
+    real = d.flat_gradient.dtype.type
+    clear(d.flat_gradient)
+    faults = real(0)
+    for k in range(chunks.shape[0]):
+        c, _ = chunk(spec, chunks[k])
+        faults += c.statistics[N_STATISTICS - 1]
+        for i in range(d.flat_gradient.shape[0]):
+            d.flat_gradient[i] += c.flat_gradient[i]
+    norm = np.sqrt(dot(d.flat_gradient, d.flat_gradient))
+    if faults > 0 or not np.isfinite(norm):
+        return np.nan
+    for k in range(chunks.shape[0]):
+        c, _ = chunk(spec, chunks[k])
+        for i in range(N_STATISTICS):
+            statistics[i] += c.statistics[i]
+    limit = real(spec.loss.max_norm)
+    down = -limit / norm if norm > limit else real(-1)
+    optimizers.step(spec.optimizer, d.flat_params, d.flat_gradient, d.moments, down)
+    return np.nan if cells.degenerate(spec.body, d.params.body) else norm

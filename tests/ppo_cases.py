@@ -1,0 +1,86 @@
+"""What PPO's tests share: a small world, agents in it, and rollouts."""
+
+import importlib
+
+import numpy as np
+import oracles
+import pytest
+from cases import KINDS, Case, dense, rtu, stacked
+from gymnasium import spaces
+from ppo_oracle import PPOOracle
+
+import rtu_np
+from rtu_np import GRU, RTRL, TBPTT, LinearRTU
+
+D, N, T = 3, 12, 3
+ENCODED = {
+    "linear RTU behind an encoder": stacked(dense("tanh", 4), rtu(LinearRTU, "tanh")),
+    "GRU behind an encoder": stacked(dense("tanh", 4), Case(GRU(4), oracles.gru, 4)),
+    "feedforward": dense("tanh", 4),
+}
+CELLS = {**KINDS, **ENCODED}
+
+
+class World:
+    """Random observations and rewards; episodes end after 5 steps in turn by themselves and cut short."""
+
+    observation_space = spaces.Box(-np.inf, np.inf, (D,))
+
+    def __init__(self, discrete: bool = True, seed: int = 0, every: int = 5) -> None:
+        self.action_space = spaces.Discrete(3) if discrete else spaces.Box(-1, 1, (2,), np.float64)
+        self._rng, self._steps, self._every = np.random.default_rng(seed), 0, every
+
+    def reset(self, seed=None):
+        return self._rng.standard_normal(D), {}
+
+    def step(self, action):
+        self._steps += 1
+        over = self._steps % self._every == 0
+        early = over and self._steps % (2 * self._every) == 0
+        return self._rng.standard_normal(D), float(self._rng.standard_normal()), over and not early, early, {}
+
+
+class CompleteError(Exception):
+    """A rollout is."""
+
+
+def make(cell, discrete=True, package=rtu_np, every=5, **settings) -> tuple:
+    """(agent, world) with a small network, not all too near to zero, in float64."""
+    world = World(discrete, every=every)
+    settings = {"rollout": N, "minibatches": 2, "dtype": "float64", "threads": 1, "epochs": 2, **settings}
+    ppo, narrow = importlib.import_module(f"{package.__name__}.ppo"), package.Dense(3, "tanh")
+    agent = ppo.PPO(world, cell, actor=narrow, critic=narrow, **settings)
+    rng = np.random.default_rng(5)
+    for name, view in agent.parameters.items():
+        if name.startswith(("actor", "critic", "policy", "value")):
+            view[:] = 0.5 * rng.standard_normal(view.shape)
+    return agent, world
+
+
+def collected(agent, world, done=0):
+    """The rollout of `agent` in `world` after `done` steps, complete, nothing learned from it yet."""
+
+    def stop():
+        raise CompleteError
+
+    update, agent._update = agent._update, stop
+    with pytest.raises(CompleteError):
+        agent.learn(world, 2 * agent.rollout, progress=False, log=None)
+    agent._update = update
+    assert agent.steps == done + agent.rollout
+    return agent._views.rollout
+
+
+def oracle_of(agent, case, rollout, discrete, below=()) -> PPOOracle:
+    steps = agent.gradient.steps if isinstance(agent.gradient, TBPTT) else None
+    settings = {"clip": agent.clip, "value": agent.value, "entropy": agent.entropy, "gae": agent.gae}
+    return PPOOracle(case.forward, case.n_state, rollout, discrete, steps, below, gamma=agent.gamma, **settings)
+
+
+def parameters(agent) -> dict:
+    return {name: view.copy() for name, view in agent.parameters.items()}
+
+
+def below_of(name, gradient) -> tuple:
+    """Blocks whose effect on earlier states layer-local RTRL leaves out."""
+    return ("0.",) if name.endswith("an encoder") and gradient == RTRL() else ()

@@ -1,0 +1,157 @@
+"""The gradient of PPO's minibatch loss, for all cells, methods and kinds of action, against its definitions."""
+
+import importlib
+import sys
+
+import numpy as np
+import oracles
+import pytest
+from cases import COMPILED
+from mutants import rebuilt
+from ppo_cases import CELLS, N, T, below_of, collected, make, oracle_of, parameters
+from tolerances import COMPLEX_STEP, DIFFERENCES, assert_close
+
+import rtu_np
+from rtu_np import RTRL, TBPTT, cells
+from rtu_np.buffers import leaves
+
+METHODS = (RTRL(), TBPTT(T), RTRL(dense=True))
+SOME = [("linear RTU", RTRL(), True)]
+ALL = [(name, gradient, discrete) for name in CELLS for gradient in METHODS for discrete in (True, False)]
+EPSILON = 1e-5
+
+
+def stale(name, gradient, discrete, every=5, package=rtu_np, **settings):
+    """(agent, rollout, its parameters when that was collected), with other parameters since."""
+    cell = rebuilt(package, CELLS[name].cell)
+    agent, world = make(cell, discrete, package, gradient=rebuilt(package, gradient), every=every, **settings)
+    rollout, then = collected(agent, world), parameters(agent)
+    rng = np.random.default_rng(6)
+    for view in agent.parameters.values():
+        view += 0.05 * rng.standard_normal(view.shape)
+    agent.parameters["value.b"][:] += 0.3  # so far that the clip binds
+    agent._update.run["estimate"](agent._spec, agent._flat)
+    return agent, rollout, then
+
+
+def gradient_of(agent, order) -> dict:
+    """{name: array} of the loss of the sequences `order`, as the agent works it out in parts."""
+    update, ppo = agent._update, sys.modules[type(agent).__module__]
+    each = update._gradient_of(order, 0, len(order))
+    total: dict = {}
+    for k in range(len(update._parts)):
+        each(k)
+        part = ppo._named(sys.modules[type(update).__module__].chunk(agent._spec, update._parts[k])[0].gradient)
+        total = {name: total.get(name, 0.0) + view for name, view in part.items()}
+    return total
+
+
+def sequences(agent) -> np.ndarray:
+    """Those of one minibatch, in no order."""
+    n = N // agent._spec.sequence
+    return np.random.default_rng(8).permutation(n)[: n // 2]
+
+
+def check(name, gradient, discrete, package=rtu_np):
+    """With states and sensitivities stored with earlier parameters, by the complex step and by differences."""
+    agent, rollout, then = stale(name, gradient, discrete, package=package, entropy=0.1, clip=0.1)
+    oracle = oracle_of(agent, CELLS[name], rollout, discrete, below_of(name, gradient))
+    order, now = sequences(agent), parameters(agent)
+    found = gradient_of(agent, order)
+    arguments = (order, oracle.stored(then, now), *oracle.targets(rollout.values, rollout.bootstraps))
+    expected = oracle.gradient(now, *arguments)
+    rng = np.random.default_rng(9)
+    assert found.keys() == now.keys()
+    for key, block in expected.items():
+        assert_close(found[key], block, COMPLEX_STEP, key)
+        along = EPSILON * rng.standard_normal(block.shape)
+        up, down = (oracle.loss({**now, key: now[key] + sign * along}, *arguments) for sign in (1, -1))
+        slope = (along * found[key]).sum()
+        assert abs((up - down) / 2 - slope) <= DIFFERENCES * max(abs(slope), EPSILON * np.abs(block).max()), key
+
+
+@pytest.mark.parametrize(("name", "gradient", "discrete"), SOME if COMPILED else ALL)
+def test_gradient_of_a_minibatch(name, gradient, discrete):
+    check(name, gradient, discrete)
+
+
+EXACT = [(name, gradient) for name in CELLS for gradient in (RTRL(), RTRL(dense=True)) if not below_of(name, gradient)]
+
+
+@pytest.mark.parametrize(("name", "gradient"), [] if COMPILED else EXACT)
+def test_with_fresh_sensitivities_it_is_that_of_backpropagation_through_the_whole_rollout(name, gradient):
+    agent, rollout, _ = stale(name, gradient, True, every=7)
+    now = parameters(agent)
+    agent._update.run["run_again"](agent._spec, agent._flat, True, False)
+    oracle = oracle_of(agent, CELLS[name], rollout, True)
+    order = sequences(agent)
+    found, (advantages, returns) = gradient_of(agent, order), oracle.targets(rollout.values, rollout.bootstraps)
+
+    def whole(**p):
+        states = oracle.states(p)
+        return np.atleast_1d(oracle.loss(p, order, lambda _, t: states[t], advantages, returns))
+
+    for key, block in oracles.derivative(whole, now).items():
+        assert_close(found[key], block[0], COMPLEX_STEP, key)
+
+
+@pytest.mark.parametrize("name", [] if COMPILED else CELLS)
+def test_sensitivities_are_put_aside_and_recalled(name):
+    """What a step gives by all that went before it, and what one step and the stored past give together."""
+    agent, rollout, then = stale(name, RTRL(), True)
+    oracle = oracle_of(agent, CELLS[name], rollout, True, below_of(name, RTRL()))
+    if not oracle.n_state:
+        assert agent._spec.n_kept == 0
+        return
+    spec, t = agent._spec.body, 3
+    views = cells.sensitivities(spec, rollout.kept[t].copy())[0]
+    weights = np.random.default_rng(1).standard_normal(oracle.n_state)
+    out = np.zeros(agent._views.learned.flat_params.size)
+    into = cells.parameters(spec, out)[0]
+    cells.recall(spec, views, weights, into)
+    expected = oracle.sensitivities(then)
+    for key, view in leaves(into).items():
+        block = np.tensordot(weights, expected[key][t], 1) if key in expected else np.zeros(view.shape)
+        if block.any():  # an output's weights reach no state, nor do a gate's at the first step
+            assert_close(view, block, COMPLEX_STEP, key)
+        else:
+            assert not view.any()
+
+
+# Each of a sign, a term or a row: (file, what stands there, what the bug makes of it).
+LOSS, ACTING, LINEAR = "ppo_loss.py", "ppo_kernels.py", "cells/linear_rtu.py"
+BUGS = {
+    "the past is left out": (LOSS, "        cells.recall(", "        (lambda *_: None)("),
+    "the past of another transition": (LOSS, "r.kept[first]", "r.kept[first - 1]"),
+    "the state of another transition": (LOSS, "copy(r.states[first], c", "copy(r.states[first - 1], c"),
+    "the clip bounds from one side": (LOSS, "if free <= bound else", "if free >= bound else"),
+    "the value is not clipped": (LOSS, "if error * error >= clipped * clipped else", "if True else"),
+    "entropy is punished": (LOSS, "-real(s.entropy_coefficient)", "real(s.entropy_coefficient)"),
+    "the critic alone reaches the body": (LOSS, "b.dy[i] += b.dy_critic[i]", "b.dy[i] = b.dy_critic[i]"),
+    "advantages are not centred": (LOSS, "(r.advantages[t] - mean) * scale", "r.advantages[t] * scale"),
+    "W2's sensitivity has another sign": (
+        LINEAR,
+        "+ d2 * e1 - d1 * e2\n\n\n@kernel",
+        "+ d2 * e1 + d1 * e2\n\n\n@kernel",
+    ),
+    "put aside after the step": (
+        ACTING,
+        "    _put_aside(spec, now.memory, r, t)\n    cells.advance(spec.body, params.body, now.memory, now.x)\n",
+        "    cells.advance(spec.body, params.body, now.memory, now.x)\n    _put_aside(spec, now.memory, r, t)\n",
+    ),
+}
+SEQUENCE_BUGS = {
+    "an episode's end lets the gradient through": (LOSS, "if r.starts[t] != 0:", "if r.starts[t] < 0:"),
+    "an episode's end lets the state through": (LOSS, "elif r.starts[first + k] != 0:", "elif r.starts[first] < 0:"),
+}
+
+
+@pytest.mark.skipif(COMPILED, reason="a copy of the package compiles anew; test_modes.py runs it uncompiled")
+@pytest.mark.parametrize("bug", [*BUGS, *SEQUENCE_BUGS])
+def test_a_planted_bug_is_found(bug, mutant):
+    file, old, new = {**BUGS, **SEQUENCE_BUGS}[bug]
+    name, gradient = ("linear RTU", RTRL()) if bug in BUGS else ("GRU", TBPTT(T))
+    package = mutant(file, [(old, new)])
+    importlib.import_module(f"{package.__name__}.ppo")
+    with pytest.raises(AssertionError):
+        check(name, gradient, True, package)

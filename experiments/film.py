@@ -36,10 +36,11 @@ def film(agent: ActorCritic, task: str, seconds: float, seed: int) -> tuple[np.n
     every = max(round(env.metadata["render_fps"] / FPS), 1)
     agent.reset()
     observation, _ = env.reset(seed=seed)
-    frames, total, over, t = [], 0.0, False, 0
+    frames: list[np.ndarray] = []
+    total, over, t = 0.0, False, 0
     while not over and len(frames) < seconds * FPS:
         if t % every == 0:
-            frames.append(env.render())
+            frames.append(np.asarray(env.render()))
         observation, reward, terminated, truncated, _ = env.step(agent.act(observation, deterministic=True))
         total, over, t = total + float(reward), terminated or truncated, t + 1
     env.close()

@@ -28,7 +28,7 @@ TASKS = [
 
 
 def settings(steps: int, tasks: list[str], methods: list[str]) -> list[Config]:
-    more = {"lambda_": 0.95, "previous": True, "scale_rewards": False}
+    more: dict[str, Any] = {"lambda_": 0.95, "previous": True, "scale_rewards": False}
     return [
         control.setting(task, method, steps, "ActorCritic", **(METHODS | SMALL)[method], **more)
         for task in tasks

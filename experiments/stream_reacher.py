@@ -22,7 +22,7 @@ __all__ = ["PRESETS", "describe", "label", "plot", "run", "score"]
 
 
 def settings(steps: int, methods: list[str]) -> list[Config]:
-    more = {"gamma": 0.95, "lambda_": 0.9}
+    more: dict[str, Any] = {"gamma": 0.95, "lambda_": 0.9}
     return [
         control.setting("ReacherPOMDP", method, steps, "ActorCritic", **(METHODS | SMALL)[method], **more)
         for method in methods

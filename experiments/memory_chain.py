@@ -67,9 +67,10 @@ def where_it_shows(steps: int) -> list[Config]:
     return [
         *(setting(rtrl, length, steps) for length in LENGTHS),
         *(setting(window, length, steps) for length in (16, 32, 64, 128)),
-        *(setting(method, length, steps, SLOW) for method in (rtrl, window) for length in (32, 64, 128, 256)),
-        *(setting(method, length, steps, SLOW, True) for method in (rtrl, window) for length in (64, 256)),
-        *(setting(method, length, steps) for method in METHODS[2:4] for length in (2, 16, 128)),
+        *(setting(method, length, steps, SLOW) for method in (rtrl, window) for length in (64, 128, 256)),
+        *(setting(method, 256, steps, SLOW, True) for method in (rtrl, window)),
+        *(setting("GRU, T-BPTT(1)", length, steps) for length in (2, 16, 128)),
+        *(setting("feedforward", length, steps) for length in (16, 128)),
     ]
 
 

@@ -10,7 +10,7 @@ Chosen here: encoder 128, 128 (sparse, normalised, leaky), then a linear RTU of 
 384: all with about 49,400 parameters. gamma .99, lambda .99, entropy .01, ObGD with kappa 3 (actor) and 2 (critic),
 float32; nothing is tuned. Gymnasium's MuJoCo v5 tasks; the published returns are of other physics.
 
-Minutes on two cores: smoke 0.5, laptop 55 (estimated), overnight 480 (estimated), paper 3000 (estimated).
+Minutes on two cores: smoke 0.5, short 10 (estimated), laptop 55 (estimated), overnight 480 (estimated), paper 3000 (estimated).
 """
 
 from typing import Any
@@ -42,6 +42,7 @@ def settings(steps: int, tasks: list[str], methods: list[str]) -> list[Config]:
 
 PRESETS: dict[str, dict[str, Any]] = {
     "smoke": {"settings": settings(1000, ["Hopper-P"], ["small RTU"]), "seeds": range(1)},
+    "short": {"settings": settings(300_000, TASKS[:2], list(METHODS)[:2]), "seeds": range(3)},
     "laptop": {"settings": settings(1_000_000, TASKS[:4], list(METHODS)[:2]), "seeds": range(3)},
     "overnight": {"settings": settings(2_000_000, TASKS, list(METHODS)), "seeds": range(3)},
     "paper": {"settings": settings(5_000_000, TASKS, list(METHODS)), "seeds": range(10)},

@@ -66,9 +66,9 @@ PRESETS: dict[str, dict[str, Any]] = {
         "seeds": range(2),
     },
     "laptop": {
-        "settings": settings([1, 2, 4, 8, 16], 300_000),
+        "settings": settings([1, 4, 16], 300_000),
         "tuning": {"step_sizes": [3e-4, 1e-3, 3e-3], "seeds": range(1000, 1002)},
-        "seeds": range(6),
+        "seeds": range(5),
     },
     "overnight": {
         "settings": settings([1, 2, 4, 8, 16, 32, 64], 2_000_000),

@@ -10,7 +10,7 @@ Not published, and chosen here: ISI 10; tanh; projections as wide as there are u
 real matrix with bias on an RTU); phases of both from (0, 1]; TD(.9), Adam with beta2 .9999, float32. Step sizes are
 chosen for each point, on seeds of their own.
 
-Minutes on two cores: smoke 0.5, laptop 12 (estimated), overnight 80 (estimated), paper 160 (estimated).
+Minutes on two cores: smoke 0.5, laptop 5, overnight 80 (estimated), paper 160 (estimated).
 """
 
 from collections.abc import Callable

@@ -31,14 +31,11 @@ class Task:
     settings: dict[str, Any]
 
 
-ADAM = Adam(3e-4, epsilon=1e-5)
+SETTINGS = {"optimizer": Adam(3e-4, epsilon=1e-5)}
+SLOW = encoded(LinearRTU(32, max_phase=1.0))
 TASKS = {
-    "cartpole": Task(
-        "envs:rtu_np/CartPole-P-v0", 300_000, 475.0, encoded(LinearRTU(32, max_phase=1.0)), {"optimizer": ADAM}
-    ),
-    "repeat-previous": Task(
-        "envs:rtu_np/RepeatPreviousEasy-v0", 150_000, 0.8, encoded(LinearRTU(192)), {"optimizer": ADAM}
-    ),
+    "cartpole": Task("envs:rtu_np/CartPole-P-v0", 300_000, 475.0, SLOW, SETTINGS),
+    "repeat-previous": Task("envs:rtu_np/RepeatPreviousEasy-v0", 150_000, 0.8, encoded(LinearRTU(192)), SETTINGS),
 }
 EPISODES = 100
 

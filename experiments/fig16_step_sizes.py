@@ -7,7 +7,7 @@ Claim: both learn well over about a decade of step sizes, and the best one hardl
 Not published, and chosen here: ISI 10; tanh; 8, 32 and 128 units; phases from (0, 1]; TD(.9), Adam with beta2 .9999,
 float32. Nothing is tuned: the step size is what varies, and every seed is reported.
 
-Minutes on two cores: smoke 0.3, laptop 8 (estimated), overnight 28 (estimated), paper 83 (estimated).
+Minutes on two cores: smoke 0.3, laptop 7, overnight 28 (estimated), paper 83 (estimated).
 """
 
 from typing import Any

@@ -6,7 +6,7 @@ import numpy as np
 
 from rtu_np import actor_critic_kernels as kernels
 from rtu_np import network
-from rtu_np.agent import Agent, Inputs
+from rtu_np.agent import Inputs
 from rtu_np.buffers import size
 from rtu_np.cells.dense import Dense
 from rtu_np.cells.layer import Cell, GradientMethod, check_cell, check_gradient
@@ -19,6 +19,7 @@ from rtu_np.network import NetworkSpec
 from rtu_np.optimizers import ObGD, Optimizer
 from rtu_np.policies import Gaussian, Policy, Softmax
 from rtu_np.readout import LinearReadout
+from rtu_np.streaming import StreamingAgent
 from rtu_np.validation import check_flag, check_real
 
 
@@ -37,7 +38,7 @@ def streaming_network(cell: Cell, *widths: int) -> Stack:
     return Stack((*layers, cell))
 
 
-class ActorCritic(Agent):
+class ActorCritic(StreamingAgent):
     """Streaming actor-critic(lambda) with eligibility traces, on any cell and gradient method.
 
     Parameters

@@ -1,4 +1,4 @@
-"""What all agents are to their user: one that acts in an environment and learns on every step.
+"""What all agents are to their user: one that acts in an environment and learns from what comes of it.
 
 `learn` is the loop; `step` is one turn of it, for loops of your own:
 
@@ -20,12 +20,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-from rtu_np import checkpoint, network, optimizers, spaces
+from rtu_np import checkpoint, spaces
 from rtu_np.buffers import allocate, size
 from rtu_np.inputs import InputSpec, senses
 from rtu_np.jit import compile_for, entry
 from rtu_np.logs import Log
-from rtu_np.network import Network
 from rtu_np.td_kernels import CONTINUES, REFUSED, TERMINATED, TRUNCATED
 from rtu_np.validation import check_count, check_dtype, check_finite, check_flag, check_real
 
@@ -51,9 +50,9 @@ class Inputs(NamedTuple):
 
 
 class Agent(ABC):
-    """Base of `ActorCritic`, `QLambda` and `QRC`: spaces, the loop, logs, evaluation, checkpoints.
+    """Base of all agents: spaces, the loop, logs, evaluation, checkpoints.
 
-    A subclass writes its settings down in `_settings`, makes its spec, calls `_ready`, and names its `_networks`.
+    A subclass writes its settings down in `_settings`, makes its spec and calls `_ready`.
     """
 
     _step_kernel: Callable
@@ -267,43 +266,18 @@ class Agent(ABC):
         """Steps learned from so far."""
         return int(self._clock[0])
 
+    @property
     @abstractmethod
-    def _networks(self) -> dict[str, tuple[Network, str | None, Any]]:
-        """{prefix of its names: (network, what its readout is called or None where it has two, its optimiser)}"""
-
-    def _named(self, names: Callable[[Network, str, str | None], dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
-        parts = (names(net, prefix, readout) for prefix, (net, readout, _) in self._networks().items())
-        return {name: view for part in parts for name, view in part.items()}
-
-    @property
     def parameters(self) -> dict[str, np.ndarray]:
-        """{name: writable view}: of an actor and a critic "actor.0.W", "actor.policy.W", "critic.value.w" and so on."""
-        return self._named(lambda net, prefix, readout: network.named(net.params, prefix, readout))
+        """{name: writable view}"""
 
-    @property
-    def traces(self) -> dict[str, np.ndarray]:
-        """{name: writable view} of the eligibility traces, named as the parameters are."""
-        return self._named(lambda net, prefix, readout: network.named(net.traces, prefix, readout))
-
+    @abstractmethod
     def diagnostics(self) -> dict[str, float]:
-        """Mean of |delta| and root mean square of delta since the last call; step sizes; ||z||_1 of each block."""
-        tally = senses(self._inputs, self._senses)[0].tally
-        n, latest = max(tally[2], 1), self.dtype.type(tally[3])
-        numbers = {"mean_abs_delta": tally[0] / n, "rms_delta": np.sqrt(tally[1] / n)}
-        tally[:3] = 0
-        for prefix, (net, readout, optimizer) in self._networks().items():
-            scale = optimizers.scale(optimizer.spec(), net.flat_traces, latest)
-            if scale is not None:
-                numbers[f"{prefix}step"] = float(scale / latest) if latest else 0.0
-            traces = network.named(net.traces, prefix, readout)
-            numbers |= {f"trace.{name}": float(np.abs(view).sum()) for name, view in traces.items()}
-        return numbers
+        """How learning goes, as numbers: what `learning.csv` holds."""
 
+    @abstractmethod
     def _forget(self) -> None:
-        """Clear memory and traces."""
-        for net, _, _ in self._networks().values():
-            net.flat_memory[:] = 0
-            net.flat_traces[:] = 0
+        """Clear memory, and whatever else belongs to the stream."""
 
     def reset(self) -> None:
         """Forget the stream: memory and traces, and what `act` remembers; what was learned stays."""
@@ -320,10 +294,9 @@ class Agent(ABC):
     def _settings(self) -> dict[str, Any]:
         """The constructor's arguments beside env and seed."""
 
+    @abstractmethod
     def _learned(self) -> dict[str, np.ndarray]:
         """{name: view} of all that changes in the networks, and of their latest input."""
-        before = type(self)._carve(self._spec, self._flat)[0].before
-        return self._named(network.arrays) | {"before": before}
 
     def _arrays(self) -> dict[str, np.ndarray]:
         own = {"clock": self._clock, "episode": self._episode, "action": self._action, "noise": self._noise}

@@ -202,10 +202,12 @@ class PPO(Agent):
         done = self._step_alone(*arguments)
         if done == ppo_kernels.FULL:
             if fault := self._update():
+                self.reset()  # the next transition has not begun
                 raise FloatingPointError(
                     f"learning diverged by step {self.steps}, in {fault} of the update: the loss or its gradient is "
                     "not finite, or a recurrence has left its range. The parameters are those before the update, and "
-                    "can be saved. A smaller step size of the optimizer is the usual cure."
+                    "can be saved; the stream is forgotten. The usual cure is a smaller step size, with which the "
+                    "saved agent goes on: PPO.load(path, optimizer=Adam(1e-5))."
                 )
             done = self._begin_rollout(*arguments)
         return done
@@ -249,7 +251,7 @@ class PPO(Agent):
 
     def _settings(self) -> dict[str, Any]:
         names = ("cell", "actor", "critic", "policy", "gradient", "fresh", "rollout", "minibatches", "epochs", "gamma")
-        more = ("gae", "clip", "value", "entropy", "max_norm", "optimizer")
+        more = ("gae", "clip", "value", "entropy", "max_norm", "optimizer", "threads")
         settings = {name: getattr(self, name) for name in (*names, *more)}
         return {**settings, **self.inputs._asdict(), "dtype": self.dtype.name}
 

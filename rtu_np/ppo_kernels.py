@@ -4,7 +4,7 @@ import numpy as np
 
 from rtu_np import cells, heads, policies
 from rtu_np.buffers import assign, clear, copy, finite
-from rtu_np.inputs import execute, feel, look, scaled, see, senses
+from rtu_np.inputs import execute, perceive, scaled, see, senses
 from rtu_np.jit import kernel
 from rtu_np.ppo_network import acting, agent
 from rtu_np.td_kernels import CONTINUES, REFUSED, TRUNCATED
@@ -57,17 +57,10 @@ def step(spec, flat, flat_senses, clock, observation, signal, noise, action, bou
     s, _ = senses(spec.inputs, flat_senses)
     now, r, first, end = a.live, a.rollout, clock[1] != 0, signal[1]
     t = clock[0] % spec.rollout
-    if first:
-        clear(now.before)
-    else:
-        reward = feel(spec.inputs, s, signal[0], end != CONTINUES)
-        if now.before.shape[0] > 0:
-            now.before[now.before.shape[0] - 1] = reward
-        r.rewards[t] = reward
-        r.ends[t] = end
-    look(spec.inputs, s, observation, now.before, now.x)
+    reward = perceive(spec.inputs, s, first, observation, signal, now.before, now.x)
     clock[1] = end != CONTINUES
     if not first:
+        r.rewards[t], r.ends[t] = reward, end
         clock[0] += 1
         full = t == spec.rollout - 1
         if end == TRUNCATED or (full and end == CONTINUES):
@@ -139,7 +132,7 @@ def run_again(spec, flat, states, values):
                 r.bootstraps[t] = _foresee(spec, params, now, r.finals[t])
 
 
-def act(spec, flat, flat_senses, scratch, observation, signal, noise, action, bounds):
+def act(spec, flat, flat_senses, clock, scratch, observation, signal, noise, action, bounds):
     """Draw an action without learning; signal : the reward before, and whether to take the most probable action."""
     params = agent(spec, flat)[0].learned.params
     s, _ = senses(spec.inputs, flat_senses)

@@ -7,7 +7,7 @@ import numpy as np
 from rtu_np import network
 from rtu_np import q_lambda_kernels as kernels
 from rtu_np.actor_critic import streaming_network
-from rtu_np.agent import Agent, Inputs
+from rtu_np.agent import Inputs
 from rtu_np.buffers import size
 from rtu_np.cells.layer import Cell, GradientMethod, check_cell, check_gradient
 from rtu_np.cells.linear_rtu import LinearRTU
@@ -15,10 +15,11 @@ from rtu_np.exploration import Epsilon
 from rtu_np.heads import Head, HeadSpec
 from rtu_np.network import NetworkSpec
 from rtu_np.optimizers import SGD, ObGD, Optimizer
+from rtu_np.streaming import StreamingAgent
 from rtu_np.validation import check_real
 
 
-class _Chooses(Agent):
+class _Chooses(StreamingAgent):
     """What both agents share: action values of one network, and epsilon-greedy choices among them."""
 
     _step_kernel, _act_kernel = kernels.step, kernels.act

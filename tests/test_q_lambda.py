@@ -215,7 +215,9 @@ def test_a_tie_is_greedy():
     for agent in (one, other):
         agent.step(x, 0.0)
     assert [int(agent._action[0, 0]) for agent in (one, other)] == [0, N_ACTIONS - 1]
-    assert other.traces["head.b"].sum() == one.traces["head.b"].sum() > 1
+    totals = [agent.traces["head.b"].sum() for agent in (one, other)]
+    assert_close(totals[1], totals[0], PLAIN)  # summed in another order
+    assert totals[0] > 1
 
 
 def test_the_bound_of_obgd_holds_at_every_step():

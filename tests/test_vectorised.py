@@ -5,14 +5,32 @@ left over of one that does, which LLVM marks.
 """
 
 import re
+from types import SimpleNamespace
 from typing import NamedTuple
 
 import numba
 import numpy as np
 import pytest
 from cases import COMPILED
+from gymnasium.spaces import Box
 
-from rtu_np import GRU, SGD, TBPTT, BlockDiagonalRNN, LinearRTU, NonlinearRTU, TDLambda, jit
+from rtu_np import (
+    GRU,
+    PPO,
+    SGD,
+    TBPTT,
+    BlockDiagonalRNN,
+    Dense,
+    Identity,
+    LinearRTU,
+    NonlinearRTU,
+    TDLambda,
+    agent,
+    jit,
+    ppo,
+    ppo_update,
+)
+from rtu_np.ppo_loss import add_up
 from rtu_np.td_kernels import run
 
 pytestmark = pytest.mark.skipif(not COMPILED, reason="there is no machine code")
@@ -72,6 +90,18 @@ def test_precision_of_other_cells(cell, gradient):
     learner = TDLambda(cell, 2, optimizer=SGD(1e-3), dtype="float32", gradient=gradient)
     found = inner_loops(run, *learner._to_step)
     assert found.vectors >= 15
+    assert found.types == {"float"}
+
+
+def test_precision_of_ppo(monkeypatch):
+    """Of a part of a minibatch's gradient, which is compiled here alone."""
+    for module in (agent, ppo, ppo_update):
+        monkeypatch.setattr(module, "entry", lambda function, *arguments: function)
+    world = SimpleNamespace(observation_space=Box(-1, 1, (3,)), action_space=Box(-1, 1, (2,)))
+    made = PPO(world, LinearRTU(10), actor=Dense(8, "tanh"), critic=Identity())
+    parts, advantages = made._update._parts, made._update._advantages
+    found = inner_loops(add_up, made._spec, made._flat, parts[0], np.arange(4), 0, 1, advantages)
+    assert found.vectors >= 30
     assert found.types == {"float"}
 
 

@@ -1,0 +1,79 @@
+"""What a streaming agent costs per step of its environment, called from Python.
+
+    python benchmarks/agents.py
+
+The agent is `ActorCritic(env)` as it comes: two networks, each an encoder of two layers of 128 and 192 linear RTUs with
+RTRL, ObGD, float32, observations normalised and rewards scaled. Its own time is that of `step`, on observations that
+were drawn before; beside it, the same with T-BPTT(1), what a normaliser takes within compiled code, and steps per second
+in HalfCheetah-P. Rounds in turn; the median and the fastest, as other work on the machine makes steps slower and none
+makes them faster.
+"""
+
+import argparse
+import sys
+import time
+from collections.abc import Callable
+
+import gymnasium
+import numpy as np
+
+import envs  # noqa: F401   registers the environments
+from rtu_np import TBPTT, ActorCritic, LinearRTU, normalizers, streaming_network
+from rtu_np.buffers import size
+from rtu_np.jit import njit
+
+STEPS = 500
+TASK = "rtu_np/HalfCheetah-P-v0"
+
+
+@njit
+def _normalise(flat, rows, out):
+    stats, _ = normalizers.statistics(rows.shape[1], flat)
+    for t in range(rows.shape[0]):
+        normalizers.include(stats, rows[t])
+        normalizers.normalize(stats, rows[t], out)
+
+
+def stepping(agent: ActorCritic, observations: np.ndarray) -> Callable[[], None]:
+    agent.step(observations[0])
+
+    def steps() -> None:
+        for observation in observations:
+            agent.step(observation, 1.0)
+
+    return steps
+
+
+def contenders() -> dict[str, Callable[[], object]]:
+    env = gymnasium.make(TASK, disable_env_checker=True)
+    observations = np.random.default_rng(0).standard_normal((STEPS, *env.observation_space.shape))
+    stats, out = np.zeros(size(normalizers.statistics, observations.shape[1])), np.zeros(observations.shape[1], "f4")
+    learner = ActorCritic(env)
+    window = ActorCritic(env, streaming_network(LinearRTU(192)), gradient=TBPTT(1))
+    return {
+        "the agent alone, RTRL": stepping(ActorCritic(env), observations),
+        "the agent alone, T-BPTT(1)": stepping(window, observations),
+        "normalising an observation": lambda: _normalise(stats, observations, out),
+        "agent and HalfCheetah-P": lambda: learner.learn(env, STEPS, progress=False, log=None),
+    }
+
+
+def main(arguments: list[str]) -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--rounds", type=int, default=15)
+    rounds = parser.parse_args(arguments).rounds
+    running = contenders()
+    taken: dict[str, list[float]] = {name: [] for name in running}
+    for k in range(rounds + 1):
+        for name, run in running.items():
+            began = time.perf_counter()
+            run()
+            if k:  # the first round compiles
+                taken[name].append((time.perf_counter() - began) / STEPS * 1e6)
+    print("| | us per step, median | fastest | per second |\n|---|---|---|---|")
+    for name, times in taken.items():
+        print(f"| {name} | {np.median(times):.3g} | {min(times):.3g} | {1e6 / np.median(times):.0f} |")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

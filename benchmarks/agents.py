@@ -2,11 +2,11 @@
 
     python benchmarks/agents.py
 
-The agent is `ActorCritic(env)` as it comes: two networks, each an encoder of two layers of 128 and 192 linear RTUs with
-RTRL, ObGD, float32, observations normalised and rewards scaled. Its own time is that of `step`, on observations that
-were drawn before; beside it, the same with T-BPTT(1), what a normaliser takes within compiled code, and steps per second
-in HalfCheetah-P. Rounds in turn; the median and the fastest, as other work on the machine makes steps slower and none
-makes them faster.
+The agent is `ActorCritic(env)` as it comes: two networks, each an encoder of two layers of 128 and 192 linear RTUs
+with RTRL, ObGD, float32, observations normalised and rewards scaled. Its own time is that of `step`, on observations
+that were drawn before; beside it, the same with T-BPTT(1), what a normaliser takes in compiled code, and steps per
+second in HalfCheetah-P. Rounds in turn; the median and the fastest, as other work on the machine makes steps slower
+and none makes them faster.
 """
 
 import argparse

@@ -41,18 +41,23 @@ def make_agent(config: Config, env: gymnasium.Env, seed: int) -> Agent:
     return getattr(rtu_np, config["agent"])(env, seed=seed, **parts)
 
 
-def run(config: Config, seed: int) -> dict[str, np.ndarray]:
-    """Learn for as many steps as the setting says."""
+def run(config: Config, seed: int, watched: tuple[str, ...] = ()) -> dict[str, np.ndarray]:
+    """Learn for as many steps as the setting says; `watched` are diagnostics of the agent to keep a curve of."""
     env = make_env(config)
     agent = make_agent(config, env, seed)
     agent.learn(env, 1, progress=False, log=None)  # compiles
     began, diverged, ended = time.perf_counter(), False, []
-    for _ in range(BINS):
+    seen = {name: np.full(BINS, np.nan) for name in watched}
+    for k in range(BINS):
         try:
             ended.append(agent.learn(env, config["steps"] // BINS, progress=False, log=None))
         except FloatingPointError:
+            if not ended:
+                raise  # nothing has been learned that could be shown
             diverged = True
             break
+        for name, curve_of in seen.items():
+            curve_of[k] = agent.diagnostics()[name]
     seconds = time.perf_counter() - began
     steps, returns, lengths = (np.concatenate(column) for column in zip(*ended, strict=True))
     env.close()
@@ -64,6 +69,7 @@ def run(config: Config, seed: int) -> dict[str, np.ndarray]:
         "final": np.array(final(steps, returns, config["steps"])),
         "microseconds": np.array(seconds / agent.steps * 1e6),
         "diverged": np.array(diverged),
+        **seen,
     }
 
 

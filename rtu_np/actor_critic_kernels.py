@@ -20,9 +20,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from rtu_np import cells, heads, optimizers, policies, readout
-from rtu_np.buffers import clear, copy, finite, vector
+from rtu_np.acting import acting_agent, attend
+from rtu_np.buffers import clear, finite, vector
 from rtu_np.heads import HeadKept, HeadParameters, HeadSpec
-from rtu_np.inputs import execute, note, perceive, scaled, see, senses
+from rtu_np.inputs import execute, note, perceive, senses
 from rtu_np.jit import generic, kernel
 from rtu_np.network import acting_buffers, buffers
 from rtu_np.td_kernels import CONTINUES, REFUSED, TERMINATED, learn_step
@@ -289,36 +290,21 @@ def step(spec, flat, flat_senses, clock, observation, signal, noise, action, bou
 # ---------------------------------------------------------------------------------------------------------- acting
 
 
-class ActingAgent(NamedTuple):
-    network: Any
-    x: np.ndarray
-    before: np.ndarray
-
-
 @kernel(apart=True)
 def acting(spec, flat):
     """Carve the memory of an agent that acts without learning off one flat array: (views, rest)."""
-    x, flat = vector(flat, spec.inputs.n_observation + spec.inputs.n_before)
-    before, flat = vector(flat, spec.inputs.n_before)
-    network, flat = acting_buffers(spec.actor, flat)
-    return ActingAgent(network, x, before), flat
+    return acting_agent(spec.actor, spec.inputs, flat)
 
 
 def act(spec, flat, flat_senses, clock, scratch, observation, signal, noise, action, bounds):
     """Draw an action without learning; signal : the reward before, and whether to take the most probable action."""
     b, _ = agent(spec, flat)
-    a, _ = buffers(spec.actor, b.actor)
+    params = buffers(spec.actor, b.actor)[0].params
     s, _ = senses(spec.inputs, flat_senses)
     p, _ = acting(spec, scratch)
-    if p.before.shape[0] > 0:
-        p.before[p.before.shape[0] - 1] = scaled(spec.inputs, s, signal[0])
-    see(spec.inputs, s, observation, p.before, p.x)
-    n, cell, params = p.network, spec.actor.cell, a.params
-    cells.prepare(cell, params.cell, n.work)
-    cells.forward(cell, params.cell, n.work, n.state, p.x, n.record)
-    copy(n.flat_state_t, n.flat_state)
-    o = _policy_head(spec, n.kept).o
-    heads.outputs(_policy_head(spec, params.readout), n.record.y, o)
+    attend(spec.actor, spec.inputs, params, s, p, observation, signal[0])
+    o = _policy_head(spec, p.network.kept).o
+    heads.outputs(_policy_head(spec, params.readout), p.network.record.y, o)
     if signal[1] != 0:
         policies.mode(spec.policy, o, action[0])
     else:

@@ -27,11 +27,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from rtu_np import cells, heads, optimizers
-from rtu_np.buffers import clear, copy, decay_and_add, finite, vector
+from rtu_np.acting import acting_agent, attend
+from rtu_np.buffers import clear, decay_and_add, finite, vector
 from rtu_np.exploration import EpsilonSpec, at, explore
-from rtu_np.inputs import execute, note, perceive, scaled, see, senses
+from rtu_np.inputs import execute, note, perceive, senses
 from rtu_np.jit import generic, kernel, separate
-from rtu_np.network import Network, Weights, acting_buffers, buffers, weights
+from rtu_np.network import Network, Weights, buffers, weights
 from rtu_np.policies import first_largest
 from rtu_np.td_kernels import CONTINUES, REFUSED, TERMINATED
 
@@ -329,35 +330,21 @@ def step(spec, flat, flat_senses, clock, observation, signal, noise, action, bou
     return DONE
 
 
-class ActingAgent(NamedTuple):
-    network: Any
-    x: np.ndarray
-    before: np.ndarray
-
-
 @kernel(apart=True)
 def acting(spec, flat):
     """Carve the memory of an agent that acts without learning off one flat array: (views, rest)."""
-    x, flat = vector(flat, spec.inputs.n_observation + spec.inputs.n_before)
-    before, flat = vector(flat, spec.inputs.n_before)
-    network, flat = acting_buffers(spec.q, flat)
-    return ActingAgent(network, x, before), flat
+    return acting_agent(spec.q, spec.inputs, flat)
 
 
 def act(spec, flat, flat_senses, clock, scratch, observation, signal, noise, action, bounds):
     """Choose an action without learning; signal : the reward before, and whether to take the greedy action."""
     b, _ = agent(spec, flat)
-    q, _ = buffers(spec.q, b.q)
+    params = buffers(spec.q, b.q)[0].params
     s, _ = senses(spec.inputs, flat_senses)
     p, _ = acting(spec, scratch)
-    if p.before.shape[0] > 0:
-        p.before[p.before.shape[0] - 1] = scaled(spec.inputs, s, signal[0])
-    see(spec.inputs, s, observation, p.before, p.x)
-    n, cell, params = p.network, spec.q.cell, q.params
-    cells.prepare(cell, params.cell, n.work)
-    cells.forward(cell, params.cell, n.work, n.state, p.x, n.record)
-    copy(n.flat_state_t, n.flat_state)
-    heads.outputs(params.readout, n.record.y, n.kept.o)
+    attend(spec.q, spec.inputs, params, s, p, observation, signal[0])
+    o = p.network.kept.o
+    heads.outputs(params.readout, p.network.record.y, o)
     epsilon = 0.0 if signal[1] != 0 else at(spec.epsilon, clock[0])
-    _choose(n.kept.o, action, first_largest(n.kept.o), explore(epsilon, noise, n.kept.o.shape[0]))
+    _choose(o, action, first_largest(o), explore(epsilon, noise, o.shape[0]))
     execute(spec.epsilon, bounds, action, p.before[: p.before.shape[0] - 1])

@@ -1,0 +1,38 @@
+"""PPO on an arm that is shown its target once: RTUs beside LRU and GRU.
+
+Elelimy et al. 2024, Fig. 5. The task's definition was not found; `rtu_np/ReacherPOMDP-v0` is ours.
+
+Claim: the nonlinear RTU is above the linear one, which is level with the GRU, and all are above the LRU trained online.
+
+Chosen here: the agents of `fig04-mujoco`; nothing is tuned.
+
+Minutes on two cores: smoke 1, laptop 50 (estimated), overnight 300 (estimated), paper 3000 (estimated).
+"""
+
+from typing import Any
+
+from experiments import control
+from experiments.control import describe, label, run
+from experiments.fig04_mujoco import ALL, METHODS, SMALL, score
+from experiments.prediction import Config, Results
+
+__all__ = ["PRESETS", "describe", "label", "plot", "run", "score"]
+
+TASK = "ReacherPOMDP"
+
+
+def settings(steps: int, methods: list[str]) -> list[Config]:
+    return [control.setting(TASK, method, steps, "PPO", **METHODS[method]) for method in methods]
+
+
+PRESETS: dict[str, dict[str, Any]] = {
+    "smoke": {"settings": [control.setting(TASK, "small RTU", 1000, "PPO", **SMALL)], "seeds": range(1)},
+    "laptop": {"settings": settings(300_000, ALL), "seeds": range(5)},
+    "overnight": {"settings": settings(1_000_000, ALL), "seeds": range(10)},
+    "paper": {"settings": settings(3_000_000, ALL), "seeds": range(30)},
+}
+
+
+def plot(results: Results) -> Any:
+    """Learning curves."""
+    return control.plot(results, "PPO on Reacher, its target shown once")

@@ -1,0 +1,43 @@
+"""PPO on POPGym's memory tasks: RTUs beside LRU and GRU.
+
+Elelimy et al. 2024, Fig. 6: CountRecall, RepeatFirst, Concentration, Autoencode and HigherLower, in their easy versions
+(Morad et al. 2023), with the action and the reward before in the input.
+
+Claim: RTUs are above LRU and GRU, or tied with the best.
+
+Chosen here: the agents of `fig04-mujoco`; rewards are not scaled, as an episode's are within -1 and 1; nothing is
+tuned.
+
+Minutes on two cores: smoke 1, laptop 60 (estimated), overnight 500 (estimated), paper 6000 (estimated).
+"""
+
+from typing import Any
+
+from experiments import control
+from experiments.control import describe, label, run
+from experiments.fig04_mujoco import ALL, METHODS, SMALL, score
+from experiments.prediction import Config, Results
+from experiments.stream_popgym import TASKS
+
+__all__ = ["PRESETS", "describe", "label", "plot", "run", "score"]
+
+INPUT: dict[str, Any] = {"previous": True, "scale_rewards": False}
+
+
+def settings(steps: int, tasks: list[str], methods: list[str]) -> list[Config]:
+    return [
+        control.setting(task, method, steps, "PPO", **METHODS[method], **INPUT) for task in tasks for method in methods
+    ]
+
+
+PRESETS: dict[str, dict[str, Any]] = {
+    "smoke": {"settings": [control.setting(TASKS[0], "small RTU", 1000, "PPO", **SMALL, **INPUT)], "seeds": range(1)},
+    "laptop": {"settings": settings(300_000, TASKS[1:], ALL[:3]), "seeds": range(3)},
+    "overnight": {"settings": settings(1_000_000, TASKS[1:], ALL), "seeds": range(5)},
+    "paper": {"settings": settings(5_000_000, TASKS[1:], ALL), "seeds": range(30)},
+}
+
+
+def plot(results: Results) -> Any:
+    """Learning curves, a panel for each task."""
+    return control.plot(results, "PPO on POPGym", columns=3)

@@ -15,7 +15,7 @@ float32. Operations are counted by `rtu_np.flops` for the cell (the readout's ar
 that do not exceed the RTU's operations or, in d, its parameters, and at least one unit. Step sizes are chosen for each
 point, on seeds of their own. `laptop` has at most 64 units in c and d, and 300,000 steps.
 
-Minutes on two cores: smoke 0.5, laptop 15 (estimated), overnight 150 (estimated), paper 390 (estimated).
+Minutes on two cores: smoke 0.5, laptop 26, overnight 150 (estimated), paper 390 (estimated).
 """
 
 from collections.abc import Callable

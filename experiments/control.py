@@ -125,7 +125,8 @@ def plot(results: Results, title: str, columns: int = 4) -> Any:
     methods = list(dict.fromkeys(config["method"] for config, _ in results))
     columns = min(columns, len(tasks))
     rows = -(-len(tasks) // columns)
-    figure, axes = plt.subplots(rows, columns, figsize=(3.4 * columns + 0.4, 3.0 * rows + 0.7), squeeze=False)
+    width = max(3.4 * columns + 0.4, 6.4)  # one panel alone has room for the legend, too
+    figure, axes = plt.subplots(rows, columns, figsize=(width, 3.0 * rows + 0.7), squeeze=False)
     for ax in axes.flat[len(tasks) :]:
         ax.set_axis_off()
     for ax, task in zip(axes.flat, tasks, strict=False):

@@ -8,7 +8,7 @@ A velocity is the difference of two observations: it takes little memory, and so
 
 Chosen here: the agents of `stream-mujoco`; nothing is tuned.
 
-Minutes on two cores: smoke 0.5, laptop 10 (estimated), overnight 60 (estimated), paper 200 (estimated).
+Minutes on two cores: smoke 0.5, laptop 30 (on a busy machine), overnight 60 (estimated), paper 200 (estimated).
 """
 
 from typing import Any

@@ -89,7 +89,7 @@ def where_it_shows(steps: int) -> list[Config]:
 
 PRESETS: dict[str, dict[str, Any]] = {
     "smoke": {"settings": [setting(METHODS[0], length, 2000) for length in (2, 4)], "seeds": range(1)},
-    "laptop": {"settings": where_it_shows(500_000), "seeds": range(7)},
+    "laptop": {"settings": where_it_shows(500_000), "seeds": range(10)},
     "overnight": {"settings": all_starts(500_000, LENGTHS, METHODS), "seeds": range(16)},
     "paper": {"settings": all_starts(2_000_000, LENGTHS, METHODS), "seeds": range(16)},
 }

@@ -27,7 +27,7 @@ with RTRL and raw observations unless said:
                  r from .997, 2 million steps (2)                 .99
                  r from .99, QRC, normalised observations (2)     .99
 
-Minutes on two cores: smoke 0.5, laptop 15 (estimated), overnight 60 (estimated), paper 240 (estimated).
+Minutes on two cores: smoke 0.5, laptop 22, overnight 60 (estimated), paper 240 (estimated).
 """
 
 from typing import Any

@@ -142,6 +142,6 @@ def plot(results: Results, title: str, columns: int = 4) -> Any:
     for ax in axes[:, 0]:
         ax.set_ylabel("return of an episode")
     handles = {text: line for ax in axes.flat for line, text in zip(*ax.get_legend_handles_labels(), strict=True)}
-    figure.legend(handles.values(), handles, loc="outside lower center", ncols=min(len(handles), 4))
+    figure.legend(handles.values(), handles, loc="outside lower center", ncols=plotting.legend_columns(figure, handles))
     plotting.headline(figure, title, len(results[0][1]))
     return figure

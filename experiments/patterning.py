@@ -11,7 +11,7 @@ Not published, and chosen here: the constants of the representations; phases of 
 T-BPTT covers the longest ISI, T = 16; a hidden layer of 32 tanh units (`laptop`: 16); TD(.9), Adam with beta2 .9999,
 float32. Step sizes are chosen for each point, on seeds of their own.
 
-Minutes on two cores: smoke 0.5, laptop 10 (estimated), overnight 70 (estimated), paper 180 (estimated).
+Minutes on two cores: smoke 0.5, laptop 14, overnight 70 (estimated), paper 180 (estimated).
 """
 
 from typing import Any

@@ -1,5 +1,6 @@
 """The house style of figures. Knows nothing of any experiment."""
 
+from collections.abc import Iterable
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -54,6 +55,13 @@ def band(axes: Any, x: Any, samples: Any, **line: Any) -> None:
 def headline(figure: Any, text: str, seeds: int) -> None:
     """What the whole figure shows, and of how many seeds."""
     figure.suptitle(f"{text}; mean of {seeds} seeds, 95 % intervals", x=0.01, ha="left", fontsize=9)
+
+
+def legend_columns(figure: Any, labels: Iterable[str]) -> int:
+    """How many entries of a legend stand side by side below a figure: four, or as many as there is room for."""
+    texts = list(labels)
+    entry = 0.6 + 0.07 * max(map(len, texts))  # inches
+    return max(1, min(len(texts), 4, int(figure.get_figwidth() / entry)))
 
 
 def look(k: int) -> dict[str, Any]:

@@ -223,6 +223,6 @@ def plot(results: Results, x_label: str | dict[str, str], title: str, columns: i
     for ax in axes[:, 0]:
         ax.set_ylabel("mean squared return error")
     handles = {text: line for ax in axes.flat for line, text in zip(*ax.get_legend_handles_labels(), strict=True)}
-    figure.legend(handles.values(), handles, loc="outside lower center", ncols=min(len(handles), 4))
+    figure.legend(handles.values(), handles, loc="outside lower center", ncols=plotting.legend_columns(figure, handles))
     plotting.headline(figure, f"{title}, {results[0][0]['steps']:,} steps", len(results[0][1]))
     return figure

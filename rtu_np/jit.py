@@ -85,7 +85,7 @@ class _Inner(Compiler):
     """Numba's compiler, for functions that only other compiled functions call."""
 
     def define_pipelines(self) -> Any:
-        self.state.library = _Ingredient(self.state.targetctx.codegen(), self.state.func_id.func_qualname)
+        self.state["library"] = _Ingredient(self.state.targetctx.codegen(), self.state.func_id.func_qualname)
         return super().define_pipelines()
 
 

@@ -17,7 +17,7 @@ from rtu_np.heads import Head, HeadSpec
 from rtu_np.initializers import SparseUniform
 from rtu_np.network import NetworkSpec
 from rtu_np.optimizers import ObGD, Optimizer
-from rtu_np.policies import Gaussian, Policy, Softmax
+from rtu_np.policies import Gaussian, Policy
 from rtu_np.readout import LinearReadout
 from rtu_np.streaming import StreamingAgent
 from rtu_np.validation import check_flag, check_real
@@ -97,11 +97,7 @@ class ActorCritic(StreamingAgent):
         if shared and critic_cell is not None:
             raise ValueError(f"critic_cell is {critic_cell!r} with shared=True: expected none, as there is one body")
         self.critic_cell = check_cell(critic_cell or self.cell)
-        self.policy = policy or (Softmax() if self.actions.discrete else Gaussian())
-        if isinstance(self.policy, Softmax) != self.actions.discrete:
-            raise ValueError(
-                f"policy is {self.policy!r} for the action space {env.action_space}: the other kind is due"
-            )
+        self.policy = self._policy_for(policy, Gaussian())
         self.gradient = check_gradient(gradient)
         self.lambda_ = check_real("lambda_", lambda_, low=0.0, high=1.0)
         self.entropy = check_real("entropy", entropy, low=0.0)
@@ -112,7 +108,7 @@ class ActorCritic(StreamingAgent):
 
     def _specs(self) -> tuple[Any, Policy, Any]:
         """(the agent's spec, its policy, the policy's spec)"""
-        n_inputs = self._inputs.n_observation + self._inputs.n_before
+        n_inputs = self._inputs.n_inputs
         policy = self.policy.spec(self.actions.n)
         body = self.gradient.spec(self.cell.spec(n_inputs), self.dtype)
         head: Any = HeadSpec(body.n_outputs, policy.n_linear, policy.n_free)

@@ -25,6 +25,7 @@ from rtu_np.buffers import allocate, size
 from rtu_np.inputs import InputSpec, senses
 from rtu_np.jit import compile_for, entry
 from rtu_np.logs import Log
+from rtu_np.policies import Policy, Softmax
 from rtu_np.td_kernels import CONTINUES, REFUSED, TERMINATED, TRUNCATED
 from rtu_np.validation import check_count, check_dtype, check_finite, check_flag, check_real
 
@@ -83,6 +84,13 @@ class Agent(ABC):
         self._env_seed = int(world.generate_state(1)[0])
         self._env: Any = None
         self._closed = False
+
+    def _policy_for(self, policy: Policy | None, of_components: Policy) -> Policy:
+        """The policy, where it is one for these actions; by default a softmax of choices, or `of_components`."""
+        policy = policy or (Softmax() if self.actions.discrete else of_components)
+        if isinstance(policy, Softmax) != self.actions.discrete:
+            raise ValueError(f"policy is {policy!r} for the action space {self.action_space}: the other kind is due")
+        return policy
 
     def _ready(self, spec: Any, policy: Any, policy_spec: Any) -> None:
         """Set aside what the kernels of `spec` work on."""

@@ -22,7 +22,7 @@ from rtu_np.heads import Head, HeadSpec
 from rtu_np.initializers import Orthogonal
 from rtu_np.jit import compile_for, entry
 from rtu_np.optimizers import Adam, Optimizer
-from rtu_np.policies import Gaussian, Policy, Softmax
+from rtu_np.policies import Gaussian, Policy
 from rtu_np.ppo_network import Loss, PPOSpec, Weights, acting, agent
 from rtu_np.ppo_update import Update, bytes_of_parts
 from rtu_np.validation import check_choice, check_count, check_fits, check_real
@@ -125,11 +125,7 @@ class PPO(Agent):
         super().__init__(env, gamma, Inputs(normalize_observations, scale_rewards, previous), seed, dtype)
         self.cell = check_cell(cell or encoded(LinearRTU(192)))
         self.actor, self.critic = check_cell(actor or _branch()), check_cell(critic or _branch())
-        self.policy = policy or (Softmax() if self.actions.discrete else Gaussian("free"))
-        if isinstance(self.policy, Softmax) != self.actions.discrete:
-            raise ValueError(
-                f"policy is {self.policy!r} for the action space {env.action_space}: the other kind is due"
-            )
+        self.policy = self._policy_for(policy, Gaussian("free"))
         self.gradient = check_gradient(gradient)
         if not isinstance(self.gradient, RTRL | TBPTT):
             raise TypeError(f"gradient is {self.gradient!r}: expected RTRL() or TBPTT(T)")

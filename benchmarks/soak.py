@@ -1,0 +1,101 @@
+"""Whether an agent holds over millions of steps: its speed, the memory it takes, and that every number stays finite.
+
+    python benchmarks/soak.py HalfCheetah-P
+    python benchmarks/soak.py HalfCheetah-P --agent PPO --steps 5_000_000 --threads 2
+
+The agent is as it comes, in `rtu_np/TASK-v0`. A row for each of twenty parts: steps per second, the memory that the
+process holds, the mean return of its episodes, the greatest parameter; it stops where a number is not finite. The slope
+of speed and memory over the parts, first left out, is the drift. `--output` writes the rows as JSON, with the machine.
+"""
+
+import argparse
+import json
+import resource
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+import numpy as np
+
+import envs  # noqa: F401   registers the environments
+import rtu_np
+from experiments import results
+from rtu_np.agent import Agent
+
+PARTS = 20
+HEADS = ("steps", "steps/s", "resident, MB", "mean return", "greatest parameter")
+
+
+def resident() -> float:
+    """Memory that this process holds now, in MB; the most that it has held, where the system does not say."""
+    status = Path("/proc/self/statm")
+    if status.exists():
+        return int(status.read_text().split()[1]) * resource.getpagesize() / 1e6
+    return peak()
+
+
+def peak() -> float:
+    """The most that this process has held, in MB; macOS counts bytes where Linux counts 1024 of them."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024) / 1e6
+
+
+def check_finite(agent: Agent) -> None:
+    for name, array in agent._arrays().items():
+        if not np.isfinite(array).all():
+            raise FloatingPointError(f"{name} is not finite after {agent.steps} steps")
+
+
+def part(agent: Agent, env: gymnasium.Env, steps: int) -> list[float]:
+    began = time.perf_counter()
+    episodes = agent.learn(env, steps, progress=False, log=None)
+    taken = time.perf_counter() - began
+    check_finite(agent)
+    greatest = max(np.abs(array).max() for array in agent.parameters.values())
+    mean = episodes.returns.mean() if episodes.returns.size else np.nan
+    return [agent.steps, steps / taken, resident(), float(mean), float(greatest)]
+
+
+def drift(rows: np.ndarray, column: int) -> float:
+    """Change of a column over the whole run, in percent of its mean, by a straight line through all parts but one."""
+    steps, values = rows[1:, 0], rows[1:, column]
+    slope = np.polyfit(steps, values, 1)[0]
+    return float(slope * (steps[-1] - steps[0]) / values.mean() * 100)
+
+
+def main(arguments: list[str]) -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("task", help="of rtu_np/TASK-v0: HalfCheetah-P, Ant-P, ...")
+    parser.add_argument("--agent", default="ActorCritic", choices=("ActorCritic", "PPO"))
+    parser.add_argument("--steps", type=int, default=10_000_000)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--threads", type=int, help="of PPO's updates; all cores, if not given")
+    parser.add_argument("--output", type=Path, help="a JSON file to write")
+    given = parser.parse_args(arguments)
+
+    env = gymnasium.make(f"rtu_np/{given.task}-v0", disable_env_checker=True)
+    own: dict[str, Any] = {"threads": given.threads} if given.agent == "PPO" else {}
+    agent = getattr(rtu_np, given.agent)(env, seed=given.seed, **own)
+    print(f"| {' | '.join(HEADS)} |\n|{'---|' * len(HEADS)}", flush=True)
+    began, rows = time.perf_counter(), []
+    for _ in range(PARTS):
+        steps, *measured = part(agent, env, given.steps // PARTS)
+        rows.append([steps, *measured])
+        print(f"| {steps:,} | {' | '.join(f'{value:,.5g}' for value in measured)} |", flush=True)
+    table = np.array(rows)
+    told = {
+        "minutes": (time.perf_counter() - began) / 60,
+        "peak, MB": peak(),
+        "drift of steps/s, %": drift(table, 1),
+        "drift of memory, %": drift(table, 2),
+    }
+    print("\n" + ", ".join(f"{name} {value:.3g}" for name, value in told.items()))
+    if given.output:
+        page = {"command": " ".join(["python benchmarks/soak.py", *arguments]), **results.circumstances()}
+        page |= {"columns": HEADS, "parts": rows, **told}
+        given.output.write_text(json.dumps(page, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,13 +1,17 @@
 """What a step costs: exact RTRL beside truncated BPTT, against the window's length and against the number of units.
 
-Elelimy et al. 2024, Fig. 3, the half about learning on every step: TD(lambda) on a stream, one update per step.
+Elelimy et al. 2024, Fig. 3: learning on every step, TD(lambda) on a stream with one update per step; and learning in
+batches, PPO on Ant without velocities.
 
-Claim: RTRL of an RTU costs the same however long the past is, while T-BPTT grows with its window T; and RTRL of a
-diagonal cell grows with n as its forward pass does, where RTRL of a dense cell grows with the fourth power.
+Claim: on every step, RTRL of an RTU costs the same however long the past is, while T-BPTT grows with its window T; and
+RTRL of a diagonal cell grows with n as its forward pass does, where RTRL of a dense cell grows with the fourth power.
+In batches, T-BPTT is slightly cheaper than RTRL.
 
 Not published, and chosen here: 32 inputs, 64 units where T varies, a window of 16 where n varies, float32, SGD, a
 linear readout. The stream is noise, since time does not depend on what is learned. Each seed times every setting anew,
-ten stretches of it; the number is the median. Runs go one at a time, on one core.
+ten stretches of it; the number is the median. Runs go one at a time, on one core. In batches, the agents are those of
+`fig04-mujoco`, a minibatch of 64 is cut into sequences of T, and the number is the time of an update, 4 epochs over
+2048 steps, for each of these steps; acting and the robot are not in it.
 
 `slope` is, against T, the microseconds that each step of the window adds (a straight line by least squares); against n,
 the exponent over the three largest sizes.
@@ -18,21 +22,32 @@ Minutes on two cores: smoke 0.5, laptop 2, overnight 7, paper 20 (estimated).
 from collections.abc import Callable
 from typing import Any
 
+import gymnasium
 import numpy as np
 
-from experiments.plotting import COLOURS
+import envs  # noqa: F401   registers the environments
+from experiments import plotting
 from experiments.results import interval
-from rtu_np import GRU, LRU, RTRL, SGD, TBPTT, LinearRTU, TDLambda
+from rtu_np import GRU, LRU, PPO, RTRL, SGD, TBPTT, LinearRTU, TDLambda, encoded
+from rtu_np.cells.layer import Cell, GradientMethod
 from rtu_np.timing import seconds_per_step
 
 CELLS = {"RTU": LinearRTU, "LRU": LRU, "GRU": GRU}
+BATCH = {"RTU": 192, "LRU": 82, "GRU": 64}  # units that have about 24,000 parameters
 JOBS = 1  # what is timed runs alone
 STRETCHES = 10
 UNITS, INPUTS, WINDOW = 64, 32, 16
 EXACT = 0  # the "window" of RTRL
+PANELS = {  # name of the axis, title, room for the legend
+    "T": ("steps T of the window", f"on every step: {UNITS} units, {INPUTS} inputs", 60),
+    "n": ("units n", f"on every step: {INPUTS} inputs; exponents over the three largest n", 60),
+    "T in batches": ("steps T of a sequence", "PPO on Ant-P: time of an update by its steps", 6),
+}
 
 
-def _settings(windows: list[int], sizes: list[int], dense: list[int], steps: int) -> list[dict[str, Any]]:
+def _settings(
+    windows: list[int], sizes: list[int], dense: list[int], steps: int, batch: list[dict[str, Any]]
+) -> list[dict[str, Any]]:
     """All settings of a preset; `dense` are the sizes for which RTRL of a GRU is bearable."""
 
     def setting(cell: str, against: str, n: int = UNITS, window: int = WINDOW) -> dict[str, Any]:
@@ -48,32 +63,44 @@ def _settings(windows: list[int], sizes: list[int], dense: list[int], steps: int
         for window in (EXACT, WINDOW)
         for n in (dense if cell == "GRU" and window == EXACT else sizes)
     ]
-    return against_T + against_n
+    return against_T + against_n + batch
 
 
+def _batch(windows: list[int], updates: int, sizes: dict[str, int], rollout: int) -> list[dict[str, Any]]:
+    """PPO's settings; RTRL of a GRU would have to store 13 GB."""
+    return [
+        {"cell": cell, "against": "T in batches", "n": n, "window": window, "updates": updates, "rollout": rollout}
+        for cell, n in sizes.items()
+        for window in ([EXACT] if cell != "GRU" else []) + windows
+    ]
+
+
+_LAPTOP = _settings(
+    [2**k for k in range(9)],
+    [2**k for k in range(3, 10)],
+    [8, 16, 32, 64],
+    2000,
+    _batch([2**k for k in range(7)], 5, BATCH, 2048),
+)
 PRESETS: dict[str, dict[str, Any]] = {
-    "smoke": {"settings": _settings([1, 4], [4, 8, 16], [4, 8, 16], 20), "seeds": range(1)},
-    "laptop": {
-        "settings": _settings([2**k for k in range(9)], [2**k for k in range(3, 10)], [8, 16, 32, 64], 2000),
-        "seeds": range(3),
+    "smoke": {
+        "settings": _settings([1, 4], [4, 8, 16], [4, 8, 16], 20, _batch([4], 1, {"RTU": 8}, 256)),
+        "seeds": range(1),
     },
-    "overnight": {
-        "settings": _settings([2**k for k in range(9)], [2**k for k in range(3, 10)], [8, 16, 32, 64], 2000),
-        "seeds": range(10),
-    },
-    "paper": {
-        "settings": _settings([2**k for k in range(9)], [2**k for k in range(3, 10)], [8, 16, 32, 64], 2000),
-        "seeds": range(30),
-    },
+    "laptop": {"settings": _LAPTOP, "seeds": range(3)},
+    "overnight": {"settings": _LAPTOP, "seeds": range(10)},
+    "paper": {"settings": _LAPTOP, "seeds": range(30)},
 }
 
 
 def run(
     config: dict[str, Any], seed: int, advanced: Callable[[int], Any] = lambda steps: None
 ) -> dict[str, np.ndarray]:
-    """Microseconds per step of each stretch."""
+    """Microseconds per step of each stretch, or of each update."""
     gradient = TBPTT(config["window"]) if config["window"] else RTRL()
     cell = CELLS[config["cell"]](config["n"])
+    if config["against"] == "T in batches":
+        return {"microseconds": _updates(cell, gradient, config["rollout"], config["updates"], seed)}
     learner = TDLambda(cell, config["d"], optimizer=SGD(1e-6), gradient=gradient, seed=seed, dtype="float32")
     n_steps = config["steps"] // STRETCHES
     seconds_per_step(learner, config["window"] + 1)  # compiles, and fills the window
@@ -82,6 +109,18 @@ def run(
         microseconds.append(seconds_per_step(learner, n_steps) * 1e6)
         advanced(n_steps)
     return {"microseconds": np.array(microseconds)}
+
+
+def _updates(cell: Cell, gradient: GradientMethod, rollout: int, updates: int, seed: int) -> np.ndarray:
+    """Microseconds of each update by the steps of its rollout; the first, which waits for memory, is left out."""
+    env = gymnasium.make("rtu_np/Ant-P-v0", disable_env_checker=True)
+    agent = PPO(env, encoded(cell), gradient=gradient, rollout=rollout, minibatches=rollout // 64, threads=1, seed=seed)
+    seconds = []
+    for _ in range(updates + 1):
+        agent.learn(env, rollout, progress=False, log=None)
+        seconds.append(agent.diagnostics()["seconds"])
+    env.close()
+    return np.array(seconds[1:]) / rollout * 1e6
 
 
 def _method(config: dict[str, Any]) -> str:
@@ -112,9 +151,9 @@ def curves(results: Any) -> dict[tuple[str, str], dict[int, np.ndarray]]:
 def _slope(against: str, x: np.ndarray, y: np.ndarray) -> float:
     if x.size == 1:
         return 0.0
-    if against == "T":
-        return float(np.polyfit(x, y, 1)[0])
-    return float(np.polyfit(np.log(x[-3:]), np.log(y[-3:]), 1)[0])
+    if against == "n":
+        return float(np.polyfit(np.log(x[-3:]), np.log(y[-3:]), 1)[0])
+    return float(np.polyfit(x, y, 1)[0])
 
 
 def score(results: Any) -> dict[str, dict[str, float]]:
@@ -134,30 +173,35 @@ def score(results: Any) -> dict[str, dict[str, float]]:
 
 
 def plot(results: Any) -> Any:
-    """Time per step against T, and against n."""
+    """Time per step against T, against n, and against T in batches."""
     import matplotlib.pyplot as plt
 
-    figure, axes = plt.subplots(1, 2, figsize=(10, 4.6))
-    colour, marker = dict(zip(CELLS, COLOURS, strict=False)), dict(zip(CELLS, "os^", strict=True))
     drawn = curves(results)
-    windows = sorted({x for (against, _), points in drawn.items() if against == "T" for x in points if x})
+    panels = list(dict.fromkeys(against for against, _ in drawn))
+    figure, axes = plt.subplots(1, len(panels), figsize=(5 * len(panels), 4.6), squeeze=False)
+    ax_of = dict(zip(panels, axes[0], strict=True))
+    colour, marker = dict(zip(CELLS, plotting.COLOURS, strict=False)), dict(zip(CELLS, "os^", strict=True))
+    windows = {
+        against: sorted({x for (a, _), points in drawn.items() if a == against for x in points}) for against in panels
+    }
     for (against, method), points in drawn.items():
-        cell, ax = method.split(",")[0], axes[0 if against == "T" else 1]
+        cell, ax = method.split(",")[0], ax_of[against]
         x, samples = list(points), list(points.values())
         exact = method.endswith("RTRL")
-        if against == "T" and exact:
-            x, samples = windows, samples * len(windows)
+        flat = exact and against != "n"
+        if flat:
+            x = [T for T in windows[against] if T != EXACT]
+            samples = samples * len(x)
         slope = _slope(against, np.array(list(points)), np.array([s.mean() for s in points.values()]))
-        text = f"{method}: " + (f"n^{slope:.2f}" if against == "n" else "flat" if exact else f"{slope:.2f} us per T")
+        text = f"{method}: " + (f"n^{slope:.2f}" if against == "n" else "flat" if flat else f"{slope:.2f} us per T")
         means, (low, high) = [s.mean() for s in samples], zip(*map(interval, samples), strict=True)
         look = {"color": colour[cell], "marker": marker[cell], "markersize": 4, "linestyle": "-" if exact else "--"}
         ax.errorbar(x, means, [np.subtract(means, low), np.subtract(high, means)], label=text, **look)
-    seeds = len(results[0][1])
-    for ax, name in ((axes[0], "steps T of the window"), (axes[1], "units n")):
-        ax.set(xscale="log", yscale="log", xlabel=name, ylabel="us per step")
+    for against, ax in ax_of.items():
+        name, title, room = PANELS[against]
+        ax.set(xscale="log", yscale="log", xlabel=name, ylabel="us per step", title=title)
         ax.set_xscale("log", base=2)
-        ax.set_ylim(top=ax.get_ylim()[1] * 60)  # room for the legend
+        ax.set_ylim(top=ax.get_ylim()[1] * room)
         ax.legend(fontsize=7, ncols=2, loc="upper left")
-    axes[0].set_title(f"{UNITS} units, {INPUTS} inputs, float32; {seeds} seeds, 95 % intervals")
-    axes[1].set_title(f"{INPUTS} inputs; exponents over the three largest n")
+    plotting.headline(figure, "What a step of learning costs, float32", len(results[0][1]))
     return figure

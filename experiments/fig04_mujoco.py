@@ -32,7 +32,7 @@ METHODS: dict[str, dict[str, Any]] = {
     "LRU, T-BPTT(8)": {"cell": encoded(LRU(82)), "gradient": TBPTT(8)},
     "GRU, T-BPTT(8)": {"cell": encoded(GRU(64)), "gradient": TBPTT(8)},
 }
-ALONE = {"threads": 1}  # runs go side by side
+ALONE: dict[str, Any] = {"threads": 1}  # runs go side by side
 SHORT: dict[str, Any] = {"optimizer": Adam(3e-4, epsilon=1e-5)}  # in runs a tenth as long as published, or less
 # Of a size that compiles and runs in seconds.
 SMALL: dict[str, Any] = {"cell": LinearRTU(8), "rollout": 256, "minibatches": 4, "epochs": 2, **ALONE}

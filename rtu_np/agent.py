@@ -127,8 +127,10 @@ class Agent(ABC):
         Raises
         ------
         ValueError : where observation or reward is not finite or of another shape; nothing has been learned from it
+        RuntimeError : after `close`
         FloatingPointError : where learning has diverged
         """
+        self._check_open()
         ends = TERMINATED if terminated else TRUNCATED if truncated else CONTINUES
         self._write(observation, self._observation)
         self._signal[0] = reward
@@ -147,10 +149,14 @@ class Agent(ABC):
 
     def _explain(self, done: int) -> None:
         if done == REFUSED:
-            hint = f"step {self.steps}: the environment's fault; the agent is as it was before, and can be saved"
+            hint = (
+                f"after step {self.steps}: expected a finite number; a fault of the environment. The agent is as it was "
+                "before, and can be saved"
+            )
             if not np.isfinite(self._signal[0]):
-                raise ValueError(f"reward is {self._signal[0]} after {hint}")
-            check_finite(f"observation after {hint}; it", self._observation)
+                raise ValueError(f"reward is {self._signal[0]} {hint}")
+            k = np.flatnonzero(~np.isfinite(self._observation))[0]
+            raise ValueError(f"observation[{k}] is {self._observation[k]} {hint}")
         raise FloatingPointError(
             f"learning diverged by step {self.steps}: values, outputs or parameters are no longer usable. A smaller "
             "step size, or ObGD, which bounds its steps, is the usual cure. To go on, load a checkpoint saved earlier."
@@ -176,6 +182,7 @@ class Agent(ABC):
         log : folder of `episodes.csv` and `learning.csv` (`rtu_np.logs`): "runs" makes a new one in there, None none
         """
         check_count("steps", steps)
+        self._check_open()
         self._check_spaces(env)
         if env is not self._env or self._clock[1]:
             if env is not self._env:
@@ -217,9 +224,11 @@ class Agent(ABC):
         self._check_spaces(env)
         self._env = env
 
-    def _check_spaces(self, env: Any) -> None:
+    def _check_open(self) -> None:
         if self._closed:
-            raise RuntimeError("this agent has been closed: load it again, or make another, to go on")
+            raise RuntimeError("this agent has been closed: load it again, or make another, to go on learning")
+
+    def _check_spaces(self, env: Any) -> None:
         spaces.check_environment(env)
         for name in _SPACES:
             mine, its = getattr(self, name), getattr(env, name)
@@ -295,7 +304,7 @@ class Agent(ABC):
         self._env = None
 
     def close(self) -> None:
-        """Let the environment go; learning after this is an error."""
+        """Let the environment go. It can still act and be saved; learning after this is an error."""
         self._env, self._closed = None, True
 
     @abstractmethod

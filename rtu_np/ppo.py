@@ -228,7 +228,7 @@ class PPO(Agent):
         return _named(self._views.learned.params)
 
     def diagnostics(self) -> dict[str, float]:
-        """Of the latest update: means of the loss's terms, Schulman's estimate of the KL divergence, and the like."""
+        """Of the latest update: means of the loss's terms, Schulman's estimate of the KL divergence, its seconds."""
         return self._update.diagnostics
 
     def _forget(self) -> None:

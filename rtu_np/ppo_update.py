@@ -4,6 +4,7 @@ A minibatch is cut into a fixed number of parts, whose gradients are added up in
 them: the number of threads changes no bit.
 """
 
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -49,7 +50,7 @@ class Update:
         self._parts = allocate(PARTS * _width(spec), flat.dtype).reshape(PARTS, -1)
         self._statistics, self._advantages = np.zeros(len(STATISTICS)), np.zeros(2)
         order = np.arange(spec.rollout // spec.sequence)
-        self.diagnostics = dict.fromkeys(("updates", *_MEANS, "gradient_norm"), 0.0)
+        self.diagnostics = dict.fromkeys(("updates", *_MEANS, "gradient_norm", "seconds"), 0.0)
         self.run = {
             function.__name__: entry(compile_for(function, spec), spec, flat, *arguments)
             for function, arguments in (
@@ -63,6 +64,7 @@ class Update:
 
     def __call__(self) -> str:
         """Learn from the rollout; where that fails, what was learned is as before, and the place is returned."""
+        began = time.perf_counter()
         known = agent(self._spec, self._flat)[0].learned
         changing = (known.flat_params, *known.moments)
         before = [array.copy() for array in changing]
@@ -74,6 +76,8 @@ class Update:
         if fault:
             for array, values in zip(changing, before, strict=True):
                 array[:] = values
+        else:
+            self.diagnostics["seconds"] = time.perf_counter() - began
         return fault
 
     def _learn(self, each: Callable[[Callable[[int], Any]], Any]) -> str:

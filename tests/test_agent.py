@@ -123,7 +123,7 @@ def test_what_is_not_finite_is_refused_and_nothing_is_learned(what, tmp_path):
         if t == 7:
             before = everything(agent)
             x, r = (xs[t], np.nan) if what == "reward" else (np.array([0, np.nan, 0]), rewards[t])
-            with pytest.raises(ValueError, match=rf"{what}.* after step 6: the environment's fault"):
+            with pytest.raises(ValueError, match=rf"{what}.* is nan after step 6: .* a fault of the environment"):
                 agent.step(x, r)
             assert everything(agent) == before
             agent = ActorCritic.load(agent.save(tmp_path / "before.npz"))
@@ -252,6 +252,8 @@ def test_bad_environments(tmp_path):
     agent.close()
     with pytest.raises(RuntimeError, match="has been closed"):
         agent.learn(World(False), 1, log=None)
+    with pytest.raises(RuntimeError, match="has been closed"):
+        agent.step(np.zeros(3))
 
 
 def test_bad_checkpoints(tmp_path):

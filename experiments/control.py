@@ -5,15 +5,18 @@ and the time that the agent and the environment took for a step. The score is th
 in the last tenth of the steps.
 """
 
+import shutil
+import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import gymnasium
 import numpy as np
 
-import envs  # noqa: F401   registers the environments
 import rtu_np
+from envs import snapshot
 from experiments import plotting
 from experiments.prediction import Config, Results
 from experiments.results import interval
@@ -21,6 +24,7 @@ from rtu_np import checkpoint
 from rtu_np.agent import Agent
 
 BINS = 50  # points of a learning curve
+EVERY = 300.0  # seconds after which an unfinished run is written down
 
 
 def setting(task: str, method: str, steps: int, agent: str, env: dict[str, Any] | None = None, **parts: Any) -> Config:
@@ -41,36 +45,85 @@ def make_agent(config: Config, env: gymnasium.Env, seed: int) -> Agent:
     return getattr(rtu_np, config["agent"])(env, seed=seed, **parts)
 
 
-def run(config: Config, seed: int, watched: tuple[str, ...] = ()) -> dict[str, np.ndarray]:
-    """Learn for as many steps as the setting says; `watched` are diagnostics of the agent to keep a curve of."""
+def run(
+    config: Config, seed: int, unfinished: Path | None = None, watched: tuple[str, ...] = ()
+) -> dict[str, np.ndarray]:
+    """Learn for as many steps as the setting says; `watched` are diagnostics of the agent to keep a curve of.
+
+    Where a run takes long, it leaves in the folder `unfinished`, now and then, what it needs to go on from there, and
+    goes on from what it finds: the bits are those of a run that nothing stopped.
+    """
     env = make_env(config)
-    agent = make_agent(config, env, seed)
-    agent.learn(env, 1, progress=False, log=None)  # compiles
-    began, diverged, ended = time.perf_counter(), False, []
-    seen = {name: np.full(BINS, np.nan) for name in watched}
-    for k in range(BINS):
+    found = _latest(unfinished, config, env) if unfinished else None
+    if found:
+        agent, course = found
+    else:
+        agent = make_agent(config, env, seed)
+        agent.learn(env, 1, progress=False, log=None)  # compiles
+        course = {"episodes": np.zeros((0, 3)), "parts": np.array(0), "seconds": np.array(0.0)}
+        course |= {name: np.full(BINS, np.nan) for name in watched}
+    diverged, written = False, time.perf_counter()
+    while course["parts"] < BINS:
+        began = time.perf_counter()
         try:
-            ended.append(agent.learn(env, config["steps"] // BINS, progress=False, log=None))
+            ended = agent.learn(env, config["steps"] // BINS, progress=False, log=None)
         except FloatingPointError:
-            if not ended:
+            if course["parts"] == 0:
                 raise  # nothing has been learned that could be shown
             diverged = True
             break
-        for name, curve_of in seen.items():
-            curve_of[k] = agent.diagnostics()[name]
-    seconds = time.perf_counter() - began
-    steps, returns, lengths = (np.concatenate(column) for column in zip(*ended, strict=True))
+        finally:
+            course["seconds"] += time.perf_counter() - began
+        course["episodes"] = np.concatenate([course["episodes"], np.stack(ended, axis=1)])
+        for name in watched:
+            course[name][course["parts"]] = agent.diagnostics()[name]
+        course["parts"] += 1
+        if unfinished and time.perf_counter() - written > EVERY:
+            _leave(unfinished, agent, env, course)
+            written = time.perf_counter()
     env.close()
+    steps, returns, lengths = course["episodes"].T
     return {
-        "steps": steps,
+        "steps": steps.astype(int),
         "returns": returns,
-        "lengths": lengths,
+        "lengths": lengths.astype(int),
         "curve": curve(steps, returns, config["steps"]),
         "final": np.array(final(steps, returns, config["steps"])),
-        "microseconds": np.array(seconds / agent.steps * 1e6),
+        "microseconds": course["seconds"] / agent.steps * 1e6,
         "diverged": np.array(diverged),
-        **seen,
+        **{name: course[name] for name in watched},
     }
+
+
+def _leave(unfinished: Path, agent: Agent, env: gymnasium.Env, course: dict[str, np.ndarray]) -> None:
+    """What a run has come to, written whole or not at all; then what was there before is of no more use."""
+    before = list(unfinished.glob("*")) if unfinished.exists() else []
+    place = unfinished / f"{course['parts']:02d}"
+    part = place.with_name(f".{place.name}")
+    part.mkdir(parents=True, exist_ok=True)
+    agent.save(part / "agent.npz")
+    checkpoint.save(part / "env.npz", *snapshot.capture(env))
+    np.savez(part / "course.npz", **course)  # type: ignore[arg-type]
+    part.rename(place)
+    for old in before:
+        shutil.rmtree(old)
+
+
+def _latest(unfinished: Path, config: Config, env: gymnasium.Env) -> tuple[Agent, dict[str, np.ndarray]] | None:
+    """The agent, and its course so far, that a run left; `env` is put where it stood. None, where there is nothing."""
+    for place in sorted(unfinished.glob("[0-9]*"), reverse=True):
+        try:
+            agent = getattr(rtu_np, config["agent"]).load(place / "agent.npz")
+            with np.load(place / "course.npz", allow_pickle=False) as file:
+                course = {name: file[name] for name in file.files}
+            snapshot.restore(env, snapshot.Snapshot(*checkpoint.load(place / "env.npz")))
+        except Exception as error:  # a damaged archive raises nearly anything
+            print(f"{place} cannot be gone on from ({error}): the run begins anew", file=sys.stderr)
+            shutil.rmtree(place, ignore_errors=True)
+            continue
+        agent.resume(env)
+        return agent, course
+    return None
 
 
 def curve(steps: np.ndarray, returns: np.ndarray, total: int) -> np.ndarray:

@@ -16,7 +16,6 @@ before it; tanh, phases from (0, 1], Adam with beta2 .9999.
 Minutes on two cores: smoke 0.5, laptop 2, overnight 10 (estimated), paper 30 (estimated).
 """
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -50,7 +49,7 @@ PRESETS: dict[str, dict[str, Any]] = {
 }
 
 
-def run(config: Config, seed: int, advanced: Callable[[int], Any] = lambda steps: None) -> dict[str, np.ndarray]:
+def run(config: Config, seed: int) -> dict[str, np.ndarray]:
     """Weight by lag, for each way of giving credit."""
     stream_seed, learner_seed = np.random.SeedSequence(seed).generate_state(2).tolist()
     env, lags = TraceConditioning(), config["lags"]
@@ -59,7 +58,6 @@ def run(config: Config, seed: int, advanced: Callable[[int], Any] = lambda steps
     learner = TDLambda(cell, env.n_inputs, env.gamma, LAMBDA, optimizer, gradient, seed=learner_seed)
     observations, cumulants = env.generate(config["steps"], seed=stream_seed)
     learner.run(observations, cumulants, progress=False)
-    advanced(config["steps"])
 
     parameters = learner.parameters
     # Before anything is learned the readout is zero, and so is every gradient: then any readout will do.

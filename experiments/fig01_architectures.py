@@ -13,7 +13,6 @@ chosen for each point, on seeds of their own.
 Minutes on two cores: smoke 0.5, laptop 5, overnight 80 (estimated), paper 160 (estimated).
 """
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -83,10 +82,10 @@ PRESETS: dict[str, dict[str, Any]] = {
 }
 
 
-def run(config: Config, seed: int, advanced: Callable[[int], Any] = lambda steps: None) -> dict[str, np.ndarray]:
+def run(config: Config, seed: int) -> dict[str, np.ndarray]:
     """One run; the published gradient where the setting asks for it."""
     gradient = ReleasedRTRL() if config["method"] == RELEASED else None
-    return prediction.summary(prediction.follow(config, seed, advanced, gradient))
+    return prediction.summary(prediction.follow(config, seed, gradient))
 
 
 def plot(results: prediction.Results) -> Any:

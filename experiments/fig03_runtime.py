@@ -19,7 +19,6 @@ the exponent over the three largest sizes.
 Minutes on two cores: smoke 0.5, laptop 2, overnight 7, paper 20 (estimated).
 """
 
-from collections.abc import Callable
 from typing import Any
 
 import gymnasium
@@ -93,9 +92,7 @@ PRESETS: dict[str, dict[str, Any]] = {
 }
 
 
-def run(
-    config: dict[str, Any], seed: int, advanced: Callable[[int], Any] = lambda steps: None
-) -> dict[str, np.ndarray]:
+def run(config: dict[str, Any], seed: int) -> dict[str, np.ndarray]:
     """Microseconds per step of each stretch, or of each update."""
     gradient = TBPTT(config["window"]) if config["window"] else RTRL()
     cell = CELLS[config["cell"]](config["n"])
@@ -107,7 +104,6 @@ def run(
     microseconds = []
     for _ in range(STRETCHES):
         microseconds.append(seconds_per_step(learner, n_steps) * 1e6)
-        advanced(n_steps)
     return {"microseconds": np.array(microseconds)}
 
 

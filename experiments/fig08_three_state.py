@@ -15,7 +15,6 @@ complex where its imaginary part is not 0, as in rounding it is exactly 0 for a 
 Minutes on two cores: smoke 0.3, laptop 0.6, overnight 3 (estimated), paper 5 (estimated).
 """
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -44,7 +43,7 @@ PRESETS: dict[str, dict[str, Any]] = {
 }
 
 
-def run(config: Config, seed: int, advanced: Callable[[int], Any] = lambda steps: None) -> dict[str, np.ndarray]:
+def run(config: Config, seed: int) -> dict[str, np.ndarray]:
     """Percentage of right answers in s3, and number of complex eigenvalues, between checkpoints and at them."""
     walk_seed, learner_seed = np.random.SeedSequence(seed).generate_state(2).tolist()
     env, n = ThreeState(), config["n"]
@@ -71,7 +70,6 @@ def run(config: Config, seed: int, advanced: Callable[[int], Any] = lambda steps
         asked = observations[:-1, MIDDLE] == 1
         correct.append(100 * np.mean(says_s1[asked] == (cumulants[1:][asked] == 1)))
         eigenvalues.append(complex_eigenvalues())
-        advanced(stretch)
     return {
         "steps": stretch * np.arange(1, CHECKPOINTS + 1),
         "correct": np.array(correct),

@@ -80,10 +80,9 @@ class Stream(NamedTuple):
 def follow(
     config: Config,
     seed: int,
-    advanced: Callable[[int], Any] = lambda steps: None,
     gradient: GradientMethod | None = None,
 ) -> Stream:
-    """Learn from one stream; `advanced(steps)` is called as it goes. `gradient` is given where it is not rtu_np's."""
+    """Learn from one stream. `gradient` is given where it is not rtu_np's."""
     stream_seed, learner_seed = np.random.SeedSequence(seed).generate_state(2).tolist()
     env = getattr(envs, config["task"])(**({"isi": config["isi"]} if "isi" in config else {}))
     represent = representations.REPRESENTATIONS[config["representation"]](env.n_inputs)
@@ -122,7 +121,6 @@ def follow(
                     raise  # nothing has been learned that could have diverged
                 diverged = True  # to what is not finite, or to r = 1, where a unit has no derivative
             microseconds.append((time.perf_counter() - began) / n * 1e6)
-        advanced(n)
     cumulants[steps:] = env.generate(horizon)[1]
     target, bayes = returns(cumulants, env.gamma)[:steps], env.bayes_prediction(stimuli)
     return Stream(stimuli, target, prediction, bayes, float(np.median(microseconds)), diverged)
@@ -143,9 +141,9 @@ def summary(stream: Stream) -> dict[str, np.ndarray]:
     }
 
 
-def run(config: Config, seed: int, advanced: Callable[[int], Any] = lambda steps: None) -> dict[str, np.ndarray]:
+def run(config: Config, seed: int) -> dict[str, np.ndarray]:
     """One run of a setting: what most experiments on prediction need."""
-    return summary(follow(config, seed, advanced))
+    return summary(follow(config, seed))
 
 
 def label(config: Config) -> str:

@@ -62,6 +62,7 @@ def save_run(folder: Path, arrays: dict[str, np.ndarray], manifest: dict[str, An
             if not is_done(folder, manifest["settings"], manifest["seed"]):
                 raise  # otherwise another process has made the same run meanwhile
         forget_begun(folder)
+        shutil.rmtree(unfinished(folder), ignore_errors=True)
     finally:
         shutil.rmtree(part, ignore_errors=True)
 
@@ -116,6 +117,11 @@ def forget_begun(folder: Path) -> None:
 
 def _begun(folder: Path) -> Path:
     return folder.with_name(f".{folder.name}.begun")
+
+
+def unfinished(folder: Path) -> Path:
+    """Where a run that takes long may leave what it needs to go on."""
+    return folder.with_name(f".{folder.name}.unfinished")
 
 
 def circumstances() -> dict[str, Any]:

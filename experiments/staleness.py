@@ -17,7 +17,6 @@ the cell, medians over moments, means over seeds.
 Minutes on two cores: smoke 0.5, laptop 1, overnight 8 (estimated), paper 24 (estimated).
 """
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -56,7 +55,7 @@ PRESETS: dict[str, dict[str, Any]] = {
 }
 
 
-def run(config: Config, seed: int, advanced: Callable[[int], Any] = lambda steps: None) -> dict[str, np.ndarray]:
+def run(config: Config, seed: int) -> dict[str, np.ndarray]:
     """Angle in degrees, and norm of the carried gradient by that of the recomputed one, at each moment."""
     stream_seed, learner_seed = np.random.SeedSequence(seed).generate_state(2).tolist()
     env, cell = TraceConditioning(), checkpoint.build("cell", config["cell"])
@@ -68,7 +67,6 @@ def run(config: Config, seed: int, advanced: Callable[[int], Any] = lambda steps
     def learn(upto: int) -> None:
         rows = slice(learner.steps, upto)
         learner.run(observations[rows], cumulants[rows], progress=False)
-        advanced(rows.stop - rows.start)
 
     angles, ratios = [], []
     for k in range(1, MOMENTS + 1):

@@ -3,7 +3,8 @@
 Each run has a folder of its own, written whole or not at all (`experiments.results`), so what is finished is never
 repeated: a sweep that was killed, at any moment and however often, goes on where it stopped, and a longer plan adds
 only what is new. A run knows its settings and its seed and nothing else, so where it ran, and beside what, does not
-show in its bits.
+show in its bits. Runs of agents take long, so that these go on in their middle, too: where `run` takes `unfinished`, it
+is given a folder that it can leave its state in.
 
 A run that fails is tried once more, and reported; the others go on. Where there is no room left for results, no others
 are made: they would be lost.
@@ -12,6 +13,7 @@ are made: they would be lost.
 import errno
 import hashlib
 import importlib
+import inspect
 import json
 import time
 import traceback
@@ -66,7 +68,9 @@ def execute(task: Task) -> str:
         experiment = importlib.import_module(task.experiment)
         results.began(task.folder)
         start = time.perf_counter()
-        arrays = experiment.run(task.settings, task.seed)
+        resumes = "unfinished" in inspect.signature(experiment.run).parameters
+        place = {"unfinished": results.unfinished(task.folder)} if resumes else {}
+        arrays = experiment.run(task.settings, task.seed, **place)
         manifest = {"experiment": task.experiment, "settings": task.settings, "seed": task.seed}
         manifest |= {"seconds": time.perf_counter() - start, **results.circumstances()}
         results.save_run(task.folder, arrays, manifest)

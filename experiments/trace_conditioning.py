@@ -19,7 +19,6 @@ reported here took no part in it.
 Minutes on two cores: smoke 0.5, laptop 1, overnight 10, paper 2.
 """
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -60,9 +59,9 @@ PRESETS: dict[str, dict[str, Any]] = {
 CLOSE_UP = 400  # steps shown before and after learning
 
 
-def run(config: Config, seed: int, advanced: Callable[[int], Any] = lambda steps: None) -> dict[str, np.ndarray]:
+def run(config: Config, seed: int) -> dict[str, np.ndarray]:
     """Learn from one stream, and keep a close-up of its beginning and its end."""
-    stream = prediction.follow(config, seed, advanced)
+    stream = prediction.follow(config, seed)
     us, cs = stream.stimuli.T
     view, shown = np.stack([cs, us, stream.target, stream.prediction, stream.bayes]), min(CLOSE_UP, config["steps"])
     return {**prediction.summary(stream), "before": view[:, :shown], "after": view[:, -shown:]}

@@ -150,8 +150,8 @@ class Agent(ABC):
     def _explain(self, done: int) -> None:
         if done == REFUSED:
             hint = (
-                f"after step {self.steps}: expected a finite number; a fault of the environment. The agent is as it was "
-                "before, and can be saved"
+                f"after step {self.steps}: expected a finite number; a fault of the environment. "
+                "The agent is as it was before, and can be saved"
             )
             if not np.isfinite(self._signal[0]):
                 raise ValueError(f"reward is {self._signal[0]} {hint}")

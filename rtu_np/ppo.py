@@ -24,7 +24,7 @@ from rtu_np.jit import compile_for, entry
 from rtu_np.optimizers import Adam, Optimizer
 from rtu_np.policies import Gaussian, Policy
 from rtu_np.ppo_network import Loss, PPOSpec, Weights, acting, agent
-from rtu_np.ppo_update import Update, bytes_of_parts
+from rtu_np.ppo_update import TOLD, Update, bytes_of_parts
 from rtu_np.validation import check_choice, check_count, check_fits, check_real
 
 _FRESH: dict[str, tuple[bool, bool]] = {
@@ -229,7 +229,7 @@ class PPO(Agent):
 
     def diagnostics(self) -> dict[str, float]:
         """Of the latest update: means of the loss's terms, Schulman's estimate of the KL divergence, its seconds."""
-        return self._update.diagnostics
+        return {**dict(zip(TOLD, self._update.told.tolist(), strict=True)), "seconds": self._update.seconds}
 
     def _forget(self) -> None:
         row = self.steps % self.rollout
@@ -240,7 +240,12 @@ class PPO(Agent):
     def _learned(self) -> dict[str, np.ndarray]:
         views, filled = self._views, self.steps % self.rollout + 1
         steps = views.rollout._asdict()
-        own = {"memory": views.live.flat_memory, "before": views.live.before, "rollout.memory": steps.pop("memory")}
+        own = {
+            "update": self._update.told,
+            "memory": views.live.flat_memory,
+            "before": views.live.before,
+            "rollout.memory": steps.pop("memory"),
+        }
         del steps["advantages"], steps["returns"]  # of a complete rollout alone
         own |= {f"rollout.{name}": array[:filled] for name, array in steps.items() if array.size}
         return _named(views.learned.params, "params.") | leaves(views.learned.moments, "moments.") | own

@@ -19,7 +19,7 @@ from rtu_np.ppo_network import STATISTICS, agent, chunk
 
 PARTS = 4
 _PAGE = 1024  # elements: the parts' memory is kept apart, whatever the precision
-_MEANS = STATISTICS[:-1]
+TOLD = ("updates", *STATISTICS[:-1], "gradient_norm")  # how many updates there were; of the latest
 
 
 def bytes_of_parts(spec: Any, dtype: np.dtype) -> int:
@@ -50,7 +50,7 @@ class Update:
         self._parts = allocate(PARTS * _width(spec), flat.dtype).reshape(PARTS, -1)
         self._statistics, self._advantages = np.zeros(len(STATISTICS)), np.zeros(2)
         order = np.arange(spec.rollout // spec.sequence)
-        self.diagnostics = dict.fromkeys(("updates", *_MEANS, "gradient_norm", "seconds"), 0.0)
+        self.told, self.seconds = np.zeros(len(TOLD)), 0.0
         self.run = {
             function.__name__: entry(compile_for(function, spec), spec, flat, *arguments)
             for function, arguments in (
@@ -77,7 +77,7 @@ class Update:
             for array, values in zip(changing, before, strict=True):
                 array[:] = values
         else:
-            self.diagnostics["seconds"] = time.perf_counter() - began
+            self.seconds = time.perf_counter() - began
         return fault
 
     def _learn(self, each: Callable[[Callable[[int], Any]], Any]) -> str:
@@ -98,12 +98,9 @@ class Update:
                     return f"epoch {epoch + 1}, minibatch {start // per + 1}"
                 norms += norm
         steps = self._epochs * (n_sequences // per)
-        means = self._statistics[:-1] / (steps * spec.minibatch)
-        self.diagnostics = {
-            "updates": self.diagnostics["updates"] + 1,
-            **dict(zip(_MEANS, means.tolist(), strict=True)),
-            "gradient_norm": norms / steps,
-        }
+        self.told[0] += 1
+        self.told[1:-1] = self._statistics[:-1] / (steps * spec.minibatch)
+        self.told[-1] = norms / steps
         return ""
 
     def _gradient_of(self, order: np.ndarray, start: int, per: int) -> Callable[[int], None]:

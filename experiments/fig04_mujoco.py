@@ -56,7 +56,7 @@ def settings(steps: int, tasks: list[str], methods: list[str], **parts: Any) -> 
 ALL = list(METHODS)
 PRESETS: dict[str, dict[str, Any]] = {
     "smoke": {"settings": [control.setting("Hopper-P", "small RTU", 1000, "PPO", **SMALL)], "seeds": range(1)},
-    "laptop": {"settings": settings(500_000, TASKS[:2], ALL, **SHORT), "seeds": range(3)},
+    "laptop": {"settings": settings(400_000, TASKS[:2], ALL, **SHORT), "seeds": range(3)},
     "overnight": {"settings": settings(1_000_000, TASKS, ALL[:3]), "seeds": range(3)},
     "paper": {"settings": settings(5_000_000, TASKS, ALL), "seeds": range(30)},
 }

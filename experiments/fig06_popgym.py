@@ -30,7 +30,7 @@ def settings(steps: int, **parts: Any) -> list[Config]:
 
 PRESETS: dict[str, dict[str, Any]] = {
     "smoke": {"settings": [control.setting(TASKS[0], "small RTU", 1000, "PPO", **SMALL, **INPUT)], "seeds": range(1)},
-    "laptop": {"settings": settings(150_000, **SHORT), "seeds": range(3)},
+    "laptop": {"settings": settings(100_000, **SHORT), "seeds": range(3)},
     "overnight": {"settings": settings(1_000_000), "seeds": range(5)},
     "paper": {"settings": settings(5_000_000), "seeds": range(30)},
 }

@@ -41,7 +41,7 @@ def settings(task: str, steps: int, **parts: Any) -> list[Config]:
 LARGE = {"cell": encoded(LinearRTU(192)), **ALONE}
 PRESETS: dict[str, dict[str, Any]] = {
     "smoke": {"settings": settings("Hopper-P", 1000, **SMALL), "seeds": range(1)},
-    "laptop": {"settings": settings("Ant-P", 200_000, **LARGE, **SHORT), "seeds": range(3)},
+    "laptop": {"settings": settings("Ant-P", 150_000, **LARGE, **SHORT), "seeds": range(3)},
     "overnight": {"settings": settings("Ant-P", 1_000_000, **LARGE), "seeds": range(3)},
     "paper": {"settings": settings("Ant-P", 5_000_000, **LARGE), "seeds": range(30)},
 }

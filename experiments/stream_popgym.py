@@ -38,7 +38,7 @@ def settings(steps: int, tasks: list[str], methods: list[str]) -> list[Config]:
 
 PRESETS: dict[str, dict[str, Any]] = {
     "smoke": {"settings": settings(1000, TASKS[:1], ["small RTU"]), "seeds": range(1)},
-    "laptop": {"settings": settings(300_000, TASKS, [*METHODS][:2]), "seeds": range(3)},
+    "laptop": {"settings": settings(200_000, TASKS, [*METHODS][:2]), "seeds": range(3)},
     "overnight": {"settings": settings(2_000_000, TASKS, list(METHODS)), "seeds": range(5)},
     "paper": {"settings": settings(5_000_000, TASKS, list(METHODS)), "seeds": range(10)},
 }

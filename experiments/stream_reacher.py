@@ -31,7 +31,7 @@ def settings(steps: int, methods: list[str]) -> list[Config]:
 
 PRESETS: dict[str, dict[str, Any]] = {
     "smoke": {"settings": settings(1000, ["small RTU"]), "seeds": range(1)},
-    "laptop": {"settings": settings(300_000, list(METHODS)), "seeds": range(5)},
+    "laptop": {"settings": settings(200_000, list(METHODS)), "seeds": range(5)},
     "overnight": {"settings": settings(1_000_000, list(METHODS)), "seeds": range(10)},
     "paper": {"settings": settings(2_000_000, list(METHODS)), "seeds": range(30)},
 }

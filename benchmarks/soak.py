@@ -92,7 +92,8 @@ def main(arguments: list[str]) -> None:
     }
     print("\n" + ", ".join(f"{name} {value:.3g}" for name, value in told.items()))
     if given.output:
-        page = {"command": " ".join(["python benchmarks/soak.py", *arguments]), **results.circumstances()}
+        settings = {name: value for name, value in vars(given).items() if name != "output"}
+        page: dict[str, Any] = {"benchmark": "soak", **settings, **results.circumstances()}
         page |= {"columns": HEADS, "parts": rows, **told}
         given.output.write_text(json.dumps(page, indent=1) + "\n")
 

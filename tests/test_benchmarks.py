@@ -4,17 +4,19 @@ import subprocess
 import sys
 from pathlib import Path
 
+import gymnasium
 import numpy as np
 import pytest
 from cases import COMPILED
 from tolerances import DIFFERENCES, FLOAT32, LEARNING, assert_close
 
-from rtu_np import SGD, LinearRTU, TDLambda
+from rtu_np import SGD, ActorCritic, LinearRTU, TDLambda
 from rtu_np.timing import stream
 
 BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
 sys.path.insert(0, str(BENCHMARKS))
 import peers  # noqa: E402  a script beside the package, not a part of it
+import soak  # noqa: E402
 import speed  # noqa: E402
 
 pytestmark = pytest.mark.skipif(not COMPILED, reason="plain Python is not what is timed")
@@ -65,3 +67,17 @@ def test_a_row_of_the_grid():
 def test_the_exponent_of_a_known_power():
     rows = [{"dtype": "float64", "n": n, "d": d, "us": 0.1 * (n * d) ** 1.25} for n, d in speed.SIZES]
     assert speed.exponent(rows, "float64") == pytest.approx(1.25, rel=DIFFERENCES)
+
+
+def test_a_soak_finds_what_is_not_finite_and_measures_drift():
+    env = gymnasium.make("rtu_np/Hopper-P-v0")
+    agent = ActorCritic(env, LinearRTU(8))  # as in a smoke preset, so that it is compiled
+    steps, speed_, memory, _, greatest = soak.part(agent, env, 30)
+    assert steps == 30
+    assert min(speed_, memory, greatest) > 0
+    agent._senses[-1] = np.inf
+    with pytest.raises(FloatingPointError, match="senses is not finite after 30 steps"):
+        soak.check_finite(agent)
+    rows = np.array([[k, 90.0 + 5 * k] for k in range(5)])
+    rows[0, 1] = 1e3  # compiling
+    assert soak.drift(rows, 1) == pytest.approx(15 / 102.5 * 100, rel=DIFFERENCES)

@@ -105,8 +105,8 @@ def _leave(unfinished: Path, agent: Agent, env: gymnasium.Env, course: dict[str,
     checkpoint.save(part / "env.npz", *snapshot.capture(env))
     np.savez(part / "course.npz", **course)  # type: ignore[arg-type]
     part.rename(place)
-    for old in before:
-        shutil.rmtree(old)
+    for old in before:  # among them, perhaps, what a kill has left of the part that has just got its name
+        shutil.rmtree(old, ignore_errors=True)
 
 
 def _latest(unfinished: Path, config: Config, env: gymnasium.Env) -> tuple[Agent, dict[str, np.ndarray]] | None:

@@ -214,7 +214,8 @@ class Agent(ABC):
 
     def _begin(self, env: Any) -> None:
         """Begin an episode; the first in an environment with the agent's own seed, so that one seed says all."""
-        observation, _ = env.reset(seed=None if env is self._env else self._env_seed)
+        seed = None if env is self._env else self._env_seed + self.steps  # not the same episodes after each change
+        observation, _ = env.reset(seed=seed)
         self._env = env
         self._episode[:2] = 0
         self.step(observation)
@@ -249,7 +250,7 @@ class Agent(ABC):
             self._act = entry(compile_for(type(self)._act_kernel, self._spec), *self._to_act)
         self._write(observation, self._observation)
         check_finite("observation", self._observation)
-        self._signal[0], self._signal[1] = reward, deterministic
+        self._signal[0], self._signal[1] = check_real("reward", reward), deterministic
         self._policy.draw(self._acting_noise, self._acting_rng)
         self._act(*self._to_act)
         return self.actions.to_environment(self._acted[1])
@@ -271,7 +272,7 @@ class Agent(ABC):
             while not over:
                 action = self.act(observation, deterministic, reward)
                 observation, reward, terminated, truncated, _ = env.step(action)
-                reward, over = float(reward), terminated or truncated
+                reward, over = check_real("reward", reward), terminated or truncated
                 returns[k] += reward
         self._acting[:] = own
         return returns
@@ -338,9 +339,13 @@ class Agent(ABC):
             raise ValueError(
                 f"path {os.fspath(path)!r} is a checkpoint of {page.get('learner')}: expected one of {cls.__name__}"
             )
+        if unknown := given.keys() - page.get("settings", given).keys():
+            raise TypeError(
+                f"{min(unknown)} is given: expected settings of {cls.__name__}, {', '.join(page['settings'])}"
+            )
         try:
             settings = {
-                name: given.get(name) or (checkpoint.build(name, part) if isinstance(part, dict) else part)
+                name: given[name] if name in given else checkpoint.build(name, part) if isinstance(part, dict) else part
                 for name, part in page["settings"].items()
             }
             world = _Spaces(spaces.build(page["observation_space"]), spaces.build(page["action_space"]))

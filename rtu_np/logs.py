@@ -1,7 +1,8 @@
 """What an agent leaves behind while it learns: two tables as CSV, and TensorBoard's files where it is installed.
 
     episodes.csv    a row per episode: step, episode, return, length, steps per second
-    learning.csv    a row every 10,000 steps: TD errors and, block by block, the size of traces and of steps
+    learning.csv    a row every 10,000 steps: TD errors and, block by block, the size of traces and of steps. The first
+                    is of step 9,999: episodes end at round numbers, and with them the traces
 
 An agent that was saved and loaded goes on in its folder: rows of steps that it has not made yet are taken off, as they
 will come again.
@@ -20,7 +21,7 @@ _EPISODES = ("step", "episode", "return", "length", "steps_per_second")
 class Log:
     """The tables of one agent in one folder; nothing at all where `folder` is None.
 
-    "runs", or any folder that holds others' logs or none, is given a new folder called `name` and the time.
+    Where `folder` is called "runs", a new one in it, called `name` and the time.
     """
 
     def __init__(self, folder: str | os.PathLike | None, name: str, agent: Any) -> None:
@@ -54,7 +55,7 @@ class Log:
         self._show(step, {"charts/episodic_return": total, "charts/episodic_length": length, "charts/SPS": speed})
 
     def step(self, step: int) -> None:
-        if self._learning is None or step % EVERY:
+        if self._learning is None or (step + 1) % EVERY:
             return
         numbers = self._agent.diagnostics()
         self._learning.write((step, *(f"{value:.6g}" for value in numbers.values())))

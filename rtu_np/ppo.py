@@ -34,6 +34,11 @@ _FRESH: dict[str, tuple[bool, bool]] = {
     "both": (True, True),
 }
 
+_GO_ON = (
+    "The parameters are those before the latest update, and can be saved; the stream is forgotten. The usual cure is a "
+    "smaller step size, with which the saved agent goes on: PPO.load(path, optimizer=Adam(1e-5))."
+)
+
 
 def encoded(cell: Cell, width: int = 64) -> Stack:
     """`cell` behind a tanh layer, as in the paper's network for PPO.
@@ -81,7 +86,7 @@ class PPO(Agent):
     Raises
     ------
     MemoryError : where the rollout would not fit this machine, with the number of bytes
-    FloatingPointError : in `learn`, where learning diverges; parameters are those before the update
+    FloatingPointError : in `learn`, where learning diverges; parameters are those before the latest update
 
     Examples
     --------
@@ -201,18 +206,18 @@ class PPO(Agent):
                 self.reset()  # the next transition has not begun
                 raise FloatingPointError(
                     f"learning diverged by step {self.steps}, in {fault} of the update: the loss or its gradient is "
-                    "not finite, or a recurrence has left its range. The parameters are those before the update, and "
-                    "can be saved; the stream is forgotten. The usual cure is a smaller step size, with which the "
-                    "saved agent goes on: PPO.load(path, optimizer=Adam(1e-5))."
+                    f"not finite, or a recurrence has left its range. {_GO_ON}"
                 )
             done = self._begin_rollout(*arguments)
         return done
 
     def _explain(self, done: int) -> None:
         if done == ppo_kernels.DIVERGED:
+            self._update.undo()
+            self._views.rollout.values[self.steps % self.rollout] = 0  # of the transition that has not begun
+            self.reset()
             raise FloatingPointError(
-                f"learning diverged by step {self.steps}: what the network says is no longer finite. To go on, load a "
-                "checkpoint saved earlier, and take a smaller step size of the optimizer."
+                f"learning diverged by step {self.steps}: what the network says is no longer finite. {_GO_ON}"
             )
         super()._explain(done)
 

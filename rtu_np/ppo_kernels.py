@@ -107,8 +107,10 @@ def _begin(spec, a, t, first, noise, action, bounds):
 
 
 def cut(spec, flat, t):
-    """The stream is left after row t, whose action has been drawn: the row before ends there."""
+    """The stream is left after row t, whose action has been drawn: the row before ends there, if it has not ended."""
     r = agent(spec, flat)[0].rollout
+    if r.starts[t] != 0:
+        return
     r.ends[t - 1] = TRUNCATED
     copy(r.x[t], r.finals[t - 1])
     r.bootstraps[t - 1] = r.values[t]

@@ -51,6 +51,7 @@ class Update:
         self._statistics, self._advantages = np.zeros(len(STATISTICS)), np.zeros(2)
         order = np.arange(spec.rollout // spec.sequence)
         self.told, self.seconds = np.zeros(len(TOLD)), 0.0
+        self._before: list[np.ndarray] = []
         self.run = {
             function.__name__: entry(compile_for(function, spec), spec, flat, *arguments)
             for function, arguments in (
@@ -65,20 +66,26 @@ class Update:
     def __call__(self) -> str:
         """Learn from the rollout; where that fails, what was learned is as before, and the place is returned."""
         began = time.perf_counter()
-        known = agent(self._spec, self._flat)[0].learned
-        changing = (known.flat_params, *known.moments)
-        before = [array.copy() for array in changing]
+        self._before = [array.copy() for array in self._changing()]
         if self._threads == 1:
             fault = self._learn(lambda function: [function(k) for k in range(PARTS)])
         else:
             with ThreadPoolExecutor(self._threads) as pool:
                 fault = self._learn(lambda function: list(pool.map(function, range(PARTS))))
         if fault:
-            for array, values in zip(changing, before, strict=True):
-                array[:] = values
+            self.undo()
         else:
             self.seconds = time.perf_counter() - began
         return fault
+
+    def undo(self) -> None:
+        """Make what was learned what it was before the latest update, where there was one."""
+        for array, values in zip(self._changing(), self._before, strict=False):
+            array[:] = values
+
+    def _changing(self) -> tuple[np.ndarray, ...]:
+        known = agent(self._spec, self._flat)[0].learned
+        return known.flat_params, *known.moments
 
     def _learn(self, each: Callable[[Callable[[int], Any]], Any]) -> str:
         """`each(function)` calls function(k) for all parts."""

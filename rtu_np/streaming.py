@@ -34,7 +34,8 @@ class StreamingAgent(Agent):
         return self._named(lambda net, prefix, readout: network.named(net.traces, prefix, readout))
 
     def diagnostics(self) -> dict[str, float]:
-        """Mean of |delta| and root mean square of delta since the last call; step sizes; ||z||_1 of each block."""
+        """Mean of |delta| and root mean square of delta since the last call; the step size that is due to the latest
+        delta along the traces as they are now; ||z||_1 of each block."""
         tally = senses(self._inputs, self._senses)[0].tally
         n, latest = max(tally[2], 1), self.dtype.type(tally[3])
         numbers = {"mean_abs_delta": tally[0] / n, "rms_delta": np.sqrt(tally[1] / n)}

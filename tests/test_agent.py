@@ -10,7 +10,7 @@ from gymnasium import spaces
 from test_actor_critic import World, everything, make
 from tolerances import PLAIN, assert_close
 
-from rtu_np import ActorCritic, Gaussian, LinearRTU, Softmax, normalizers
+from rtu_np import SGD, ActorCritic, Gaussian, LinearRTU, Softmax, normalizers
 from rtu_np.buffers import size
 from rtu_np.jit import njit
 from rtu_np.logs import EVERY
@@ -131,6 +131,34 @@ def test_what_is_not_finite_is_refused_and_nothing_is_learned(what, tmp_path):
     assert everything(agent) == everything(other)
 
 
+def test_a_reward_that_is_no_number_is_refused_where_nothing_is_learned():
+    agent = make(False)
+    with pytest.raises(ValueError, match="reward is nan"):
+        agent.act(np.zeros(3), reward=np.nan)
+
+    class Broken(World):
+        def step(self, action):
+            return (*super().step(action)[:1], np.nan, True, False, {})
+
+    with pytest.raises(ValueError, match="reward is nan"):
+        agent.evaluate(Broken(False), 1)
+
+
+def test_another_environment_shows_other_episodes():
+    """The agent's seed begins the first; a change of environments does not begin the same ones again."""
+    agent, seeds = make(False), []
+
+    class Told(World):
+        def reset(self, seed=None):
+            seeds.append(seed)
+            return super().reset(seed=seed)
+
+    for _ in range(3):
+        agent.learn(Told(False), 3, progress=False, log=None)
+    assert seeds[0] == agent._env_seed
+    assert len(set(seeds)) == 3
+
+
 class Short(World):
     """Every episode ends with its first step."""
 
@@ -202,13 +230,13 @@ def test_logs_go_on_where_a_loaded_agent_was(tmp_path, monkeypatch):
     episodes, learning = (rows_of(tmp_path / "log" / name) for name in ("episodes.csv", "learning.csv"))
     assert [row["step"] for row in episodes] == ["6", "10", "14"]
     assert [row["length"] for row in episodes] == ["6", "4", "4"]
-    assert [row["step"] for row in learning] == ["4", "8", "12", "16"]
+    assert [row["step"] for row in learning] == ["3", "7", "11", "15"]
     assert float(learning[0]["trace.actor.W1"]) > 0
     assert 0 < float(learning[0]["critic.step"]) <= 1
     assert float(learning[0]["mean_abs_delta"]) > 0
     loaded = ActorCritic.load(tmp_path / "agent.npz")
     loaded.learn(World(False), 4, progress=False, log=tmp_path / "log")
-    assert [row["step"] for row in rows_of(tmp_path / "log" / "learning.csv")] == ["4", "8", "12"]
+    assert [row["step"] for row in rows_of(tmp_path / "log" / "learning.csv")] == ["3", "7", "11"]
     with pytest.raises(ValueError, match="is another run's: expected an empty folder for a new agent"):
         make(False).learn(world, 4, progress=False, log=tmp_path / "log")
     make(False).learn(world, 4, progress=False, log=tmp_path / "runs")
@@ -254,6 +282,15 @@ def test_bad_environments(tmp_path):
         agent.learn(World(False), 1, log=None)
     with pytest.raises(RuntimeError, match="has been closed"):
         agent.step(np.zeros(3))
+
+
+def test_what_is_given_to_load(tmp_path):
+    """Takes the place of what was saved, where it counts as nothing, too; other names are refused."""
+    path = make(False).save(tmp_path / "agent.npz")
+    assert ActorCritic.load(path).entropy != 0
+    assert ActorCritic.load(path, entropy=0.0).entropy == 0
+    with pytest.raises(TypeError, match="optimiser is given: expected settings of ActorCritic, cell, "):
+        ActorCritic.load(path, optimiser=SGD(1e-3))
 
 
 def test_bad_checkpoints(tmp_path):

@@ -160,6 +160,44 @@ def test_a_stream_that_is_left_is_cut_off():
     assert agent.diagnostics()["updates"] == 1
 
 
+@pytest.mark.parametrize("end", ["terminated", "truncated"])
+def test_a_stream_that_is_left_where_an_episode_has_ended_ends_as_it_did(end):
+    """The next episode has begun, and its first value is not what the last one bootstraps from."""
+    agent, _ = make(CELLS[SIMPLE].cell)
+    rng = np.random.default_rng(0)
+    agent.step(rng.standard_normal(3))
+    agent.step(rng.standard_normal(3), 1.0)
+    agent.step(rng.standard_normal(3), 1.0, **{end: True})
+    agent.step(rng.standard_normal(3))
+    r = agent._views.rollout
+    ends, bootstraps = r.ends.copy(), r.bootstraps.copy()
+    assert r.starts[:3].tolist() == [1, 0, 1]
+    agent.reset()
+    assert np.array_equal(r.ends, ends)
+    assert np.array_equal(r.bootstraps, bootstraps)
+    assert (r.bootstraps[1] != 0) == (end == "truncated")
+
+
+def test_where_the_last_step_of_an_update_was_too_far_it_is_taken_back(tmp_path):
+    """The gradient of every minibatch is finite, but not what the network says with the parameters they lead to."""
+    agent, world = make(CELLS[SIMPLE].cell)
+    start, learn = parameters(agent), agent._update._learn
+
+    def too_far(each):
+        fault = learn(each)
+        agent.parameters["policy.W"][:] = np.inf
+        return fault
+
+    agent._update._learn = too_far
+    with pytest.raises(FloatingPointError, match=r"what the network says .* those before the latest update"):
+        agent.learn(world, 20, progress=False, log=None)
+    for name, view in agent.parameters.items():
+        assert np.array_equal(view, start[name])
+    loaded = PPO.load(agent.save(tmp_path / "last.npz"))
+    loaded.learn(world, 20, progress=False, log=None)
+    assert not np.array_equal(loaded.parameters["policy.W"], start["policy.W"])
+
+
 def test_a_failed_update_leaves_all_that_was_learned():
     agent, world = make(CELLS[SIMPLE].cell, optimizer=Adam(1e-3))
     rollout = collected(agent, world)
@@ -174,7 +212,9 @@ def test_a_failed_update_leaves_all_that_was_learned():
 def test_divergence_is_said_and_the_agent_can_be_saved(tmp_path):
     agent, world = make(CELLS[SIMPLE].cell, optimizer=Adam(1e300))
     start = parameters(agent)
-    with pytest.raises(FloatingPointError, match=r"diverged by step 12, in epoch 1, minibatch .* before the update"):
+    with pytest.raises(
+        FloatingPointError, match=r"diverged by step 12, in epoch 1, minibatch .* before the latest update"
+    ):
         agent.learn(world, 20, progress=False, log=None)
     for name, view in agent.parameters.items():
         assert np.array_equal(view, start[name])
@@ -192,11 +232,14 @@ class Broken(World):
         return observation, np.nan if self._steps == 7 else reward, *rest
 
 
-def test_a_reward_that_is_no_number_is_the_environment_s_fault():
+def test_a_reward_that_is_no_number_is_the_environment_s_fault(tmp_path):
     agent, _ = make(CELLS[SIMPLE].cell)
+    seen = []
     with pytest.raises(ValueError, match="reward is nan after step 6"):
-        agent.learn(Broken(), 20, progress=False, log=None)
+        agent.learn(Broken(), 20, progress=False, log=None, callback=lambda each: seen.append(everything(each)))
     assert agent.steps == 6
+    assert everything(agent) == seen[-1]
+    assert everything(PPO.load(agent.save(tmp_path / "before.npz"))) == seen[-1]
 
 
 @pytest.mark.parametrize(

@@ -281,12 +281,16 @@ def normalized(seen: list) -> np.ndarray:
 
 @dataclass
 class ActorOracle(TDOracle):
-    """An actor on a cell known by its forward pass: traces as sums of discounted gradients, nothing recursive."""
+    """An actor on a cell known by its forward pass: traces as sums of discounted gradients, nothing recursive.
+
+    With RTRL, or with a window of so many steps.
+    """
 
     policy: object = None
     entropy: float = 0.0
     gamma: float = 0.9
     readout: object = None
+    window: int | None = None
 
     def outputs(self, p: dict, y: np.ndarray) -> np.ndarray:
         return np.concatenate([p["policy.W"] @ y + p["policy.b"], p.get("policy.log_std", np.zeros(0))])
@@ -294,8 +298,12 @@ class ActorOracle(TDOracle):
     def clear(self) -> None:
         super().clear()
         self.gradients: list[dict] = []
+        self.past: list[tuple] = []
 
     def advance(self, x) -> None:
+        if self.window is not None:
+            self.advance_window(x)
+            return
         here = {**self.params, "state": self.state}
         jacobian = derivative(lambda state, **p: self.cell(p, state, x)[0], here)
         direct = derivative(lambda state, **p: self.outputs(p, self.cell(p, state, x)[1]), here)
@@ -305,11 +313,30 @@ class ActorOracle(TDOracle):
         self.state, y = self.cell(self.params, self.state, x)
         self.o = self.outputs(self.params, y)
 
+    def advance_window(self, x) -> None:
+        self.past = [*self.past, (self.state, x)][-self.window :]
+        self.state, y = self.cell(self.params, self.state, x)
+        self.o = self.outputs(self.params, y)
+
+        def features(**p):
+            state = self.past[0][0]
+            for _, seen in self.past:
+                state, there = self.cell(p, state, seen)
+            return there
+
+        window = derivative(features, self.params)
+        read = derivative(lambda y, **p: self.outputs(p, y), {**self.params, "y": y})
+        self.of_outputs = {k: read[k] + np.tensordot(read["y"], window[k], 1) for k in self.params}
+
+    def objective(self, o, action, weight: float):
+        """What the action's step ascends, `weight` that of the entropy."""
+        return log_probability(self.policy, o, action) + weight * entropy(self.policy, o)
+
     def learn(self, action, delta: float) -> None:
         weight = self.entropy * np.sign(delta)
 
         def objective(o):
-            return np.atleast_1d(log_probability(self.policy, o, action) + weight * entropy(self.policy, o))
+            return np.atleast_1d(self.objective(o, action, weight))
 
         do = derivative(objective, {"o": self.o})["o"][0]
         self.gradients.append({k: np.tensordot(do, g, 1) for k, g in self.of_outputs.items()})
@@ -317,6 +344,35 @@ class ActorOracle(TDOracle):
         decays = (self.gamma * self.lambda_) ** np.arange(n - 1, -1, -1)
         self.traces = {k: sum(d * g[k] for d, g in zip(decays, self.gradients, strict=True)) for k in self.params}
         self.optimizer.step(self.params, self.traces, delta)
+
+
+class SharedOracle(ActorOracle):
+    """Actor and critic on one body: the last output is the value."""
+
+    def outputs(self, p: dict, y: np.ndarray) -> np.ndarray:
+        return np.append(super().outputs(p, y), p["value.w"] @ y + p["value.b"][0])
+
+    def objective(self, o, action, weight: float):
+        return super().objective(o[:-1], action, weight) + o[-1]
+
+    def foresee(self, x) -> float:
+        """The value of what comes next, which memory has not seen."""
+        return self.outputs(self.params, self.cell(self.params, self.state, x)[1])[-1]
+
+
+def shared_actor_critic(net: SharedOracle, xs, rewards, terminated, truncated, actions) -> list[float]:
+    """As `actor_critic`, of one body."""
+    deltas, first = [], True
+    for x, r, dead, cut, action_tm1 in zip(xs, rewards, terminated, truncated, [None, *actions[:-1]], strict=True):
+        if first:
+            net.clear()
+        else:
+            deltas.append(r + net.gamma * (0.0 if dead else net.foresee(x)) - net.o[-1])
+            net.learn(action_tm1, deltas[-1])
+        first = dead or cut
+        if not first:
+            net.advance(x)
+    return deltas
 
 
 def actor_critic(actor: ActorOracle, critic: TDOracle, xs, rewards, terminated, truncated, actions) -> list[float]:

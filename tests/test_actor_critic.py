@@ -75,39 +75,10 @@ def recorded(agent: ActorCritic, steps: int):
             return tuple(zip(*rows, strict=True))
 
 
-def oracle_of(agent: ActorCritic, case, optimizer) -> tuple[oracles.ActorOracle, oracles.TDOracle]:
-    def own(prefix, old, new):
-        return {
-            name.removeprefix(prefix).replace(old, new): view.copy()
-            for name, view in agent.parameters.items()
-            if name.startswith(prefix)
-        }
-
-    actor = oracles.ActorOracle(case.forward, own("actor.", "", ""), case.n_state, 0.8, optimizer())
-    actor.policy, actor.entropy, actor.gamma = agent.policy, agent.entropy, GAMMA
-    return actor, oracles.TDOracle(case.forward, own("critic.", "value.", "readout."), case.n_state, 0.8, optimizer())
-
-
-OPTIMIZERS = {
-    "SGD": (SGD(0.002), lambda: oracles.Optimizer("SGD", step_size=0.002)),
-    "ObGD": (ObGD(kappa=2.0), lambda: oracles.Optimizer("ObGD", step_size=1.0, kappa=2.0)),
-}
-PAIRS = [("linear RTU", "ObGD", True), ("linear RTU", "ObGD", False)]
-if not COMPILED:
-    PAIRS += [(kind, name, discrete) for kind in KINDS for name in OPTIMIZERS for discrete in (True, False)]
-
-
-@pytest.mark.parametrize(("kind", "optimizer", "discrete"), PAIRS)
-def test_learning_equals_the_oracle(kind, optimizer, discrete):
-    """Parameters, traces and TD errors, over three ends of episodes."""
-    case, (mine, theirs) = KINDS[kind], OPTIMIZERS[optimizer]
-    agent = make(discrete, case.cell, actor_optimizer=mine, critic_optimizer=mine)
-    actor, critic = oracle_of(agent, case, theirs)
-    start = {name: view.copy() for name, view in agent.parameters.items()}
-    observations, rewards, terminated, truncated, actions = recorded(agent, 24)
-    xs = [oracles.normalized(observations[: t + 1]) for t in range(24)]
-    returns, G, scaled = [], 0.0, []
-    first = True
+def inputs_of(observations, rewards, terminated, truncated) -> tuple[list, list]:
+    """(observations as the networks see them, rewards as they are scaled), from their definitions."""
+    xs = [oracles.normalized(observations[: t + 1]) for t in range(len(observations))]
+    returns, G, scaled, first = [], 0.0, [], True
     for r, dead, cut in zip(rewards, terminated, truncated, strict=True):
         if not first:
             G = GAMMA * (0.0 if dead or cut else G) + r
@@ -116,16 +87,78 @@ def test_learning_equals_the_oracle(kind, optimizer, discrete):
             r = r / np.sqrt(deviation**2 + 1e-8)
         scaled.append(r)
         first = dead or cut
+    return xs, scaled
+
+
+def own(agent: ActorCritic, prefix: str, old: str = "", new: str = "") -> dict[str, np.ndarray]:
+    return {
+        name.removeprefix(prefix).replace(old, new): view.copy()
+        for name, view in agent.parameters.items()
+        if name.startswith(prefix)
+    }
+
+
+def oracle_of(agent: ActorCritic, case, optimizer, window=None) -> tuple[oracles.ActorOracle, oracles.TDOracle]:
+    actor = oracles.ActorOracle(case.forward, own(agent, "actor."), case.n_state, 0.8, optimizer())
+    actor.policy, actor.entropy, actor.gamma, actor.window = agent.policy, agent.entropy, GAMMA, window
+    kind = oracles.TDOracle if window is None else oracles.TruncatedOracle
+    critic = kind(case.forward, own(agent, "critic.", "value.", "readout."), case.n_state, 0.8, optimizer())
+    critic.steps = window
+    return actor, critic
+
+
+OPTIMIZERS = {
+    "SGD": (SGD(0.002), lambda: oracles.Optimizer("SGD", step_size=0.002)),
+    "ObGD": (ObGD(kappa=2.0), lambda: oracles.Optimizer("ObGD", step_size=1.0, kappa=2.0)),
+}
+CASES = [("linear RTU", "ObGD", True, None), ("linear RTU", "ObGD", False, None)]
+if not COMPILED:
+    CASES += [(kind, name, discrete, None) for kind in KINDS for name in OPTIMIZERS for discrete in (True, False)]
+    CASES += [(kind, "ObGD", False, window) for kind in ("linear RTU", "GRU", "stack") for window in (1, 3)]
+
+
+@pytest.mark.parametrize(("kind", "optimizer", "discrete", "window"), CASES)
+def test_learning_equals_the_oracle(kind, optimizer, discrete, window):
+    """Parameters, traces and TD errors, over three ends of episodes."""
+    case, (mine, theirs) = KINDS[kind], OPTIMIZERS[optimizer]
+    gradient = TBPTT(window) if window else None
+    agent = make(discrete, case.cell, actor_optimizer=mine, critic_optimizer=mine, gradient=gradient)
+    actor, critic = oracle_of(agent, case, theirs, window)
+    start = {name: view.copy() for name, view in agent.parameters.items()}
+    observations, rewards, terminated, truncated, actions = recorded(agent, 24)
+    xs, scaled = inputs_of(observations, rewards, terminated, truncated)
     deltas = oracles.actor_critic(actor, critic, xs, scaled, terminated, truncated, actions)
     tally = senses(agent._inputs, agent._senses)[0].tally
     assert_close(tally[:3], np.array([np.abs(deltas).sum(), np.square(deltas).sum(), len(deltas)]), LEARNING)
     for name, view in agent.parameters.items():
-        prefix, _, own = name.partition(".")
+        prefix, _, key = name.partition(".")
         oracle = actor if prefix == "actor" else critic
-        own = own.replace("value.", "readout.")
+        key = key.replace("value.", "readout.")
         assert not np.array_equal(view, start[name]), f"{name} has not moved"
-        assert_close(view, oracle.params[own], LEARNING, name)
-        assert_close(agent.traces[name], oracle.traces[own], LEARNING, f"trace of {name}")
+        assert_close(view, oracle.params[key], LEARNING, name)
+        assert_close(agent.traces[name], oracle.traces[key], LEARNING, f"trace of {name}")
+
+
+@in_plain_python
+@pytest.mark.parametrize("discrete", [True, False])
+@pytest.mark.parametrize("window", [None, 3])
+@pytest.mark.parametrize("kind", ["linear RTU", "GRU", "stack"])
+def test_learning_of_a_shared_body_equals_the_oracle(kind, window, discrete):
+    """As of two networks, over three ends of episodes: what it foresees of the next step is not remembered."""
+    case, (mine, theirs) = KINDS[kind], OPTIMIZERS["ObGD"]
+    agent = make(discrete, case.cell, shared=True, actor_optimizer=mine, gradient=TBPTT(window) if window else None)
+    net = oracles.SharedOracle(case.forward, own(agent, ""), case.n_state, 0.8, theirs())
+    net.policy, net.entropy, net.gamma, net.window = agent.policy, agent.entropy, GAMMA, window
+    start = {name: view.copy() for name, view in agent.parameters.items()}
+    observations, rewards, terminated, truncated, actions = recorded(agent, 24)
+    xs, scaled = inputs_of(observations, rewards, terminated, truncated)
+    deltas = oracles.shared_actor_critic(net, xs, scaled, terminated, truncated, actions)
+    tally = senses(agent._inputs, agent._senses)[0].tally
+    assert_close(tally[:3], np.array([np.abs(deltas).sum(), np.square(deltas).sum(), len(deltas)]), LEARNING)
+    for name, view in agent.parameters.items():
+        assert not np.array_equal(view, start[name]), f"{name} has not moved"
+        assert_close(view, net.params[name], LEARNING, name)
+        assert_close(agent.traces[name], net.traces[name], LEARNING, f"trace of {name}")
 
 
 @in_plain_python

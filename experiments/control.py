@@ -170,8 +170,11 @@ def score(results: Results, label: Callable[[Config], str] = label) -> dict[str,
     return table
 
 
-def plot(results: Results, title: str, columns: int = 4) -> Any:
-    """Learning curves, a panel for each task, a curve for each method, with 95 % intervals."""
+def plot(results: Results, title: str, columns: int = 4, published: str = "") -> Any:
+    """Learning curves, a panel for each task, a curve for each method, with 95 % intervals.
+
+    published : how long, and of how many seeds, the paper's runs are
+    """
     import matplotlib.pyplot as plt
 
     tasks = list(dict.fromkeys(config["task"] for config, _ in results))
@@ -196,5 +199,5 @@ def plot(results: Results, title: str, columns: int = 4) -> Any:
         ax.set_ylabel("return of an episode")
     handles = {text: line for ax in axes.flat for line, text in zip(*ax.get_legend_handles_labels(), strict=True)}
     figure.legend(handles.values(), handles, loc="outside lower center", ncols=plotting.legend_columns(figure, handles))
-    plotting.headline(figure, title, len(results[0][1]))
+    plotting.headline(figure, title, len(results[0][1]), published)
     return figure

@@ -15,7 +15,7 @@ from typing import Any
 
 from experiments import control
 from experiments.control import describe, label, run
-from experiments.fig04_mujoco import ALL, SHORT, SMALL, ppo, score
+from experiments.fig04_mujoco import ALL, PUBLISHED, SHORT, SMALL, ppo, score
 from experiments.prediction import Config, Results
 from experiments.stream_popgym import TASKS
 
@@ -38,4 +38,4 @@ PRESETS: dict[str, dict[str, Any]] = {
 
 def plot(results: Results) -> Any:
     """Learning curves, a panel for each task."""
-    return control.plot(results, "PPO on POPGym", columns=3)
+    return control.plot(results, "PPO on POPGym", columns=3, published=PUBLISHED)

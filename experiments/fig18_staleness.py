@@ -18,9 +18,10 @@ from typing import Any
 import numpy as np
 
 from experiments import control, plotting
-from experiments.control import describe, label, score
-from experiments.fig04_mujoco import ALONE, SHORT, SMALL
+from experiments.control import describe, label
+from experiments.fig04_mujoco import ALONE, PUBLISHED, SHORT, SMALL
 from experiments.prediction import Config, Results
+from experiments.results import interval
 from rtu_np import LinearRTU, encoded
 
 __all__ = ["PRESETS", "describe", "label", "plot", "run", "score"]
@@ -47,6 +48,16 @@ PRESETS: dict[str, dict[str, Any]] = {
 }
 
 
+def score(results: Results) -> dict[str, dict[str, float]]:
+    """{setting: numbers}: mean return, and mean approximate KL divergence of an update, in the last tenth."""
+    table = control.score(results)
+    for config, runs in results:
+        late = np.array([r["approximate_kl"][-control.BINS // 10 :].mean() for r in runs])
+        low, high = interval(late)
+        table[label(config)] |= {"KL": float(late.mean()), "KL, low": float(low), "KL, high": float(high)}
+    return table
+
+
 def plot(results: Results) -> Any:
     """Return and approximate KL divergence of an update, while learning."""
     import matplotlib.pyplot as plt
@@ -63,5 +74,5 @@ def plot(results: Results) -> Any:
     for ax in axes:
         ax.ticklabel_format(axis="x", style="sci", scilimits=(0, 0))
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
-    plotting.headline(figure, "PPO with stale and fresh gradients and targets", len(results[0][1]))
+    plotting.headline(figure, "PPO with stale and fresh gradients and targets", len(results[0][1]), PUBLISHED)
     return figure

@@ -52,9 +52,10 @@ def band(axes: Any, x: Any, samples: Any, **line: Any) -> None:
     axes.fill_between(x, *interval(samples), color=drawn.get_color(), alpha=0.2, linewidth=0)
 
 
-def headline(figure: Any, text: str, seeds: int) -> None:
-    """What the whole figure shows, and of how many seeds."""
-    figure.suptitle(f"{text}; mean of {seeds} seeds, 95 % intervals", x=0.01, ha="left", fontsize=9)
+def headline(figure: Any, text: str, seeds: int, published: str = "") -> None:
+    """What the whole figure shows, and of how many seeds; what the published one is of, where that is more."""
+    text = f"{text}; mean of {seeds} seeds, 95 % intervals{published and f' (published: {published})'}"
+    figure.suptitle(text, x=0.01, ha="left", fontsize=9)
 
 
 def legend_columns(figure: Any, labels: Iterable[str]) -> int:

@@ -34,6 +34,7 @@ import hashlib
 import itertools
 import os
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -48,6 +49,7 @@ from numba.core.compiler import Compiler
 from numba.extending import overload as _overload
 from numba.extending import register_jitable
 
+_PATIENCE = 3.0  # seconds of compiling after which a word is due
 _OPTIONS: Any = {
     "nogil": True,
     "error_model": "numpy",  # Python's raises on division by zero: a branch that stops loops from vectorising
@@ -211,8 +213,23 @@ def entry(function: Any, *arguments: Any) -> Callable:
     if config.DISABLE_JIT:
         return function
     types_of = tuple(numba.typeof(argument) for argument in arguments)
-    function.compile(types_of)
+    with _said():
+        function.compile(types_of)
     return function.overloads[types_of].entry_point
+
+
+@contextmanager
+def _said() -> Iterator[None]:
+    """On a terminal, say what it is that takes so long."""
+    text = "rtu_np: compiling for a network of this kind, up to a minute; the next process finds it compiled"
+    timer = threading.Timer(_PATIENCE, print, (text,), {"file": sys.stderr})
+    timer.daemon = True
+    if sys.stderr.isatty():
+        timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def overload(function: Callable, **options: Any) -> Any:

@@ -162,3 +162,12 @@ def test_views_cover_the_buffer_without_overlap():
     starts = [view.ctypes.data for view in views]
     assert all(start % 64 == 0 for start in starts)
     assert abs(starts[2] - starts[1]) % 4096 > 256  # apart within a page
+
+
+@compiled
+@pytest.mark.parametrize("terminal", [True, False])
+def test_long_compiling_is_said_on_a_terminal(terminal, monkeypatch, capsys):
+    monkeypatch.setattr(jit, "_PATIENCE", 0.0)
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: terminal, raising=False)
+    jit.entry(numba.njit(lambda x: 2 * x), np.ones(3))
+    assert ("compiling for a network of this kind" in capsys.readouterr().err) == terminal

@@ -4,8 +4,8 @@
 
 `ActorCritic` as it comes, in `rtu_np/TASK-v0`, with RTRL and with T-BPTT(1), on the same seed. A row for each block of
 the actor and of the critic: its part of the traces' ||z||_1 (mean over every 997th step), and the change of its
-parameters, as a vector, in percent of what they were at the start (- where they were zero). Prints Markdown. Takes about
-half a minute.
+parameters, as a vector, in percent of what they were at the start (- where they were zero). Prints Markdown. Takes
+about half a minute.
 """
 
 import argparse

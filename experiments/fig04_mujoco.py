@@ -12,7 +12,7 @@ Not published, and chosen here: T = 8 for T-BPTT; tanh. PPO's settings are those
 `PPO`; nothing is tuned. Runs of `laptop` are a tenth as long, and take Adam's steps three times as large, 3e-4, in all
 methods. The streaming actor-critic of `stream-mujoco` learns from as many steps.
 
-Minutes on two cores: smoke 1, laptop 60 (estimated), overnight 500 (estimated), paper 20000 (estimated).
+Minutes on two cores: smoke 1, laptop 20, overnight 250 (estimated), paper 12000 (estimated).
 """
 
 from typing import Any

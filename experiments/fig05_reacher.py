@@ -6,7 +6,7 @@ Claim: the nonlinear RTU is above the linear one, which is level with the GRU, a
 
 Chosen here: the agents of `fig04-mujoco`, with Adam's step 3e-4 in `laptop`; nothing is tuned.
 
-Minutes on two cores: smoke 1, laptop 50 (estimated), overnight 300 (estimated), paper 3000 (estimated).
+Minutes on two cores: smoke 1, laptop 7, overnight 55 (estimated), paper 500 (estimated).
 """
 
 from typing import Any

@@ -8,7 +8,7 @@ Claim: RTUs are above LRU and GRU, or tied with the best.
 Chosen here: the agents of `fig04-mujoco`; rewards are not scaled, as an episode's are within -1 and 1; Adam's
 step is 3e-4 in `laptop`; nothing is tuned.
 
-Minutes on two cores: smoke 1, laptop 60 (estimated), overnight 500 (estimated), paper 6000 (estimated).
+Minutes on two cores: smoke 1, laptop 9, overnight 140 (estimated), paper 4000 (estimated).
 """
 
 from typing import Any

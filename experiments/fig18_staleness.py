@@ -9,7 +9,7 @@ In the released code the fresh branch stores states after the step where those b
 here they are those before it. Chosen here: linear RTU of 192 units, with Adam's step 3e-4 in `laptop`; nothing is
 tuned.
 
-Minutes on two cores: smoke 1, laptop 60 (estimated), overnight 300 (estimated), paper 6000 (estimated).
+Minutes on two cores: smoke 1, laptop 6, overnight 40 (estimated), paper 2000 (estimated).
 """
 
 from functools import partial

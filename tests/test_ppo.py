@@ -178,6 +178,7 @@ def test_a_stream_that_is_left_where_an_episode_has_ended_ends_as_it_did(end):
     assert (r.bootstraps[1] != 0) == (end == "truncated")
 
 
+@pytest.mark.filterwarnings("ignore:invalid value encountered:RuntimeWarning")
 def test_where_the_last_step_of_an_update_was_too_far_it_is_taken_back(tmp_path):
     """The gradient of every minibatch is finite, but not what the network says with the parameters they lead to."""
     agent, world = make(CELLS[SIMPLE].cell)

@@ -79,7 +79,7 @@ _LAPTOP = _settings(
     [2**k for k in range(3, 10)],
     [8, 16, 32, 64],
     2000,
-    _batch([2**k for k in range(7)], 5, BATCH, 2048),
+    _batch([2**k for k in range(7)], 3, BATCH, 2048),
 )
 PRESETS: dict[str, dict[str, Any]] = {
     "smoke": {

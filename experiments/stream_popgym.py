@@ -8,8 +8,8 @@ rewards memory.
 
 Chosen here: the agents of `stream-mujoco`, with gamma .99, lambda .95 and no scaling of the rewards, which are within
 -1 and 1 for a whole episode; nothing is tuned. ObGD, which they learn with, hardly moves the recurrent layer
-(docs/agents.md), so that the same agents learn with Adam as well. Of its steps, 1e-4, which learned and then lost it in one run
-of three, and 3e-5 were tried, the latter on seed 1000.
+(docs/agents.md), so that the same agents learn with Adam as well. Two of its steps were tried: 1e-4, with which one
+run of three lost what it had learned, and 3e-5, on seed 1000.
 
 Minutes on two cores: smoke 0.5, laptop 13, overnight 450 (estimated), paper 2200 (estimated).
 """

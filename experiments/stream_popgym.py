@@ -11,7 +11,7 @@ Chosen here: the agents of `stream-mujoco`, with gamma .99, lambda .95 and no sc
 (docs/agents.md), so that the same agents learn with Adam as well. Two of its steps were tried: 1e-4, with which one
 run of three lost what it had learned, and 3e-5, on seed 1000.
 
-Minutes on two cores: smoke 0.5, laptop 13, overnight 450 (estimated), paper 2200 (estimated).
+Minutes on two cores: smoke 0.5, laptop 14, overnight 450 (estimated), paper 2200 (estimated).
 """
 
 from typing import Any

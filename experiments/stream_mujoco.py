@@ -10,7 +10,7 @@ Chosen here: encoder 128, 128 (sparse, normalised, leaky), then a linear RTU of 
 384: all with about 49,400 parameters. gamma .99, lambda .99, entropy .01, ObGD with kappa 3 (actor) and 2 (critic),
 float32; nothing is tuned. Gymnasium's MuJoCo v5 tasks; the published returns are of other physics.
 
-Minutes on two cores: smoke 0.5, laptop 78, overnight 380 (estimated), paper 3100 (estimated).
+Minutes on two cores: smoke 0.5, laptop 88, overnight 380 (estimated), paper 3100 (estimated).
 """
 
 from typing import Any

@@ -16,7 +16,7 @@ ten stretches of it; the number is the median. Runs go one at a time, on one cor
 `slope` is, against T, the microseconds that each step of the window adds (a straight line by least squares); against n,
 the exponent over the three largest sizes.
 
-Minutes on two cores: smoke 0.5, laptop 2, overnight 7, paper 20 (estimated).
+Minutes on two cores: smoke 1, laptop 5, overnight 16 (estimated), paper 50 (estimated).
 """
 
 from typing import Any

@@ -147,6 +147,23 @@ def derivative(function, at: dict) -> dict:
     return out
 
 
+def through_window(cell, past: list, outputs, params: dict, y: np.ndarray) -> dict:
+    """Jacobian of `outputs(params, y)`: the window `past` of (state before, input) is run again from its first state.
+
+    The outputs, and their gradient by the features, are those of the features y that were predicted from.
+    """
+
+    def features(**p):
+        state = past[0][0]
+        for _, seen in past:
+            state, there = cell(p, state, seen)
+        return there
+
+    window = derivative(features, params)
+    read = derivative(lambda y, **p: outputs(p, y), {**params, "y": y})
+    return {k: read[k] + np.tensordot(read["y"], window[k], 1) for k in params}
+
+
 class Optimizer:
     """SGD, ObGD, Adam and RMSProp as their papers have them, on a dictionary of arrays."""
 
@@ -236,18 +253,10 @@ class TruncatedOracle(TDOracle):
     def gradient(self, x) -> tuple[float, dict]:
         self.past = [*self.past, (self.state, x)][-self.steps :]
         self.state, self.before = self.cell(self.params, self.state, x)
-
-        def features(**p):
-            state = self.past[0][0]
-            for _, seen in self.past:
-                state, y = self.cell(p, state, seen)
-            return y
-
-        window = derivative(features, self.params)
-        # The readout, and its gradient by the features, are those of the features that were predicted from.
-        read = derivative(lambda y, **p: np.atleast_1d(self.readout(p, y)), {**self.params, "y": self.before})
-        gradient = {k: read[k][0] + np.tensordot(read["y"][0], window[k], 1) for k in self.params}
-        return self.readout(self.params, self.before), gradient
+        gradients = through_window(
+            self.cell, self.past, lambda p, y: np.atleast_1d(self.readout(p, y)), self.params, self.before
+        )
+        return self.readout(self.params, self.before), {k: g[0] for k, g in gradients.items()}
 
 
 def log_softmax(o):
@@ -317,16 +326,7 @@ class ActorOracle(TDOracle):
         self.past = [*self.past, (self.state, x)][-self.window :]
         self.state, y = self.cell(self.params, self.state, x)
         self.o = self.outputs(self.params, y)
-
-        def features(**p):
-            state = self.past[0][0]
-            for _, seen in self.past:
-                state, there = self.cell(p, state, seen)
-            return there
-
-        window = derivative(features, self.params)
-        read = derivative(lambda y, **p: self.outputs(p, y), {**self.params, "y": y})
-        self.of_outputs = {k: read[k] + np.tensordot(read["y"], window[k], 1) for k in self.params}
+        self.of_outputs = through_window(self.cell, self.past, self.outputs, self.params, y)
 
     def objective(self, o, action, weight: float):
         """What the action's step ascends, `weight` that of the entropy."""

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 import oracles
-from oracles import derivative
+from oracles import derivative, through_window
 
 
 @dataclass
@@ -46,16 +46,7 @@ class Network:
             return
         self.past = [*self.past, (self.state, x)][-self.window :]
         self.state, self.y = self.cell(self.params, self.state, x)
-
-        def features(**p):
-            state = self.past[0][0]
-            for _, seen in self.past:
-                state, y = self.cell(p, state, seen)
-            return y
-
-        window = derivative(features, self.params)
-        read = derivative(lambda y, **p: self.outputs(p, y), {**self.params, "y": self.y})
-        self.gradients = {k: read[k] + np.tensordot(read["y"], window[k], 1) for k in self.params}
+        self.gradients = through_window(self.cell, self.past, self.outputs, self.params, self.y)
 
     def gradient(self, action: int) -> dict:
         return {k: g[action] for k, g in self.gradients.items()}

@@ -8,7 +8,7 @@ Claim: RTU with RTRL reaches nearer than the same network with T-BPTT(1), GRU wi
 
 Chosen here: the agents of `stream-mujoco`, with gamma .95 and lambda .9, as an episode has 50 steps; nothing is tuned.
 
-Minutes on two cores: smoke 0.5, laptop 20 (estimated), overnight 120 (estimated), paper 400 (estimated).
+Minutes on two cores: smoke 0.5, laptop 5, overnight 120 (estimated), paper 400 (estimated).
 """
 
 from typing import Any

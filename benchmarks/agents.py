@@ -18,9 +18,10 @@ import gymnasium
 import numpy as np
 
 import envs  # noqa: F401   registers the environments
-from rtu_np import TBPTT, ActorCritic, LinearRTU, normalizers, streaming_network
-from rtu_np.buffers import size
+from rtu_np import TBPTT, ActorCritic, LinearRTU, streaming_network
 from rtu_np.jit import njit
+from rtu_np.learning import normalizers
+from rtu_np.numerics.buffers import size
 
 STEPS = 500
 TASK = "rtu_np/HalfCheetah-P-v0"

@@ -16,8 +16,8 @@ import numpy as np
 
 import envs  # noqa: F401   registers the environments
 from rtu_np import RTRL, TBPTT, ActorCritic, LinearRTU, streaming_network
-from rtu_np.agent import Agent
 from rtu_np.cells.layer import GradientMethod
+from rtu_np.control.agent import Agent
 
 METHODS: dict[str, GradientMethod] = {"RTRL": RTRL(), "T-BPTT(1)": TBPTT(1)}
 EVERY = 997  # steps between two looks at the traces: a prime, as episodes end at round numbers

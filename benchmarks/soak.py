@@ -22,7 +22,7 @@ import numpy as np
 import envs  # noqa: F401   registers the environments
 import rtu_np
 from experiments import results
-from rtu_np.agent import Agent
+from rtu_np.control.agent import Agent
 
 PARTS = 20
 HEADS = ("steps", "steps/s", "resident, MB", "mean return", "greatest parameter")

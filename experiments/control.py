@@ -21,7 +21,7 @@ from experiments import plotting
 from experiments.prediction import Config, Results
 from experiments.results import interval
 from rtu_np import checkpoint
-from rtu_np.agent import Agent
+from rtu_np.control.agent import Agent
 
 BINS = 50  # points of a learning curve
 EVERY = 300.0  # seconds after which an unfinished run is written down

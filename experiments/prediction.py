@@ -21,7 +21,7 @@ from experiments import plotting, representations
 from experiments.results import interval
 from rtu_np import TBPTT, Adam, TDLambda, checkpoint
 from rtu_np.cells.layer import Cell, GradientMethod
-from rtu_np.readout import Readout
+from rtu_np.learning.readout import Readout
 
 BINS = 100  # points of a learning curve
 CHUNK = 10_000

@@ -13,7 +13,7 @@ and so are they here. It is kept for Figure 1 alone, which shows what it did to 
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from rtu_np import RTRL, cells
+from rtu_np import RTRL, protocol
 from rtu_np.cells.linear_rtu import LinearRTUSpec
 from rtu_np.cells.nonlinear_rtu import NonlinearRTUSpec
 from rtu_np.cells.scales import Free
@@ -27,8 +27,8 @@ class ReleasedRTRL:
     def spec(self, cell_spec: Any, dtype: Any) -> Any:
         if isinstance(cell_spec, LinearRTUSpec | NonlinearRTUSpec) and isinstance(cell_spec.scale, Free):
             return ReleasedSpec(cell_spec.n_inputs, cell_spec.n_hidden, cell_spec.n_outputs, cell_spec)
-        if cells.layerwise(cell_spec, lambda layer: layer) is not cell_spec:
-            return cells.layerwise(cell_spec, lambda layer: self.spec(layer, dtype))
+        if protocol.layerwise(cell_spec, lambda layer: layer) is not cell_spec:
+            return protocol.layerwise(cell_spec, lambda layer: self.spec(layer, dtype))
         return RTRL().spec(cell_spec, dtype)
 
 
@@ -39,7 +39,9 @@ class ReleasedSpec(NamedTuple):
     cell: Any
 
 
-cells.delegate(ReleasedSpec, cells.memory, cells.move, cells.credit, cells.accumulate, cells.input_gradient)
+protocol.delegate(
+    ReleasedSpec, protocol.memory, protocol.move, protocol.credit, protocol.accumulate, protocol.input_gradient
+)
 
 
 @generic
@@ -63,7 +65,7 @@ def _nonlinear(spec, params, memory):
         memory.gamma2[i] *= wrong
 
 
-@cells.learn.register(ReleasedSpec)
+@protocol.learn.register(ReleasedSpec)
 def _learn(spec, params, traces, memory, decay, scale):
     _put_the_term_wrong(spec.cell, params, memory)
-    cells.learn(spec.cell, params, traces, memory, decay, scale)
+    protocol.learn(spec.cell, params, traces, memory, decay, scale)

@@ -1,28 +1,29 @@
 """Online learning with recurrent trace units and real-time recurrent learning, in NumPy and Numba."""
 
-from rtu_np.actor_critic import ActorCritic, streaming_network
+from rtu_np import checkpoint
 from rtu_np.cells.block_diagonal import BlockDiagonalRNN
 from rtu_np.cells.dense import Dense, Identity
 from rtu_np.cells.gru import GRU
+from rtu_np.cells.initializers import LecunNormal, Orthogonal, SparseUniform
 from rtu_np.cells.layer_norm import LayerNorm
 from rtu_np.cells.linear_rtu import LinearRTU
 from rtu_np.cells.lru import LRU
 from rtu_np.cells.nonlinear_rtu import NonlinearRTU
 from rtu_np.cells.rnn import VanillaRNN
 from rtu_np.cells.stack import Stack
+from rtu_np.control.actor_critic import ActorCritic, streaming_network
+from rtu_np.control.exploration import Epsilon
+from rtu_np.control.policies import Gaussian, Softmax
+from rtu_np.control.ppo.agent import PPO, encoded
+from rtu_np.control.q_lambda import QRC, QLambda
 from rtu_np.costs import bytes_per_step, flops
-from rtu_np.exploration import Epsilon
 from rtu_np.gradcheck import check_gradients, gradient_angles
 from rtu_np.gradients.rtrl import RTRL
 from rtu_np.gradients.tbptt import TBPTT
-from rtu_np.initializers import LecunNormal, Orthogonal, SparseUniform
-from rtu_np.optimizers import SGD, Adam, ObGD, RMSProp
-from rtu_np.parallel import run_many
-from rtu_np.policies import Gaussian, Softmax
-from rtu_np.ppo import PPO, encoded
-from rtu_np.q_lambda import QRC, QLambda
-from rtu_np.readout import HiddenReadout, LinearReadout
-from rtu_np.td import TDLambda
+from rtu_np.learning.optimizers import SGD, Adam, ObGD, RMSProp
+from rtu_np.learning.readout import HiddenReadout, LinearReadout
+from rtu_np.prediction.parallel import run_many
+from rtu_np.prediction.td import TDLambda
 
 __all__ = [
     "GRU",
@@ -62,3 +63,5 @@ __all__ = [
     "run_many",
     "streaming_network",
 ]
+
+checkpoint.offer(globals()[name] for name in __all__)

@@ -23,7 +23,7 @@ from rtu_np import (
     gradcheck,
     timing,
 )
-from rtu_np.layers import ACTIVATIONS
+from rtu_np.numerics.activations import ACTIVATIONS
 from rtu_np.validation import DTYPES
 
 CELLS: dict[str, Any] = {

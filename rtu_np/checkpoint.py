@@ -8,16 +8,21 @@ import json
 import os
 import tempfile
 import zipfile
+from collections.abc import Iterable
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-import rtu_np
-
-VERSION = 1
+VERSION = 2
 _SETTINGS = "settings.json"
+_KINDS: dict[str, type] = {}  # what a file may name
+
+
+def offer(kinds: Iterable[Any]) -> None:
+    """Let files name these dataclasses, each by its own name; whatever is no dataclass is left out."""
+    _KINDS.update({kind.__name__: kind for kind in kinds if isinstance(kind, type) and is_dataclass(kind)})
 
 
 def save(path: str | os.PathLike, settings: dict[str, Any], arrays: dict[str, np.ndarray]) -> Path:
@@ -52,10 +57,17 @@ def load(path: str | os.PathLike) -> tuple[dict[str, Any], dict[str, np.ndarray]
         ) from error
     if not isinstance(settings, dict) or settings.get("format") != "rtu_np":
         raise ValueError(f"path {os.fspath(path)!r} is an .npz file of another program: expected one written by save()")
-    if settings.get("version") != VERSION:
+    version = settings.get("version")
+    if isinstance(version, int) and version < VERSION:
         raise ValueError(
-            f"path {os.fspath(path)!r} has checkpoint version {settings.get('version')!r}: expected {VERSION}; "
-            "was it written by another version of rtu_np?"
+            f"path {os.fspath(path)!r} was written by an older version of rtu_np (checkpoint format {version}): "
+            f"expected format {VERSION}, in which settings and parameters have other names. Load it with the version "
+            "that wrote it, or train again; numpy.load(path) still reads its arrays"
+        )
+    if version != VERSION:
+        raise ValueError(
+            f"path {os.fspath(path)!r} has checkpoint format {version!r}: expected {VERSION}; was it written by a "
+            "newer version of rtu_np?"
         )
     return settings, arrays
 
@@ -70,12 +82,12 @@ def describe(part: Any) -> Any:
 
 
 def build(role: str, description: dict[str, Any]) -> Any:
-    """What `describe` described, where it is one of this package's: a file names no others, and imports none."""
+    """The dataclass that `describe` described. A file can name only what was offered, and it imports nothing."""
     settings = dict(description)
     name = settings.pop("name")
-    kind = getattr(rtu_np, name, None) if name in rtu_np.__all__ else None
-    if not (isinstance(kind, type) and is_dataclass(kind)):
-        raise ValueError(f"{role} {name!r} is not of this package; give it to load(): load(path, {role}=...)")
+    kind = _KINDS.get(name)
+    if kind is None:
+        raise ValueError(f"{role} {name!r} is not part of rtu_np; pass it to load(): load(path, {role}=...)")
     for key, value in settings.items():
         if isinstance(value, list):
             settings[key] = tuple(build(role, each) for each in value)

@@ -12,8 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from rtu_np import cells
-from rtu_np.buffers import size
+from rtu_np import protocol
 from rtu_np.cells.block_diagonal import BlockDiagonalSpec
 from rtu_np.cells.dense import DenseLayerSpec, IdentitySpec
 from rtu_np.cells.eigenvalues import NuLogTheta, NuLogThetaLog, NuTheta, RTheta
@@ -29,7 +28,8 @@ from rtu_np.cells.stack import StackSpec
 from rtu_np.gradients.rtrl import DenseSpec
 from rtu_np.gradients.tbptt import TBPTTSpec
 from rtu_np.jit import extents, generic
-from rtu_np.layers import LeakyReLU, Tanh
+from rtu_np.numerics.activations import LeakyReLU, Tanh
+from rtu_np.numerics.buffers import size
 from rtu_np.validation import check_count, check_dtype
 
 
@@ -61,7 +61,7 @@ def bytes_per_step(cell: Cell, n_inputs: int, gradient: GradientMethod | None = 
     check_count("n_inputs", n_inputs)
     check_dtype("dtype", dtype)
     spec = check_gradient(gradient).spec(check_cell(cell).spec(n_inputs), dtype)
-    held = 2 * _numbers(cells.parameters, spec) + _numbers(cells.memory, spec)
+    held = 2 * _numbers(protocol.parameters, spec) + _numbers(protocol.memory, spec)
     return 2 * held * np.dtype(dtype).itemsize
 
 
@@ -107,21 +107,21 @@ def _own_sensitivities(spec):
 
 @_learning.register(TBPTTSpec)
 def _window(spec):
-    c, m = costs(spec.cell), _numbers(cells.parameters, spec.cell)
+    c, m = costs(spec.cell), _numbers(protocol.parameters, spec.cell)
     return c.prepare + (spec.steps + 1) * c.forward + spec.steps * c.backward + c.dx + 2 * m
 
 
 @_learning.register(DenseSpec)
 def _dense_recursion(spec):
-    c, m = costs(spec.cell), _numbers(cells.parameters, spec.cell)
-    n = _numbers(cells.state, spec.cell)
+    c, m = costs(spec.cell), _numbers(protocol.parameters, spec.cell)
+    n = _numbers(protocol.state, spec.cell)
     return c.prepare + c.forward + (n + 1) * c.backward + c.dx + 2 * n * n * m + 2 * n * m + 2 * m
 
 
 @costs.register(DenseSpec)
 def _dense_layer_of_a_stack(spec):
-    c, m = costs(spec.cell), _numbers(cells.parameters, spec.cell)
-    n = _numbers(cells.state, spec.cell)
+    c, m = costs(spec.cell), _numbers(protocol.parameters, spec.cell)
+    n = _numbers(protocol.state, spec.cell)
     move = c.prepare + c.forward + n * c.backward + 2 * n * n * m
     return c._replace(move=move, credit=c.backward + c.dx + 2 * n * m, accumulate=2 * m)
 

@@ -21,13 +21,13 @@ from typing import Any
 
 import numpy as np
 
-from rtu_np import cells
-from rtu_np.buffers import Pair, allocate, clear, leaves, rebuild, size
+from rtu_np import protocol
 from rtu_np.cells.dense import NoState
 from rtu_np.cells.layer import Cell, GradientMethod, Layer, check_cell, check_gradient
 from rtu_np.gradients.rtrl import RTRL
 from rtu_np.gradients.tbptt import TBPTT
 from rtu_np.jit import compile_for
+from rtu_np.numerics.buffers import Pair, allocate, clear, leaves, rebuild, size
 from rtu_np.validation import brief, check_count
 
 EXACT, EXACT_FOR_FIXED, ONE_STEP = "exact", "exact for fixed parameters", "one-step"
@@ -196,12 +196,12 @@ class _Case:
 
     def __init__(self, spec: Any, gradient: Any, layer: Layer, steps: int, reset_at: int | None, rng: Any) -> None:
         self.spec, self.layer_local = spec, isinstance(gradient, RTRL) and not gradient.dense
-        self.flat = allocate(size(cells.parameters, spec), "float64")
-        self.params = cells.parameters(spec, self.flat)[0]
+        self.flat = allocate(size(protocol.parameters, spec), "float64")
+        self.params = protocol.parameters(spec, self.flat)[0]
         for name, view in leaves(self.params).items():
             view[...] = layer.parameters[name]
         # Every random number is one of the dtype under test, so that both sides see the same.
-        fresh = cells.state(spec, np.zeros(size(cells.state, spec)))[0]
+        fresh = protocol.state(spec, np.zeros(size(protocol.state, spec)))[0]
         start = rebuild(fresh, [self._draw(view.shape, layer.dtype, rng) for view in leaves(fresh).values()])
         self.start = leaves(start)
         self.w = self._draw((layer.n_outputs,), layer.dtype, rng)
@@ -213,10 +213,10 @@ class _Case:
         self.truncated = isinstance(gradient, TBPTT) and gradient.steps < steps - self.begin
         window = gradient.steps if self.truncated else steps - self.begin
         for x in self.inputs[self.begin : steps - window]:
-            start, _ = cells.plain_forward(spec, self.params, start, x)
+            start, _ = protocol.plain_forward(spec, self.params, start, x)
         self.held, self.window = start, self.inputs[steps - window :]
         self.last = self._state_before_last(self.params)
-        self.y = cells.plain_forward(spec, self.params, self.last, self.inputs[-1])[1]
+        self.y = protocol.plain_forward(spec, self.params, self.last, self.inputs[-1])[1]
         readout = {"readout.w": self.w, "readout.b": np.array([rng.standard_normal()])}
         self.arguments = {**leaves(self.params), **readout, "x": self.inputs[-1]}
 
@@ -227,7 +227,7 @@ class _Case:
     def _state_before_last(self, params) -> Any:
         state = self.held
         for x in self.window[:-1]:
-            state, _ = cells.plain_forward(self.spec, params, state, x)
+            state, _ = protocol.plain_forward(self.spec, params, state, x)
         return state
 
     def _layer(self, name: str) -> int | None:
@@ -255,7 +255,7 @@ class _Case:
         state, layer = self._state_before_last(params), self._layer(name)
         if layer is not None:
             state = _mixed(state, self.last, layer)
-        y = cells.plain_forward(self.spec, params, state, at["x"])[1]
+        y = protocol.plain_forward(self.spec, params, state, at["x"])[1]
         return y @ at["readout.w"] + at["readout.b"][0]
 
     def bptt(self, name: str) -> np.ndarray:
@@ -263,11 +263,11 @@ class _Case:
         if name.startswith("readout."):
             return self.y if name == "readout.w" else np.ones(1)
         steps, spec = len(self.window), self.spec
-        records = np.zeros((steps, size(cells.record, spec)))
-        start, dstate = (allocate(size(cells.state, spec), "float64") for _ in range(2))
-        for view, held in zip(leaves(cells.state(spec, start)[0]).values(), leaves(self.held).values(), strict=True):
+        records = np.zeros((steps, size(protocol.record, spec)))
+        start, dstate = (allocate(size(protocol.state, spec), "float64") for _ in range(2))
+        for view, held in zip(leaves(protocol.state(spec, start)[0]).values(), leaves(self.held).values(), strict=True):
             view[...] = held
-        work, out = allocate(size(cells.work, spec), "float64"), allocate(self.flat.size, "float64")
+        work, out = allocate(size(protocol.work, spec), "float64"), allocate(self.flat.size, "float64")
         dx = np.zeros(spec.n_inputs)
         run_back = compile_for(_forth_and_back, spec)
         arguments = (spec, self.flat, work, start, self.window, records)
@@ -276,11 +276,11 @@ class _Case:
             return dx
         layer = self._layer(name)
         if layer is not None:
-            for view in leaves(_above(cells.state(spec, dstate)[0], layer)).values():
+            for view in leaves(_above(protocol.state(spec, dstate)[0], layer)).values():
                 view[...] = 0
         nothing = np.zeros_like(self.w)
         run_back(*arguments, 0, steps - 1, nothing, (dstate, out, dx))
-        return leaves(cells.parameters(spec, out)[0])[name]
+        return leaves(protocol.parameters(spec, out)[0])[name]
 
 
 def _mixed(state: Any, held: Any, layer: int) -> Any:
@@ -306,8 +306,8 @@ def _inputs(spec, params, state, steps, dtype, rng) -> np.ndarray:
         alive = -1
         for _ in range(_DRAWS):
             x = rng.standard_normal(spec.n_inputs).astype(dtype)
-            near = np.abs(cells.preactivations(spec, params, state, x)) < _KINK
-            after, y = cells.plain_forward(spec, params, state, x)
+            near = np.abs(protocol.preactivations(spec, params, state, x)) < _KINK
+            after, y = protocol.plain_forward(spec, params, state, x)
             if not near.any() and np.count_nonzero(y) > alive:
                 alive, inputs[t], chosen = int(np.count_nonzero(y)), x, after
             if alive == y.size:
@@ -335,18 +335,18 @@ def _error(actual: np.ndarray, expected: np.ndarray) -> float:
 
 def _forth_and_back(spec, flat, work, start, inputs, records, first, stop, dy, adjoints):
     """The whole window forward, and reverse mode from step stop - 1, with `dy`, back to `first`."""
-    params, _ = cells.parameters(spec, flat)
-    room, _ = cells.work(spec, work)
-    cells.prepare(spec, params, room)
+    params, _ = protocol.parameters(spec, flat)
+    room, _ = protocol.work(spec, work)
+    protocol.prepare(spec, params, room)
     for t in range(inputs.shape[0]):
-        state_tm1, _ = cells.state(spec, start if t == 0 else records[t - 1])
-        record, _ = cells.record(spec, records[t])
-        cells.forward(spec, params, room, state_tm1, inputs[t], record)
-    dstate, _ = cells.state(spec, adjoints[0])
-    out, _ = cells.parameters(spec, adjoints[1])
-    adjoint = cells.Adjoint(dstate, out, adjoints[2])
+        state_tm1, _ = protocol.state(spec, start if t == 0 else records[t - 1])
+        record, _ = protocol.record(spec, records[t])
+        protocol.forward(spec, params, room, state_tm1, inputs[t], record)
+    dstate, _ = protocol.state(spec, adjoints[0])
+    out, _ = protocol.parameters(spec, adjoints[1])
+    adjoint = protocol.Adjoint(dstate, out, adjoints[2])
     for t in range(stop - 1, first - 1, -1):
-        state_tm1, _ = cells.state(spec, start if t == 0 else records[t - 1])
-        record, _ = cells.record(spec, records[t])
-        cells.backward(spec, params, room, state_tm1, inputs[t], record, dy, adjoint)
+        state_tm1, _ = protocol.state(spec, start if t == 0 else records[t - 1])
+        record, _ = protocol.record(spec, records[t])
+        protocol.backward(spec, params, room, state_tm1, inputs[t], record, dy, adjoint)
         clear(dy)

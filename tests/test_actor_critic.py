@@ -22,7 +22,7 @@ from rtu_np import (
     check_gradients,
     checkpoint,
 )
-from rtu_np.inputs import senses
+from rtu_np.control.inputs import senses
 
 GAMMA = 0.9
 

@@ -10,11 +10,12 @@ from gymnasium import spaces
 from test_actor_critic import World, everything, make
 from tolerances import PLAIN, assert_close
 
-from rtu_np import SGD, ActorCritic, Gaussian, LinearRTU, Softmax, normalizers
-from rtu_np.buffers import size
+from rtu_np import SGD, ActorCritic, Gaussian, LinearRTU, Softmax
+from rtu_np.control.logs import EVERY
+from rtu_np.control.spaces import Actions, build, describe, observation_writer
 from rtu_np.jit import njit
-from rtu_np.logs import EVERY
-from rtu_np.spaces import Actions, build, describe, observation_writer
+from rtu_np.learning import normalizers
+from rtu_np.numerics.buffers import size
 
 # -------------------------------------------------------------------------------------------------------- normalisers
 
@@ -221,7 +222,7 @@ def rows_of(path):
 
 
 def test_logs_go_on_where_a_loaded_agent_was(tmp_path, monkeypatch):
-    monkeypatch.setattr("rtu_np.logs.EVERY", 4)
+    monkeypatch.setattr("rtu_np.control.logs.EVERY", 4)
     assert EVERY == 10_000
     agent, world = make(False), World(False)
     agent.learn(world, 8, progress=False, log=tmp_path / "log")

@@ -18,12 +18,12 @@ from rtu_np import (
     NonlinearRTU,
     Stack,
     VanillaRNN,
-    cells,
     check_gradients,
     flops,
+    protocol,
 )
-from rtu_np.buffers import leaves, rebuild, size
 from rtu_np.jit import compile_for
+from rtu_np.numerics.buffers import leaves, rebuild, size
 
 N, D, STEPS = 5, 3, 60
 
@@ -37,8 +37,8 @@ def float64(views):
 
 def views_of(layer):
     """(parameters, memory) of a layer, copied."""
-    params = cells.parameters(layer.spec, layer._params)[0]
-    return float64(params), float64(cells.memory(layer.spec, layer._memory)[0])
+    params = protocol.parameters(layer.spec, layer._params)[0]
+    return float64(params), float64(protocol.memory(layer.spec, layer._memory)[0])
 
 
 def randomise(views, rng):
@@ -48,15 +48,15 @@ def randomise(views, rng):
 
 def test_kernels_equal_plain_numpy(case, rng):
     layer = case.cell.build(D, seed=1)
-    if type(layer.spec) not in cells.plain_advance.table or "GRU" in repr(case.cell):
+    if type(layer.spec) not in protocol.plain_advance.table or "GRU" in repr(case.cell):
         pytest.skip("its sensitivities are the dense recursion's, which the oracle checks")
-    randomise(cells.memory(layer.spec, layer._memory)[0].state, rng)
+    randomise(protocol.memory(layer.spec, layer._memory)[0].state, rng)
     params, memory = views_of(layer)
     for x in rng.standard_normal((STEPS, D)):
         y = layer.advance(x)
-        memory = cells.plain_advance(layer.spec, params, memory, x)
+        memory = protocol.plain_advance(layer.spec, params, memory, x)
     dy = rng.standard_normal(layer.n_outputs)
-    gradient, dx = cells.plain_gradient(layer.spec, params, memory, dy)
+    gradient, dx = protocol.plain_gradient(layer.spec, params, memory, dy)
     assert_close(y, memory.y, PLAIN, "y")
     expected = leaves(gradient)
     for name, value in layer.gradient(dy).items():
@@ -65,9 +65,9 @@ def test_kernels_equal_plain_numpy(case, rng):
 
 
 def _one_step_back(spec, params, work, state_tm1, x, record, dy, adjoint):
-    cells.prepare(spec, params, work)
-    cells.forward(spec, params, work, state_tm1, x, record)
-    cells.backward(spec, params, work, state_tm1, x, record, dy, adjoint)
+    protocol.prepare(spec, params, work)
+    protocol.forward(spec, params, work, state_tm1, x, record)
+    protocol.backward(spec, params, work, state_tm1, x, record, dy, adjoint)
 
 
 @in_plain_python
@@ -79,7 +79,8 @@ def test_one_step_forward_and_back(case, rng):
         return carve(spec, np.zeros(size(carve, spec)))[0]
 
     params, state_tm1, dstate, work, record, out = map(
-        views, (cells.parameters, cells.state, cells.state, cells.work, cells.record, cells.parameters)
+        views,
+        (protocol.parameters, protocol.state, protocol.state, protocol.work, protocol.record, protocol.parameters),
     )
     case.cell.initialise(params, rng)
     randomise(state_tm1, rng)
@@ -87,12 +88,12 @@ def test_one_step_forward_and_back(case, rng):
     dy = rng.standard_normal(spec.n_outputs)
     for _ in range(100):  # until no unit is cut off by a ReLU
         x = rng.standard_normal(D)
-        state_t, y = cells.plain_forward(spec, params, state_tm1, x)
-        expected = cells.plain_backward(spec, params, state_tm1, x, state_t, dy, dstate)
+        state_t, y = protocol.plain_forward(spec, params, state_tm1, x)
+        expected = protocol.plain_backward(spec, params, state_tm1, x, state_t, dy, dstate)
         if all(array.any() for part in expected[:2] for array in leaves(part).values()):
             break
 
-    adjoint = cells.Adjoint(float64(dstate), out, np.zeros(D))
+    adjoint = protocol.Adjoint(float64(dstate), out, np.zeros(D))
     compile_for(_one_step_back, spec)(spec, params, work, state_tm1, x, record, dy, adjoint)
     for name, actual, wanted in (
         ("state", record.state, state_t),
@@ -112,7 +113,7 @@ def test_one_step_forward_and_back(case, rng):
     def along(direction):
         h = 1e-30
         moved = rebuild(params, [p + 1j * h * d for p, d in zip(leaves(params).values(), direction, strict=True)])
-        state, y = cells.plain_forward(spec, moved, state_tm1, x)
+        state, y = protocol.plain_forward(spec, moved, state_tm1, x)
         later = sum((a * b).sum() for a, b in zip(leaves(state).values(), leaves(dstate).values(), strict=True))
         return (y @ dy + later).imag / h
 
@@ -124,7 +125,7 @@ def test_one_step_forward_and_back(case, rng):
 def test_rtrl_equals_dense_rtrl_from_the_forward_pass_alone(case, rng):
     local = isinstance(case.cell, Stack) and not isinstance(case.cell.layers[-1], Dense)
     layer = case.cell.build(D, RTRL(dense=local), seed=3)
-    randomise(cells.memory(layer.spec, layer._memory)[0].state, rng)
+    randomise(protocol.memory(layer.spec, layer._memory)[0].state, rng)
     w = rng.standard_normal(layer.n_outputs)
     params = {**{k: v.copy() for k, v in layer.parameters.items()}, "readout.w": w, "readout.b": np.zeros(1)}
     oracle = oracles.TDOracle(case.forward, params, case.n_state, 0.9, oracles.Optimizer("SGD", step_size=1.0))

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from cases import CASES, COMPILED
 
-from rtu_np import GRU, RTRL, TBPTT, LinearRTU, Stack, VanillaRNN, buffers, bytes_per_step, cells, flops
-from rtu_np.buffers import leaves, size
+from rtu_np import GRU, RTRL, TBPTT, LinearRTU, Stack, VanillaRNN, bytes_per_step, flops, protocol
+from rtu_np.numerics import buffers
+from rtu_np.numerics.buffers import leaves, size
 
 D = 3
 pytestmark = pytest.mark.skipif(COMPILED, reason="compiled code is not counted; test_modes.py runs this uncompiled")
@@ -91,10 +92,10 @@ def buffer(carve, spec):
 def counted(cell, gradient, steps):
     """Operations of the last of some learning steps, in plain Python."""
     spec = gradient.spec(cell.spec(D), "float64")
-    _, params = buffer(cells.parameters, spec)
-    _, out = buffer(cells.parameters, spec)
-    _, memory = buffer(cells.memory, spec)
-    start = cells.parameters(spec, np.zeros(size(cells.parameters, spec)))[0]
+    _, params = buffer(protocol.parameters, spec)
+    _, out = buffer(protocol.parameters, spec)
+    _, memory = buffer(protocol.memory, spec)
+    start = protocol.parameters(spec, np.zeros(size(protocol.parameters, spec)))[0]
     cell.initialise(start, np.random.default_rng(0))
     for view, values in zip(leaves(params).values(), leaves(start).values(), strict=True):
         for index in np.ndindex(values.shape):
@@ -103,10 +104,10 @@ def counted(cell, gradient, steps):
     for _ in range(steps):
         x, dy = (np.array([Counted(v) for v in rng.standard_normal(k)], dtype=object) for k in (D, spec.n_outputs))
         Counted.operations = 0
-        cells.move(spec, params, memory, x.view(Numbers))
-        cells.credit(spec, params, memory, dy.view(Numbers))
-        cells.propagate(spec, memory)
-        cells.accumulate(spec, memory, Counted(0.9), out)
+        protocol.move(spec, params, memory, x.view(Numbers))
+        protocol.credit(spec, params, memory, dy.view(Numbers))
+        protocol.propagate(spec, memory)
+        protocol.accumulate(spec, memory, Counted(0.9), out)
     return Counted.operations
 
 
@@ -147,7 +148,7 @@ def test_bytes_are_those_of_the_arrays(name, gradient):
     """Parameters, traces, and every array of the memory once, however often it is named."""
     cell = CASES[name].cell
     spec = gradient.spec(cell.spec(D), "float64")
-    flat = np.zeros(size(cells.memory, spec))
+    flat = np.zeros(size(protocol.memory, spec))
     touched = np.zeros(flat.size, bool)
 
     def touch(part):
@@ -158,7 +159,7 @@ def test_bytes_are_those_of_the_arrays(name, gradient):
             start = (part.__array_interface__["data"][0] - flat.__array_interface__["data"][0]) // 8
             touched[start : start + part.size] = True
 
-    touch(cells.memory(spec, flat)[0])
-    n_params = sum(view.size for view in leaves(cells.parameters(spec, flat.repeat(99))[0]).values())
+    touch(protocol.memory(spec, flat)[0])
+    n_params = sum(view.size for view in leaves(protocol.parameters(spec, flat.repeat(99))[0]).values())
     assert bytes_per_step(cell, D, gradient) == 2 * 8 * (2 * n_params + touched.sum())
     assert bytes_per_step(cell, D, gradient, "float32") == bytes_per_step(cell, D, gradient) // 2

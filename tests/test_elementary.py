@@ -5,7 +5,7 @@ import numba
 import numpy as np
 import pytest
 
-from rtu_np import elementary
+from rtu_np.numerics import elementary
 
 # Largest errors allowed, in units in the last place of the correctly rounded value.
 ULPS = {

@@ -192,7 +192,7 @@ BUGS = {
     "the layer below gets the output's gradient": (
         "stack",
         "cells/stack.py",
-        [("cells.input_gradient(spec.upper, params.upper, memory.upper, memory.dbetween)", "pass")],
+        [("protocol.input_gradient(spec.upper, params.upper, memory.upper, memory.dbetween)", "pass")],
     ),
     "a projection without its slope": (
         "stack",

@@ -25,7 +25,7 @@ from rtu_np import (
     VanillaRNN,
 )
 from rtu_np.jit import compile_for
-from rtu_np.td_kernels import run as run_kernel
+from rtu_np.prediction.td_kernels import run as run_kernel
 
 D = 3
 # Compiled, one cell for each method; uncompiled (test_modes.py), every kind with every method.

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from rtu_np import LinearRTU, TDLambda, jit
-from rtu_np.buffers import allocate, matrix, size, vector
-from rtu_np.td_kernels import run
+from rtu_np.numerics.buffers import allocate, matrix, size, vector
+from rtu_np.prediction.td_kernels import run
 
 compiled = pytest.mark.skipif(numba.config.DISABLE_JIT, reason="there is nothing compiled")
 

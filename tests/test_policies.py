@@ -7,11 +7,12 @@ import pytest
 from oracles import entropy, log_probability, log_softmax, sigma_of
 from tolerances import COMPLEX_STEP, FLOAT32, PLAIN, assert_close
 
-from rtu_np import heads, policies
-from rtu_np.heads import HeadSpec
-from rtu_np.initializers import Orthogonal, SparseUniform
+from rtu_np.cells.initializers import Orthogonal, SparseUniform
+from rtu_np.control import policies
+from rtu_np.control.policies import Gaussian, Softmax
 from rtu_np.jit import njit
-from rtu_np.policies import Gaussian, Softmax
+from rtu_np.learning import heads
+from rtu_np.learning.heads import HeadSpec
 
 POLICIES = {"softmax": Softmax(), "softplus": Gaussian(), "free": Gaussian("free")}
 STEP = 1e-30

@@ -12,7 +12,7 @@ from ppo_oracle import copied
 from tolerances import LEARNING, PLAIN, assert_close
 
 from rtu_np import PPO, RTRL, SGD, TBPTT, Adam, LinearRTU
-from rtu_np.ppo_network import chunk
+from rtu_np.control.ppo.network import chunk
 
 ENCODED = "linear RTU behind an encoder"
 # All that is compiled here shares its types, and so is compiled once.

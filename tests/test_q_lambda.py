@@ -12,8 +12,8 @@ from cases import COMPILED, KINDS, in_plain_python
 from tolerances import PLAIN, assert_close
 
 from rtu_np import QRC, RTRL, SGD, TBPTT, Adam, Epsilon, LinearRTU, ObGD, QLambda, RMSProp
-from rtu_np import q_lambda_kernels as kernels
-from rtu_np.inputs import senses
+from rtu_np.control import q_lambda_kernels as kernels
+from rtu_np.control.inputs import senses
 
 GAMMA, LAMBDA, N_ACTIONS, D = 0.9, 0.8, 3, 2
 PLAINLY = {"normalize_observations": False, "scale_rewards": False, "dtype": "float64", "seed": 3}
@@ -163,7 +163,7 @@ def test_a_planted_bug_turns_it_red(bug, monkeypatch):
     assert old in source, f"nothing to plant the bug in: {old!r}"
     mutant = types.ModuleType("mutant")
     exec(compile(source.replace(old, new), bug, "exec"), mutant.__dict__)
-    monkeypatch.setattr("rtu_np.q_lambda.kernels", mutant)
+    monkeypatch.setattr("rtu_np.control.q_lambda.kernels", mutant)
     monkeypatch.setattr(kind, "_step_kernel", staticmethod(mutant.step))
     monkeypatch.setattr(kind, "_carve", staticmethod(mutant.agent))
     monkeypatch.setattr(kind, "_carve_acting", staticmethod(mutant.acting))

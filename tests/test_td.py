@@ -14,7 +14,7 @@ from tolerances import LEARNING, PLAIN, assert_close
 
 from rtu_np import RTRL, SGD, TBPTT, Adam, LinearRTU, NonlinearRTU, ObGD, RMSProp, TDLambda
 from rtu_np.jit import compile_for
-from rtu_np.td_kernels import run as run_kernel
+from rtu_np.prediction.td_kernels import run as run_kernel
 
 OPTIMIZERS = {
     "SGD": SGD(0.01),
@@ -88,7 +88,7 @@ def test_run_in_pieces_gives_the_same_bits():
 
 
 def test_stretches_longer_than_the_staging_buffer(monkeypatch):
-    monkeypatch.setattr("rtu_np.td._STAGE", 0)  # 64 rows
+    monkeypatch.setattr("rtu_np.prediction.td._STAGE", 0)  # 64 rows
     short = learner()
     monkeypatch.undo()
     s = oracles.stream(1000, D, seed=4)

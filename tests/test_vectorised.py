@@ -14,24 +14,12 @@ import pytest
 from cases import COMPILED
 from gymnasium.spaces import Box
 
-from rtu_np import (
-    GRU,
-    PPO,
-    SGD,
-    TBPTT,
-    BlockDiagonalRNN,
-    Dense,
-    Identity,
-    LinearRTU,
-    NonlinearRTU,
-    TDLambda,
-    agent,
-    jit,
-    ppo,
-    ppo_update,
-)
-from rtu_np.ppo_loss import add_up
-from rtu_np.td_kernels import run
+from rtu_np import GRU, PPO, SGD, TBPTT, BlockDiagonalRNN, Dense, Identity, LinearRTU, NonlinearRTU, TDLambda, jit
+from rtu_np.control import agent
+from rtu_np.control.ppo import agent as ppo
+from rtu_np.control.ppo import update as ppo_update
+from rtu_np.control.ppo.loss import add_up
+from rtu_np.prediction.td_kernels import run
 
 pytestmark = pytest.mark.skipif(not COMPILED, reason="there is no machine code")
 WIDTH = {"float64": "double", "float32": "float"}

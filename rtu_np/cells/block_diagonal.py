@@ -19,23 +19,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from rtu_np import cells
-from rtu_np.buffers import aligned, assign, copy, matrix, vector
+from rtu_np import protocol
+from rtu_np.cells.initializers import LecunNormal
 from rtu_np.cells.ring import Ring
 from rtu_np.cells.rnn import HiddenState, hidden_state
-from rtu_np.initializers import LecunNormal
 from rtu_np.jit import kernel, separate
-from rtu_np.layers import (
-    Activation,
-    activate,
-    activation,
-    add_outer,
-    add_product,
-    plain_activate,
-    plain_slope,
-    pull_back,
-    slope,
-)
+from rtu_np.numerics.activations import Activation, activate, activation, plain_activate, plain_slope, slope
+from rtu_np.numerics.buffers import aligned, assign, copy, matrix, vector
+from rtu_np.numerics.products import add_outer, add_product, pull_back
 from rtu_np.validation import check_count
 
 
@@ -131,7 +122,7 @@ class BlockDiagonalSensitivities(NamedTuple):
     credit1: np.ndarray  # (n,)   and of the odd one
 
 
-@cells.parameters.register(BlockDiagonalSpec)
+@protocol.parameters.register(BlockDiagonalSpec)
 def parameters(spec, flat):
     W_input, flat = matrix(flat, spec.n_inputs, spec.n_hidden)
     blocks, flat = vector(flat, 2 * spec.n_hidden)
@@ -139,16 +130,16 @@ def parameters(spec, flat):
     return BlockDiagonalParameters(W_input, blocks.reshape(spec.n_hidden // 2, 2, 2), b), flat
 
 
-@cells.work.register(BlockDiagonalSpec)
+@protocol.work.register(BlockDiagonalSpec)
 def work(spec, flat):
     dz, flat = vector(flat, spec.n_hidden)
     return BlockDiagonalWork(dz), flat
 
 
-cells.state.register(BlockDiagonalSpec)(hidden_state)
+protocol.state.register(BlockDiagonalSpec)(hidden_state)
 
 
-@cells.memory.register(BlockDiagonalSpec)
+@protocol.memory.register(BlockDiagonalSpec)
 def memory(spec, flat):
     d, n = spec.n_inputs, spec.n_hidden
     state, rest = hidden_state(spec, flat)
@@ -175,7 +166,7 @@ def memory(spec, flat):
     return BlockDiagonalMemory(state, *weights, y, x, dz, credit0, credit1, *step), flat
 
 
-@cells.sensitivities.register(BlockDiagonalSpec)
+@protocol.sensitivities.register(BlockDiagonalSpec)
 def sensitivities(spec, flat):
     d, n = spec.n_inputs, spec.n_hidden
     dh0_dW_input, flat = matrix(flat, d, n)
@@ -193,19 +184,19 @@ def sensitivities(spec, flat):
 # ------------------------------------------------------------------------------------------- reference: plain NumPy
 
 
-@cells.preactivations.register(BlockDiagonalSpec)
+@protocol.preactivations.register(BlockDiagonalSpec)
 def preactivations(spec, params, state_tm1, x_t):
     pairs = state_tm1.h.reshape(-1, 1, 2)
     return x_t @ params.W_input + (pairs @ params.W_recurrent).ravel() + params.b
 
 
-@cells.plain_forward.register(BlockDiagonalSpec)
+@protocol.plain_forward.register(BlockDiagonalSpec)
 def plain_forward(spec, params, state_tm1, x_t):
     h = plain_activate(spec.activation, preactivations(spec, params, state_tm1, x_t))
     return HiddenState(h), h
 
 
-@cells.plain_backward.register(BlockDiagonalSpec)
+@protocol.plain_backward.register(BlockDiagonalSpec)
 def plain_backward(spec, params, state_tm1, x_t, state_t, dy, dstate):
     dz = plain_slope(spec.activation, state_t.h) * (dstate.h + dy)
     before, after = state_tm1.h.reshape(-1, 2, 1), dz.reshape(-1, 1, 2)
@@ -214,7 +205,7 @@ def plain_backward(spec, params, state_tm1, x_t, state_t, dy, dstate):
     return HiddenState(dh), gradient, params.W_input @ dz
 
 
-@cells.plain_advance.register(BlockDiagonalSpec)
+@protocol.plain_advance.register(BlockDiagonalSpec)
 def plain_advance(spec, params, memory, x_t):
     # Every array of sensitivities is (..., n/2, 2: unit to which the parameter leads, 2: unit that is sensitive).
     h_tm1 = memory.state.h.reshape(-1, 2)
@@ -235,7 +226,7 @@ def plain_advance(spec, params, memory, x_t):
     return memory._replace(state=state, y=y, x=x_t, **dict(zip(fields, (*W_input, *W_recurrent, *b), strict=True)))
 
 
-@cells.plain_gradient.register(BlockDiagonalSpec)
+@protocol.plain_gradient.register(BlockDiagonalSpec)
 def plain_gradient(spec, params, memory, dy):
     dy0, dy1 = np.repeat(dy[::2], 2), np.repeat(dy[1::2], 2)
     blocks = dy0 * memory.dh0_dW_recurrent + dy1 * memory.dh1_dW_recurrent
@@ -261,7 +252,7 @@ def _preactivate(spec, params, h, x_t, z):
         z[2 * k + 1] += W[0, 1] * h0 + W[1, 1] * h1
 
 
-@cells.forward.register(BlockDiagonalSpec)
+@protocol.forward.register(BlockDiagonalSpec)
 @separate
 def forward(spec, params, work, state_tm1, x_t, record):
     h = record.state.h
@@ -271,7 +262,7 @@ def forward(spec, params, work, state_tm1, x_t, record):
         record.y[i] = h[i]
 
 
-@cells.backward.register(BlockDiagonalSpec)
+@protocol.backward.register(BlockDiagonalSpec)
 @separate
 def backward(spec, params, work, state_tm1, x_t, record, dy, adjoint):
     dz, dh, h, out = work.dz, adjoint.state.h, state_tm1.h, adjoint.params
@@ -288,7 +279,7 @@ def backward(spec, params, work, state_tm1, x_t, record, dy, adjoint):
     pull_back(params.W_input, dz, adjoint.x)
 
 
-@cells.move.register(BlockDiagonalSpec)
+@protocol.move.register(BlockDiagonalSpec)
 @separate
 def move(spec, params, memory, x_t):
     n, h, y = spec.n_hidden, memory.state.h, memory.y
@@ -327,7 +318,7 @@ def _propagate_small(spec, memory):
         e1[i] = J10[i] * e0_tm1 + J11[i] * e1[i] + memory.slope1[i]
 
 
-@cells.propagate.register(BlockDiagonalSpec)
+@protocol.propagate.register(BlockDiagonalSpec)
 @separate
 def propagate(spec, memory):
     e0, e1 = memory.dh0_dW_input, memory.dh1_dW_input
@@ -339,7 +330,7 @@ def propagate(spec, memory):
             e1[j, i] = memory.J10[i] * e0_tm1 + memory.J11[i] * e1[j, i] + memory.slope1[i] * x_j
 
 
-@cells.credit.register(BlockDiagonalSpec)
+@protocol.credit.register(BlockDiagonalSpec)
 @separate
 def credit(spec, params, memory, dy):
     for i in range(spec.n_hidden):
@@ -370,17 +361,17 @@ def _held(memory):
     return BlockDiagonalSensitivities(*weights, memory.dh0_db, memory.dh1_db, memory.credit0, memory.credit1)
 
 
-@cells.accumulate.register(BlockDiagonalSpec)
+@protocol.accumulate.register(BlockDiagonalSpec)
 def accumulate(spec, memory, decay, out):
     _contract(spec, _held(memory), decay, out)
 
 
-@cells.keep.register(BlockDiagonalSpec)
+@protocol.keep.register(BlockDiagonalSpec)
 def keep(spec, memory, kept):
     assign(kept, _held(memory))
 
 
-@cells.recall.register(BlockDiagonalSpec)
+@protocol.recall.register(BlockDiagonalSpec)
 @separate
 def recall(spec, kept, dstate, out):
     for i in range(spec.n_hidden):
@@ -389,7 +380,7 @@ def recall(spec, kept, dstate, out):
     _contract(spec, kept, kept.credit0.dtype.type(1), out)
 
 
-@cells.input_gradient.register(BlockDiagonalSpec)
+@protocol.input_gradient.register(BlockDiagonalSpec)
 @separate
 def input_gradient(spec, params, memory, dx):
     pull_back(params.W_input, memory.dz, dx)

@@ -10,23 +10,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from rtu_np import cells
-from rtu_np.buffers import copy, matrix, vector
+from rtu_np import protocol
+from rtu_np.cells.initializers import Initializer, LecunNormal
 from rtu_np.cells.layer import Cell
-from rtu_np.initializers import Initializer, LecunNormal
 from rtu_np.jit import kernel, separate
-from rtu_np.layers import (
-    Activation,
-    activate,
-    activation,
-    add_outer,
-    add_product,
-    decay_and_add_outer,
-    plain_activate,
-    plain_slope,
-    pull_back,
-    slope,
-)
+from rtu_np.numerics.activations import Activation, activate, activation, plain_activate, plain_slope, slope
+from rtu_np.numerics.buffers import copy, matrix, vector
+from rtu_np.numerics.products import add_outer, add_product, decay_and_add_outer, pull_back
 from rtu_np.validation import check_count
 
 _LECUN_NORMAL = LecunNormal()
@@ -77,7 +67,7 @@ class FeedforwardMemory(NamedTuple):
     dz: np.ndarray  # (n_outputs,)   the gradient before the activation
 
 
-@cells.parameters.register(DenseLayerSpec)
+@protocol.parameters.register(DenseLayerSpec)
 def parameters(spec, flat):
     W, flat = matrix(flat, spec.n_inputs, spec.n_outputs)
     b, flat = vector(flat, spec.n_outputs)
@@ -107,37 +97,37 @@ class FeedforwardWork(NamedTuple):
     dz: np.ndarray  # (n_outputs,)   scratch
 
 
-cells.state.register(DenseLayerSpec)(no_state)
-cells.memory.register(DenseLayerSpec)(feedforward_memory)
-cells.work.register(DenseLayerSpec)(feedforward_work)
-cells.without_sensitivities(DenseLayerSpec)
+protocol.state.register(DenseLayerSpec)(no_state)
+protocol.memory.register(DenseLayerSpec)(feedforward_memory)
+protocol.work.register(DenseLayerSpec)(feedforward_work)
+protocol.without_sensitivities(DenseLayerSpec)
 
 
 # ------------------------------------------------------------------------------------------- reference: plain NumPy
 
 
-@cells.preactivations.register(DenseLayerSpec)
+@protocol.preactivations.register(DenseLayerSpec)
 def preactivations(spec, params, state_tm1, x_t):
     return x_t @ params.W + params.b
 
 
-@cells.plain_forward.register(DenseLayerSpec)
+@protocol.plain_forward.register(DenseLayerSpec)
 def plain_forward(spec, params, state_tm1, x_t):
     return NoState(), plain_activate(spec.activation, x_t @ params.W + params.b)
 
 
-@cells.plain_backward.register(DenseLayerSpec)
+@protocol.plain_backward.register(DenseLayerSpec)
 def plain_backward(spec, params, state_tm1, x_t, state_t, dy, dstate):
     dz = plain_slope(spec.activation, plain_forward(spec, params, state_tm1, x_t)[1]) * dy
     return NoState(), DenseParameters(np.outer(x_t, dz), dz), params.W @ dz
 
 
-@cells.plain_advance.register(DenseLayerSpec)
+@protocol.plain_advance.register(DenseLayerSpec)
 def feedforward_plain_advance(spec, params, memory, x_t):
-    return memory._replace(x=x_t, y=cells.plain_forward(spec, params, memory.state, x_t)[1])
+    return memory._replace(x=x_t, y=protocol.plain_forward(spec, params, memory.state, x_t)[1])
 
 
-@cells.plain_gradient.register(DenseLayerSpec)
+@protocol.plain_gradient.register(DenseLayerSpec)
 def plain_gradient(spec, params, memory, dy):
     dz = plain_slope(spec.activation, memory.y) * dy
     return DenseParameters(np.outer(memory.x, dz), dz), params.W @ dz
@@ -155,13 +145,13 @@ def _project(spec, params, x_t, y_t):
         y_t[i] = activate(spec.activation, y_t[i])
 
 
-@cells.forward.register(DenseLayerSpec)
+@protocol.forward.register(DenseLayerSpec)
 @separate
 def forward(spec, params, work, state_tm1, x_t, record):
     _project(spec, params, x_t, record.y)
 
 
-@cells.backward.register(DenseLayerSpec)
+@protocol.backward.register(DenseLayerSpec)
 @separate
 def backward(spec, params, work, state_tm1, x_t, record, dy, adjoint):
     for i in range(spec.n_outputs):
@@ -171,21 +161,21 @@ def backward(spec, params, work, state_tm1, x_t, record, dy, adjoint):
     pull_back(params.W, work.dz, adjoint.x)
 
 
-@cells.move.register(DenseLayerSpec)
+@protocol.move.register(DenseLayerSpec)
 @separate
 def move(spec, params, memory, x_t):
     copy(x_t, memory.x)
     _project(spec, params, x_t, memory.y)
 
 
-@cells.credit.register(DenseLayerSpec)
+@protocol.credit.register(DenseLayerSpec)
 @separate
 def feedforward_credit(spec, params, memory, dy):
     for i in range(spec.n_outputs):
         memory.dz[i] = slope(spec.activation, memory.y[i]) * dy[i]
 
 
-@cells.accumulate.register(DenseLayerSpec)
+@protocol.accumulate.register(DenseLayerSpec)
 @separate
 def accumulate(spec, memory, decay, out):
     decay_and_add_outer(decay, memory.x, memory.dz, out.W)
@@ -193,7 +183,7 @@ def accumulate(spec, memory, decay, out):
         out.b[i] = decay * out.b[i] + memory.dz[i]
 
 
-@cells.input_gradient.register(DenseLayerSpec)
+@protocol.input_gradient.register(DenseLayerSpec)
 @separate
 def input_gradient(spec, params, memory, dx):
     pull_back(params.W, memory.dz, dx)
@@ -237,78 +227,78 @@ class IdentityMemory(NamedTuple):
     dy: np.ndarray  # (n_outputs,)
 
 
-cells.state.register(IdentitySpec)(no_state)
-cells.without_sensitivities(IdentitySpec)
+protocol.state.register(IdentitySpec)(no_state)
+protocol.without_sensitivities(IdentitySpec)
 
 
-@cells.parameters.register(IdentitySpec)
+@protocol.parameters.register(IdentitySpec)
 def no_parameters(spec, flat):
     return NoParameters(), flat
 
 
-@cells.memory.register(IdentitySpec)
+@protocol.memory.register(IdentitySpec)
 def _identity_memory(spec, flat):
     y, flat = vector(flat, spec.n_outputs)
     dy, flat = vector(flat, spec.n_outputs)
     return IdentityMemory(NoState(), y, dy), flat
 
 
-@cells.plain_forward.register(IdentitySpec)
+@protocol.plain_forward.register(IdentitySpec)
 def _plain_identity(spec, params, state_tm1, x_t):
     return NoState(), x_t
 
 
-@cells.plain_backward.register(IdentitySpec)
+@protocol.plain_backward.register(IdentitySpec)
 def _plain_identity_backward(spec, params, state_tm1, x_t, state_t, dy, dstate):
     return NoState(), NoParameters(), dy
 
 
-@cells.plain_advance.register(IdentitySpec)
+@protocol.plain_advance.register(IdentitySpec)
 def _plain_identity_advance(spec, params, memory, x_t):
     return memory._replace(y=x_t)
 
 
-@cells.plain_gradient.register(IdentitySpec)
+@protocol.plain_gradient.register(IdentitySpec)
 def _plain_identity_gradient(spec, params, memory, dy):
     return NoParameters(), dy
 
 
-@cells.forward.register(IdentitySpec)
+@protocol.forward.register(IdentitySpec)
 @separate
 def _identity_forward(spec, params, work, state_tm1, x_t, record):
     copy(x_t, record.y)
 
 
-@cells.backward.register(IdentitySpec)
+@protocol.backward.register(IdentitySpec)
 @separate
 def _identity_backward(spec, params, work, state_tm1, x_t, record, dy, adjoint):
     for j in range(adjoint.x.shape[0]):
         adjoint.x[j] = dy[j]
 
 
-@cells.move.register(IdentitySpec)
+@protocol.move.register(IdentitySpec)
 @separate
 def _identity_move(spec, params, memory, x_t):
     copy(x_t, memory.y)
 
 
-@cells.credit.register(IdentitySpec)
+@protocol.credit.register(IdentitySpec)
 @separate
 def _identity_credit(spec, params, memory, dy):
     copy(dy, memory.dy)
 
 
-@cells.accumulate.register(IdentitySpec)
+@protocol.accumulate.register(IdentitySpec)
 def nothing_to_accumulate(spec, memory, decay, out):
     pass
 
 
-@cells.learn.register(IdentitySpec)
+@protocol.learn.register(IdentitySpec)
 def nothing_to_learn(spec, params, traces, memory, decay, scale):
     pass
 
 
-@cells.input_gradient.register(IdentitySpec)
+@protocol.input_gradient.register(IdentitySpec)
 @separate
 def _identity_input_gradient(spec, params, memory, dx):
     copy(memory.dy, dx)

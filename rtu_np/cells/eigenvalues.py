@@ -21,9 +21,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from rtu_np.buffers import vector
-from rtu_np.elementary import exp, expm1
 from rtu_np.jit import generic, like
+from rtu_np.numerics.buffers import vector
+from rtu_np.numerics.elementary import exp, expm1
 from rtu_np.validation import check_choice
 
 R_BOUNDS = (1e-6, 1.0 - 1e-6)

@@ -19,13 +19,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from rtu_np import cells
-from rtu_np.buffers import aligned, copy, matrix, vector
+from rtu_np import protocol
 from rtu_np.cells.layer import Cell
 from rtu_np.cells.rnn import HiddenState, hidden_state
-from rtu_np.elementary import sigmoid, tanh
 from rtu_np.jit import separate
-from rtu_np.layers import add_outer, add_product, pull_back
+from rtu_np.numerics.buffers import aligned, copy, matrix, vector
+from rtu_np.numerics.elementary import sigmoid, tanh
+from rtu_np.numerics.products import add_outer, add_product, pull_back
 from rtu_np.validation import check_count
 
 
@@ -84,7 +84,7 @@ class GRUWork(NamedTuple):
     dh: np.ndarray  # (n,)   scratch
 
 
-@cells.parameters.register(GRUSpec)
+@protocol.parameters.register(GRUSpec)
 def parameters(spec, flat):
     W_input, flat = matrix(flat, spec.n_inputs, 3 * spec.n_hidden)
     W_recurrent, flat = matrix(flat, spec.n_hidden, 3 * spec.n_hidden)
@@ -93,10 +93,10 @@ def parameters(spec, flat):
     return GRUParameters(W_input, W_recurrent, b_input, b_recurrent), flat
 
 
-cells.state.register(GRUSpec)(hidden_state)
+protocol.state.register(GRUSpec)(hidden_state)
 
 
-@cells.record.register(GRUSpec)
+@protocol.record.register(GRUSpec)
 def record(spec, flat):
     state, rest = hidden_state(spec, flat)
     _, flat = aligned(flat, rest)
@@ -108,7 +108,7 @@ def record(spec, flat):
     return GRURecord(state, y, r, z, n, m), flat
 
 
-@cells.work.register(GRUSpec)
+@protocol.work.register(GRUSpec)
 def work(spec, flat):
     on_input, flat = vector(flat, 3 * spec.n_hidden)
     on_state, flat = vector(flat, 3 * spec.n_hidden)
@@ -127,14 +127,14 @@ def _plain_gates(params, state_tm1, x_t):
     return r, z, np.tanh(input_n + r * m), m
 
 
-@cells.plain_forward.register(GRUSpec)
+@protocol.plain_forward.register(GRUSpec)
 def plain_forward(spec, params, state_tm1, x_t):
     _, z, n, _ = _plain_gates(params, state_tm1, x_t)
     h = (1 - z) * n + z * state_tm1.h
     return HiddenState(h), h
 
 
-@cells.plain_backward.register(GRUSpec)
+@protocol.plain_backward.register(GRUSpec)
 def plain_backward(spec, params, state_tm1, x_t, state_t, dy, dstate):
     r, z, n, m = _plain_gates(params, state_tm1, x_t)
     dh = dstate.h + dy
@@ -149,7 +149,7 @@ def plain_backward(spec, params, state_tm1, x_t, state_t, dy, dstate):
 # --------------------------------------------------------------------------------------------------------- kernels
 
 
-@cells.forward.register(GRUSpec)
+@protocol.forward.register(GRUSpec)
 @separate
 def forward(spec, params, work, state_tm1, x_t, record):
     k, on_input, on_state = spec.n_hidden, work.on_input, work.on_state
@@ -170,7 +170,7 @@ def forward(spec, params, work, state_tm1, x_t, record):
         record.y[i] = h
 
 
-@cells.backward.register(GRUSpec)
+@protocol.backward.register(GRUSpec)
 @separate
 def backward(spec, params, work, state_tm1, x_t, record, dy, adjoint):
     k, on_input, on_state, dh, out = spec.n_hidden, work.on_input, work.on_state, work.dh, adjoint.params

@@ -5,10 +5,10 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from rtu_np import cells
-from rtu_np.buffers import allocate, leaves, size
+from rtu_np import protocol
 from rtu_np.gradients.rtrl import RTRL
 from rtu_np.jit import compile_for
+from rtu_np.numerics.buffers import allocate, leaves, size
 from rtu_np.validation import check_array, check_count, check_dtype, check_finite
 
 
@@ -71,8 +71,8 @@ def check_parameters(spec: Any, params: Any) -> None:
     """ValueError where `params` are not finite, or the recurrence has no derivative."""
     for name, values in leaves(params).items():
         check_finite(name, values)
-    if cells.degenerate(spec, params):
-        raise ValueError(cells.why_degenerate(spec, params))
+    if protocol.degenerate(spec, params):
+        raise ValueError(protocol.why_degenerate(spec, params))
 
 
 class Layer:
@@ -96,11 +96,11 @@ class Layer:
         self.gradient_method = check_gradient(gradient)
         self.spec = self.gradient_method.spec(settings.spec(n_inputs), self.dtype)
         self.n_inputs, self.n_outputs = n_inputs, self.spec.n_outputs
-        start = initial_values(settings, cells.parameters, self.spec, np.random.default_rng(seed))
-        check_parameters(self.spec, cells.parameters(self.spec, start)[0])
+        start = initial_values(settings, protocol.parameters, self.spec, np.random.default_rng(seed))
+        check_parameters(self.spec, protocol.parameters(self.spec, start)[0])
         self._params = allocate(start.size, self.dtype)
         self._params[:] = start
-        self._memory = allocate(size(cells.memory, self.spec), self.dtype)
+        self._memory = allocate(size(protocol.memory, self.spec), self.dtype)
         self._gradient = allocate(self._params.size, self.dtype)
         self._x, self._dx = np.zeros(self.n_inputs, self.dtype), np.zeros(self.n_inputs, self.dtype)
         self._dy = np.zeros(self.n_outputs, self.dtype)
@@ -108,25 +108,25 @@ class Layer:
     @property
     def parameters(self) -> dict[str, np.ndarray]:
         """{name: writable view}. To replace values, write into the views: `layer.parameters["W1"][:] = ...`."""
-        return leaves(cells.parameters(self.spec, self._params)[0])
+        return leaves(protocol.parameters(self.spec, self._params)[0])
 
     @property
     def state(self) -> dict[str, np.ndarray]:
         """{name: writable view} of the recurrent state."""
-        return leaves(cells.memory(self.spec, self._memory)[0].state)
+        return leaves(protocol.memory(self.spec, self._memory)[0].state)
 
     def advance(self, x: Any) -> np.ndarray:
         """One step of the state and its sensitivities for the input `x` (n_inputs,). Returns y (n_outputs,)."""
         x = check_array("x", x, (self.n_inputs,))
-        check_parameters(self.spec, cells.parameters(self.spec, self._params)[0])
+        check_parameters(self.spec, protocol.parameters(self.spec, self._params)[0])
         self._x[:] = x
         compile_for(_advance, self.spec)(self.spec, self._params, self._memory, self._x)
-        return cells.memory(self.spec, self._memory)[0].y.copy()
+        return protocol.memory(self.spec, self._memory)[0].y.copy()
 
     def gradient(self, dy: Any) -> dict[str, np.ndarray]:
         """{name: array} with the gradient of dy . y_t, through all steps since `reset`."""
         self._credit(dy)
-        views = leaves(cells.parameters(self.spec, self._gradient)[0])
+        views = leaves(protocol.parameters(self.spec, self._gradient)[0])
         return {name: view.copy() for name, view in views.items()}
 
     def input_gradient(self, dy: Any) -> np.ndarray:
@@ -145,11 +145,11 @@ class Layer:
 
 
 def _advance(spec, params, memory, x):
-    cells.advance(spec, cells.parameters(spec, params)[0], cells.memory(spec, memory)[0], x)
+    protocol.advance(spec, protocol.parameters(spec, params)[0], protocol.memory(spec, memory)[0], x)
 
 
 def _gradient(spec, params, memory, dy, out, dx):
-    views, (weights, _) = cells.memory(spec, memory)[0], cells.parameters(spec, params)
-    cells.credit(spec, weights, views, dy)
-    cells.accumulate(spec, views, out.dtype.type(0), cells.parameters(spec, out)[0])
-    cells.input_gradient(spec, weights, views, dx)
+    views, (weights, _) = protocol.memory(spec, memory)[0], protocol.parameters(spec, params)
+    protocol.credit(spec, weights, views, dy)
+    protocol.accumulate(spec, views, out.dtype.type(0), protocol.parameters(spec, out)[0])
+    protocol.input_gradient(spec, weights, views, dx)

@@ -15,12 +15,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from rtu_np import cells
-from rtu_np.buffers import vector
+from rtu_np import protocol
 from rtu_np.cells.dense import NoParameters, NoState, no_parameters, no_state, nothing_to_accumulate, nothing_to_learn
 from rtu_np.cells.layer import Cell
 from rtu_np.jit import kernel, separate
-from rtu_np.layers import Activation, activate, activation, dot, plain_activate, plain_slope, slope, total
+from rtu_np.numerics.activations import Activation, activate, activation, plain_activate, plain_slope, slope
+from rtu_np.numerics.buffers import vector
+from rtu_np.numerics.products import dot, total
 
 EPSILON = 1e-5
 
@@ -69,13 +70,13 @@ class LayerNormMemory(NamedTuple):
     dk: np.ndarray  # (n_outputs,)
 
 
-cells.parameters.register(LayerNormSpec)(no_parameters)
-cells.state.register(LayerNormSpec)(no_state)
-cells.without_sensitivities(LayerNormSpec)
+protocol.parameters.register(LayerNormSpec)(no_parameters)
+protocol.state.register(LayerNormSpec)(no_state)
+protocol.without_sensitivities(LayerNormSpec)
 
 
-@cells.memory.register(LayerNormSpec)
-@cells.record.register(LayerNormSpec)
+@protocol.memory.register(LayerNormSpec)
+@protocol.record.register(LayerNormSpec)
 def memory(spec, flat):
     y, flat = vector(flat, spec.n_outputs)
     k, flat = vector(flat, spec.n_outputs)
@@ -87,7 +88,7 @@ def memory(spec, flat):
 # ------------------------------------------------------------------------------------------- reference: plain NumPy
 
 
-@cells.preactivations.register(LayerNormSpec)
+@protocol.preactivations.register(LayerNormSpec)
 def preactivations(spec, params, state_tm1, x_t):
     return _plain_normalise(x_t)[0]
 
@@ -98,12 +99,12 @@ def _plain_normalise(x):
     return s * centred, s
 
 
-@cells.plain_forward.register(LayerNormSpec)
+@protocol.plain_forward.register(LayerNormSpec)
 def plain_forward(spec, params, state_tm1, x_t):
     return NoState(), plain_activate(spec.activation, _plain_normalise(x_t)[0])
 
 
-@cells.plain_backward.register(LayerNormSpec)
+@protocol.plain_backward.register(LayerNormSpec)
 def plain_backward(spec, params, state_tm1, x_t, state_t, dy, dstate):
     k, s = _plain_normalise(x_t)
     return NoState(), NoParameters(), _plain_pull_back(spec, k, s, dy)
@@ -114,13 +115,13 @@ def _plain_pull_back(spec, k, s, dy):
     return s * (dk - dk.mean() - k * (k * dk).mean())
 
 
-@cells.plain_advance.register(LayerNormSpec)
+@protocol.plain_advance.register(LayerNormSpec)
 def plain_advance(spec, params, memory, x_t):
     k, s = _plain_normalise(x_t)
     return memory._replace(y=plain_activate(spec.activation, k), k=k, s=np.full(1, s))
 
 
-@cells.plain_gradient.register(LayerNormSpec)
+@protocol.plain_gradient.register(LayerNormSpec)
 def plain_gradient(spec, params, memory, dy):
     return NoParameters(), _plain_pull_back(spec, memory.k, memory.s, dy)
 
@@ -158,31 +159,31 @@ def _pull_back(spec, memory, dx):
         dx[i] = s * (memory.dk[i] - mean - memory.k[i] * along)
 
 
-@cells.forward.register(LayerNormSpec)
+@protocol.forward.register(LayerNormSpec)
 def forward(spec, params, work, state_tm1, x_t, record):
     _normalise(spec, x_t, record)
 
 
-@cells.backward.register(LayerNormSpec)
+@protocol.backward.register(LayerNormSpec)
 def backward(spec, params, work, state_tm1, x_t, record, dy, adjoint):
     _before_activation(spec, record, dy)
     _pull_back(spec, record, adjoint.x)
 
 
-@cells.move.register(LayerNormSpec)
+@protocol.move.register(LayerNormSpec)
 def move(spec, params, memory, x_t):
     _normalise(spec, x_t, memory)
 
 
-@cells.credit.register(LayerNormSpec)
+@protocol.credit.register(LayerNormSpec)
 def credit(spec, params, memory, dy):
     _before_activation(spec, memory, dy)
 
 
-cells.accumulate.register(LayerNormSpec)(nothing_to_accumulate)
-cells.learn.register(LayerNormSpec)(nothing_to_learn)
+protocol.accumulate.register(LayerNormSpec)(nothing_to_accumulate)
+protocol.learn.register(LayerNormSpec)(nothing_to_learn)
 
 
-@cells.input_gradient.register(LayerNormSpec)
+@protocol.input_gradient.register(LayerNormSpec)
 def input_gradient(spec, params, memory, dx):
     _pull_back(spec, memory, dx)

@@ -24,8 +24,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from rtu_np import cells
-from rtu_np.buffers import aligned, assign, matrix, vector
+from rtu_np import protocol
 from rtu_np.cells.ring import TraceUnits
 from rtu_np.cells.rotation import (
     DiagonalParameters,
@@ -49,7 +48,8 @@ from rtu_np.cells.rotation import (
 )
 from rtu_np.cells.scales import Tied
 from rtu_np.jit import kernel, separate
-from rtu_np.layers import Activation, activate, activation, plain_activate, plain_slope, slope
+from rtu_np.numerics.activations import Activation, activate, activation, plain_activate, plain_slope, slope
+from rtu_np.numerics.buffers import aligned, assign, matrix, vector
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,7 @@ class LinearRTUSensitivities(NamedTuple):
 register_diagonal(LinearRTUSpec)
 
 
-@cells.memory.register(LinearRTUSpec)
+@protocol.memory.register(LinearRTUSpec)
 def memory(spec, flat):
     d, n = spec.n_inputs, spec.n_hidden
     state, rest = diagonal_state(spec, flat)
@@ -121,7 +121,7 @@ def memory(spec, flat):
     return LinearRTUMemory(state, units, dc1_dW1, dc2_dW1, y, x, credit1, credit2, work), flat
 
 
-@cells.sensitivities.register(LinearRTUSpec)
+@protocol.sensitivities.register(LinearRTUSpec)
 def sensitivities(spec, flat):
     units, flat = unit_sensitivities(spec, flat)
     dc1_dW1, flat = matrix(flat, spec.n_inputs, spec.n_hidden)
@@ -132,13 +132,13 @@ def sensitivities(spec, flat):
 # ------------------------------------------------------------------------------------------- reference: plain NumPy
 
 
-@cells.preactivations.register(LinearRTUSpec)
+@protocol.preactivations.register(LinearRTUSpec)
 def preactivations(spec, params, state_tm1, x_t):
     (c1, c2), _ = plain_forward(spec, params, state_tm1, x_t)
     return np.concatenate([c1, c2])
 
 
-@cells.plain_forward.register(LinearRTUSpec)
+@protocol.plain_forward.register(LinearRTUSpec)
 def plain_forward(spec, params, state_tm1, x_t):
     rotation, (W1, W2), (c1, c2) = plain_rotation(spec, params), params.weights, state_tm1
     g, p, gamma = rotation.g, rotation.p, rotation.gamma
@@ -146,7 +146,7 @@ def plain_forward(spec, params, state_tm1, x_t):
     return DiagonalState(c1, c2), plain_activate(spec.activation, np.concatenate([c1, c2]))
 
 
-@cells.plain_advance.register(LinearRTUSpec)
+@protocol.plain_advance.register(LinearRTUSpec)
 def plain_advance(spec, params, memory, x_t):
     # In complex numbers: c' = lambda c + gamma w x, and each sensitivity e' = lambda e + (what the parameter adds).
     rotation, (W1, W2), units = plain_rotation(spec, params), params.weights, PlainUnits.of(memory.units)
@@ -168,7 +168,7 @@ def plain_advance(spec, params, memory, x_t):
     )
 
 
-@cells.plain_gradient.register(LinearRTUSpec)
+@protocol.plain_gradient.register(LinearRTUSpec)
 def plain_gradient(spec, params, memory, dy):
     (W1, W2), gamma = params.weights, plain_rotation(spec, params).gamma
     d1, d2 = np.split(plain_slope(spec.activation, memory.y) * dy, 2)
@@ -181,7 +181,7 @@ def plain_gradient(spec, params, memory, dy):
     return gradient, W1 @ (gamma * d1) + W2 @ (gamma * d2)
 
 
-@cells.plain_backward.register(LinearRTUSpec)
+@protocol.plain_backward.register(LinearRTUSpec)
 def plain_backward(spec, params, state_tm1, x_t, state_t, dy, dstate):
     y = plain_activate(spec.activation, np.concatenate(state_t))
     d1, d2 = np.split(np.concatenate(dstate) + plain_slope(spec.activation, y) * dy, 2)
@@ -191,7 +191,7 @@ def plain_backward(spec, params, state_tm1, x_t, state_t, dy, dstate):
 # --------------------------------------------------------------------------------------------------------- kernels
 
 
-@cells.forward.register(LinearRTUSpec)
+@protocol.forward.register(LinearRTUSpec)
 @separate
 def forward(spec, params, work, state_tm1, x_t, record):
     n = spec.n_hidden
@@ -201,7 +201,7 @@ def forward(spec, params, work, state_tm1, x_t, record):
         record.y[n + i] = activate(spec.activation, record.state.c2[i])
 
 
-@cells.backward.register(LinearRTUSpec)
+@protocol.backward.register(LinearRTUSpec)
 @separate
 def backward(spec, params, work, state_tm1, x_t, record, dy, adjoint):
     n = spec.n_hidden
@@ -211,7 +211,7 @@ def backward(spec, params, work, state_tm1, x_t, record, dy, adjoint):
     rotation_backward(spec, params, work, state_tm1, x_t, record, adjoint)
 
 
-@cells.move.register(LinearRTUSpec)
+@protocol.move.register(LinearRTUSpec)
 @separate
 def move(spec, params, memory, x_t):
     n = spec.n_hidden
@@ -221,7 +221,7 @@ def move(spec, params, memory, x_t):
         memory.y[n + i] = activate(spec.activation, memory.state.c2[i])
 
 
-@cells.propagate.register(LinearRTUSpec)
+@protocol.propagate.register(LinearRTUSpec)
 @separate
 def propagate(spec, memory):
     e1, e2, work = memory.dc1_dW1, memory.dc2_dW1, memory.work
@@ -233,7 +233,7 @@ def propagate(spec, memory):
             e2[j, i] = work.g[i] * e2[j, i] + work.p[i] * e1_tm1
 
 
-@cells.credit.register(LinearRTUSpec)
+@protocol.credit.register(LinearRTUSpec)
 @separate
 def credit(spec, params, memory, dy):
     n = spec.n_hidden
@@ -261,23 +261,23 @@ def _held(memory):
     return LinearRTUSensitivities(memory.units, memory.dc1_dW1, memory.dc2_dW1)
 
 
-@cells.accumulate.register(LinearRTUSpec)
+@protocol.accumulate.register(LinearRTUSpec)
 def accumulate(spec, memory, decay, out):
     _contract(spec, _held(memory), memory.credit1, memory.credit2, decay, out)
 
 
-@cells.keep.register(LinearRTUSpec)
+@protocol.keep.register(LinearRTUSpec)
 def keep(spec, memory, kept):
     assign(kept, _held(memory))
 
 
-@cells.recall.register(LinearRTUSpec)
+@protocol.recall.register(LinearRTUSpec)
 def recall(spec, kept, dstate, out):
     d, _ = diagonal_state(spec, dstate)
     _contract(spec, kept, d.c1, d.c2, kept.dc1_dW1.dtype.type(1), out)
 
 
-@cells.learn.register(LinearRTUSpec)
+@protocol.learn.register(LinearRTUSpec)
 @separate
 def learn(spec, params, traces, memory, decay, scale):
     (W1, W2), (z1, z2), work = params.weights, traces.weights, memory.work
@@ -298,7 +298,7 @@ def learn(spec, params, traces, memory, decay, scale):
             z2[j, i] = decay * z2[j, i] + d2 * e1 - d1 * e2
 
 
-@cells.input_gradient.register(LinearRTUSpec)
+@protocol.input_gradient.register(LinearRTUSpec)
 @separate
 def input_gradient(spec, params, memory, dx):
     work = memory.work

@@ -17,8 +17,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from rtu_np import cells
-from rtu_np.buffers import clear, copy, matrix, vector
+from rtu_np import protocol
 from rtu_np.cells.dense import (
     NoState,
     feedforward_credit,
@@ -27,25 +26,16 @@ from rtu_np.cells.dense import (
     no_state,
 )
 from rtu_np.cells.eigenvalues import plain_eigenvalue
+from rtu_np.cells.initializers import LecunNormal
 from rtu_np.cells.linear_rtu import LinearRTUSpec
 from rtu_np.cells.nonlinear_rtu import NonlinearRTUSpec
 from rtu_np.cells.ring import ComplexDiagonal
 from rtu_np.cells.scales import Free
 from rtu_np.cells.stack import register_pair
-from rtu_np.initializers import LecunNormal
 from rtu_np.jit import kernel, separate
-from rtu_np.layers import (
-    Activation,
-    activate,
-    activation,
-    add_outer,
-    add_product,
-    decay_and_add_outer,
-    plain_activate,
-    plain_slope,
-    pull_back,
-    slope,
-)
+from rtu_np.numerics.activations import Activation, activate, activation, plain_activate, plain_slope, slope
+from rtu_np.numerics.buffers import clear, copy, matrix, vector
+from rtu_np.numerics.products import add_outer, add_product, decay_and_add_outer, pull_back
 from rtu_np.validation import check_count, check_flag
 
 
@@ -167,12 +157,12 @@ class ComplexReadoutWork(NamedTuple):
 register_pair(LRUSpec)
 
 
-@cells.together.register(LRUSpec)
+@protocol.together.register(LRUSpec)
 def _recurrence_and_readout(spec, lower, upper):
     return LRUParts(lower, upper)
 
 
-@cells.parameters.register(ComplexReadoutSpec)
+@protocol.parameters.register(ComplexReadoutSpec)
 def parameters(spec, flat):
     C_re, flat = matrix(flat, spec.n_units, spec.n_outputs)
     C_im, flat = matrix(flat, spec.n_units, spec.n_outputs)
@@ -180,36 +170,36 @@ def parameters(spec, flat):
     return ComplexReadoutParameters(C_re, C_im, D), flat
 
 
-@cells.work.register(ComplexReadoutSpec)
+@protocol.work.register(ComplexReadoutSpec)
 def work(spec, flat):
     k, flat = vector(flat, spec.n_inputs)
     dz, flat = vector(flat, spec.n_outputs)
     return ComplexReadoutWork(k, dz), flat
 
 
-cells.state.register(ComplexReadoutSpec)(no_state)
-cells.without_sensitivities(ComplexReadoutSpec)
-cells.memory.register(ComplexReadoutSpec)(feedforward_memory)
-cells.plain_advance.register(ComplexReadoutSpec)(feedforward_plain_advance)
-cells.credit.register(ComplexReadoutSpec)(feedforward_credit)
+protocol.state.register(ComplexReadoutSpec)(no_state)
+protocol.without_sensitivities(ComplexReadoutSpec)
+protocol.memory.register(ComplexReadoutSpec)(feedforward_memory)
+protocol.plain_advance.register(ComplexReadoutSpec)(feedforward_plain_advance)
+protocol.credit.register(ComplexReadoutSpec)(feedforward_credit)
 
 
 # ------------------------------------------------------------------------------------------- reference: plain NumPy
 
 
-@cells.preactivations.register(ComplexReadoutSpec)
+@protocol.preactivations.register(ComplexReadoutSpec)
 def preactivations(spec, params, state_tm1, x_t):
     n = spec.n_units
     re, im, direct = x_t[:n], x_t[n : 2 * n], x_t[2 * n :]
     return re @ params.C_re - im @ params.C_im + direct @ params.D
 
 
-@cells.plain_forward.register(ComplexReadoutSpec)
+@protocol.plain_forward.register(ComplexReadoutSpec)
 def plain_forward(spec, params, state_tm1, x_t):
     return NoState(), plain_activate(spec.activation, preactivations(spec, params, state_tm1, x_t))
 
 
-@cells.plain_backward.register(ComplexReadoutSpec)
+@protocol.plain_backward.register(ComplexReadoutSpec)
 def plain_backward(spec, params, state_tm1, x_t, state_t, dy, dstate):
     n = spec.n_units
     dz = plain_slope(spec.activation, plain_forward(spec, params, state_tm1, x_t)[1]) * dy
@@ -219,7 +209,7 @@ def plain_backward(spec, params, state_tm1, x_t, state_t, dy, dstate):
     return NoState(), gradient, np.concatenate([params.C_re @ dz, -params.C_im @ dz, params.D @ dz])
 
 
-@cells.plain_gradient.register(ComplexReadoutSpec)
+@protocol.plain_gradient.register(ComplexReadoutSpec)
 def plain_gradient(spec, params, memory, dy):
     return plain_backward(spec, params, memory.state, memory.x, memory.state, dy, memory.state)[1:]
 
@@ -258,14 +248,14 @@ def _pull_back(spec, params, dz, dx):
         dx[i] = -dx[i]
 
 
-@cells.forward.register(ComplexReadoutSpec)
+@protocol.forward.register(ComplexReadoutSpec)
 @separate
 def forward(spec, params, work, state_tm1, x_t, record):
     _conjugate(spec, x_t, work.k)
     _project(spec, params, work.k, record.y)
 
 
-@cells.backward.register(ComplexReadoutSpec)
+@protocol.backward.register(ComplexReadoutSpec)
 @separate
 def backward(spec, params, work, state_tm1, x_t, record, dy, adjoint):
     n = spec.n_units
@@ -278,14 +268,14 @@ def backward(spec, params, work, state_tm1, x_t, record, dy, adjoint):
     _pull_back(spec, params, work.dz, adjoint.x)
 
 
-@cells.move.register(ComplexReadoutSpec)
+@protocol.move.register(ComplexReadoutSpec)
 @separate
 def move(spec, params, memory, x_t):
     _conjugate(spec, x_t, memory.x)
     _project(spec, params, memory.x, memory.y)
 
 
-@cells.accumulate.register(ComplexReadoutSpec)
+@protocol.accumulate.register(ComplexReadoutSpec)
 @separate
 def accumulate(spec, memory, decay, out):
     n = spec.n_units
@@ -294,7 +284,7 @@ def accumulate(spec, memory, decay, out):
     decay_and_add_outer(decay, memory.x[2 * n :], memory.dz, out.D)
 
 
-@cells.input_gradient.register(ComplexReadoutSpec)
+@protocol.input_gradient.register(ComplexReadoutSpec)
 @separate
 def input_gradient(spec, params, memory, dx):
     _pull_back(spec, params, memory.dz, dx)

@@ -20,8 +20,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from rtu_np import cells
-from rtu_np.buffers import aligned, assign, matrix, rebuild, vector
+from rtu_np import protocol
 from rtu_np.cells.ring import TraceUnits
 from rtu_np.cells.rotation import (
     DiagonalParameters,
@@ -45,7 +44,8 @@ from rtu_np.cells.rotation import (
 )
 from rtu_np.cells.scales import Tied
 from rtu_np.jit import kernel, separate
-from rtu_np.layers import Activation, activate, activation, plain_activate, plain_slope, slope
+from rtu_np.numerics.activations import Activation, activate, activation, plain_activate, plain_slope, slope
+from rtu_np.numerics.buffers import aligned, assign, matrix, rebuild, vector
 
 
 @dataclass(frozen=True)
@@ -113,7 +113,7 @@ class NonlinearRTUSensitivities(NamedTuple):
 register_diagonal(NonlinearRTUSpec)
 
 
-@cells.memory.register(NonlinearRTUSpec)
+@protocol.memory.register(NonlinearRTUSpec)
 def memory(spec, flat):
     d, n = spec.n_inputs, spec.n_hidden
     state, rest = diagonal_state(spec, flat)
@@ -139,7 +139,7 @@ def memory(spec, flat):
     return NonlinearRTUMemory(state, units, *sensitivities, *latest), flat
 
 
-@cells.sensitivities.register(NonlinearRTUSpec)
+@protocol.sensitivities.register(NonlinearRTUSpec)
 def sensitivities(spec, flat):
     d, n = spec.n_inputs, spec.n_hidden
     units, flat = unit_sensitivities(spec, flat)
@@ -153,7 +153,7 @@ def sensitivities(spec, flat):
 # ------------------------------------------------------------------------------------------- reference: plain NumPy
 
 
-@cells.preactivations.register(NonlinearRTUSpec)
+@protocol.preactivations.register(NonlinearRTUSpec)
 def preactivations(spec, params, state_tm1, x_t):
     rotation, (W1, W2), (c1, c2) = plain_rotation(spec, params), params.weights, state_tm1
     z1 = rotation.g * c1 - rotation.p * c2 + rotation.gamma * (x_t @ W1)
@@ -161,13 +161,13 @@ def preactivations(spec, params, state_tm1, x_t):
     return np.concatenate([z1, z2])
 
 
-@cells.plain_forward.register(NonlinearRTUSpec)
+@protocol.plain_forward.register(NonlinearRTUSpec)
 def plain_forward(spec, params, state_tm1, x_t):
     y = plain_activate(spec.activation, preactivations(spec, params, state_tm1, x_t))
     return DiagonalState(*np.split(y, 2)), y
 
 
-@cells.plain_advance.register(NonlinearRTUSpec)
+@protocol.plain_advance.register(NonlinearRTUSpec)
 def plain_advance(spec, params, memory, x_t):
     # Every sensitivity is e' = f'(z) (R e + what the parameter adds), with R the rotation and all of them (2, n).
     rotation, (W1, W2), units = plain_rotation(spec, params), params.weights, memory.units
@@ -198,7 +198,7 @@ def plain_advance(spec, params, memory, x_t):
     )
 
 
-@cells.plain_gradient.register(NonlinearRTUSpec)
+@protocol.plain_gradient.register(NonlinearRTUSpec)
 def plain_gradient(spec, params, memory, dy):
     (W1, W2), gamma = params.weights, plain_rotation(spec, params).gamma
     dy1, dy2 = np.split(dy, 2)
@@ -212,7 +212,7 @@ def plain_gradient(spec, params, memory, dy):
     return gradient, W1 @ (gamma * d1) + W2 @ (gamma * d2)
 
 
-@cells.plain_backward.register(NonlinearRTUSpec)
+@protocol.plain_backward.register(NonlinearRTUSpec)
 def plain_backward(spec, params, state_tm1, x_t, state_t, dy, dstate):
     d1, d2 = np.split(plain_slope(spec.activation, np.concatenate(state_t)) * (dy + np.concatenate(dstate)), 2)
     return plain_rotation_backward(spec, params, state_tm1, x_t, d1, d2)
@@ -221,7 +221,7 @@ def plain_backward(spec, params, state_tm1, x_t, state_t, dy, dstate):
 # --------------------------------------------------------------------------------------------------------- kernels
 
 
-@cells.forward.register(NonlinearRTUSpec)
+@protocol.forward.register(NonlinearRTUSpec)
 @separate
 def forward(spec, params, work, state_tm1, x_t, record):
     n = spec.n_hidden
@@ -235,7 +235,7 @@ def forward(spec, params, work, state_tm1, x_t, record):
         record.y[n + i] = c2
 
 
-@cells.backward.register(NonlinearRTUSpec)
+@protocol.backward.register(NonlinearRTUSpec)
 @separate
 def backward(spec, params, work, state_tm1, x_t, record, dy, adjoint):
     n = spec.n_hidden
@@ -245,7 +245,7 @@ def backward(spec, params, work, state_tm1, x_t, record, dy, adjoint):
     rotation_backward(spec, params, work, state_tm1, x_t, record, adjoint)
 
 
-@cells.move.register(NonlinearRTUSpec)
+@protocol.move.register(NonlinearRTUSpec)
 @separate
 def move(spec, params, memory, x_t):
     n, work = spec.n_hidden, memory.work
@@ -270,7 +270,7 @@ def move(spec, params, memory, x_t):
         memory.gamma2[i] = slope2[i] * work.gamma[i]
 
 
-@cells.propagate.register(NonlinearRTUSpec)
+@protocol.propagate.register(NonlinearRTUSpec)
 @separate
 def propagate(spec, memory):
     for j in range(spec.n_inputs):
@@ -285,7 +285,7 @@ def propagate(spec, memory):
             memory.dc2_dW2[j, i] = g2 * e2 + p2 * e1 + memory.gamma2[i] * x_j
 
 
-@cells.credit.register(NonlinearRTUSpec)
+@protocol.credit.register(NonlinearRTUSpec)
 @separate
 def credit(spec, params, memory, dy):
     n = spec.n_hidden
@@ -312,23 +312,23 @@ def _held(memory):
     return NonlinearRTUSensitivities(memory.units, *weights)
 
 
-@cells.accumulate.register(NonlinearRTUSpec)
+@protocol.accumulate.register(NonlinearRTUSpec)
 def accumulate(spec, memory, decay, out):
     _contract(spec, _held(memory), memory.credit1, memory.credit2, decay, out)
 
 
-@cells.keep.register(NonlinearRTUSpec)
+@protocol.keep.register(NonlinearRTUSpec)
 def keep(spec, memory, kept):
     assign(kept, _held(memory))
 
 
-@cells.recall.register(NonlinearRTUSpec)
+@protocol.recall.register(NonlinearRTUSpec)
 def recall(spec, kept, dstate, out):
     d, _ = diagonal_state(spec, dstate)
     _contract(spec, kept, d.c1, d.c2, kept.dc1_dW1.dtype.type(1), out)
 
 
-@cells.learn.register(NonlinearRTUSpec)
+@protocol.learn.register(NonlinearRTUSpec)
 @separate
 def learn(spec, params, traces, memory, decay, scale):
     (W1, W2), (z1, z2), d1, d2 = params.weights, traces.weights, memory.credit1, memory.credit2
@@ -356,7 +356,7 @@ def learn(spec, params, traces, memory, decay, scale):
             z2[j, i] = decay * z2[j, i] + d1[i] * e1 + d2[i] * e2
 
 
-@cells.input_gradient.register(NonlinearRTUSpec)
+@protocol.input_gradient.register(NonlinearRTUSpec)
 @separate
 def input_gradient(spec, params, memory, dx):
     work = memory.work

@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 
 from rtu_np.cells import eigenvalues
+from rtu_np.cells.initializers import LecunNormal
 from rtu_np.cells.layer import Cell
-from rtu_np.initializers import LecunNormal
-from rtu_np.layers import activation
+from rtu_np.numerics.activations import activation
 from rtu_np.validation import check_count, check_real
 
 

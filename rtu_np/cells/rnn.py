@@ -14,22 +14,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from rtu_np import cells
-from rtu_np.buffers import copy, matrix, packed, vector
+from rtu_np import protocol
+from rtu_np.cells.initializers import LecunNormal
 from rtu_np.cells.layer import Cell
-from rtu_np.initializers import LecunNormal
 from rtu_np.jit import kernel, separate
-from rtu_np.layers import (
-    Activation,
-    activate,
-    activation,
-    add_outer,
-    add_product,
-    plain_activate,
-    plain_slope,
-    pull_back,
-    slope,
-)
+from rtu_np.numerics.activations import Activation, activate, activation, plain_activate, plain_slope, slope
+from rtu_np.numerics.buffers import copy, matrix, packed, vector
+from rtu_np.numerics.products import add_outer, add_product, pull_back
 from rtu_np.validation import check_count
 
 
@@ -90,7 +81,7 @@ class VanillaRNNWork(NamedTuple):
     dz: np.ndarray  # (n,)   scratch
 
 
-@cells.parameters.register(VanillaRNNSpec)
+@protocol.parameters.register(VanillaRNNSpec)
 def parameters(spec, flat):
     W_input, flat = matrix(flat, spec.n_inputs, spec.n_hidden)
     W_recurrent, flat = matrix(flat, spec.n_hidden, spec.n_hidden)
@@ -104,10 +95,10 @@ def hidden_state(spec, flat):
     return HiddenState(h), flat
 
 
-cells.state.register(VanillaRNNSpec)(hidden_state)
+protocol.state.register(VanillaRNNSpec)(hidden_state)
 
 
-@cells.work.register(VanillaRNNSpec)
+@protocol.work.register(VanillaRNNSpec)
 def work(spec, flat):
     dz, flat = vector(flat, spec.n_hidden)
     return VanillaRNNWork(dz), flat
@@ -116,18 +107,18 @@ def work(spec, flat):
 # ------------------------------------------------------------------------------------------- reference: plain NumPy
 
 
-@cells.preactivations.register(VanillaRNNSpec)
+@protocol.preactivations.register(VanillaRNNSpec)
 def preactivations(spec, params, state_tm1, x_t):
     return x_t @ params.W_input + state_tm1.h @ params.W_recurrent + params.b
 
 
-@cells.plain_forward.register(VanillaRNNSpec)
+@protocol.plain_forward.register(VanillaRNNSpec)
 def plain_forward(spec, params, state_tm1, x_t):
     h = plain_activate(spec.activation, preactivations(spec, params, state_tm1, x_t))
     return HiddenState(h), h
 
 
-@cells.plain_backward.register(VanillaRNNSpec)
+@protocol.plain_backward.register(VanillaRNNSpec)
 def plain_backward(spec, params, state_tm1, x_t, state_t, dy, dstate):
     dz = plain_slope(spec.activation, state_t.h) * (dstate.h + dy)
     gradient = VanillaRNNParameters(np.outer(x_t, dz), np.outer(state_tm1.h, dz), dz)
@@ -137,7 +128,7 @@ def plain_backward(spec, params, state_tm1, x_t, state_t, dy, dstate):
 # --------------------------------------------------------------------------------------------------------- kernels
 
 
-@cells.forward.register(VanillaRNNSpec)
+@protocol.forward.register(VanillaRNNSpec)
 @separate
 def forward(spec, params, work, state_tm1, x_t, record):
     h = record.state.h
@@ -149,7 +140,7 @@ def forward(spec, params, work, state_tm1, x_t, record):
         record.y[i] = h[i]
 
 
-@cells.backward.register(VanillaRNNSpec)
+@protocol.backward.register(VanillaRNNSpec)
 @separate
 def backward(spec, params, work, state_tm1, x_t, record, dy, adjoint):
     dz, out = work.dz, adjoint.params

@@ -19,8 +19,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from rtu_np import cells
-from rtu_np.buffers import add_scaled, aligned, copy, packed, padded, rebuild, vector
+from rtu_np import protocol
 from rtu_np.cells.eigenvalues import eigenvalue, eigenvalue_parameters, lowest_modulus, plain_eigenvalue
 from rtu_np.cells.scales import (
     Tied,
@@ -33,9 +32,10 @@ from rtu_np.cells.scales import (
     scale_sensitivities,
     slope_scale,
 )
-from rtu_np.elementary import sin_cos
 from rtu_np.jit import generic, kernel, separate
-from rtu_np.layers import dot
+from rtu_np.numerics.buffers import add_scaled, aligned, copy, packed, padded, rebuild, vector
+from rtu_np.numerics.elementary import sin_cos
+from rtu_np.numerics.products import dot
 
 # ----------------------------------------------------------------------------------------------------------- types
 
@@ -386,13 +386,13 @@ def input_gradient_of(params, scaled1, scaled2, dx):
 def register_diagonal(kind: type) -> None:
     """Register for the spec `kind` what all complex diagonal cells have in common."""
     shared = {
-        cells.parameters: diagonal_parameters,
-        cells.state: diagonal_state,
-        cells.record: diagonal_record,
-        cells.work: diagonal_work,
-        cells.prepare: prepare_rotation,
-        cells.degenerate: degenerate_rotation,
-        cells.why_degenerate: why_degenerate_rotation,
+        protocol.parameters: diagonal_parameters,
+        protocol.state: diagonal_state,
+        protocol.record: diagonal_record,
+        protocol.work: diagonal_work,
+        protocol.prepare: prepare_rotation,
+        protocol.degenerate: degenerate_rotation,
+        protocol.why_degenerate: why_degenerate_rotation,
     }
     for function, implementation in shared.items():
         function.register(kind)(implementation)

@@ -11,9 +11,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from rtu_np.buffers import copy, matrix, vector
-from rtu_np.elementary import exp
 from rtu_np.jit import generic, separate
+from rtu_np.numerics.buffers import copy, matrix, vector
+from rtu_np.numerics.elementary import exp
 
 # ----------------------------------------------------------------------------------------------------------- types
 

@@ -17,9 +17,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from rtu_np import cells
-from rtu_np.buffers import Pair, aligned, assign, copy, vector
+from rtu_np import protocol
 from rtu_np.cells.layer import Cell
+from rtu_np.numerics.buffers import Pair, aligned, assign, copy, vector
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ class PairMemory(NamedTuple):
     dx: np.ndarray  # (d,)   what reaches the input beside the lower layer
 
 
-@cells.together.register(StackSpec)
+@protocol.together.register(StackSpec)
 def _numbered(spec, lower, upper):
     return Pair(lower, upper)
 
@@ -116,48 +116,48 @@ def register_pair(kind: type) -> None:
 
 
 def _parameters(spec, flat):
-    lower, flat = cells.parameters(spec.lower, flat)
-    upper, flat = cells.parameters(spec.upper, flat)
-    return cells.together(spec, lower, upper), flat
+    lower, flat = protocol.parameters(spec.lower, flat)
+    upper, flat = protocol.parameters(spec.upper, flat)
+    return protocol.together(spec, lower, upper), flat
 
 
 def _state(spec, flat):
-    lower, flat = cells.state(spec.lower, flat)
-    upper, flat = cells.state(spec.upper, flat)
-    return cells.together(spec, lower, upper), flat
+    lower, flat = protocol.state(spec.lower, flat)
+    upper, flat = protocol.state(spec.upper, flat)
+    return protocol.together(spec, lower, upper), flat
 
 
 def _record(spec, flat):
-    state, rest = cells.state(spec, flat)
+    state, rest = protocol.state(spec, flat)
     _, flat = aligned(flat, rest)
     y, flat = vector(flat, spec.n_outputs)
-    lower, flat = cells.record(spec.lower, flat)
-    upper, flat = cells.record(spec.upper, flat)
+    lower, flat = protocol.record(spec.lower, flat)
+    upper, flat = protocol.record(spec.upper, flat)
     between, flat = vector(flat, spec.upper.n_inputs)
     return PairRecord(state, y, lower, upper, between), flat
 
 
 def _work(spec, flat):
-    lower, flat = cells.work(spec.lower, flat)
-    upper, flat = cells.work(spec.upper, flat)
+    lower, flat = protocol.work(spec.lower, flat)
+    upper, flat = protocol.work(spec.upper, flat)
     dbetween, flat = vector(flat, spec.upper.n_inputs)
     return PairWork(lower, upper, dbetween), flat
 
 
 def _memory(spec, flat):
-    lower, flat = cells.memory(spec.lower, flat)
-    upper, flat = cells.memory(spec.upper, flat)
+    lower, flat = protocol.memory(spec.lower, flat)
+    upper, flat = protocol.memory(spec.upper, flat)
     y, flat = vector(flat, spec.n_outputs)
     between, flat = vector(flat, spec.upper.n_inputs)
     dbetween, flat = vector(flat, spec.upper.n_inputs)
     dx, flat = vector(flat, spec.n_inputs)
-    state = cells.together(spec, lower.state, upper.state)
+    state = protocol.together(spec, lower.state, upper.state)
     return PairMemory(state, y, lower, upper, between, dbetween, dx), flat
 
 
 def _sensitivities(spec, flat):
-    lower, flat = cells.sensitivities(spec.lower, flat)
-    upper, flat = cells.sensitivities(spec.upper, flat)
+    lower, flat = protocol.sensitivities(spec.lower, flat)
+    upper, flat = protocol.sensitivities(spec.upper, flat)
     return Pair(lower, upper), flat
 
 
@@ -173,17 +173,17 @@ def _plain_between(spec, y, x_t):
 
 
 def _plain_forward(spec, params, state_tm1, x_t):
-    lower, y = cells.plain_forward(spec.lower, params.lower, state_tm1.lower, x_t)
+    lower, y = protocol.plain_forward(spec.lower, params.lower, state_tm1.lower, x_t)
     between = _plain_between(spec, y, x_t)
-    upper, y = cells.plain_forward(spec.upper, params.upper, state_tm1.upper, between)
+    upper, y = protocol.plain_forward(spec.upper, params.upper, state_tm1.upper, between)
     return type(state_tm1)(lower, upper), y
 
 
 def _plain_backward(spec, params, state_tm1, x_t, state_t, dy, dstate):
-    _, y = cells.plain_forward(spec.lower, params.lower, state_tm1.lower, x_t)
+    _, y = protocol.plain_forward(spec.lower, params.lower, state_tm1.lower, x_t)
     between, m = _plain_between(spec, y, x_t), y.size
-    upper = cells.plain_backward(spec.upper, params.upper, state_tm1.upper, between, state_t.upper, dy, dstate.upper)
-    lower = cells.plain_backward(
+    upper = protocol.plain_backward(spec.upper, params.upper, state_tm1.upper, between, state_t.upper, dy, dstate.upper)
+    lower = protocol.plain_backward(
         spec.lower, params.lower, state_tm1.lower, x_t, state_t.lower, upper[2][:m], dstate.lower
     )
     dx = lower[2] + upper[2][m:] if upper[2].size > m else lower[2]
@@ -191,51 +191,51 @@ def _plain_backward(spec, params, state_tm1, x_t, state_t, dy, dstate):
 
 
 def _plain_advance(spec, params, memory, x_t):
-    lower = cells.plain_advance(spec.lower, params.lower, memory.lower, x_t)
+    lower = protocol.plain_advance(spec.lower, params.lower, memory.lower, x_t)
     between = _plain_between(spec, lower.y, x_t)
-    upper = cells.plain_advance(spec.upper, params.upper, memory.upper, between)
+    upper = protocol.plain_advance(spec.upper, params.upper, memory.upper, between)
     state = type(memory.state)(lower.state, upper.state)
     return memory._replace(state=state, y=upper.y, lower=lower, upper=upper, between=between)
 
 
 def _plain_gradient(spec, params, memory, dy):
-    above, dbetween = cells.plain_gradient(spec.upper, params.upper, memory.upper, dy)
+    above, dbetween = protocol.plain_gradient(spec.upper, params.upper, memory.upper, dy)
     m = spec.lower.n_outputs
-    below, dx = cells.plain_gradient(spec.lower, params.lower, memory.lower, dbetween[:m])
+    below, dx = protocol.plain_gradient(spec.lower, params.lower, memory.lower, dbetween[:m])
     return type(params)(below, above), dx + dbetween[m:] if dbetween.size > m else dx
 
 
 def _preactivations(spec, params, state_tm1, x_t):
-    _, y = cells.plain_forward(spec.lower, params.lower, state_tm1.lower, x_t)
-    below = cells.preactivations(spec.lower, params.lower, state_tm1.lower, x_t)
-    above = cells.preactivations(spec.upper, params.upper, state_tm1.upper, _plain_between(spec, y, x_t))
+    _, y = protocol.plain_forward(spec.lower, params.lower, state_tm1.lower, x_t)
+    below = protocol.preactivations(spec.lower, params.lower, state_tm1.lower, x_t)
+    above = protocol.preactivations(spec.upper, params.upper, state_tm1.upper, _plain_between(spec, y, x_t))
     return np.concatenate([below, above])
 
 
 def _why_degenerate(spec, params):
-    if cells.degenerate(spec.lower, params.lower):
-        return cells.why_degenerate(spec.lower, params.lower)
-    return cells.why_degenerate(spec.upper, params.upper)
+    if protocol.degenerate(spec.lower, params.lower):
+        return protocol.why_degenerate(spec.lower, params.lower)
+    return protocol.why_degenerate(spec.upper, params.upper)
 
 
 # --------------------------------------------------------------------------------------------------------- kernels
 
 
 def _degenerate(spec, params):
-    return cells.degenerate(spec.lower, params.lower) or cells.degenerate(spec.upper, params.upper)
+    return protocol.degenerate(spec.lower, params.lower) or protocol.degenerate(spec.upper, params.upper)
 
 
 def _prepare(spec, params, work):
-    cells.prepare(spec.lower, params.lower, work.lower)
-    cells.prepare(spec.upper, params.upper, work.upper)
+    protocol.prepare(spec.lower, params.lower, work.lower)
+    protocol.prepare(spec.upper, params.upper, work.upper)
 
 
 def _forward(spec, params, work, state_tm1, x_t, record):
     m = spec.lower.n_outputs
-    cells.forward(spec.lower, params.lower, work.lower, state_tm1.lower, x_t, record.lower)
+    protocol.forward(spec.lower, params.lower, work.lower, state_tm1.lower, x_t, record.lower)
     copy(record.lower.y, record.between[:m])
     copy(x_t[: spec.upper.n_inputs - m], record.between[m:])
-    cells.forward(spec.upper, params.upper, work.upper, state_tm1.upper, record.between, record.upper)
+    protocol.forward(spec.upper, params.upper, work.upper, state_tm1.upper, record.between, record.upper)
     assign(record.state.lower, record.lower.state)
     assign(record.state.upper, record.upper.state)
     copy(record.upper.y, record.y)
@@ -243,88 +243,88 @@ def _forward(spec, params, work, state_tm1, x_t, record):
 
 def _backward(spec, params, work, state_tm1, x_t, record, dy, adjoint):
     m = spec.lower.n_outputs
-    above = cells.Adjoint(adjoint.state.upper, adjoint.params.upper, work.dbetween)
-    cells.backward(spec.upper, params.upper, work.upper, state_tm1.upper, record.between, record.upper, dy, above)
-    below = cells.Adjoint(adjoint.state.lower, adjoint.params.lower, adjoint.x)
+    above = protocol.Adjoint(adjoint.state.upper, adjoint.params.upper, work.dbetween)
+    protocol.backward(spec.upper, params.upper, work.upper, state_tm1.upper, record.between, record.upper, dy, above)
+    below = protocol.Adjoint(adjoint.state.lower, adjoint.params.lower, adjoint.x)
     dy_lower = work.dbetween[:m]
-    cells.backward(spec.lower, params.lower, work.lower, state_tm1.lower, x_t, record.lower, dy_lower, below)
+    protocol.backward(spec.lower, params.lower, work.lower, state_tm1.lower, x_t, record.lower, dy_lower, below)
     for j in range(min(adjoint.x.shape[0], spec.upper.n_inputs - m)):
         adjoint.x[j] += work.dbetween[m + j]
 
 
 def _move(spec, params, memory, x_t):
     m = spec.lower.n_outputs
-    cells.move(spec.lower, params.lower, memory.lower, x_t)
+    protocol.move(spec.lower, params.lower, memory.lower, x_t)
     copy(memory.lower.y, memory.between[:m])
     copy(x_t[: spec.upper.n_inputs - m], memory.between[m:])
-    cells.move(spec.upper, params.upper, memory.upper, memory.between)
+    protocol.move(spec.upper, params.upper, memory.upper, memory.between)
     copy(memory.upper.y, memory.y)
 
 
 def _propagate(spec, memory):
-    cells.propagate(spec.lower, memory.lower)
-    cells.propagate(spec.upper, memory.upper)
+    protocol.propagate(spec.lower, memory.lower)
+    protocol.propagate(spec.upper, memory.upper)
 
 
 def _credit(spec, params, memory, dy):
-    cells.credit(spec.upper, params.upper, memory.upper, dy)
-    cells.input_gradient(spec.upper, params.upper, memory.upper, memory.dbetween)
-    cells.credit(spec.lower, params.lower, memory.lower, memory.dbetween[: spec.lower.n_outputs])
+    protocol.credit(spec.upper, params.upper, memory.upper, dy)
+    protocol.input_gradient(spec.upper, params.upper, memory.upper, memory.dbetween)
+    protocol.credit(spec.lower, params.lower, memory.lower, memory.dbetween[: spec.lower.n_outputs])
 
 
 def _accumulate(spec, memory, decay, out):
-    cells.accumulate(spec.lower, memory.lower, decay, out.lower)
-    cells.accumulate(spec.upper, memory.upper, decay, out.upper)
+    protocol.accumulate(spec.lower, memory.lower, decay, out.lower)
+    protocol.accumulate(spec.upper, memory.upper, decay, out.upper)
 
 
 def _keep(spec, memory, kept):
-    cells.keep(spec.lower, memory.lower, kept.lower)
-    cells.keep(spec.upper, memory.upper, kept.upper)
+    protocol.keep(spec.lower, memory.lower, kept.lower)
+    protocol.keep(spec.upper, memory.upper, kept.upper)
 
 
 def _recall(spec, kept, dstate, out):
-    _, above = cells.state(spec.lower, dstate)
-    cells.recall(spec.lower, kept.lower, dstate, out.lower)
-    cells.recall(spec.upper, kept.upper, above, out.upper)
+    _, above = protocol.state(spec.lower, dstate)
+    protocol.recall(spec.lower, kept.lower, dstate, out.lower)
+    protocol.recall(spec.upper, kept.upper, above, out.upper)
 
 
 def _learn(spec, params, traces, memory, decay, scale):
-    cells.learn(spec.lower, params.lower, traces.lower, memory.lower, decay, scale)
-    cells.learn(spec.upper, params.upper, traces.upper, memory.upper, decay, scale)
+    protocol.learn(spec.lower, params.lower, traces.lower, memory.lower, decay, scale)
+    protocol.learn(spec.upper, params.upper, traces.upper, memory.upper, decay, scale)
 
 
 def _input_gradient(spec, params, memory, dx):
     m = spec.lower.n_outputs
-    cells.input_gradient(spec.lower, params.lower, memory.lower, dx)
+    protocol.input_gradient(spec.lower, params.lower, memory.lower, dx)
     for j in range(spec.upper.n_inputs - m):
         dx[j] += memory.dbetween[m + j]
 
 
 _PAIR: dict[Any, Any] = {
-    cells.parameters: _parameters,
-    cells.state: _state,
-    cells.record: _record,
-    cells.work: _work,
-    cells.memory: _memory,
-    cells.sensitivities: _sensitivities,
-    cells.layerwise: _layerwise,
-    cells.plain_forward: _plain_forward,
-    cells.plain_backward: _plain_backward,
-    cells.plain_advance: _plain_advance,
-    cells.plain_gradient: _plain_gradient,
-    cells.preactivations: _preactivations,
-    cells.why_degenerate: _why_degenerate,
-    cells.degenerate: _degenerate,
-    cells.prepare: _prepare,
-    cells.forward: _forward,
-    cells.backward: _backward,
-    cells.move: _move,
-    cells.propagate: _propagate,
-    cells.credit: _credit,
-    cells.accumulate: _accumulate,
-    cells.keep: _keep,
-    cells.recall: _recall,
-    cells.learn: _learn,
-    cells.input_gradient: _input_gradient,
+    protocol.parameters: _parameters,
+    protocol.state: _state,
+    protocol.record: _record,
+    protocol.work: _work,
+    protocol.memory: _memory,
+    protocol.sensitivities: _sensitivities,
+    protocol.layerwise: _layerwise,
+    protocol.plain_forward: _plain_forward,
+    protocol.plain_backward: _plain_backward,
+    protocol.plain_advance: _plain_advance,
+    protocol.plain_gradient: _plain_gradient,
+    protocol.preactivations: _preactivations,
+    protocol.why_degenerate: _why_degenerate,
+    protocol.degenerate: _degenerate,
+    protocol.prepare: _prepare,
+    protocol.forward: _forward,
+    protocol.backward: _backward,
+    protocol.move: _move,
+    protocol.propagate: _propagate,
+    protocol.credit: _credit,
+    protocol.accumulate: _accumulate,
+    protocol.keep: _keep,
+    protocol.recall: _recall,
+    protocol.learn: _learn,
+    protocol.input_gradient: _input_gradient,
 }
 register_pair(StackSpec)

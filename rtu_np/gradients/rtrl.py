@@ -15,10 +15,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from rtu_np import cells
-from rtu_np.buffers import add_scaled, clear, copy, matrix, size, vector
-from rtu_np.gradients.kept import keeps_gradient
+from rtu_np import protocol
+from rtu_np.gradients.stored_gradient import keeps_gradient
 from rtu_np.jit import kernel, njit
+from rtu_np.numerics.buffers import add_scaled, clear, copy, matrix, size, vector
 from rtu_np.validation import check_fits, check_flag
 
 _BLOCK = 256  # columns of S that are brought along together, so that they stay in the cache
@@ -45,12 +45,12 @@ class RTRL:
 
     def spec(self, cell_spec: Any, dtype: Any) -> Any:
         """The spec whose memory carries this gradient."""
-        if not self.dense and type(cell_spec) in cells.memory.table:
-            return cells.layerwise(cell_spec, lambda layer: self.spec(layer, dtype))
-        n_state, n_params = size(cells.state, cell_spec), size(cells.parameters, cell_spec)
+        if not self.dense and type(cell_spec) in protocol.memory.table:
+            return protocol.layerwise(cell_spec, lambda layer: self.spec(layer, dtype))
+        n_state, n_params = size(protocol.state, cell_spec), size(protocol.parameters, cell_spec)
         spec = DenseSpec(cell_spec.n_inputs, cell_spec.n_hidden, cell_spec.n_outputs, cell_spec, n_state, n_params)
         check_fits(
-            size(cells.memory, spec) * np.dtype(dtype).itemsize,
+            size(protocol.memory, spec) * np.dtype(dtype).itemsize,
             f"RTRL of a dense cell with {spec.n_hidden} units and {spec.n_params} parameters",
             "fewer units (the bytes grow with their cube), TBPTT(T), or a diagonal cell such as LinearRTU, whose RTRL "
             "grows with its parameters alone",
@@ -67,7 +67,7 @@ class DenseSpec(NamedTuple):
     n_params: int
 
 
-cells.delegate(DenseSpec)
+protocol.delegate(DenseSpec)
 
 
 class DenseMemory(NamedTuple):
@@ -88,10 +88,10 @@ class DenseMemory(NamedTuple):
     no_dy: np.ndarray  # (n_outputs,)   zeros
 
 
-@cells.memory.register(DenseSpec)
+@protocol.memory.register(DenseSpec)
 def memory(spec, flat):
     cell, n, m = spec.cell, spec.n_state, spec.n_params
-    state, _ = cells.state(cell, flat)
+    state, _ = protocol.state(cell, flat)
     flat_state, flat = vector(flat, n)
     flat_state_tm1, flat = vector(flat, n)
     y, flat = vector(flat, spec.n_outputs)
@@ -100,8 +100,8 @@ def memory(spec, flat):
     F, flat = matrix(flat, n, m)
     x, flat = vector(flat, spec.n_inputs)
     flat_state_t = flat[:n]
-    record, flat = cells.record(cell, flat)
-    work, flat = cells.work(cell, flat)
+    record, flat = protocol.record(cell, flat)
+    work, flat = protocol.work(cell, flat)
     gradient, flat = vector(flat, m)
     dstate, flat = vector(flat, n)
     dx, flat = vector(flat, spec.n_inputs)
@@ -114,9 +114,9 @@ def memory(spec, flat):
 def _backward(spec, params, memory, dy, dstate, gradient, dx):
     """The latest step's reverse mode, on flat arrays."""
     cell = spec.cell
-    state_tm1, _ = cells.state(cell, memory.flat_state_tm1)
-    adjoint = cells.Adjoint(cells.state(cell, dstate)[0], cells.parameters(cell, gradient)[0], dx)
-    cells.backward(cell, params, memory.work, state_tm1, memory.x, memory.record, dy, adjoint)
+    state_tm1, _ = protocol.state(cell, memory.flat_state_tm1)
+    adjoint = protocol.Adjoint(protocol.state(cell, dstate)[0], protocol.parameters(cell, gradient)[0], dx)
+    protocol.backward(cell, params, memory.work, state_tm1, memory.x, memory.record, dy, adjoint)
 
 
 @njit
@@ -132,7 +132,7 @@ def _add_product(J, S, out):
                     out[i, c] += a * S[k, c]
 
 
-@cells.move.register(DenseSpec)
+@protocol.move.register(DenseSpec)
 def move(spec, params, memory, x_t):
     """The step, with its J and F. S comes up to the step *before*: `credit` adds the present one's share."""
     cell = spec.cell
@@ -141,9 +141,9 @@ def move(spec, params, memory, x_t):
         copy(memory.F[k], memory.S[k])
     copy(x_t, memory.x)
     copy(memory.flat_state, memory.flat_state_tm1)
-    state_tm1, _ = cells.state(cell, memory.flat_state_tm1)
-    cells.prepare(cell, params, memory.work)
-    cells.forward(cell, params, memory.work, state_tm1, x_t, memory.record)
+    state_tm1, _ = protocol.state(cell, memory.flat_state_tm1)
+    protocol.prepare(cell, params, memory.work)
+    protocol.forward(cell, params, memory.work, state_tm1, x_t, memory.record)
     copy(memory.flat_state_t, memory.flat_state)
     copy(memory.record.y, memory.y)
     for k in range(spec.n_state):
@@ -153,7 +153,7 @@ def move(spec, params, memory, x_t):
         _backward(spec, params, memory, memory.no_dy, memory.J[k], memory.F[k], memory.dx[:0])
 
 
-@cells.credit.register(DenseSpec)
+@protocol.credit.register(DenseSpec)
 def credit(spec, params, memory, dy):
     clear(memory.dstate)
     clear(memory.gradient)
@@ -171,20 +171,20 @@ class DenseSensitivities(NamedTuple):
     S: np.ndarray  # (n_state, n_params)   dh_t/dparameters
 
 
-@cells.sensitivities.register(DenseSpec)
+@protocol.sensitivities.register(DenseSpec)
 def sensitivities(spec, flat):
     S, flat = matrix(flat, spec.n_state, spec.n_params)
     return DenseSensitivities(S), flat
 
 
-@cells.keep.register(DenseSpec)
+@protocol.keep.register(DenseSpec)
 def keep(spec, memory, kept):
     for k in range(spec.n_state):
         copy(memory.F[k], kept.S[k])
     _add_product(memory.J, memory.S, kept.S)
 
 
-@cells.recall.register(DenseSpec)
+@protocol.recall.register(DenseSpec)
 def recall(spec, kept, dstate, out):
     for k in range(spec.n_state):
-        add_scaled(out, cells.parameters(spec.cell, kept.S[k])[0], dstate[k])
+        add_scaled(out, protocol.parameters(spec.cell, kept.S[k])[0], dstate[k])

@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from rtu_np import cells
-from rtu_np.buffers import clear, copy, matrix, size, vector
-from rtu_np.gradients.kept import keeps_gradient
+from rtu_np import protocol
+from rtu_np.gradients.stored_gradient import keeps_gradient
+from rtu_np.numerics.buffers import clear, copy, matrix, size, vector
 from rtu_np.validation import check_count
 
 
@@ -28,7 +28,7 @@ class TBPTT:
 
     def spec(self, cell_spec: Any, dtype: Any) -> Any:
         """The spec whose memory carries this gradient."""
-        sizes = (size(carve, cell_spec) for carve in (cells.state, cells.record, cells.parameters))
+        sizes = (size(carve, cell_spec) for carve in (protocol.state, protocol.record, protocol.parameters))
         shape = (cell_spec.n_inputs, cell_spec.n_hidden, cell_spec.n_outputs)
         return TBPTTSpec(*shape, cell_spec, self.steps, *sizes)
 
@@ -44,8 +44,8 @@ class TBPTTSpec(NamedTuple):
     n_params: int
 
 
-cells.delegate(TBPTTSpec)
-cells.without_sensitivities(TBPTTSpec)
+protocol.delegate(TBPTTSpec)
+protocol.without_sensitivities(TBPTTSpec)
 
 
 class TBPTTMemory(NamedTuple):
@@ -63,17 +63,17 @@ class TBPTTMemory(NamedTuple):
     no_dy: np.ndarray  # (n_outputs,)   zeros
 
 
-@cells.memory.register(TBPTTSpec)
+@protocol.memory.register(TBPTTSpec)
 def memory(spec, flat):
     cell, T = spec.cell, spec.steps
-    state, _ = cells.state(cell, flat)
+    state, _ = protocol.state(cell, flat)
     flat_state, flat = vector(flat, spec.n_state)
     y, flat = vector(flat, spec.n_outputs)
     clock, flat = vector(flat, 2)
     states, flat = matrix(flat, T, spec.n_state)
     inputs, flat = matrix(flat, T, spec.n_inputs)
     records, flat = matrix(flat, T, spec.n_record)
-    work, flat = cells.work(cell, flat)
+    work, flat = protocol.work(cell, flat)
     gradient, flat = vector(flat, spec.n_params)
     dstate, flat = vector(flat, spec.n_state)
     dx, flat = vector(flat, spec.n_inputs)
@@ -82,7 +82,7 @@ def memory(spec, flat):
     return TBPTTMemory(state, y, *window, gradient, dstate, dx, no_dy), flat
 
 
-@cells.move.register(TBPTTSpec)
+@protocol.move.register(TBPTTSpec)
 def move(spec, params, memory, x_t):
     cell = spec.cell
     row = (int(memory.clock[0]) + 1) % spec.steps
@@ -90,36 +90,36 @@ def move(spec, params, memory, x_t):
     memory.clock[1] = min(int(memory.clock[1]) + 1, spec.steps)
     copy(memory.flat_state, memory.states[row])
     copy(x_t, memory.inputs[row])
-    cells.prepare(cell, params, memory.work)
-    record, _ = cells.record(cell, memory.records[0])
-    cells.forward(cell, params, memory.work, memory.state, x_t, record)
+    protocol.prepare(cell, params, memory.work)
+    record, _ = protocol.record(cell, memory.records[0])
+    protocol.forward(cell, params, memory.work, memory.state, x_t, record)
     copy(memory.records[0, : spec.n_state], memory.flat_state)
     copy(record.y, memory.y)
 
 
-@cells.credit.register(TBPTTSpec)
+@protocol.credit.register(TBPTTSpec)
 def credit(spec, params, memory, dy):
     cell, filled = spec.cell, int(memory.clock[1])
     oldest = int(memory.clock[0]) + 1 - filled + spec.steps
     for k in range(filled):
         row = (oldest + k) % spec.steps
         before = memory.states[row] if k == 0 else memory.records[k - 1]
-        state_tm1, _ = cells.state(cell, before)
-        record, _ = cells.record(cell, memory.records[k])
-        cells.forward(cell, params, memory.work, state_tm1, memory.inputs[row], record)
+        state_tm1, _ = protocol.state(cell, before)
+        record, _ = protocol.record(cell, memory.records[k])
+        protocol.forward(cell, params, memory.work, state_tm1, memory.inputs[row], record)
     clear(memory.dstate)
     clear(memory.gradient)
     for k in range(filled - 1, -1, -1):
         last = k == filled - 1
         row = (oldest + k) % spec.steps
         before = memory.states[row] if k == 0 else memory.records[k - 1]
-        state_tm1, _ = cells.state(cell, before)
-        record, _ = cells.record(cell, memory.records[k])
-        dstate, _ = cells.state(cell, memory.dstate)
-        out, _ = cells.parameters(cell, memory.gradient)
-        adjoint = cells.Adjoint(dstate, out, memory.dx if last else memory.dx[:0])
+        state_tm1, _ = protocol.state(cell, before)
+        record, _ = protocol.record(cell, memory.records[k])
+        dstate, _ = protocol.state(cell, memory.dstate)
+        out, _ = protocol.parameters(cell, memory.gradient)
+        adjoint = protocol.Adjoint(dstate, out, memory.dx if last else memory.dx[:0])
         dy_k = dy if last else memory.no_dy
-        cells.backward(cell, params, memory.work, state_tm1, memory.inputs[row], record, dy_k, adjoint)
+        protocol.backward(cell, params, memory.work, state_tm1, memory.inputs[row], record, dy_k, adjoint)
 
 
 keeps_gradient(TBPTTSpec)

@@ -14,7 +14,7 @@ from matplotlib.lines import Line2D
 from rtu_np.timing.machine import Machine
 
 if TYPE_CHECKING:
-    from rtu_np.timing import Timing
+    from rtu_np.timing.report import Timing
 
 # Readable in grey as well: they differ in lightness (after Okabe & Ito 2008), in marker, and in dash.
 _COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#000000")

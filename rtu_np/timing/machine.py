@@ -16,8 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from rtu_np.buffers import allocate
 from rtu_np.jit import njit
+from rtu_np.numerics.buffers import allocate
 from rtu_np.validation import DTYPES
 
 SIZES = {"256 kB": 1 << 18, "256 MB": 1 << 28}  # within a core's cache, and far beyond

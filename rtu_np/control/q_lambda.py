@@ -4,18 +4,18 @@ from typing import Any
 
 import numpy as np
 
-from rtu_np import network
-from rtu_np import q_lambda_kernels as kernels
-from rtu_np.actor_critic import streaming_network
-from rtu_np.agent import Inputs
-from rtu_np.buffers import size
 from rtu_np.cells.layer import Cell, GradientMethod, check_cell, check_gradient
 from rtu_np.cells.linear_rtu import LinearRTU
-from rtu_np.exploration import Epsilon
-from rtu_np.heads import Head, HeadSpec
-from rtu_np.network import NetworkSpec
-from rtu_np.optimizers import SGD, ObGD, Optimizer
-from rtu_np.streaming import StreamingAgent
+from rtu_np.control import q_lambda_kernels as kernels
+from rtu_np.control.actor_critic import streaming_network
+from rtu_np.control.agent import Inputs
+from rtu_np.control.exploration import Epsilon
+from rtu_np.control.streaming import StreamingAgent
+from rtu_np.learning import network
+from rtu_np.learning.heads import Head, HeadSpec
+from rtu_np.learning.network import NetworkSpec
+from rtu_np.learning.optimizers import SGD, ObGD, Optimizer
+from rtu_np.numerics.buffers import size
 from rtu_np.validation import check_real
 
 
@@ -73,7 +73,7 @@ class QLambda(_Chooses):
     gamma, lambda_ : discount and trace parameter
     epsilon : how often it explores; Epsilon(start=1, end=.01, steps=50_000) by default
     optimizer : ObGD(kappa=2) by default
-    normalize_observations, scale_rewards : by running statistics (`rtu_np.normalizers`)
+    normalize_observations, scale_rewards : by running statistics (`rtu_np.learning.normalizers`)
     previous : whether the action and the reward before are part of the input
     seed : of the starting parameters, of the actions, and of the environment; the same seed gives the same bits
     dtype : "float32" or "float64"

@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from rtu_np.buffers import vector
 from rtu_np.jit import kernel, separate
+from rtu_np.numerics.buffers import vector
 
 EPSILON = 1e-8
 

@@ -2,12 +2,14 @@
 
 import numpy as np
 
-from rtu_np import cells, heads, policies
-from rtu_np.buffers import assign, clear, copy, finite
-from rtu_np.inputs import execute, perceive, scaled, see, senses
+from rtu_np import protocol
+from rtu_np.control import policies
+from rtu_np.control.inputs import execute, perceive, scaled, see, senses
+from rtu_np.control.ppo.network import acting, agent
 from rtu_np.jit import kernel
-from rtu_np.ppo_network import acting, agent
-from rtu_np.td_kernels import CONTINUES, REFUSED, TRUNCATED
+from rtu_np.learning import heads
+from rtu_np.numerics.buffers import assign, clear, copy, finite
+from rtu_np.prediction.td_kernels import CONTINUES, REFUSED, TRUNCATED
 
 DIVERGED, DONE, FULL = 0, 1, 2
 
@@ -15,31 +17,31 @@ DIVERGED, DONE, FULL = 0, 1, 2
 @kernel
 def intend(spec, params, b, y):
     """b.o <- of the features y, what the policy's distribution is made of"""
-    cells.prepare(spec.actor, params.actor, b.actor_work)
-    cells.forward(spec.actor, params.actor, b.actor_work, b.actor_state, y, b.actor)
+    protocol.prepare(spec.actor, params.actor, b.actor_work)
+    protocol.forward(spec.actor, params.actor, b.actor_work, b.actor_state, y, b.actor)
     heads.outputs(params.policy, b.actor.y, b.o)
 
 
 @kernel
 def judge(spec, params, b, y):
     """b.v <- the value of the features y"""
-    cells.prepare(spec.critic, params.critic, b.critic_work)
-    cells.forward(spec.critic, params.critic, b.critic_work, b.critic_state, y, b.critic)
+    protocol.prepare(spec.critic, params.critic, b.critic_work)
+    protocol.forward(spec.critic, params.critic, b.critic_work, b.critic_state, y, b.critic)
     heads.outputs(params.value, b.critic.y, b.v)
 
 
 @kernel
 def _put_aside(spec, memory, r, t):
     """Row t <- the state before the step, and its sensitivities."""
-    assign(cells.state(spec.body, r.states[t])[0], memory.state)
-    cells.keep(spec.body, memory, cells.sensitivities(spec.body, r.kept[t])[0])
+    assign(protocol.state(spec.body, r.states[t])[0], memory.state)
+    protocol.keep(spec.body, memory, protocol.sensitivities(spec.body, r.kept[t])[0])
 
 
 @kernel
 def _foresee(spec, params, now, x):
     """The value of an observation that memory has not seen, and does not see here."""
-    cells.prepare(spec.body, params.body, now.work)
-    cells.forward(spec.body, params.body, now.work, now.memory.state, x, now.record)
+    protocol.prepare(spec.body, params.body, now.work)
+    protocol.forward(spec.body, params.body, now.work, now.memory.state, x, now.record)
     judge(spec, params, now.branches, now.record.y)
     return now.branches.v[0]
 
@@ -93,7 +95,7 @@ def _begin(spec, a, t, first, noise, action, bounds):
     clear(r.finals[t])
     copy(now.x, r.x[t])
     _put_aside(spec, now.memory, r, t)
-    cells.advance(spec.body, params.body, now.memory, now.x)
+    protocol.advance(spec.body, params.body, now.memory, now.x)
     intend(spec, params, b, now.memory.y)
     judge(spec, params, b, now.memory.y)
     if not (finite(b.o.reshape(1, b.o.size), 1) and np.isfinite(b.v[0])):
@@ -126,7 +128,7 @@ def run_again(spec, flat, states, values):
             clear(now.flat_memory)
         if states:
             _put_aside(spec, now.memory, r, t)
-        cells.advance(spec.body, params.body, now.memory, r.x[t])
+        protocol.advance(spec.body, params.body, now.memory, r.x[t])
         if values:
             judge(spec, params, now.branches, now.memory.y)
             r.values[t] = now.branches.v[0]
@@ -142,8 +144,8 @@ def act(spec, flat, flat_senses, clock, scratch, observation, signal, noise, act
     if now.before.shape[0] > 0:
         now.before[now.before.shape[0] - 1] = scaled(spec.inputs, s, signal[0])
     see(spec.inputs, s, observation, now.before, now.x)
-    cells.prepare(spec.body, params.body, now.work)
-    cells.forward(spec.body, params.body, now.work, now.state, now.x, now.record)
+    protocol.prepare(spec.body, params.body, now.work)
+    protocol.forward(spec.body, params.body, now.work, now.state, now.x, now.record)
     copy(now.flat_state_t, now.flat_state)
     intend(spec, params, now.branches, now.record.y)
     if signal[1] != 0:

@@ -1,4 +1,4 @@
-"""Activation functions, each with its derivative, and products with weight matrices.
+"""Activation functions, each with its derivative.
 
 The derivative is taken from the output y = f(z), so that nothing but y need be kept: 1, [y > 0], .01 or 1, 1 - y^2.
 """
@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from rtu_np.elementary import tanh
-from rtu_np.jit import generic, kernel, like, njit, separate
+from rtu_np.jit import generic, like
+from rtu_np.numerics.elementary import tanh
 from rtu_np.validation import check_choice
 
 
@@ -112,63 +112,3 @@ def _tanh(kind, z):
 @slope.register(Tanh)
 def _tanh_slope(kind, y):
     return like(y, 1.0) - y * y
-
-
-@njit(fastmath={"contract", "reassoc"})
-def dot(a, b):
-    """Inner product of two vectors. Sums in any order (`reassoc`), without which a reduction does not vectorise."""
-    total = a.dtype.type(0)
-    for k in range(a.shape[0]):
-        total += a[k] * b[k]
-    return total
-
-
-@njit(fastmath={"contract", "reassoc"})
-def total(a):
-    """Sum of a vector, in any order."""
-    total = a.dtype.type(0)
-    for k in range(a.shape[0]):
-        total += a[k]
-    return total
-
-
-# Products with a weight matrix (d, n) of row vectors, x W. The output index is innermost, so that the first two need no
-# reduction.
-
-
-@kernel
-@separate
-def add_product(x, W, out):
-    """out (n,) <- out + x W"""
-    for j in range(W.shape[0]):
-        x_j = x[j]
-        for i in range(W.shape[1]):
-            out[i] += x_j * W[j, i]
-
-
-@kernel
-@separate
-def add_outer(x, dz, dW):
-    """dW (d, n) <- dW + x dz^T, the gradient of x W by W"""
-    for j in range(dW.shape[0]):
-        x_j = x[j]
-        for i in range(dW.shape[1]):
-            dW[j, i] += x_j * dz[i]
-
-
-@kernel
-@separate
-def decay_and_add_outer(decay, x, dz, dW):
-    """dW (d, n) <- decay dW + x dz^T"""
-    for j in range(dW.shape[0]):
-        x_j = x[j]
-        for i in range(dW.shape[1]):
-            dW[j, i] = decay * dW[j, i] + x_j * dz[i]
-
-
-@kernel
-@separate
-def pull_back(W, dz, dx):
-    """dx (d,) <- W dz, the gradient of x W by x; nothing where dx has no room"""
-    for j in range(dx.shape[0]):
-        dx[j] = dot(W[j], dz)

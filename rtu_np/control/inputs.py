@@ -4,7 +4,7 @@ The input of a network is the observation and, where it is asked for, the action
 
     x = [observation | action, one-hot or clipped | reward, scaled]
 
-Its statistics are in float64 whatever the precision of the learner (`rtu_np.normalizers`). An agent that acts without
+Its statistics are in float64 whatever the precision of the learner (`rtu_np.learning.normalizers`). An agent that acts without
 learning reads them and leaves them as they are.
 """
 
@@ -12,9 +12,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from rtu_np.buffers import vector
+from rtu_np.control.policies import GaussianSpec
 from rtu_np.jit import generic, kernel
-from rtu_np.normalizers import (
+from rtu_np.learning.normalizers import (
     ReturnStatistics,
     Statistics,
     include,
@@ -24,7 +24,7 @@ from rtu_np.normalizers import (
     scale_reward,
     statistics,
 )
-from rtu_np.policies import GaussianSpec
+from rtu_np.numerics.buffers import vector
 
 
 class InputSpec(NamedTuple):

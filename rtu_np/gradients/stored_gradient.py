@@ -1,11 +1,11 @@
 """What the gradient methods share that take a whole gradient at once: `credit` leaves it in memory."""
 
-from rtu_np import cells
-from rtu_np.buffers import copy, decay_and_add
+from rtu_np import protocol
+from rtu_np.numerics.buffers import copy, decay_and_add
 
 
 def _accumulate(spec, memory, decay, out):
-    decay_and_add(out, cells.parameters(spec.cell, memory.gradient)[0], decay)
+    decay_and_add(out, protocol.parameters(spec.cell, memory.gradient)[0], decay)
 
 
 def _input_gradient(spec, params, memory, dx):
@@ -14,5 +14,5 @@ def _input_gradient(spec, params, memory, dx):
 
 def keeps_gradient(kind: type) -> None:
     """Register for the spec `kind`, whose memory has fields `gradient` and `dx`, what is left to do after `credit`."""
-    cells.accumulate.register(kind)(_accumulate)
-    cells.input_gradient.register(kind)(_input_gradient)
+    protocol.accumulate.register(kind)(_accumulate)
+    protocol.input_gradient.register(kind)(_input_gradient)

@@ -8,7 +8,7 @@ import numpy as np
 from joblib import cpu_count
 from tqdm import tqdm
 
-from rtu_np.td import TDLambda
+from rtu_np.prediction.td import TDLambda
 from rtu_np.validation import check_count
 
 

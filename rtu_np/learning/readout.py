@@ -11,19 +11,11 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from rtu_np.buffers import add_scaled, matrix, vector
-from rtu_np.initializers import LecunNormal
+from rtu_np.cells.initializers import LecunNormal
 from rtu_np.jit import generic, kernel, separate
-from rtu_np.layers import (
-    Activation,
-    activate,
-    activation,
-    add_product,
-    decay_and_add_outer,
-    dot,
-    pull_back,
-    slope,
-)
+from rtu_np.numerics.activations import Activation, activate, activation, slope
+from rtu_np.numerics.buffers import add_scaled, matrix, vector
+from rtu_np.numerics.products import add_product, decay_and_add_outer, dot, pull_back
 from rtu_np.validation import check_count
 
 

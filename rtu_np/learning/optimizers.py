@@ -10,8 +10,8 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from rtu_np.buffers import vector
 from rtu_np.jit import generic, kernel, njit, separate
+from rtu_np.numerics.buffers import vector
 from rtu_np.validation import check_real
 
 

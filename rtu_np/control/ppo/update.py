@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from rtu_np import ppo_loss
-from rtu_np.buffers import allocate, size
+from rtu_np.control.ppo import loss as ppo_loss
+from rtu_np.control.ppo.network import STATISTICS, agent, chunk
+from rtu_np.control.ppo.rollout import run_again
 from rtu_np.jit import compile_for, entry
-from rtu_np.ppo_kernels import run_again
-from rtu_np.ppo_network import STATISTICS, agent, chunk
+from rtu_np.numerics.buffers import allocate, size
 
 PARTS = 4
 _PAGE = 1024  # elements: the parts' memory is kept apart, whatever the precision

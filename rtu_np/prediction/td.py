@@ -1,4 +1,4 @@
-"""Streaming TD(lambda): a prediction learned on every step of a stream. The step itself is in `rtu_np.td_kernels`."""
+"""Streaming TD(lambda): a prediction is learned on every step of a stream. `td_kernels` has the compiled step."""
 
 import os
 from collections.abc import Callable
@@ -8,14 +8,15 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from rtu_np import checkpoint, network
-from rtu_np.buffers import allocate, size
+from rtu_np import checkpoint
 from rtu_np.cells.layer import Cell, GradientMethod, check_cell, check_gradient, check_parameters
 from rtu_np.jit import compile_for, entry
-from rtu_np.network import Network, NetworkSpec, acting_buffers, buffers
-from rtu_np.optimizers import Adam, Optimizer
-from rtu_np.readout import LinearReadout, Readout
-from rtu_np.td_kernels import (
+from rtu_np.learning import network
+from rtu_np.learning.network import Network, NetworkSpec, acting_buffers, buffers
+from rtu_np.learning.optimizers import Adam, Optimizer
+from rtu_np.learning.readout import LinearReadout, Readout
+from rtu_np.numerics.buffers import allocate, size
+from rtu_np.prediction.td_kernels import (
     CONTINUES,
     REFUSED,
     TERMINATED,

@@ -12,10 +12,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from rtu_np import cells, optimizers, readout
-from rtu_np.buffers import aligned, matrix, vector
-from rtu_np.heads import HeadParameters, HeadSpec
+from rtu_np import protocol
 from rtu_np.jit import kernel
+from rtu_np.learning import optimizers, readout
+from rtu_np.learning.heads import HeadParameters, HeadSpec
+from rtu_np.numerics.buffers import aligned, matrix, vector
 
 # What a chunk adds up over its samples.
 STATISTICS = ("policy_loss", "value_loss", "entropy", "approximate_kl", "clip_fraction", "not_finite")
@@ -23,7 +24,7 @@ N_STATISTICS = len(STATISTICS)
 
 
 class Loss(NamedTuple):
-    """Settings of the loss; see `rtu_np.ppo_loss`."""
+    """Settings of the loss; see `rtu_np.control.ppo.loss`."""
 
     clip: float
     value_clip: float
@@ -62,10 +63,10 @@ class Weights(NamedTuple):
 @kernel
 def weights(spec, flat):
     """Carve the parameters off `flat`: (views, rest)."""
-    body, flat = cells.parameters(spec.body, flat)
-    actor, flat = cells.parameters(spec.actor, flat)
+    body, flat = protocol.parameters(spec.body, flat)
+    actor, flat = protocol.parameters(spec.actor, flat)
     policy, flat = readout.parameters(spec.policy_head, flat)
-    critic, flat = cells.parameters(spec.critic, flat)
+    critic, flat = protocol.parameters(spec.critic, flat)
     value, flat = readout.parameters(spec.value_head, flat)
     return Weights(body, actor, policy, critic, value), flat
 
@@ -110,12 +111,12 @@ class Branches(NamedTuple):
 @kernel(apart=True)
 def branches(spec, flat):
     """Carve the work space of actor and critic off `flat`: (views, rest)."""
-    actor_state, flat = cells.state(spec.actor, flat)
-    actor, flat = cells.record(spec.actor, flat)
-    actor_work, flat = cells.work(spec.actor, flat)
-    critic_state, flat = cells.state(spec.critic, flat)
-    critic, flat = cells.record(spec.critic, flat)
-    critic_work, flat = cells.work(spec.critic, flat)
+    actor_state, flat = protocol.state(spec.actor, flat)
+    actor, flat = protocol.record(spec.actor, flat)
+    actor_work, flat = protocol.work(spec.actor, flat)
+    critic_state, flat = protocol.state(spec.critic, flat)
+    critic, flat = protocol.record(spec.critic, flat)
+    critic_work, flat = protocol.work(spec.critic, flat)
     n_outputs = spec.policy_head.n_linear + spec.policy_head.n_free
     o, flat = vector(flat, n_outputs)
     v, flat = vector(flat, 1)
@@ -146,10 +147,10 @@ def live(spec, flat):
     """Carve the network in mid-stream off `flat`: (views, rest). Zeros are a fresh start."""
     x, flat = vector(flat, spec.body.n_inputs)
     before, flat = vector(flat, spec.inputs.n_before)
-    memory, rest = cells.memory(spec.body, flat)
+    memory, rest = protocol.memory(spec.body, flat)
     flat_memory, flat = aligned(flat, rest)
-    record, flat = cells.record(spec.body, flat)
-    work, flat = cells.work(spec.body, flat)
+    record, flat = protocol.record(spec.body, flat)
+    work, flat = protocol.work(spec.body, flat)
     passed, flat = branches(spec, flat)
     return Live(x, before, memory, flat_memory, record, work, passed), flat
 
@@ -172,11 +173,11 @@ def acting(spec, flat):
     """Carve the memory of an agent that acts without learning off `flat`: (views, rest)."""
     x, flat = vector(flat, spec.body.n_inputs)
     before, flat = vector(flat, spec.inputs.n_before)
-    state, _ = cells.state(spec.body, flat)
+    state, _ = protocol.state(spec.body, flat)
     flat_state, flat = vector(flat, spec.n_state)
     flat_state_t = flat[: spec.n_state]
-    record, flat = cells.record(spec.body, flat)
-    work, flat = cells.work(spec.body, flat)
+    record, flat = protocol.record(spec.body, flat)
+    work, flat = protocol.work(spec.body, flat)
     passed, flat = branches(spec, flat)
     return Acting(x, before, state, flat_state, flat_state_t, record, work, passed), flat
 
@@ -217,7 +218,7 @@ def rollout(spec, flat):
     bootstraps, flat = vector(flat, N)
     advantages, flat = vector(flat, N)
     returns, flat = vector(flat, N)
-    _, rest = cells.memory(spec.body, flat)
+    _, rest = protocol.memory(spec.body, flat)
     memory, flat = aligned(flat, rest)
     steps = (x, finals, states, kept, actions, starts, ends, log_p, values, rewards, bootstraps, advantages, returns)
     return Rollout(*steps, memory), flat
@@ -261,7 +262,7 @@ def chunk(spec, flat):
     states, flat = matrix(flat, spec.sequence, spec.n_state)
     records, flat = matrix(flat, spec.sequence, spec.n_record)
     passed, flat = branches(spec, flat)
-    work, flat = cells.work(spec.body, flat)
-    dstate, _ = cells.state(spec.body, flat)
+    work, flat = protocol.work(spec.body, flat)
+    dstate, _ = protocol.state(spec.body, flat)
     flat_dstate, flat = vector(flat, spec.n_state)
     return Chunk(gradient, flat_gradient, statistics, states, records, passed, work, dstate, flat_dstate), flat

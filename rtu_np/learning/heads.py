@@ -12,11 +12,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from rtu_np import readout
-from rtu_np.buffers import add_scaled, matrix, vector
-from rtu_np.initializers import Initializer, SparseUniform
+from rtu_np.cells.initializers import Initializer, SparseUniform
 from rtu_np.jit import kernel, separate
-from rtu_np.layers import dot
+from rtu_np.learning import readout
+from rtu_np.numerics.buffers import add_scaled, matrix, vector
+from rtu_np.numerics.products import dot
 
 _SPARSE = SparseUniform()
 

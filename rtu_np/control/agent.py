@@ -20,13 +20,14 @@ from typing import Any, NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-from rtu_np import checkpoint, spaces
-from rtu_np.buffers import allocate, size
-from rtu_np.inputs import InputSpec, senses
+from rtu_np import checkpoint
+from rtu_np.control import spaces
+from rtu_np.control.inputs import InputSpec, senses
+from rtu_np.control.logs import Log
+from rtu_np.control.policies import Policy, Softmax
 from rtu_np.jit import compile_for, entry
-from rtu_np.logs import Log
-from rtu_np.policies import Policy, Softmax
-from rtu_np.td_kernels import CONTINUES, REFUSED, TERMINATED, TRUNCATED
+from rtu_np.numerics.buffers import allocate, size
+from rtu_np.prediction.td_kernels import CONTINUES, REFUSED, TERMINATED, TRUNCATED
 from rtu_np.validation import check_count, check_dtype, check_finite, check_flag, check_real
 
 _SPACES = ("observation_space", "action_space")
@@ -179,7 +180,7 @@ class Agent(ABC):
         ----------
         progress : whether to show a bar, on a terminal
         callback : called as `callback(agent)` after every step; where it returns False, learning stops
-        log : folder of `episodes.csv` and `learning.csv` (`rtu_np.logs`): "runs" makes a new one in there, None none
+        log : folder of `episodes.csv` and `learning.csv` (`rtu_np.control.logs`): "runs" makes a new one in there, None none
         """
         check_count("steps", steps)
         self._check_open()

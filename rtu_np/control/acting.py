@@ -4,11 +4,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from rtu_np import cells
-from rtu_np.buffers import copy, vector
-from rtu_np.inputs import scaled, see
+from rtu_np import protocol
+from rtu_np.control.inputs import scaled, see
 from rtu_np.jit import kernel
-from rtu_np.network import acting_buffers
+from rtu_np.learning.network import acting_buffers
+from rtu_np.numerics.buffers import copy, vector
 
 
 class ActingAgent(NamedTuple):
@@ -33,6 +33,6 @@ def attend(network, inputs, params, senses, acting, observation, reward):
     if before.shape[0] > 0:
         before[before.shape[0] - 1] = scaled(inputs, senses, reward)
     see(inputs, senses, observation, before, acting.x)
-    cells.prepare(network.cell, params.cell, n.work)
-    cells.forward(network.cell, params.cell, n.work, n.state, acting.x, n.record)
+    protocol.prepare(network.cell, params.cell, n.work)
+    protocol.forward(network.cell, params.cell, n.work, n.state, acting.x, n.record)
     copy(n.flat_state_t, n.flat_state)

@@ -16,10 +16,11 @@ cuts the bootstrap and the traces, and keeps the memory.
 
 import numpy as np
 
-from rtu_np import cells, optimizers, readout
-from rtu_np.buffers import clear, copy, finite
+from rtu_np import protocol
 from rtu_np.jit import kernel
-from rtu_np.network import acting_buffers, buffers
+from rtu_np.learning import optimizers, readout
+from rtu_np.learning.network import acting_buffers, buffers
+from rtu_np.numerics.buffers import clear, copy, finite
 
 CONTINUES, TERMINATED, TRUNCATED = 0, 1, 2
 REFUSED = -1
@@ -33,7 +34,7 @@ def learn_step(spec, b, first, x_t, cumulant, discount, end):
     """
     params, traces, memory, nothing = b.params, b.traces, b.memory, x_t.dtype.type(0)
     v_tm1 = readout.value(spec.readout, params.readout, b.kept, memory.y)
-    cells.move(spec.cell, params.cell, memory, x_t)
+    protocol.move(spec.cell, params.cell, memory, x_t)
     v_t = readout.read(spec.readout, params.readout, b.kept, memory.y)
     if not np.isfinite(v_t):
         return v_t, nothing
@@ -41,12 +42,12 @@ def learn_step(spec, b, first, x_t, cumulant, discount, end):
         v_t = nothing
     delta = nothing if first else cumulant + discount * v_t - v_tm1
     readout.feature_gradient(spec.readout, params.readout, b.kept, b.dy)
-    cells.credit(spec.cell, params.cell, memory, b.dy)
+    protocol.credit(spec.cell, params.cell, memory, b.dy)
     scale = optimizers.scale(spec.optimizer, b.flat_traces, delta)
     if not first:
         optimizers.update(spec.optimizer, b.flat_params, b.flat_traces, b.moments, delta)
     decay = discount * x_t.dtype.type(spec.lambda_)
-    cells.learn(spec.cell, params.cell, traces.cell, memory, decay, scale)
+    protocol.learn(spec.cell, params.cell, traces.cell, memory, decay, scale)
     readout.learn(spec.readout, params.readout, traces.readout, b.kept, memory.y, decay, scale)
     if end != CONTINUES:
         clear(b.flat_memory)
@@ -61,7 +62,9 @@ def run(spec, flat, clock, observations, signals, predictions, n_steps):
     signals (at least n_steps, 3): cumulant, discount, and how the step ends. predictions: written.
     """
     b, _ = buffers(spec, flat)
-    if cells.degenerate(spec.cell, b.params.cell) or not (finite(observations, n_steps) and finite(signals, n_steps)):
+    if protocol.degenerate(spec.cell, b.params.cell) or not (
+        finite(observations, n_steps) and finite(signals, n_steps)
+    ):
         return REFUSED
     for t in range(n_steps):
         cumulant, discount, end = signals[t, 0], signals[t, 1], signals[t, 2]
@@ -78,8 +81,8 @@ def predict(spec, flat, scratch, observations, predictions, n_steps):
     """Predictions for `n_steps` steps from the state that `scratch` begins with, which is brought along."""
     b, _ = buffers(spec, flat)
     p, _ = acting_buffers(spec, scratch)
-    cells.prepare(spec.cell, b.params.cell, p.work)
+    protocol.prepare(spec.cell, b.params.cell, p.work)
     for t in range(n_steps):
-        cells.forward(spec.cell, b.params.cell, p.work, p.state, observations[t], p.record)
+        protocol.forward(spec.cell, b.params.cell, p.work, p.state, observations[t], p.record)
         predictions[t] = readout.value(spec.readout, b.params.readout, p.kept, p.record.y)
         copy(p.flat_state_t, p.flat_state)

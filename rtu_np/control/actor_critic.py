@@ -1,25 +1,25 @@
-"""Streaming actor-critic(lambda): learns to act, on every step. The step is in `rtu_np.actor_critic_kernels`."""
+"""Streaming actor-critic(lambda): learns to act, on every step. `actor_critic_kernels` has the compiled step."""
 
 from typing import Any
 
 import numpy as np
 
-from rtu_np import actor_critic_kernels as kernels
-from rtu_np import network
-from rtu_np.agent import Inputs
-from rtu_np.buffers import size
 from rtu_np.cells.dense import Dense
+from rtu_np.cells.initializers import SparseUniform
 from rtu_np.cells.layer import Cell, GradientMethod, check_cell, check_gradient
 from rtu_np.cells.layer_norm import LayerNorm
 from rtu_np.cells.linear_rtu import LinearRTU
 from rtu_np.cells.stack import Stack
-from rtu_np.heads import Head, HeadSpec
-from rtu_np.initializers import SparseUniform
-from rtu_np.network import NetworkSpec
-from rtu_np.optimizers import ObGD, Optimizer
-from rtu_np.policies import Gaussian, Policy
-from rtu_np.readout import LinearReadout
-from rtu_np.streaming import StreamingAgent
+from rtu_np.control import actor_critic_kernels as kernels
+from rtu_np.control.agent import Inputs
+from rtu_np.control.policies import Gaussian, Policy
+from rtu_np.control.streaming import StreamingAgent
+from rtu_np.learning import network
+from rtu_np.learning.heads import Head, HeadSpec
+from rtu_np.learning.network import NetworkSpec
+from rtu_np.learning.optimizers import ObGD, Optimizer
+from rtu_np.learning.readout import LinearReadout
+from rtu_np.numerics.buffers import size
 from rtu_np.validation import check_flag, check_real
 
 
@@ -54,7 +54,7 @@ class ActorCritic(StreamingAgent):
     gamma, lambda_ : discount and trace parameter
     entropy : tau, how much the policy's entropy is rewarded
     actor_optimizer, critic_optimizer : ObGD(kappa=3) and ObGD(kappa=2) by default
-    normalize_observations, scale_rewards : by running statistics (`rtu_np.normalizers`)
+    normalize_observations, scale_rewards : by running statistics (`rtu_np.learning.normalizers`)
     previous : whether the action and the reward before are part of the input
     seed : of the starting parameters, of the actions, and of the environment; the same seed gives the same bits
     dtype : "float32" or "float64"

@@ -13,13 +13,15 @@ of its sequence from the state that was stored before them. With RTRL, T = 1 and
 
 import numpy as np
 
-from rtu_np import cells, heads, optimizers, policies
-from rtu_np.buffers import clear, copy
+from rtu_np import protocol
+from rtu_np.control import policies
+from rtu_np.control.ppo.network import N_STATISTICS, agent, chunk
+from rtu_np.control.ppo.rollout import intend, judge
 from rtu_np.jit import kernel
-from rtu_np.layers import dot
-from rtu_np.ppo_kernels import intend, judge
-from rtu_np.ppo_network import N_STATISTICS, agent, chunk
-from rtu_np.td_kernels import TERMINATED, TRUNCATED
+from rtu_np.learning import heads, optimizers
+from rtu_np.numerics.buffers import clear, copy
+from rtu_np.numerics.products import dot
+from rtu_np.prediction.td_kernels import TERMINATED, TRUNCATED
 
 # --------------------------------------------------------------------------------------------------------- targets
 
@@ -92,12 +94,12 @@ def _back_to_features(spec, params, b, y, gradient):
     one = b.o.dtype.type(1)
     heads.accumulate(b.actor.y, b.do, one, gradient.policy)
     heads.feature_gradient(params.policy, b.do, b.dactor)
-    back = cells.Adjoint(b.actor_state, gradient.actor, b.dy)
-    cells.backward(spec.actor, params.actor, b.actor_work, b.actor_state, y, b.actor, b.dactor, back)
+    back = protocol.Adjoint(b.actor_state, gradient.actor, b.dy)
+    protocol.backward(spec.actor, params.actor, b.actor_work, b.actor_state, y, b.actor, b.dactor, back)
     heads.accumulate(b.critic.y, b.dv, one, gradient.value)
     heads.feature_gradient(params.value, b.dv, b.dcritic)
-    back = cells.Adjoint(b.critic_state, gradient.critic, b.dy_critic)
-    cells.backward(spec.critic, params.critic, b.critic_work, b.critic_state, y, b.critic, b.dcritic, back)
+    back = protocol.Adjoint(b.critic_state, gradient.critic, b.dy_critic)
+    protocol.backward(spec.critic, params.critic, b.critic_work, b.critic_state, y, b.critic, b.dcritic, back)
     for i in range(spec.body.n_outputs):
         b.dy[i] += b.dy_critic[i]
 
@@ -113,8 +115,8 @@ def _replay(spec, params, r, c, first):
             clear(c.states[k])
         else:
             copy(c.records[k - 1, : spec.n_state], c.states[k])
-        record, _ = cells.record(body, c.records[k])
-        cells.forward(body, params.body, c.work, cells.state(body, c.states[k])[0], r.x[first + k], record)
+        record, _ = protocol.record(body, c.records[k])
+        protocol.forward(body, params.body, c.work, protocol.state(body, c.states[k])[0], r.x[first + k], record)
 
 
 def add_up(spec, flat, flat_chunk, order, start, stop, advantages):
@@ -126,24 +128,24 @@ def add_up(spec, flat, flat_chunk, order, start, stop, advantages):
     mean, scale = real(advantages[0]), real(1 / (advantages[1] + 1e-8))
     clear(c.flat_gradient)
     clear(c.statistics)
-    cells.prepare(body, params.body, c.work)
+    protocol.prepare(body, params.body, c.work)
     for s in range(start, stop):
         first = order[s] * spec.sequence
         _replay(spec, params, r, c, first)
         clear(c.flat_dstate)
         for k in range(spec.sequence - 1, -1, -1):
             t = first + k
-            state_tm1, _ = cells.state(body, c.states[k])
-            record, _ = cells.record(body, c.records[k])
+            state_tm1, _ = protocol.state(body, c.states[k])
+            record, _ = protocol.record(body, c.records[k])
             intend(spec, params, b, record.y)
             judge(spec, params, b, record.y)
             _loss(spec, r, b, t, (r.advantages[t] - mean) * scale, c.statistics)
             _back_to_features(spec, params, b, record.y, c.gradient)
-            back = cells.Adjoint(c.dstate, c.gradient.body, b.dy_critic[:0])
-            cells.backward(body, params.body, c.work, state_tm1, r.x[t], record, b.dy, back)
+            back = protocol.Adjoint(c.dstate, c.gradient.body, b.dy_critic[:0])
+            protocol.backward(body, params.body, c.work, state_tm1, r.x[t], record, b.dy, back)
             if r.starts[t] != 0:
                 clear(c.flat_dstate)
-        cells.recall(body, cells.sensitivities(body, r.kept[first])[0], c.flat_dstate, c.gradient.body)
+        protocol.recall(body, protocol.sensitivities(body, r.kept[first])[0], c.flat_dstate, c.gradient.body)
 
 
 def descend(spec, flat, chunks, statistics):
@@ -170,4 +172,4 @@ def descend(spec, flat, chunks, statistics):
     limit = real(spec.loss.max_norm)
     down = -limit / norm if norm > limit else real(-1)
     optimizers.step(spec.optimizer, d.flat_params, d.flat_gradient, d.moments, down)
-    return np.nan if cells.degenerate(spec.body, d.params.body) else norm
+    return np.nan if protocol.degenerate(spec.body, d.params.body) else norm

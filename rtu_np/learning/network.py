@@ -8,10 +8,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from rtu_np import cells, optimizers, readout
-from rtu_np.buffers import aligned, leaves, vector
+from rtu_np import protocol
 from rtu_np.cells.layer import check_parameters, initial_values
 from rtu_np.jit import kernel
+from rtu_np.learning import optimizers, readout
+from rtu_np.numerics.buffers import aligned, leaves, vector
 
 
 class NetworkSpec(NamedTuple):
@@ -41,7 +42,7 @@ class Network(NamedTuple):
 @kernel
 def weights(spec, flat):
     """Carve one number for each weight off `flat`: the weights themselves, traces, or a gradient: (views, rest)."""
-    params, flat = cells.parameters(spec.cell, flat)
+    params, flat = protocol.parameters(spec.cell, flat)
     read, flat = readout.parameters(spec.readout, flat)
     return Weights(params, read), flat
 
@@ -55,7 +56,7 @@ def buffers(spec, flat):
     traces, after = weights(spec, rest)
     flat_traces = rest[:n_weights]
     moments, after = optimizers.moments(spec.optimizer, n_weights, after)
-    memory, rest = cells.memory(spec.cell, after)
+    memory, rest = protocol.memory(spec.cell, after)
     flat_memory = after[: after.shape[0] - rest.shape[0]]
     kept, rest = readout.scratch(spec.readout, rest)
     dy, rest = vector(rest, spec.cell.n_outputs)
@@ -74,19 +75,19 @@ class Acting(NamedTuple):
 @kernel(apart=True)
 def acting_buffers(spec, flat):
     """Carve what a step without learning needs off one flat array: (views, rest). It begins with the state."""
-    state, rest = cells.state(spec.cell, flat)
+    state, rest = protocol.state(spec.cell, flat)
     flat_state, flat = aligned(flat, rest)
     flat_state_t = flat[: flat_state.shape[0]]
-    record, flat = cells.record(spec.cell, flat)
-    work, flat = cells.work(spec.cell, flat)
+    record, flat = protocol.record(spec.cell, flat)
+    work, flat = protocol.work(spec.cell, flat)
     kept, flat = readout.scratch(spec.readout, flat)
     return Acting(state, record, work, kept, flat_state, flat_state_t), flat
 
 
 def initialise(network: Network, spec: NetworkSpec, cell: Any, readout_settings: Any, rng: np.random.Generator) -> None:
     """Write starting values into a network's parameters."""
-    start = initial_values(cell, cells.parameters, spec.cell, rng)
-    check_parameters(spec.cell, cells.parameters(spec.cell, start)[0])
+    start = initial_values(cell, protocol.parameters, spec.cell, rng)
+    check_parameters(spec.cell, protocol.parameters(spec.cell, start)[0])
     start = np.concatenate([start, initial_values(readout_settings, readout.parameters, spec.readout, rng)])
     network.flat_params[:] = start
 

@@ -7,7 +7,7 @@ s_{t+1} (derivations (42), (43); Elsayed et al. 2024),
     z_v  <- gamma lambda z_v + grad v(s_t)                              critic <- critic + step(delta) z_v
     z_pi <- gamma lambda z_pi + grad [log pi(a_t|s_t) + tau sign(delta) H(pi)]   actor <- actor + step(delta) z_pi
 
-The critic is TD(lambda) as it is (`rtu_np.td_kernels`): its trace needs no delta, and took grad v(s_t) in at time t.
+The critic is TD(lambda) as it is (`rtu_np.prediction.td_kernels`): its trace needs no delta, and took grad v(s_t) in at time t.
 The actor's needs its sign. So the order of events at s_{t+1} is: the critic advances and says delta; the actor, whose
 memory is still at t, completes its trace and takes its step; then it advances to s_{t+1} and draws a_{t+1}.
 
@@ -19,14 +19,16 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from rtu_np import cells, heads, optimizers, policies, readout
-from rtu_np.acting import acting_agent, attend
-from rtu_np.buffers import clear, finite, vector
-from rtu_np.heads import HeadKept, HeadParameters, HeadSpec
-from rtu_np.inputs import execute, note, perceive, senses
+from rtu_np import protocol
+from rtu_np.control import policies
+from rtu_np.control.acting import acting_agent, attend
+from rtu_np.control.inputs import execute, note, perceive, senses
 from rtu_np.jit import generic, kernel
-from rtu_np.network import acting_buffers, buffers
-from rtu_np.td_kernels import CONTINUES, REFUSED, TERMINATED, learn_step
+from rtu_np.learning import heads, optimizers, readout
+from rtu_np.learning.heads import HeadKept, HeadParameters, HeadSpec
+from rtu_np.learning.network import acting_buffers, buffers
+from rtu_np.numerics.buffers import clear, finite, vector
+from rtu_np.prediction.td_kernels import CONTINUES, REFUSED, TERMINATED, learn_step
 
 DIVERGED, DONE = 0, 1
 
@@ -153,7 +155,7 @@ def _improve(spec, flat, action, delta):
     a, _ = buffers(spec.actor, flat)
     _toward_action(spec, a.kept, action, delta)
     heads.feature_gradient(a.params.readout, a.kept.do, a.dy)
-    cells.credit(spec.actor.cell, a.params.cell, a.memory, a.dy)
+    protocol.credit(spec.actor.cell, a.params.cell, a.memory, a.dy)
     decay = _accumulate_body(spec, a)
     heads.accumulate(a.memory.y, a.kept.do, decay, a.traces.readout)
     optimizers.step(spec.actor.optimizer, a.flat_params, a.flat_traces, a.moments, delta)
@@ -164,8 +166,8 @@ def _peek(spec, flat, scratch, x):
     """v(x) from the state as it is, which stays."""
     a, _ = buffers(spec.actor, flat)
     p, _ = acting_buffers(spec.actor, scratch)
-    cells.prepare(spec.actor.cell, a.params.cell, p.work)
-    cells.forward(spec.actor.cell, a.params.cell, p.work, a.memory.state, x, p.record)
+    protocol.prepare(spec.actor.cell, a.params.cell, p.work)
+    protocol.forward(spec.actor.cell, a.params.cell, p.work, a.memory.state, x, p.record)
     return readout.value(spec.actor.readout.value, a.params.readout.value, p.kept.value, p.record.y)
 
 
@@ -180,7 +182,7 @@ def _improve_both(spec, flat, action, target):
     readout.feature_gradient(value, params.value, kept.value, kept.dy)
     for i in range(a.dy.shape[0]):
         a.dy[i] += kept.dy[i]
-    cells.credit(spec.actor.cell, a.params.cell, a.memory, a.dy)
+    protocol.credit(spec.actor.cell, a.params.cell, a.memory, a.dy)
     decay = _accumulate_body(spec, a)
     heads.accumulate(a.memory.y, kept.policy.do, decay, traces.policy)
     readout.learn(value, params.value, traces.value, kept.value, a.memory.y, decay, None)
@@ -227,7 +229,7 @@ def _toward_action(spec, kept, action, delta):
 def _accumulate_body(spec, a):
     real = a.dy.dtype.type
     decay = real(spec.inputs.gamma) * real(spec.actor.lambda_)
-    cells.accumulate(spec.actor.cell, a.memory, decay, a.traces.cell)
+    protocol.accumulate(spec.actor.cell, a.memory, decay, a.traces.cell)
     return decay
 
 
@@ -235,10 +237,10 @@ def _accumulate_body(spec, a):
 def _advance(spec, flat, x):
     """The actor's memory to the next step; returns whether its parameters and outputs are usable."""
     a, _ = buffers(spec.actor, flat)
-    if cells.degenerate(spec.actor.cell, a.params.cell):
+    if protocol.degenerate(spec.actor.cell, a.params.cell):
         return False
-    cells.move(spec.actor.cell, a.params.cell, a.memory, x)
-    cells.propagate(spec.actor.cell, a.memory)
+    protocol.move(spec.actor.cell, a.params.cell, a.memory, x)
+    protocol.propagate(spec.actor.cell, a.memory)
     o = _policy_head(spec, a.kept).o
     heads.outputs(_policy_head(spec, a.params.readout), a.memory.y, o)
     return finite(o.reshape(1, o.size), 1)

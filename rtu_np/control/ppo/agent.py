@@ -9,22 +9,24 @@ from typing import Any
 import numpy as np
 from joblib import cpu_count
 
-from rtu_np import cells, ppo_kernels, readout
-from rtu_np.agent import Agent, Inputs
-from rtu_np.buffers import leaves, size
+from rtu_np import protocol
 from rtu_np.cells.dense import Dense
+from rtu_np.cells.initializers import Orthogonal
 from rtu_np.cells.layer import Cell, GradientMethod, check_cell, check_gradient, check_parameters, initial_values
 from rtu_np.cells.linear_rtu import LinearRTU
 from rtu_np.cells.stack import Stack
+from rtu_np.control.agent import Agent, Inputs
+from rtu_np.control.policies import Gaussian, Policy
+from rtu_np.control.ppo import rollout as ppo_kernels
+from rtu_np.control.ppo.network import Loss, PPOSpec, Weights, acting, agent
+from rtu_np.control.ppo.update import TOLD, Update, bytes_of_parts
 from rtu_np.gradients.rtrl import RTRL
 from rtu_np.gradients.tbptt import TBPTT
-from rtu_np.heads import Head, HeadSpec
-from rtu_np.initializers import Orthogonal
 from rtu_np.jit import compile_for, entry
-from rtu_np.optimizers import Adam, Optimizer
-from rtu_np.policies import Gaussian, Policy
-from rtu_np.ppo_network import Loss, PPOSpec, Weights, acting, agent
-from rtu_np.ppo_update import TOLD, Update, bytes_of_parts
+from rtu_np.learning import readout
+from rtu_np.learning.heads import Head, HeadSpec
+from rtu_np.learning.optimizers import Adam, Optimizer
+from rtu_np.numerics.buffers import leaves, size
 from rtu_np.validation import check_choice, check_count, check_fits, check_real
 
 _FRESH: dict[str, tuple[bool, bool]] = {
@@ -77,7 +79,7 @@ class PPO(Agent):
     value, entropy : weights of the value loss and of the entropy
     max_norm : longest gradient, beyond which it is shortened
     optimizer : Adam(1e-4, epsilon=1e-5) by default
-    normalize_observations, scale_rewards : by running statistics (`rtu_np.normalizers`)
+    normalize_observations, scale_rewards : by running statistics (`rtu_np.learning.normalizers`)
     previous : whether the action and the reward before are part of the input
     threads : how many work on a minibatch; as many as there are cores by default. It changes no bit
     seed : of the starting parameters, of the actions, and of the environment; the same seed gives the same bits
@@ -163,7 +165,7 @@ class PPO(Agent):
         body = self.gradient.spec(self.cell.spec(self._inputs.n_inputs), self.dtype)
         actor, critic = self.actor.spec(body.n_outputs), self.critic.spec(body.n_outputs)
         for name, part in (("actor", actor), ("critic", critic)):
-            if size(cells.state, part):
+            if size(protocol.state, part):
                 raise ValueError(
                     f"{name} is {getattr(self, name)!r}, with a state: expected a feedforward one; the body remembers"
                 )
@@ -182,18 +184,18 @@ class PPO(Agent):
             rollout=self.rollout,
             sequence=sequence,
             minibatch=_minibatch(self.rollout, self.minibatches, sequence),
-            n_state=size(cells.state, body),
-            n_record=size(cells.record, body),
-            n_kept=size(cells.sensitivities, body),
+            n_state=size(protocol.state, body),
+            n_record=size(protocol.record, body),
+            n_kept=size(protocol.sensitivities, body),
         )
 
     def _initialise(self) -> None:
         s, rng = self._spec, self._start
-        start = [initial_values(self.cell, cells.parameters, s.body, rng)]
-        check_parameters(s.body, cells.parameters(s.body, start[0])[0])
-        start.append(initial_values(self.actor, cells.parameters, s.actor, rng))
+        start = [initial_values(self.cell, protocol.parameters, s.body, rng)]
+        check_parameters(s.body, protocol.parameters(s.body, start[0])[0])
+        start.append(initial_values(self.actor, protocol.parameters, s.actor, rng))
         start.append(initial_values(Head(Orthogonal(0.01)), readout.parameters, s.policy_head, rng))
-        start.append(initial_values(self.critic, cells.parameters, s.critic, rng))
+        start.append(initial_values(self.critic, protocol.parameters, s.critic, rng))
         start.append(initial_values(Head(Orthogonal(1.0)), readout.parameters, s.value_head, rng))
         self._views.learned.flat_params[:] = np.concatenate(start)
 

@@ -7,7 +7,7 @@ With s_t what the network is given at time t, a_t the action taken there, and th
     q     <- q + step(delta) z                                                     derivations (44)
 
 Memory goes on where traces are cut: it belongs to the history, whoever chose the actions. As in TD(lambda)
-(`rtu_np.td_kernels`), q(s_t, a_t) is read again from the features that were kept, and everything at s_{t+1} - values,
+(`rtu_np.prediction.td_kernels`), q(s_t, a_t) is read again from the features that were kept, and everything at s_{t+1} - values,
 the choice of a_{t+1}, the gradient - is of the parameters before the step, so that each observation goes through the
 cell once. An action is greedy where no value is above its own, also in a tie.
 
@@ -26,15 +26,16 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from rtu_np import cells, heads, optimizers
-from rtu_np.acting import acting_agent, attend
-from rtu_np.buffers import clear, decay_and_add, finite, vector
-from rtu_np.exploration import EpsilonSpec, at, explore
-from rtu_np.inputs import execute, note, perceive, senses
+from rtu_np import protocol
+from rtu_np.control.acting import acting_agent, attend
+from rtu_np.control.exploration import EpsilonSpec, at, explore
+from rtu_np.control.inputs import execute, note, perceive, senses
+from rtu_np.control.policies import first_largest
 from rtu_np.jit import generic, kernel, separate
-from rtu_np.network import Network, Weights, buffers, weights
-from rtu_np.policies import first_largest
-from rtu_np.td_kernels import CONTINUES, REFUSED, TERMINATED
+from rtu_np.learning import heads, optimizers
+from rtu_np.learning.network import Network, Weights, buffers, weights
+from rtu_np.numerics.buffers import clear, decay_and_add, finite, vector
+from rtu_np.prediction.td_kernels import CONTINUES, REFUSED, TERMINATED
 
 DIVERGED, DONE = 0, 1
 
@@ -139,9 +140,9 @@ def _td_error(spec, n, first, action, x, reward, end):
     """Bring the network to s_{t+1}; returns (delta, the greedy action), delta NaN where the values are not finite."""
     real, cell = x.dtype.type, spec.q.cell
     o, q_tm1 = n.kept.o, heads.output(n.params.readout, n.memory.y, int(action[0, 0]))
-    if cells.degenerate(cell, n.params.cell):
+    if protocol.degenerate(cell, n.params.cell):
         return real(np.nan), 0
-    cells.move(cell, n.params.cell, n.memory, x)
+    protocol.move(cell, n.params.cell, n.memory, x)
     heads.outputs(n.params.readout, n.memory.y, o)
     best = first_largest(o)
     if not finite(o.reshape(1, o.size), 1):
@@ -156,7 +157,7 @@ def _credit(cell, n, action):
     clear(n.kept.do)
     n.kept.do[action] = 1
     heads.feature_gradient(n.params.readout, n.kept.do, n.dy)
-    cells.credit(cell, n.params.cell, n.memory, n.dy)
+    protocol.credit(cell, n.params.cell, n.memory, n.dy)
 
 
 @kernel
@@ -197,7 +198,7 @@ def _step_along_trace(spec, flat, first, action, x, reward, end, whim):
     scale = optimizers.scale(optimizer, n.flat_traces, delta)
     if not first:
         optimizers.update(optimizer, n.flat_params, n.flat_traces, n.moments, delta)
-    cells.learn(cell, n.params.cell, n.traces.cell, n.memory, decay, scale)
+    protocol.learn(cell, n.params.cell, n.traces.cell, n.memory, decay, scale)
     heads.learn(n.params.readout, n.traces.readout, n.memory.y, n.kept.do, decay, scale)
     return delta
 
@@ -225,7 +226,7 @@ def _learn_qrc(spec, b, first, action, reward, end, whim):
 def _read(spec, flat, action):
     """The network's output for `action`, at the features that were kept."""
     n, _ = buffers(spec, flat)
-    if cells.degenerate(spec.cell, n.params.cell):
+    if protocol.degenerate(spec.cell, n.params.cell):
         return flat.dtype.type(np.nan)
     return heads.output(n.params.readout, n.memory.y, action)
 
@@ -237,7 +238,7 @@ def _gradient(spec, flat, action, flat_out):
     out, _ = weights(spec, flat_out)
     _credit(spec.cell, n, action)
     nothing = flat.dtype.type(0)
-    cells.accumulate(spec.cell, n.memory, nothing, out.cell)
+    protocol.accumulate(spec.cell, n.memory, nothing, out.cell)
     heads.accumulate(n.memory.y, n.kept.do, nothing, out.readout)
 
 
@@ -249,7 +250,7 @@ def _correct(spec, flat, first, e, h, action, x, reward, end, whim):
     delta, best = _td_error(spec, n, first, action, x, reward, end)
     if not np.isfinite(delta):
         return delta, real(0)
-    cells.propagate(spec.q.cell, n.memory)
+    protocol.propagate(spec.q.cell, n.memory)
     _gradient(spec.q, flat, best, c.flat_direction)
     along_next = real(0) if end == TERMINATED else e * real(spec.inputs.gamma)
     _direction_of_q(delta, along_next, e - h, n.flat_traces, c.flat_gradient, c.flat_direction)
@@ -288,7 +289,7 @@ def _follow(spec, flat, first, delta, h, action, x, decay, end):
     c, _ = corrected_buffers(spec.h, flat)
     n, beta = c.network, x.dtype.type(spec.beta)
     _direction_of_h(delta, h, beta, n.flat_traces, c.flat_gradient, n.flat_params, c.flat_direction)
-    cells.advance(spec.h.cell, n.params.cell, n.memory, x)
+    protocol.advance(spec.h.cell, n.params.cell, n.memory, x)
     _gradient(spec.h, flat, int(action[0, 0]), c.flat_gradient)
     _finish(spec.h.optimizer, c, first, decay, end)
 

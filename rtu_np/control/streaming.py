@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from rtu_np import network, optimizers
-from rtu_np.agent import Agent
-from rtu_np.inputs import senses
-from rtu_np.network import Network
+from rtu_np.control.agent import Agent
+from rtu_np.control.inputs import senses
+from rtu_np.learning import network, optimizers
+from rtu_np.learning.network import Network
 
 
 class StreamingAgent(Agent):

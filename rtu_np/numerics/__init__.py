@@ -1,0 +1,1 @@
+"""Numbers and arrays: elementary functions, flat buffers and their views, activations, products with matrices."""

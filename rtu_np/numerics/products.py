@@ -1,0 +1,63 @@
+"""Sums over vectors, and products with weight matrices.
+
+Matrices are (d, n) and vectors are rows, so a layer computes x W. The output index is innermost: then only `pull_back`
+needs a reduction.
+"""
+
+from rtu_np.jit import kernel, njit, separate
+
+
+@njit(fastmath={"contract", "reassoc"})
+def dot(a, b):
+    """Inner product of two vectors. Sums in any order (`reassoc`), without which a reduction does not vectorise."""
+    total = a.dtype.type(0)
+    for k in range(a.shape[0]):
+        total += a[k] * b[k]
+    return total
+
+
+@njit(fastmath={"contract", "reassoc"})
+def total(a):
+    """Sum of a vector, in any order."""
+    total = a.dtype.type(0)
+    for k in range(a.shape[0]):
+        total += a[k]
+    return total
+
+
+@kernel
+@separate
+def add_product(x, W, out):
+    """out (n,) <- out + x W"""
+    for j in range(W.shape[0]):
+        x_j = x[j]
+        for i in range(W.shape[1]):
+            out[i] += x_j * W[j, i]
+
+
+@kernel
+@separate
+def add_outer(x, dz, dW):
+    """dW (d, n) <- dW + x dz^T, the gradient of x W by W"""
+    for j in range(dW.shape[0]):
+        x_j = x[j]
+        for i in range(dW.shape[1]):
+            dW[j, i] += x_j * dz[i]
+
+
+@kernel
+@separate
+def decay_and_add_outer(decay, x, dz, dW):
+    """dW (d, n) <- decay dW + x dz^T"""
+    for j in range(dW.shape[0]):
+        x_j = x[j]
+        for i in range(dW.shape[1]):
+            dW[j, i] = decay * dW[j, i] + x_j * dz[i]
+
+
+@kernel
+@separate
+def pull_back(W, dz, dx):
+    """dx (d,) <- W dz, the gradient of x W by x; nothing where dx has no room"""
+    for j in range(dx.shape[0]):
+        dx[j] = dot(W[j], dz)

@@ -1,0 +1,219 @@
+"""What one learning step costs on this machine, measured.
+
+    timing = measure(LinearRTU(192), n_inputs=64, dtype="float32")
+
+times TD(lambda) with a linear readout: many steps in compiled code (`TDLambda.run`), for the cost of a step; and single
+steps called from Python (`TDLambda.step`), for how late the slowest ones are. Beside these stand the operations and
+bytes of a step (`rtu_np.costs`), and the most that this machine was seen to do (`rtu_np.timing.machine`).
+
+A step's time is that of its slowest resource: a working set that fits no cache waits for memory, whatever the
+arithmetic. `rtu_np.timing.figure` draws the two limits, the *roofline* (Williams et al. 2009).
+"""
+
+import gc
+import math
+import os
+import pickle
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from rtu_np.cells.layer import Cell, GradientMethod
+from rtu_np.costs import bytes_per_step, flops
+from rtu_np.gradients.rtrl import RTRL
+from rtu_np.learning.optimizers import SGD, Optimizer
+from rtu_np.prediction.td import TDLambda
+from rtu_np.timing.machine import Machine, bandwidth
+from rtu_np.timing.report import Timing
+from rtu_np.validation import brief, check_count, check_dtype, check_flag
+
+_REPEAT = 0.02  # seconds that one repeat of a compiled run takes at least
+_BINS = np.geomspace(1e2, 1e10, 161)  # ns; of the latency histogram
+_EVENTS = 0.05  # how often the cumulant is 1
+
+
+def measure(
+    cell: Cell,
+    n_inputs: int,
+    gradient: GradientMethod | None = None,
+    dtype: Any = "float64",
+    optimizer: Optimizer | None = None,
+    repeats: int = 30,
+    calls: int = 20_000,
+    compiling: bool = True,
+) -> Timing:
+    """Time one learning step of `cell`.
+
+    Parameters
+    ----------
+    cell, n_inputs, gradient, dtype : as of `TDLambda`
+    optimizer : SGD(1e-6) by default: what the step is worth is not asked here, and a small one never diverges
+    repeats : runs of at least 20 ms each, of which median and percentiles are taken
+    calls : single steps from Python
+    compiling : whether to time compiling too, in two processes with a cache of their own
+
+    Examples
+    --------
+    >>> from rtu_np import LinearRTU
+    >>> timing = measure(LinearRTU(8), n_inputs=3, repeats=3, calls=1000, compiling=False)
+    >>> timing.allocations_per_step, timing.latency_p50 <= timing.latency_p99 <= timing.latency_max
+    (0.0, True)
+    """
+    check_count("repeats", repeats)
+    check_count("calls", calls)
+    check_flag("compiling", compiling)
+    dtype, gradient, optimizer = check_dtype("dtype", dtype), gradient or RTRL(), optimizer or SGD(1e-6)
+    settings: dict[str, Any] = {"cell": cell, "n_inputs": n_inputs, "gradient": gradient, "dtype": dtype.name}
+    settings["optimizer"] = optimizer
+    learner = TDLambda(**settings)
+
+    run_ns = _run_ns(learner, repeats)
+    latencies, clock = _latencies(learner, calls)
+    cold, warm = _compile_seconds(settings) if compiling else (math.nan, math.nan)
+    ns = float(np.median(run_ns))
+    operations, moved = flops(cell, n_inputs, gradient), bytes_per_step(cell, n_inputs, gradient, dtype)
+    p50, p99, p999 = np.percentile(latencies, (50, 99, 99.9))
+    edges = _BINS[max(np.searchsorted(_BINS, latencies.min()) - 1, 0) : np.searchsorted(_BINS, latencies.max()) + 1]
+    return Timing(
+        cell=brief(cell),
+        gradient=brief(gradient),
+        optimizer=brief(optimizer),
+        n_inputs=n_inputs,
+        dtype=dtype.name,
+        ns_per_step=ns,
+        ns_low=float(np.percentile(run_ns, 10)),
+        ns_high=float(np.percentile(run_ns, 90)),
+        repeats=repeats,
+        latency_p50=float(p50),
+        latency_p99=float(p99),
+        latency_p999=float(p999),
+        latency_max=float(latencies.max()),
+        calls=calls,
+        clock_ns=clock,
+        flops=operations,
+        bytes=moved,
+        gflops=operations / ns,
+        gbytes=moved / ns,
+        gbytes_reachable=bandwidth(moved // 2, dtype),
+        bytes_held=learner.bytes_held,
+        bytes_staged=learner.bytes_staged,
+        allocations_per_step=_allocations(learner),
+        compile_cold_s=cold,
+        compile_warm_s=warm,
+        histogram=tuple(np.histogram(latencies, edges)[0].tolist()),
+        histogram_edges=tuple(edges.tolist()),
+    )
+
+
+# ------------------------------------------------------------------------------------------------------ measuring
+
+
+def stream(n_steps: int, n_inputs: int, dtype: Any = "float64") -> tuple[np.ndarray, np.ndarray]:
+    """Observations and cumulants without any sense: noise, and a 1 now and then."""
+    rng = np.random.default_rng(0)
+    return rng.uniform(-1, 1, (n_steps, n_inputs)).astype(dtype), (rng.random(n_steps) < _EVENTS).astype(dtype)
+
+
+def seconds_per_step(learner: TDLambda, n_steps: int) -> float:
+    """One run over `n_steps` steps."""
+    observations, cumulants = stream(n_steps, learner.n_inputs, learner.dtype)
+    began = time.perf_counter()
+    learner.run(observations, cumulants, progress=False)
+    return (time.perf_counter() - began) / n_steps
+
+
+def enough_steps(learner: TDLambda, seconds: float = _REPEAT) -> int:
+    """How many steps take `seconds`, after a run that has compiled what there is to compile."""
+    n_steps = 16
+    seconds_per_step(learner, n_steps)
+    while (each := seconds_per_step(learner, n_steps)) * n_steps < seconds / 4:
+        n_steps *= 4
+    return max(math.ceil(seconds / each), 1)
+
+
+def _run_ns(learner: TDLambda, repeats: int) -> np.ndarray:
+    n_steps = enough_steps(learner)
+    return np.array([seconds_per_step(learner, n_steps) * 1e9 for _ in range(repeats)])
+
+
+def _latencies(learner: TDLambda, calls: int) -> tuple[np.ndarray, float]:
+    """Nanoseconds of single steps, and of the clock."""
+    observations, cumulants = stream(calls, learner.n_inputs, learner.dtype)
+    rows, values = list(observations), cumulants.tolist()
+    clock, step = time.perf_counter_ns, learner.step
+    times = np.empty(calls, np.int64)
+    for k in range(min(calls, 100)):
+        step(rows[k], values[k])
+    for k in range(calls):
+        began = clock()
+        step(rows[k], values[k])
+        times[k] = clock() - began
+    ticks = [clock() for _ in range(1000)]
+    return times, float(np.median(np.diff(ticks)))
+
+
+def _allocations(learner: TDLambda, n_steps: int = 1000) -> float:
+    """Memory blocks of Python that a step leaves behind. Compiled code cannot allocate: see `rtu_np.jit`."""
+    x, step = np.zeros(learner.n_inputs, learner.dtype), learner.step
+    left, collecting = [], gc.isenabled()
+    for _ in range(5):  # the least of several, since other threads allocate as well
+        gc.collect()
+        gc.disable()  # what it frees meanwhile would be taken off
+        before = sys.getallocatedblocks()
+        for _ in range(n_steps):
+            step(x, 0.0)
+        left.append(sys.getallocatedblocks() - before)
+        if collecting:
+            gc.enable()
+    return max(min(left), 0) // 10 * 10 / n_steps  # the loop itself keeps a few
+
+
+_FIRST_STEP = (
+    "import pickle, sys; from rtu_np.timing import first_step; print(first_step(pickle.load(sys.stdin.buffer)))"
+)
+
+
+def first_step(settings: dict[str, Any]) -> float:
+    """Seconds of the first step of a learner made by `settings`."""
+    learner = TDLambda(**settings)
+    began = time.perf_counter()
+    learner.step(np.zeros(learner.n_inputs), 0.0)
+    return time.perf_counter() - began
+
+
+def _compile_seconds(settings: dict[str, Any]) -> tuple[float, float]:
+    """Seconds of the first step with an empty cache and with a full one; NaN where a cell cannot leave `__main__`."""
+    if type(settings["cell"]).__module__ == "__main__":
+        return math.nan, math.nan
+    with tempfile.TemporaryDirectory() as cache:
+        environment = {**os.environ, "NUMBA_CACHE_DIR": cache, "PYTHONPATH": os.pathsep.join(sys.path)}
+        command = [sys.executable, "-c", _FIRST_STEP]
+        cold, warm = (
+            float(
+                subprocess.run(
+                    command, input=pickle.dumps(settings), env=environment, capture_output=True, check=True
+                ).stdout
+            )
+            for _ in range(2)
+        )
+    return cold, warm
+
+
+def measure_all(settings: Sequence[dict[str, Any]], **options: Any) -> tuple[list[Timing], Machine]:
+    """`measure` for each of several settings, and the machine's peaks, with a progress bar."""
+    with tqdm(total=len(settings) + 1, disable=None, unit="measurement") as bar:
+        bar.set_postfix_str("the machine")
+        machine = Machine.measure()
+        bar.update()
+        timings = []
+        for each in settings:
+            bar.set_postfix_str(f"{type(each['cell']).__name__}, {each.get('dtype', 'float64')}")
+            timings.append(measure(**each, **options))
+            bar.update()
+    return timings, machine

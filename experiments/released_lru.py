@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from rtu_np import RTRL, protocol
+from rtu_np.cells.input_scale import Free
 from rtu_np.cells.linear_rtu import LinearRTUSpec
 from rtu_np.cells.nonlinear_rtu import NonlinearRTUSpec
-from rtu_np.cells.scales import Free
-from rtu_np.jit import generic, separate
+from rtu_np.jit import generic, noalias
 
 
 @dataclass(frozen=True)
@@ -27,8 +27,8 @@ class ReleasedRTRL:
     def spec(self, cell_spec: Any, dtype: Any) -> Any:
         if isinstance(cell_spec, LinearRTUSpec | NonlinearRTUSpec) and isinstance(cell_spec.scale, Free):
             return ReleasedSpec(cell_spec.n_inputs, cell_spec.n_hidden, cell_spec.n_outputs, cell_spec)
-        if protocol.layerwise(cell_spec, lambda layer: layer) is not cell_spec:
-            return protocol.layerwise(cell_spec, lambda layer: self.spec(layer, dtype))
+        if protocol.map_layers(cell_spec, lambda layer: layer) is not cell_spec:
+            return protocol.map_layers(cell_spec, lambda layer: self.spec(layer, dtype))
         return RTRL().spec(cell_spec, dtype)
 
 
@@ -50,17 +50,17 @@ def _put_the_term_wrong(spec, params, memory):
 
 
 @_put_the_term_wrong.register(LinearRTUSpec)
-@separate
+@noalias
 def _linear(spec, params, memory):
     for i in range(spec.n_hidden):
-        memory.work.gamma[i] = params.scale.gamma_log[i]
+        memory.work.gamma[i] = params.input_scale.gamma_log[i]
 
 
 @_put_the_term_wrong.register(NonlinearRTUSpec)
-@separate
+@noalias
 def _nonlinear(spec, params, memory):
     for i in range(spec.n_hidden):
-        wrong = params.scale.gamma_log[i] / memory.work.gamma[i]
+        wrong = params.input_scale.gamma_log[i] / memory.work.gamma[i]
         memory.gamma1[i] *= wrong
         memory.gamma2[i] *= wrong
 

@@ -14,7 +14,7 @@ from rtu_np.cells.stack import Stack
 from rtu_np.control.actor_critic import ActorCritic, streaming_network
 from rtu_np.control.exploration import Epsilon
 from rtu_np.control.policies import Gaussian, Softmax
-from rtu_np.control.ppo.agent import PPO, encoded
+from rtu_np.control.ppo.agent import PPO, ppo_network
 from rtu_np.control.q_lambda import QRC, QLambda
 from rtu_np.costs import bytes_per_step, flops
 from rtu_np.gradcheck import check_gradients, gradient_angles
@@ -57,9 +57,9 @@ __all__ = [
     "VanillaRNN",
     "bytes_per_step",
     "check_gradients",
-    "encoded",
     "flops",
     "gradient_angles",
+    "ppo_network",
     "run_many",
     "streaming_network",
 ]

@@ -42,77 +42,26 @@ from typing import Any
 
 import numba
 import numpy as np
-from numba.core import config as _config
-from numba.core import types
-from numba.core.codegen import JITCodeLibrary
-from numba.core.compiler import Compiler
+from numba import types
 from numba.extending import overload as _overload
 from numba.extending import register_jitable
 
-_PATIENCE = 3.0  # seconds of compiling after which a word is due
-_OPTIONS: Any = {
+from rtu_np import numba_compiler
+
+ANNOUNCE_AFTER = 3.0  # seconds of compiling after which a user is told
+_PUBLIC: Any = {
     "nogil": True,
     "error_model": "numpy",  # Python's raises on division by zero: a branch that stops loops from vectorising
     "fastmath": {"contract"},  # fused multiply-add; NaN and infinity keep their meaning
-    "_nrt": False,
 }
-
-
-class _Ingredient(JITCodeLibrary):
-    """Code that is only ever compiled into other code: neither optimised nor made machine code of by itself, as it will
-    be with what it is part of. Numba would do both for each of some hundred functions; without, a learner compiles in
-    half the time, into the same code."""
-
-    def _optimize_final_module(self) -> None:
-        pass
-
-    def _finalize_final_module(self) -> None:
-        self._finalize_dynamic_globals()
-        self._verify_declare_only_symbols()
-        self._finalized = True
-
-    def get_pointer_to_function(self, name: str) -> int:
-        self._ensure_finalized()
-        return 0  # there is no way in
-
-    @property
-    def codegen(self) -> Any:
-        return self
-
-    def set_env(self, name: str, env: Any) -> None:
-        """Nothing: what an entered function would find here, exceptions and objects, kernels do without."""
-
-
-class _Inner(Compiler):
-    """Numba's compiler, for functions that only other compiled functions call."""
-
-    def define_pipelines(self) -> Any:
-        self.state["library"] = _Ingredient(self.state.targetctx.codegen(), self.state.func_id.func_qualname)
-        return super().define_pipelines()
-
-
-class _Separate(_Inner):
-    """The same, told that the arrays among a function's arguments do not overlap."""
-
-    def define_pipelines(self) -> Any:
-        self.state.flags.noalias = True
-        return super().define_pipelines()
-
-
-# There is no way from Python into these. Most are compiled into their caller: a loop with a call in it does not
-# vectorise, and a call passes a NamedTuple array by array, each as seven numbers (a fifth of the step of 10 units).
-# That the others are not has to be said: Numba lets a function inherit it from its caller.
-_INNER: Any = {
-    **_OPTIONS,
-    "no_cpython_wrapper": True,
-    "no_cfunc_wrapper": True,
-    "forceinline": False,
-    "pipeline_class": _Inner,
-}
-_INLINE: Any = {**_INNER, "forceinline": True}
-_OF_SEPARATE: Any = {**_INLINE, "pipeline_class": _Separate}
+OPTIONS: Any = {**_PUBLIC, **numba_compiler.ENTRY}
+# Python cannot call these. Most are compiled into their caller: a loop with a call in it does not vectorise, and a call
+# passes a NamedTuple array by array, each as seven numbers (a fifth of the step of 10 units).
+_CALLED: Any = {**_PUBLIC, **numba_compiler.CALLED}
+_INLINED: Any = {**_PUBLIC, **numba_compiler.INLINED}
+_INLINED_NOALIAS: Any = {**_PUBLIC, **numba_compiler.INLINED_NOALIAS}
 _HOME = Path(__file__).parent
-config: Any = _config  # its attributes are set from the environment, where no type checker sees them
+config: Any = numba.config  # its attributes are set from the environment, where no type checker sees them
 
 
 def _sources(file: Path) -> Iterator[Path]:
@@ -139,7 +88,8 @@ def cache_folder(*files: str | Path) -> Path:
         numba.__version__,
         sys.implementation.cache_tag,
         str(config.BOUNDSCHECK),
-        str(sorted(_OPTIONS.items(), key=str)),
+        str(sorted(OPTIONS.items(), key=str)),
+        str(numba_compiler.PLAIN),
     ]
     name = hashlib.sha256("\n".join(parts + flags).encode()).hexdigest()[:16]
     if base := os.environ.get("NUMBA_CACHE_DIR"):
@@ -177,7 +127,7 @@ def njit(function: Callable | None = None, *, reaches: tuple[str, ...] = (), **o
     files = [getattr(sys.modules.get(module), "__file__", None) for module in modules]
     cached = "__main__" not in modules and all(file is not None for file in files)
     with _cache_at(cache_folder(*(file for file in files if file is not None))):
-        return numba.njit(**{**_OPTIONS, "cache": cached, **options})(function)
+        return numba.njit(**{**OPTIONS, "cache": cached, **options})(function)
 
 
 def compile_for(function: Callable, *specs: Any) -> Any:
@@ -213,16 +163,16 @@ def entry(function: Any, *arguments: Any) -> Callable:
     if config.DISABLE_JIT:
         return function
     types_of = tuple(numba.typeof(argument) for argument in arguments)
-    with _said():
+    with announce_compiling():
         function.compile(types_of)
-    return function.overloads[types_of].entry_point
+    return numba_compiler.entry_point(function, types_of)
 
 
 @contextmanager
-def _said() -> Iterator[None]:
+def announce_compiling() -> Iterator[None]:
     """On a terminal, say what it is that takes so long."""
     text = "rtu_np: compiling for a network of this kind, up to a minute; the next process finds it compiled"
-    timer = threading.Timer(_PATIENCE, print, (text,), {"file": sys.stderr})
+    timer = threading.Timer(ANNOUNCE_AFTER, print, (text,), {"file": sys.stderr})
     timer.daemon = True
     if sys.stderr.isatty():
         timer.start()
@@ -234,22 +184,22 @@ def _said() -> Iterator[None]:
 
 def overload(function: Callable, **options: Any) -> Any:
     """Numba's `overload`, compiled into the caller."""
-    return _overload(function, jit_options=_INLINE, **options)
+    return _overload(function, jit_options=_INLINED, **options)
 
 
-def kernel(function: Callable | None = None, *, apart: bool = False) -> Any:
+def kernel(function: Callable | None = None, *, inline: bool = True) -> Any:
     """A function that compiled code may call; called from Python it stays plain Python.
 
-    It is compiled into its caller, or `apart`: for functions that cut one flat array into views. Their callers then see
-    arrays, and no longer that these are parts of one. Where LLVM sees that, its loop strength reduction goes through
-    every way to write an address as another plus an offset: ten seconds, for no gain.
+    It is compiled into its caller, unless `inline` is False. That is for functions that cut one flat array into views:
+    their callers then see arrays, and no longer that these are parts of one. If LLVM sees that, its loop strength
+    reduction tries every way to write an address as another plus an offset: ten seconds, for no gain.
     """
     if function is None:
-        return functools.partial(kernel, apart=apart)
-    return register_jitable(**(_INNER if apart else _options_of(function)))(function)
+        return functools.partial(kernel, inline=inline)
+    return register_jitable(**(_options_of(function) if inline else _CALLED))(function)
 
 
-def separate(function: Callable) -> Callable:
+def noalias(function: Callable) -> Callable:
     """Promise that no two arrays among the arguments overlap, in parameters, traces, memory or elsewhere.
 
     A compiler that cannot know must test it at run time, for every pair of arrays in a loop: at 32 units in float64
@@ -257,7 +207,7 @@ def separate(function: Callable) -> Callable:
     all cells, the promise is checked at every call. Stands below `kernel` and `register`.
     """
     if not config.DISABLE_JIT:
-        function.separate = True  # type: ignore[attr-defined]
+        function.noalias = True  # type: ignore[attr-defined]
         return function
 
     @functools.wraps(function)
@@ -281,7 +231,7 @@ def extents(arguments: tuple) -> Iterator[tuple[int, int]]:
 
 
 def _options_of(function: Callable) -> Any:
-    return _OF_SEPARATE if hasattr(function, "separate") else _INLINE
+    return _INLINED_NOALIAS if hasattr(function, "noalias") else _INLINED
 
 
 def like(x: Any, value: float) -> Any:
@@ -295,13 +245,13 @@ def _compile_like(x: Any, value: Any) -> Callable | None:
     return lambda x, value: real(value)
 
 
-def generic(stub: Callable | None = None, *, apart: bool = False) -> Any:
+def generic(stub: Callable | None = None, *, inline: bool = True) -> Any:
     """A function whose implementation is chosen by the NamedTuple type of its first argument; see the module's page.
 
-    `otherwise` names an implementation for the types that have none of their own. `apart` is as of `kernel`.
+    `otherwise` names an implementation for the types that have none of their own. `inline` is as in `kernel`.
     """
     if stub is None:
-        return functools.partial(generic, apart=apart)
+        return functools.partial(generic, inline=inline)
     table: dict[type | None, Callable] = {}
 
     @functools.wraps(stub)
@@ -318,10 +268,10 @@ def generic(stub: Callable | None = None, *, apart: bool = False) -> Any:
         @_overload(call, strict=False, jit_options=options)
         def _compile(*arguments: Any) -> Callable | None:
             implementation = table.get(getattr(arguments[0], "instance_class", type(None))) or table.get(None)
-            fits = implementation and (apart or _options_of(implementation) is options)
+            fits = implementation and (options is _CALLED or _options_of(implementation) is options)
             return implementation if fits else None
 
-    for options in (_INNER,) if apart else (_INLINE, _OF_SEPARATE):
+    for options in (_INLINED, _INLINED_NOALIAS) if inline else (_CALLED,):
         compile_with(options)
 
     def register(kind: type | None) -> Callable[[Callable], Callable]:

@@ -1,35 +1,45 @@
 """The cell protocol, on one page.
 
 A *cell* is a small frozen dataclass of settings, `LinearRTU(n_hidden=16)` (see `rtu_np.cells.layer.Cell`). Given an
-input width it makes a *spec*, a NamedTuple of sizes and types. Learners are written once against the functions below,
-all of which are chosen by the type of the spec: in compiled code while it compiles, in Python by a table
+input width it makes a *spec*, a NamedTuple of sizes and types. Learners are written once against the functions below.
+Which implementation runs is chosen by the type of the spec: in compiled code while it compiles, in Python by a table
 (`rtu_np.jit.generic`).
 
 What every cell provides
 ------------------------
-layout      `parameters`, `state`: named views into flat buffers (`rtu_np.numerics.buffers`).
+layout      `parameters`, `state`: named views into flat arrays (`rtu_np.numerics.buffers`).
 step        `forward`, the step alone; `backward`, one step of reverse mode.
 reference   `plain_forward`, `plain_backward`: the same in plain, allocating NumPy, to be read beside the equations.
             `plain_forward` takes complex numbers, for the complex-step derivative.
 
-That is enough for truncated BPTT, and for RTRL by the dense recursion S <- J S + F (`rtu_np.gradients`).
+That is enough for truncated BPTT, and for RTRL by the full recursion S <- J S + F (`rtu_np.gradients`).
 
 What a cell with sensitivities of its own adds
 ----------------------------------------------
+Sensitivities are dh/dparameters, also called the influence matrix.
+
 layout      `memory`: state, sensitivities and scratch.
 RTRL        `move` and `propagate`, together `advance`: the step, then its sensitivities; `credit`: the part of the
             gradient that needs the parameters; `accumulate`: the gradient into a trace; `learn`: update, sensitivities
             and traces in one pass; `input_gradient`.
-stored      `sensitivities`, `keep` and `recall`: the sensitivities of one step put aside, and used later (PPO).
+stored      `stored_sensitivities`, `store_sensitivities`, `accumulate_stored`: the sensitivities of one step are copied
+            and used later (PPO).
 reference   `plain_advance`, `plain_gradient`.
 
 What a cell may add
 -------------------
-`work` and `prepare`, where much of a step depends on the parameters alone; `record`, where reverse mode needs more than
-state and output; `degenerate`, where parameters exist without a derivative; `preactivations`, where there is a kink.
+`work` and `prepare`, if much of a step depends on the parameters alone; `record`, if reverse mode needs more than state
+and output; `degenerate`, if parameters exist without a derivative; `preactivations`, if there is a kink; `flops`, if
+its costs are to be counted.
 
 Kernels write in place, allocate nothing and return nothing. The reference shares no arithmetic with them, so that a
 mistake in one shows against the other. docs/own_stream.md builds a cell from scratch.
+
+One learning step goes through these functions in this order:
+
+    move        state_{t-1}, x_t -> state_t, y_t
+    credit      dy_t -> dL/dstate_t, in memory
+    learn       params <- params + step traces;  sensitivities up to t;  traces <- decay traces + gradient
 """
 
 from typing import Any, NamedTuple
@@ -40,16 +50,17 @@ from rtu_np.jit import generic, kernel
 from rtu_np.numerics.buffers import add_scaled, aligned, vector
 
 # ---------------------------------------------------------------------------------------------------------- layout
+# A layout takes a flat array and returns (views, rest): named views into its first numbers, and the array behind them.
 
 
-@generic(apart=True)
+@generic(inline=False)
 def parameters(spec, flat):
-    """Carve the parameters off `flat`: (views, rest)."""
+    """Layout of the parameters."""
 
 
-@generic(apart=True)
+@generic(inline=False)
 def state(spec, flat):
-    """Carve the recurrent state off `flat`: (views, rest)."""
+    """Layout of the recurrent state."""
 
 
 class Record(NamedTuple):
@@ -59,9 +70,9 @@ class Record(NamedTuple):
     y: np.ndarray
 
 
-@generic(apart=True)
+@generic(inline=False)
 def record(spec, flat):
-    """Carve a record of one step off `flat`: (views, rest). Its first elements are the state after the step."""
+    """Layout of the record of one step. Its first numbers are the state after the step."""
 
 
 @record.otherwise
@@ -76,9 +87,9 @@ class NoWork(NamedTuple):
     pass
 
 
-@generic(apart=True)
+@generic(inline=False)
 def work(spec, flat):
-    """Carve off `flat` what `prepare` writes, and room for scratch: (views, rest)."""
+    """Layout of what `prepare` writes, and of scratch."""
 
 
 @work.otherwise
@@ -91,7 +102,7 @@ def _no_work(spec, flat):
 
 @generic
 def prepare(spec, params, work):
-    """What depends on the parameters alone, once for all steps that are made with them."""
+    """Compute what depends on the parameters alone, once for all steps that use them."""
 
 
 @prepare.otherwise
@@ -116,27 +127,27 @@ class Adjoint(NamedTuple):
 def backward(spec, params, work, state_tm1, x_t, record, dy, adjoint):
     """One step of reverse mode, for L = sum over steps of dy . y.
 
-    adjoint.state comes in as the later steps' dL/dstate_t and leaves as dL/dstate_tm1; this step's share of the
-    gradient is added to adjoint.params; adjoint.x is overwritten with dL/dx_t, where it has room for it.
+    adjoint.state comes in as the later steps' dL/dstate_t and leaves as dL/dstate_tm1. The gradient of this step is
+    added to adjoint.params. adjoint.x is overwritten with dL/dx_t, if it has room for it.
     """
 
 
 # ------------------------------------------------------------------------------------------------------------ RTRL
 
 
-@generic(apart=True)
+@generic(inline=False)
 def memory(spec, flat):
-    """Carve the memory of RTRL off `flat`: (views, rest). It has fields `state` and `y`; zeros are a fresh start."""
+    """Layout of the memory of RTRL. It has fields `state` and `y`; zeros are a fresh start."""
 
 
 @generic
 def move(spec, params, memory, x_t):
-    """state_tm1 -> state_t and memory.y, keeping what `propagate` will need."""
+    """state_tm1 -> state_t and memory.y; what `propagate` will need stays in memory."""
 
 
 @generic
 def propagate(spec, memory):
-    """Bring the sensitivities of the state to the parameters up to the step that `move` has made."""
+    """Bring the sensitivities of the state up to the step that `move` has made."""
 
 
 @propagate.otherwise
@@ -167,18 +178,19 @@ def input_gradient(spec, params, memory, dx):
 
 
 @generic
-def learn(spec, params, traces, memory, decay, scale):
-    """Update, propagate and accumulate in one pass over memory, after `move` and `credit`. By default, three passes.
+def learn(spec, params, traces, memory, decay, step):
+    """Update, propagate and accumulate in one pass over memory, after `move` and `credit`.
 
-    params <- params + scale traces (left out where scale is None), with the traces up to t-1; then sensitivities; then
-    traces <- decay traces + (dy_t/dparams)^T dy. `memory` holds all that came of the earlier parameters.
+    params <- params + step traces, with the traces up to t-1 (no update if step is None); then the sensitivities; then
+    traces <- decay traces + (dy_t/dparams)^T dy. `memory` holds everything that was computed with the earlier
+    parameters. A cell that registers nothing here gets three passes, one after the other.
     """
 
 
 @learn.otherwise
-def _learn_in_three_passes(spec, params, traces, memory, decay, scale):
-    if scale is not None:
-        add_scaled(params, traces, scale)
+def _learn_in_three_passes(spec, params, traces, memory, decay, step):
+    if step is not None:
+        add_scaled(params, traces, step)
     propagate(spec, memory)
     accumulate(spec, memory, decay, traces)
 
@@ -186,19 +198,19 @@ def _learn_in_three_passes(spec, params, traces, memory, decay, scale):
 # ------------------------------------------------------------------------------------------- stored sensitivities
 
 
-@generic(apart=True)
-def sensitivities(spec, flat):
-    """Carve room for the sensitivities of the state, put aside at one step, off `flat`: (views, rest)."""
+@generic(inline=False)
+def stored_sensitivities(spec, flat):
+    """Layout of the sensitivities of the state, as they are stored at one step."""
 
 
 @generic
-def keep(spec, memory, kept):
-    """kept <- the sensitivities of the present state. Between two steps; memory stays as it is."""
+def store_sensitivities(spec, memory, stored):
+    """stored <- the sensitivities of the present state. Called between two steps; memory does not change."""
 
 
 @generic
-def recall(spec, kept, dstate, out):
-    """out <- out + (dstate/dparams)^T dstate, with the sensitivities as they were kept; dstate begins a flat array."""
+def accumulate_stored(spec, stored, dstate, out):
+    """out <- out + (dstate/dparams)^T dstate, with the stored sensitivities; dstate is the start of a flat array."""
 
 
 class NoSensitivities(NamedTuple):
@@ -206,9 +218,9 @@ class NoSensitivities(NamedTuple):
 
 
 def without_sensitivities(kind: type) -> None:
-    """Register for the spec `kind` that there is nothing to put aside: no state, or none that is differentiated."""
-    sensitivities.register(kind)(lambda spec, flat: (NoSensitivities(), flat))
-    for function in (keep, recall):
+    """Register for the spec `kind` that it stores none: it has no state, or its state is not differentiated."""
+    stored_sensitivities.register(kind)(lambda spec, flat: (NoSensitivities(), flat))
+    for function in (store_sensitivities, accumulate_stored):
         function.register(kind)(lambda spec, *arguments: None)
 
 
@@ -217,7 +229,7 @@ def without_sensitivities(kind: type) -> None:
 
 @generic
 def degenerate(spec, params):
-    """Whether there are parameters at which the recurrence has no derivative. Never, where a cell does not say."""
+    """Whether the recurrence has no derivative at these parameters. A cell that registers nothing never is."""
 
 
 @degenerate.otherwise
@@ -235,9 +247,9 @@ def why_degenerate(spec, params):
 
 @generic
 def preactivations(spec, params, state_tm1, x_t):
-    """Array of what enters the activation function, which gradient checks keep away from its kink at 0.
+    """Array of what enters the activation function. Gradient checks keep it away from the kink at 0.
 
-    A cell without a kink need not say.
+    A cell without a kink registers nothing.
     """
 
 
@@ -266,26 +278,59 @@ def plain_gradient(spec, params, memory, dy):
     """(gradient as Parameters, dx)"""
 
 
+# ----------------------------------------------------------------------------------------------------------- costs
+
+
+class Flops(NamedTuple):
+    """Floating-point operations of the functions above, as `rtu_np.costs` counts them."""
+
+    prepare: int
+    forward: int
+    backward: int
+    dx: int  # of `backward`; also of `input_gradient` in a stack, if that costs no more
+    move: int = 0  # includes `prepare`
+    propagate: int = 0
+    credit: int = 0
+    accumulate: int = 0
+    input_gradient: int = 0
+
+
+@generic
+def flops(spec):
+    """`Flops` of a cell with this spec. A cell without its own sensitivities fills the first four fields."""
+
+
+@generic
+def learning_flops(spec):
+    """Operations of one learning step as far as the gradient, added into a trace. A gradient method may replace it."""
+
+
+@learning_flops.otherwise
+def _own_sensitivities(spec):
+    count = flops(spec)
+    return count.move + count.propagate + count.credit + count.accumulate
+
+
 # ------------------------------------------------------------------------------------------------- specs within specs
 
 
 @generic
-def together(spec, lower, upper):
-    """What belongs to the two layers of a pair, as one NamedTuple."""
+def pair_views(spec, lower, upper):
+    """The views of two layers, one on the other, as one NamedTuple."""
 
 
 @generic
-def layerwise(spec, convert):
-    """The spec with `convert` applied to each of its layers; itself, where it has none."""
+def map_layers(spec, convert):
+    """The spec with `convert` applied to each of its layers. A spec without layers stays as it is."""
 
 
-@layerwise.otherwise
+@map_layers.otherwise
 def _no_layers(spec, convert):
     return spec
 
 
 def delegate(kind: type, *more: Any) -> None:
-    """Register for the spec `kind`, which holds another in its field `cell`, all of that one's but RTRL, and `more`."""
+    """Register for the spec `kind` what the spec in its field `cell` has: all functions but RTRL's, and `more`."""
 
     def pass_on(function):
         function.register(kind)(lambda spec, *arguments: function(spec.cell, *arguments))

@@ -664,7 +664,7 @@ def eigenvalue_derivatives(form: str, a: Array, b: Array) -> tuple[Array, Array]
     return dlog_r, np.exp(b) if phase == "theta_log" else np.ones_like(b)
 
 
-def scale_of(params: Parameters, r: Array) -> Array:
+def input_scale(params: Parameters, r: Array) -> Array:
     """(27) where the scale is free, (6) where it is tied."""
     return np.exp(params["gamma_log"]) if "gamma_log" in params else np.sqrt(1 - r**2)
 
@@ -672,7 +672,7 @@ def scale_of(params: Parameters, r: Array) -> Array:
 def parts(form: str, params: Parameters) -> Array:
     """g, p, gamma, from their definitions: (3, N)."""
     r, theta = eigenvalue(form, params["a"], params["b"])
-    return np.stack([r * np.cos(theta), r * np.sin(theta), scale_of(params, r)])
+    return np.stack([r * np.cos(theta), r * np.sin(theta), input_scale(params, r)])
 
 
 def diagonal_material(form: str, seed: int, scale: str) -> tuple[Parameters, Array, Array, np.random.Generator]:
@@ -700,7 +700,7 @@ def test_parameterisations_of_the_eigenvalue(form: str, scale: str) -> None:
         params["a"][:2] = -0.3, 1.2  # clipped at both ends
     dlog_r, dtheta = eigenvalue_derivatives(form, params["a"], params["b"])
     r, theta = eigenvalue(form, params["a"], params["b"])
-    lam, gamma = r * np.exp(1j * theta), scale_of(params, r)
+    lam, gamma = r * np.exp(1j * theta), input_scale(params, r)
     dgamma = -dlog_r * r**2 / gamma if scale == "tied" else 0 * gamma
     by_a = by_complex_step(lambda q: parts(form, q), params, "a")
     by_b = by_complex_step(lambda q: parts(form, q), params, "b")
@@ -750,7 +750,7 @@ def diagonal_run(form: str, params: Parameters, c: Array, xs: Array) -> Array:
 def diagonal_sensitivities(form: str, params: Parameters, c_0: Array, xs: Array) -> dict[str, Array]:
     """(26), (27) at the end of a run: complex e for a, b, gamma_log, W1, W2."""
     (dlog_r, dtheta), (r, theta) = (k(form, params["a"], params["b"]) for k in (eigenvalue_derivatives, eigenvalue))
-    lam, gamma, h = r * np.exp(1j * theta), scale_of(params, r), c_0[0] + 1j * c_0[1]
+    lam, gamma, h = r * np.exp(1j * theta), input_scale(params, r), c_0[0] + 1j * c_0[1]
     dgamma = 0 * r if "gamma_log" in params else -dlog_r * r**2 / gamma
     e = {name: np.zeros(value.shape, complex) for name, value in params.items()}
     for x in xs:

@@ -104,11 +104,11 @@ def test_sensitivities_are_put_aside_and_recalled(name):
         assert agent._spec.n_kept == 0
         return
     spec, t = agent._spec.body, 3
-    views = protocol.sensitivities(spec, rollout.kept[t].copy())[0]
+    views = protocol.stored_sensitivities(spec, rollout.kept[t].copy())[0]
     weights = np.random.default_rng(1).standard_normal(oracle.n_state)
     out = np.zeros(agent._views.learned.flat_params.size)
     into = protocol.parameters(spec, out)[0]
-    protocol.recall(spec, views, weights, into)
+    protocol.accumulate_stored(spec, views, weights, into)
     expected = oracle.sensitivities(then)
     for key, view in leaves(into).items():
         block = np.tensordot(weights, expected[key][t], 1) if key in expected else np.zeros(view.shape)
@@ -121,7 +121,7 @@ def test_sensitivities_are_put_aside_and_recalled(name):
 # Each of a sign, a term or a row: (file, what stands there, what the bug makes of it).
 LOSS, ACTING, LINEAR = "ppo_loss.py", "ppo_kernels.py", "cells/linear_rtu.py"
 BUGS = {
-    "the past is left out": (LOSS, "        protocol.recall(", "        (lambda *_: None)("),
+    "the past is left out": (LOSS, "        protocol.accumulate_stored(", "        (lambda *_: None)("),
     "the past of another transition": (LOSS, "r.kept[first]", "r.kept[first - 1]"),
     "the state of another transition": (LOSS, "copy(r.states[first], c", "copy(r.states[first - 1], c"),
     "the clip bounds from one side": (LOSS, "if free <= bound else", "if free >= bound else"),

@@ -115,10 +115,10 @@ def test_planted_arrays_that_may_overlap_are_found():
 
 def test_the_promise_is_checked_where_nothing_is_compiled(monkeypatch):
     monkeypatch.setattr(jit.config, "DISABLE_JIT", 1)
-    checked = jit.separate(may_overlap)
+    checked = jit.noalias(may_overlap)
     x = np.ones(6)
     checked(x[:3], x[3:])
     with pytest.raises(ValueError, match="may_overlap: two of its arrays overlap"):
         checked(x[:4], x[2:])
     with pytest.raises(ValueError, match="overlap"):
-        jit.separate(lambda a: None)((x, (x[:1],)))
+        jit.noalias(lambda a: None)((x, (x[:1],)))

@@ -23,8 +23,16 @@ from rtu_np import protocol
 from rtu_np.cells.initializers import LecunNormal
 from rtu_np.cells.ring import Ring
 from rtu_np.cells.rnn import HiddenState, hidden_state
-from rtu_np.jit import kernel, separate
-from rtu_np.numerics.activations import Activation, activate, activation, plain_activate, plain_slope, slope
+from rtu_np.jit import kernel, noalias
+from rtu_np.numerics.activations import (
+    Activation,
+    activate,
+    activation,
+    activation_flops,
+    plain_activate,
+    plain_slope,
+    slope,
+)
 from rtu_np.numerics.buffers import aligned, assign, copy, matrix, vector
 from rtu_np.numerics.products import add_outer, add_product, pull_back
 from rtu_np.validation import check_count
@@ -166,8 +174,8 @@ def memory(spec, flat):
     return BlockDiagonalMemory(state, *weights, y, x, dz, credit0, credit1, *step), flat
 
 
-@protocol.sensitivities.register(BlockDiagonalSpec)
-def sensitivities(spec, flat):
+@protocol.stored_sensitivities.register(BlockDiagonalSpec)
+def stored_sensitivities(spec, flat):
     d, n = spec.n_inputs, spec.n_hidden
     dh0_dW_input, flat = matrix(flat, d, n)
     dh1_dW_input, flat = matrix(flat, d, n)
@@ -242,7 +250,7 @@ def plain_gradient(spec, params, memory, dy):
 
 
 @kernel
-@separate
+@noalias
 def _preactivate(spec, params, h, x_t, z):
     copy(params.b, z)
     add_product(x_t, params.W_input, z)
@@ -253,7 +261,7 @@ def _preactivate(spec, params, h, x_t, z):
 
 
 @protocol.forward.register(BlockDiagonalSpec)
-@separate
+@noalias
 def forward(spec, params, work, state_tm1, x_t, record):
     h = record.state.h
     _preactivate(spec, params, state_tm1.h, x_t, h)
@@ -263,7 +271,7 @@ def forward(spec, params, work, state_tm1, x_t, record):
 
 
 @protocol.backward.register(BlockDiagonalSpec)
-@separate
+@noalias
 def backward(spec, params, work, state_tm1, x_t, record, dy, adjoint):
     dz, dh, h, out = work.dz, adjoint.state.h, state_tm1.h, adjoint.params
     for i in range(spec.n_hidden):
@@ -280,7 +288,7 @@ def backward(spec, params, work, state_tm1, x_t, record, dy, adjoint):
 
 
 @protocol.move.register(BlockDiagonalSpec)
-@separate
+@noalias
 def move(spec, params, memory, x_t):
     n, h, y = spec.n_hidden, memory.state.h, memory.y
     copy(x_t, memory.x)
@@ -301,7 +309,7 @@ def move(spec, params, memory, x_t):
 
 
 @kernel
-@separate
+@noalias
 def _propagate_small(spec, memory):
     """The sensitivities to W_recurrent and b, with the state before the step."""
     h, J00, J01, J10, J11 = memory.state.h, memory.J00, memory.J01, memory.J10, memory.J11
@@ -319,7 +327,7 @@ def _propagate_small(spec, memory):
 
 
 @protocol.propagate.register(BlockDiagonalSpec)
-@separate
+@noalias
 def propagate(spec, memory):
     e0, e1 = memory.dh0_dW_input, memory.dh1_dW_input
     for j in range(spec.n_inputs):
@@ -331,7 +339,7 @@ def propagate(spec, memory):
 
 
 @protocol.credit.register(BlockDiagonalSpec)
-@separate
+@noalias
 def credit(spec, params, memory, dy):
     for i in range(spec.n_hidden):
         memory.dz[i] = slope(spec.activation, memory.y[i]) * dy[i]
@@ -340,47 +348,66 @@ def credit(spec, params, memory, dy):
 
 
 @kernel
-@separate
-def _contract(spec, held, decay, out):
-    """out <- decay out + (dh/dparameter)^T credit, with the sensitivities that are held."""
-    c0, c1 = held.credit0, held.credit1
+@noalias
+def _contract(spec, sensitivities, decay, out):
+    """out <- decay out + (dh/dparameter)^T credit, with these sensitivities."""
+    c0, c1 = sensitivities.credit0, sensitivities.credit1
     for j in range(spec.n_inputs):
         for i in range(spec.n_hidden):
-            gradient = c0[i] * held.dh0_dW_input[j, i] + c1[i] * held.dh1_dW_input[j, i]
+            gradient = c0[i] * sensitivities.dh0_dW_input[j, i] + c1[i] * sensitivities.dh1_dW_input[j, i]
             out.W_input[j, i] = decay * out.W_input[j, i] + gradient
     for i in range(spec.n_hidden):
-        out.b[i] = decay * out.b[i] + c0[i] * held.dh0_db[i] + c1[i] * held.dh1_db[i]
+        out.b[i] = decay * out.b[i] + c0[i] * sensitivities.dh0_db[i] + c1[i] * sensitivities.dh1_db[i]
         for a in range(2):
-            gradient = c0[i] * held.dh0_dW_recurrent[a, i] + c1[i] * held.dh1_dW_recurrent[a, i]
+            gradient = c0[i] * sensitivities.dh0_dW_recurrent[a, i] + c1[i] * sensitivities.dh1_dW_recurrent[a, i]
             out.W_recurrent[i // 2, a, i % 2] = decay * out.W_recurrent[i // 2, a, i % 2] + gradient
 
 
 @kernel
-def _held(memory):
+def _sensitivities_of(memory):
     weights = (memory.dh0_dW_input, memory.dh1_dW_input, memory.dh0_dW_recurrent, memory.dh1_dW_recurrent)
     return BlockDiagonalSensitivities(*weights, memory.dh0_db, memory.dh1_db, memory.credit0, memory.credit1)
 
 
 @protocol.accumulate.register(BlockDiagonalSpec)
 def accumulate(spec, memory, decay, out):
-    _contract(spec, _held(memory), decay, out)
+    _contract(spec, _sensitivities_of(memory), decay, out)
 
 
-@protocol.keep.register(BlockDiagonalSpec)
-def keep(spec, memory, kept):
-    assign(kept, _held(memory))
+@protocol.store_sensitivities.register(BlockDiagonalSpec)
+def store_sensitivities(spec, memory, stored):
+    assign(stored, _sensitivities_of(memory))
 
 
-@protocol.recall.register(BlockDiagonalSpec)
-@separate
-def recall(spec, kept, dstate, out):
+@protocol.accumulate_stored.register(BlockDiagonalSpec)
+@noalias
+def accumulate_stored(spec, stored, dstate, out):
     for i in range(spec.n_hidden):
-        kept.credit0[i] = dstate[i - i % 2]
-        kept.credit1[i] = dstate[i - i % 2 + 1]
-    _contract(spec, kept, kept.credit0.dtype.type(1), out)
+        stored.credit0[i] = dstate[i - i % 2]
+        stored.credit1[i] = dstate[i - i % 2 + 1]
+    _contract(spec, stored, stored.credit0.dtype.type(1), out)
 
 
 @protocol.input_gradient.register(BlockDiagonalSpec)
-@separate
+@noalias
 def input_gradient(spec, params, memory, dx):
     pull_back(params.W_input, memory.dz, dx)
+
+
+# ----------------------------------------------------------------------------------------------------------- costs
+
+
+@protocol.flops.register(BlockDiagonalSpec)
+def flops(spec):
+    n, d, (f, slope) = spec.n_hidden, spec.n_inputs, activation_flops(spec.activation)
+    return protocol.Flops(
+        prepare=0,
+        forward=2 * n * d + n * (4 + f),
+        backward=2 * n * d + n * (slope + 3 + 7),
+        dx=2 * n * d,
+        move=2 * n * d + n * (4 + f + slope + 4 + 28),
+        propagate=10 * n * d,
+        credit=n * (slope + 1),
+        accumulate=5 * n * d + 15 * n,
+        input_gradient=2 * n * d,
+    )

@@ -13,8 +13,16 @@ import numpy as np
 from rtu_np import protocol
 from rtu_np.cells.initializers import Initializer, LecunNormal
 from rtu_np.cells.layer import Cell
-from rtu_np.jit import kernel, separate
-from rtu_np.numerics.activations import Activation, activate, activation, plain_activate, plain_slope, slope
+from rtu_np.jit import kernel, noalias
+from rtu_np.numerics.activations import (
+    Activation,
+    activate,
+    activation,
+    activation_flops,
+    plain_activate,
+    plain_slope,
+    slope,
+)
 from rtu_np.numerics.buffers import copy, matrix, vector
 from rtu_np.numerics.products import add_outer, add_product, decay_and_add_outer, pull_back
 from rtu_np.validation import check_count
@@ -34,8 +42,8 @@ class Dense(Cell):
         check_count("n_outputs", self.n_outputs)
         activation(self.activation)
 
-    def spec(self, n_inputs: int) -> "DenseLayerSpec":
-        return DenseLayerSpec(n_inputs, 0, self.n_outputs, activation(self.activation))
+    def spec(self, n_inputs: int) -> "DenseSpec":
+        return DenseSpec(n_inputs, 0, self.n_outputs, activation(self.activation))
 
     def initialise(self, params: Any, rng: np.random.Generator) -> None:
         params.W[:] = self.init.weights(params.W.shape, rng)
@@ -44,7 +52,7 @@ class Dense(Cell):
 # ----------------------------------------------------------------------------------------------------------- types
 
 
-class DenseLayerSpec(NamedTuple):
+class DenseSpec(NamedTuple):
     n_inputs: int
     n_hidden: int  # 0: no state
     n_outputs: int
@@ -67,7 +75,7 @@ class FeedforwardMemory(NamedTuple):
     dz: np.ndarray  # (n_outputs,)   the gradient before the activation
 
 
-@protocol.parameters.register(DenseLayerSpec)
+@protocol.parameters.register(DenseSpec)
 def parameters(spec, flat):
     W, flat = matrix(flat, spec.n_inputs, spec.n_outputs)
     b, flat = vector(flat, spec.n_outputs)
@@ -97,37 +105,37 @@ class FeedforwardWork(NamedTuple):
     dz: np.ndarray  # (n_outputs,)   scratch
 
 
-protocol.state.register(DenseLayerSpec)(no_state)
-protocol.memory.register(DenseLayerSpec)(feedforward_memory)
-protocol.work.register(DenseLayerSpec)(feedforward_work)
-protocol.without_sensitivities(DenseLayerSpec)
+protocol.state.register(DenseSpec)(no_state)
+protocol.memory.register(DenseSpec)(feedforward_memory)
+protocol.work.register(DenseSpec)(feedforward_work)
+protocol.without_sensitivities(DenseSpec)
 
 
 # ------------------------------------------------------------------------------------------- reference: plain NumPy
 
 
-@protocol.preactivations.register(DenseLayerSpec)
+@protocol.preactivations.register(DenseSpec)
 def preactivations(spec, params, state_tm1, x_t):
     return x_t @ params.W + params.b
 
 
-@protocol.plain_forward.register(DenseLayerSpec)
+@protocol.plain_forward.register(DenseSpec)
 def plain_forward(spec, params, state_tm1, x_t):
     return NoState(), plain_activate(spec.activation, x_t @ params.W + params.b)
 
 
-@protocol.plain_backward.register(DenseLayerSpec)
+@protocol.plain_backward.register(DenseSpec)
 def plain_backward(spec, params, state_tm1, x_t, state_t, dy, dstate):
     dz = plain_slope(spec.activation, plain_forward(spec, params, state_tm1, x_t)[1]) * dy
     return NoState(), DenseParameters(np.outer(x_t, dz), dz), params.W @ dz
 
 
-@protocol.plain_advance.register(DenseLayerSpec)
+@protocol.plain_advance.register(DenseSpec)
 def feedforward_plain_advance(spec, params, memory, x_t):
     return memory._replace(x=x_t, y=protocol.plain_forward(spec, params, memory.state, x_t)[1])
 
 
-@protocol.plain_gradient.register(DenseLayerSpec)
+@protocol.plain_gradient.register(DenseSpec)
 def plain_gradient(spec, params, memory, dy):
     dz = plain_slope(spec.activation, memory.y) * dy
     return DenseParameters(np.outer(memory.x, dz), dz), params.W @ dz
@@ -137,7 +145,7 @@ def plain_gradient(spec, params, memory, dy):
 
 
 @kernel
-@separate
+@noalias
 def _project(spec, params, x_t, y_t):
     copy(params.b, y_t)
     add_product(x_t, params.W, y_t)
@@ -145,14 +153,14 @@ def _project(spec, params, x_t, y_t):
         y_t[i] = activate(spec.activation, y_t[i])
 
 
-@protocol.forward.register(DenseLayerSpec)
-@separate
+@protocol.forward.register(DenseSpec)
+@noalias
 def forward(spec, params, work, state_tm1, x_t, record):
     _project(spec, params, x_t, record.y)
 
 
-@protocol.backward.register(DenseLayerSpec)
-@separate
+@protocol.backward.register(DenseSpec)
+@noalias
 def backward(spec, params, work, state_tm1, x_t, record, dy, adjoint):
     for i in range(spec.n_outputs):
         work.dz[i] = slope(spec.activation, record.y[i]) * dy[i]
@@ -161,32 +169,53 @@ def backward(spec, params, work, state_tm1, x_t, record, dy, adjoint):
     pull_back(params.W, work.dz, adjoint.x)
 
 
-@protocol.move.register(DenseLayerSpec)
-@separate
+@protocol.move.register(DenseSpec)
+@noalias
 def move(spec, params, memory, x_t):
     copy(x_t, memory.x)
     _project(spec, params, x_t, memory.y)
 
 
-@protocol.credit.register(DenseLayerSpec)
-@separate
+@protocol.credit.register(DenseSpec)
+@noalias
 def feedforward_credit(spec, params, memory, dy):
     for i in range(spec.n_outputs):
         memory.dz[i] = slope(spec.activation, memory.y[i]) * dy[i]
 
 
-@protocol.accumulate.register(DenseLayerSpec)
-@separate
+@protocol.accumulate.register(DenseSpec)
+@noalias
 def accumulate(spec, memory, decay, out):
     decay_and_add_outer(decay, memory.x, memory.dz, out.W)
     for i in range(spec.n_outputs):
         out.b[i] = decay * out.b[i] + memory.dz[i]
 
 
-@protocol.input_gradient.register(DenseLayerSpec)
-@separate
+@protocol.input_gradient.register(DenseSpec)
+@noalias
 def input_gradient(spec, params, memory, dx):
     pull_back(params.W, memory.dz, dx)
+
+
+# ----------------------------------------------------------------------------------------------------------- costs
+
+
+def projection_flops(spec: Any, n_biases: int) -> protocol.Flops:
+    """Operations of f(x W + b) and its gradient, with `n_biases` numbers in b."""
+    m, k, (f, slope) = spec.n_outputs, spec.n_inputs, activation_flops(spec.activation)
+    return protocol.Flops(
+        prepare=0,
+        forward=2 * k * m + m * f,
+        backward=2 * k * m + m * (slope + 1) + n_biases,
+        dx=2 * k * m,
+        move=2 * k * m + m * f,
+        credit=m * (slope + 1),
+        accumulate=3 * k * m + 2 * n_biases,
+        input_gradient=2 * k * m,
+    )
+
+
+protocol.flops.register(DenseSpec)(lambda spec: projection_flops(spec, n_biases=spec.n_outputs))
 
 
 # -------------------------------------------------------------------------------------------------------- identity
@@ -264,26 +293,26 @@ def _plain_identity_gradient(spec, params, memory, dy):
 
 
 @protocol.forward.register(IdentitySpec)
-@separate
+@noalias
 def _identity_forward(spec, params, work, state_tm1, x_t, record):
     copy(x_t, record.y)
 
 
 @protocol.backward.register(IdentitySpec)
-@separate
+@noalias
 def _identity_backward(spec, params, work, state_tm1, x_t, record, dy, adjoint):
     for j in range(adjoint.x.shape[0]):
         adjoint.x[j] = dy[j]
 
 
 @protocol.move.register(IdentitySpec)
-@separate
+@noalias
 def _identity_move(spec, params, memory, x_t):
     copy(x_t, memory.y)
 
 
 @protocol.credit.register(IdentitySpec)
-@separate
+@noalias
 def _identity_credit(spec, params, memory, dy):
     copy(dy, memory.dy)
 
@@ -294,11 +323,14 @@ def nothing_to_accumulate(spec, memory, decay, out):
 
 
 @protocol.learn.register(IdentitySpec)
-def nothing_to_learn(spec, params, traces, memory, decay, scale):
+def nothing_to_learn(spec, params, traces, memory, decay, step):
     pass
 
 
 @protocol.input_gradient.register(IdentitySpec)
-@separate
+@noalias
 def _identity_input_gradient(spec, params, memory, dx):
     copy(memory.dy, dx)
+
+
+protocol.flops.register(IdentitySpec)(lambda spec: protocol.Flops(0, 0, 0, 0))

@@ -61,6 +61,10 @@ def parameterization(name: object):
     return check_choice("parameterization", name, PARAMETERIZATIONS)
 
 
+# Operations that `eigenvalue` takes for one unit.
+EIGENVALUE_FLOPS = {NuLogThetaLog: 5, NuLogTheta: 4, NuTheta: 3, RTheta: 4}
+
+
 class NuLogThetaLogParameters(NamedTuple):
     nu_log: np.ndarray  # (n,)   log of nu, the decay rate in 1/step
     theta_log: np.ndarray  # (n,)   log of theta, the phase in radians per step

@@ -22,7 +22,7 @@ import numpy as np
 from rtu_np import protocol
 from rtu_np.cells.layer import Cell
 from rtu_np.cells.rnn import HiddenState, hidden_state
-from rtu_np.jit import separate
+from rtu_np.jit import noalias
 from rtu_np.numerics.buffers import aligned, copy, matrix, vector
 from rtu_np.numerics.elementary import sigmoid, tanh
 from rtu_np.numerics.products import add_outer, add_product, pull_back
@@ -150,7 +150,7 @@ def plain_backward(spec, params, state_tm1, x_t, state_t, dy, dstate):
 
 
 @protocol.forward.register(GRUSpec)
-@separate
+@noalias
 def forward(spec, params, work, state_tm1, x_t, record):
     k, on_input, on_state = spec.n_hidden, work.on_input, work.on_state
     copy(params.b_input, on_input)
@@ -171,18 +171,18 @@ def forward(spec, params, work, state_tm1, x_t, record):
 
 
 @protocol.backward.register(GRUSpec)
-@separate
+@noalias
 def backward(spec, params, work, state_tm1, x_t, record, dy, adjoint):
     k, on_input, on_state, dh, out = spec.n_hidden, work.on_input, work.on_state, work.dh, adjoint.params
     one = dh.dtype.type(1)  # a bare 1 would lift float32 arithmetic to float64
     for i in range(k):
         r, z, n = record.r[i], record.z[i], record.n[i]
         total = adjoint.state.h[i] + dy[i]
-        kept = z * total
-        dn = (total - kept) * (one - n * n)
+        carried = z * total
+        dn = (total - carried) * (one - n * n)
         dr = dn * record.m[i] * r * (one - r)
-        dz = kept * (one - z) * (state_tm1.h[i] - n)
-        dh[i] = kept
+        dz = carried * (one - z) * (state_tm1.h[i] - n)
+        dh[i] = carried
         on_input[i] = dr
         on_input[k + i] = dz
         on_input[2 * k + i] = dn
@@ -198,3 +198,13 @@ def backward(spec, params, work, state_tm1, x_t, record, dy, adjoint):
     for i in range(k):
         adjoint.state.h[i] += dh[i]
     pull_back(params.W_input, on_input, adjoint.x)
+
+
+# ----------------------------------------------------------------------------------------------------------- costs
+
+
+@protocol.flops.register(GRUSpec)
+def flops(spec):
+    n, d = spec.n_hidden, spec.n_inputs
+    forward, backward = 6 * n * (d + n) + 14 * n, 6 * n * d + 12 * n * n + 22 * n
+    return protocol.Flops(prepare=0, forward=forward, backward=backward, dx=6 * n * d)

@@ -18,8 +18,16 @@ import numpy as np
 from rtu_np import protocol
 from rtu_np.cells.dense import NoParameters, NoState, no_parameters, no_state, nothing_to_accumulate, nothing_to_learn
 from rtu_np.cells.layer import Cell
-from rtu_np.jit import kernel, separate
-from rtu_np.numerics.activations import Activation, activate, activation, plain_activate, plain_slope, slope
+from rtu_np.jit import kernel, noalias
+from rtu_np.numerics.activations import (
+    Activation,
+    activate,
+    activation,
+    activation_flops,
+    plain_activate,
+    plain_slope,
+    slope,
+)
 from rtu_np.numerics.buffers import vector
 from rtu_np.numerics.products import dot, total
 
@@ -130,7 +138,7 @@ def plain_gradient(spec, params, memory, dy):
 
 
 @kernel
-@separate
+@noalias
 def _normalise(spec, x_t, memory):
     n, real = spec.n_outputs, x_t.dtype.type
     mean = total(x_t) / real(n)
@@ -144,14 +152,14 @@ def _normalise(spec, x_t, memory):
 
 
 @kernel
-@separate
+@noalias
 def _before_activation(spec, memory, dy):
     for i in range(spec.n_outputs):
         memory.dk[i] = slope(spec.activation, memory.y[i]) * dy[i]
 
 
 @kernel
-@separate
+@noalias
 def _pull_back(spec, memory, dx):
     n, real = spec.n_outputs, memory.k.dtype.type
     mean, along, s = total(memory.dk) / real(n), dot(memory.k, memory.dk) / real(n), memory.s[0]
@@ -187,3 +195,13 @@ protocol.learn.register(LayerNormSpec)(nothing_to_learn)
 @protocol.input_gradient.register(LayerNormSpec)
 def input_gradient(spec, params, memory, dx):
     _pull_back(spec, memory, dx)
+
+
+# ----------------------------------------------------------------------------------------------------------- costs
+
+
+@protocol.flops.register(LayerNormSpec)
+def flops(spec):
+    n, (f, slope) = spec.n_outputs, activation_flops(spec.activation)
+    forward, credit, pull_back = n * (5 + f) + 5, n * (slope + 1), 7 * n + 2
+    return protocol.Flops(0, forward, credit, pull_back, move=forward, credit=credit, input_gradient=pull_back)

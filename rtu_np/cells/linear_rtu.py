@@ -25,16 +25,21 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from rtu_np import protocol
-from rtu_np.cells.ring import TraceUnits
-from rtu_np.cells.rotation import (
+from rtu_np.cells.diagonal import (
     DiagonalParameters,
     DiagonalState,
-    PlainUnits,
     Rotation,
     UnitSensitivities,
-    accumulate_units,
+    diagonal_flops,
     diagonal_state,
     diagonal_work,
+    unit_sensitivities,
+)
+from rtu_np.cells.input_scale import Tied
+from rtu_np.cells.ring import TraceUnits
+from rtu_np.cells.rotation import (
+    PlainUnits,
+    accumulate_units,
     input_gradient_of,
     learn_units,
     move_rotation,
@@ -44,11 +49,17 @@ from rtu_np.cells.rotation import (
     register_diagonal,
     rotate,
     rotation_backward,
-    unit_sensitivities,
 )
-from rtu_np.cells.scales import Tied
-from rtu_np.jit import kernel, separate
-from rtu_np.numerics.activations import Activation, activate, activation, plain_activate, plain_slope, slope
+from rtu_np.jit import kernel, noalias
+from rtu_np.numerics.activations import (
+    Activation,
+    activate,
+    activation,
+    activation_flops,
+    plain_activate,
+    plain_slope,
+    slope,
+)
 from rtu_np.numerics.buffers import aligned, assign, matrix, vector
 
 
@@ -80,7 +91,7 @@ class LinearRTUSpec(NamedTuple):
     n_hidden: int
     n_outputs: int
     form: Any
-    scale: Any
+    input_scale: Any
     activation: Activation
 
 
@@ -121,8 +132,8 @@ def memory(spec, flat):
     return LinearRTUMemory(state, units, dc1_dW1, dc2_dW1, y, x, credit1, credit2, work), flat
 
 
-@protocol.sensitivities.register(LinearRTUSpec)
-def sensitivities(spec, flat):
+@protocol.stored_sensitivities.register(LinearRTUSpec)
+def stored_sensitivities(spec, flat):
     units, flat = unit_sensitivities(spec, flat)
     dc1_dW1, flat = matrix(flat, spec.n_inputs, spec.n_hidden)
     dc2_dW1, flat = matrix(flat, spec.n_inputs, spec.n_hidden)
@@ -157,7 +168,7 @@ def plain_advance(spec, params, memory, x_t):
     units = PlainUnits(
         lam * units.dc_da + rotation.dlog_r * turned + rotation.dgamma * drive,
         lam * units.dc_db + 1j * rotation.dtheta * turned,
-        [lam * e + rotation.gamma * drive for e in units.dc_dscale],
+        [lam * e + rotation.gamma * drive for e in units.dc_dinput_scale],
     )
     return memory._replace(
         state=DiagonalState(c.real, c.imag),
@@ -176,8 +187,8 @@ def plain_gradient(spec, params, memory, dy):
         d1 * memory.dc1_dW1 + d2 * memory.dc2_dW1,
         d2 * memory.dc1_dW1 - d1 * memory.dc2_dW1,
     )
-    eigenvalue, scale = plain_unit_gradient(params, memory.units, d1, d2)
-    gradient = DiagonalParameters(eigenvalue, scale, weights)
+    eigenvalue, input_scale = plain_unit_gradient(params, memory.units, d1, d2)
+    gradient = DiagonalParameters(eigenvalue, input_scale, weights)
     return gradient, W1 @ (gamma * d1) + W2 @ (gamma * d2)
 
 
@@ -192,7 +203,7 @@ def plain_backward(spec, params, state_tm1, x_t, state_t, dy, dstate):
 
 
 @protocol.forward.register(LinearRTUSpec)
-@separate
+@noalias
 def forward(spec, params, work, state_tm1, x_t, record):
     n = spec.n_hidden
     rotate(params, work, state_tm1, x_t, record)
@@ -202,7 +213,7 @@ def forward(spec, params, work, state_tm1, x_t, record):
 
 
 @protocol.backward.register(LinearRTUSpec)
-@separate
+@noalias
 def backward(spec, params, work, state_tm1, x_t, record, dy, adjoint):
     n = spec.n_hidden
     for i in range(n):
@@ -212,7 +223,7 @@ def backward(spec, params, work, state_tm1, x_t, record, dy, adjoint):
 
 
 @protocol.move.register(LinearRTUSpec)
-@separate
+@noalias
 def move(spec, params, memory, x_t):
     n = spec.n_hidden
     move_rotation(spec, params, memory, x_t)
@@ -222,7 +233,7 @@ def move(spec, params, memory, x_t):
 
 
 @protocol.propagate.register(LinearRTUSpec)
-@separate
+@noalias
 def propagate(spec, memory):
     e1, e2, work = memory.dc1_dW1, memory.dc2_dW1, memory.work
     for j in range(spec.n_inputs):
@@ -234,7 +245,7 @@ def propagate(spec, memory):
 
 
 @protocol.credit.register(LinearRTUSpec)
-@separate
+@noalias
 def credit(spec, params, memory, dy):
     n = spec.n_hidden
     for i in range(n):
@@ -243,45 +254,45 @@ def credit(spec, params, memory, dy):
 
 
 @kernel
-@separate
-def _contract(spec, held, credit1, credit2, decay, out):
-    """out <- decay out + (dc/dparameter)^T credit, with the sensitivities that are held."""
+@noalias
+def _contract(spec, sensitivities, credit1, credit2, decay, out):
+    """out <- decay out + (dc/dparameter)^T credit, with these sensitivities."""
     dW1, dW2 = out.weights
-    accumulate_units(spec, held.units, credit1, credit2, decay, out)
+    accumulate_units(spec, sensitivities.units, credit1, credit2, decay, out)
     for j in range(spec.n_inputs):
         for i in range(spec.n_hidden):
             d1, d2 = credit1[i], credit2[i]
-            e1, e2 = held.dc1_dW1[j, i], held.dc2_dW1[j, i]
+            e1, e2 = sensitivities.dc1_dW1[j, i], sensitivities.dc2_dW1[j, i]
             dW1[j, i] = decay * dW1[j, i] + d1 * e1 + d2 * e2
             dW2[j, i] = decay * dW2[j, i] + d2 * e1 - d1 * e2
 
 
 @kernel
-def _held(memory):
+def _sensitivities_of(memory):
     return LinearRTUSensitivities(memory.units, memory.dc1_dW1, memory.dc2_dW1)
 
 
 @protocol.accumulate.register(LinearRTUSpec)
 def accumulate(spec, memory, decay, out):
-    _contract(spec, _held(memory), memory.credit1, memory.credit2, decay, out)
+    _contract(spec, _sensitivities_of(memory), memory.credit1, memory.credit2, decay, out)
 
 
-@protocol.keep.register(LinearRTUSpec)
-def keep(spec, memory, kept):
-    assign(kept, _held(memory))
+@protocol.store_sensitivities.register(LinearRTUSpec)
+def store_sensitivities(spec, memory, stored):
+    assign(stored, _sensitivities_of(memory))
 
 
-@protocol.recall.register(LinearRTUSpec)
-def recall(spec, kept, dstate, out):
+@protocol.accumulate_stored.register(LinearRTUSpec)
+def accumulate_stored(spec, stored, dstate, out):
     d, _ = diagonal_state(spec, dstate)
-    _contract(spec, kept, d.c1, d.c2, kept.dc1_dW1.dtype.type(1), out)
+    _contract(spec, stored, d.c1, d.c2, stored.dc1_dW1.dtype.type(1), out)
 
 
 @protocol.learn.register(LinearRTUSpec)
-@separate
-def learn(spec, params, traces, memory, decay, scale):
+@noalias
+def learn(spec, params, traces, memory, decay, step):
     (W1, W2), (z1, z2), work = params.weights, traces.weights, memory.work
-    learn_units(spec, params, traces, memory, decay, scale)
+    learn_units(spec, params, traces, memory, decay, step)
     for j in range(spec.n_inputs):
         x_j = memory.x[j]
         for i in range(spec.n_hidden):
@@ -291,18 +302,37 @@ def learn(spec, params, traces, memory, decay, scale):
             e2 = g * e2_tm1 + p * e1_tm1
             memory.dc1_dW1[j, i] = e1
             memory.dc2_dW1[j, i] = e2
-            if scale is not None:
-                W1[j, i] += scale * z1[j, i]
-                W2[j, i] += scale * z2[j, i]
+            if step is not None:
+                W1[j, i] += step * z1[j, i]
+                W2[j, i] += step * z2[j, i]
             z1[j, i] = decay * z1[j, i] + d1 * e1 + d2 * e2
             z2[j, i] = decay * z2[j, i] + d2 * e1 - d1 * e2
 
 
 @protocol.input_gradient.register(LinearRTUSpec)
-@separate
+@noalias
 def input_gradient(spec, params, memory, dx):
-    work = memory.work
+    gamma, ddrive1, ddrive2 = memory.work.gamma, memory.work.scratch1, memory.work.scratch2
     for i in range(spec.n_hidden):
-        work.drive1[i] = work.gamma[i] * memory.credit1[i]
-        work.drive2[i] = work.gamma[i] * memory.credit2[i]
-    input_gradient_of(params, work.drive1, work.drive2, dx)
+        ddrive1[i] = gamma[i] * memory.credit1[i]
+        ddrive2[i] = gamma[i] * memory.credit2[i]
+    input_gradient_of(params, ddrive1, ddrive2, dx)
+
+
+# ----------------------------------------------------------------------------------------------------------- costs
+
+
+@protocol.flops.register(LinearRTUSpec)
+def flops(spec):
+    n, d, (f, slope), shared = spec.n_hidden, spec.n_inputs, activation_flops(spec.activation), diagonal_flops(spec)
+    return protocol.Flops(
+        prepare=shared.prepare,
+        forward=shared.drive + shared.rotate + 2 * n * f,
+        backward=2 * n * (slope + 2) + shared.backward,
+        dx=shared.dx,
+        move=shared.prepare + shared.drive + shared.move + 2 * n * f,
+        propagate=8 * n * d,
+        credit=2 * n * (slope + 1),
+        accumulate=shared.units + 10 * n * d,
+        input_gradient=2 * n + shared.dx,
+    )

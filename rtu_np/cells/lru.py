@@ -24,15 +24,16 @@ from rtu_np.cells.dense import (
     feedforward_memory,
     feedforward_plain_advance,
     no_state,
+    projection_flops,
 )
 from rtu_np.cells.eigenvalues import plain_eigenvalue
 from rtu_np.cells.initializers import LecunNormal
+from rtu_np.cells.input_scale import Free
 from rtu_np.cells.linear_rtu import LinearRTUSpec
 from rtu_np.cells.nonlinear_rtu import NonlinearRTUSpec
 from rtu_np.cells.ring import ComplexDiagonal
-from rtu_np.cells.scales import Free
 from rtu_np.cells.stack import register_pair
-from rtu_np.jit import kernel, separate
+from rtu_np.jit import kernel, noalias
 from rtu_np.numerics.activations import Activation, activate, activation, plain_activate, plain_slope, slope
 from rtu_np.numerics.buffers import clear, copy, matrix, vector
 from rtu_np.numerics.products import add_outer, add_product, decay_and_add_outer, pull_back
@@ -107,7 +108,7 @@ class LRU(ComplexDiagonal):
         core = params.lower if self.projection else params
         super().initialise(core, rng)
         complement = plain_eigenvalue(self.form, *core.eigenvalue)[2]
-        core.scale.gamma_log[:] = 0.5 * np.log(complement)
+        core.input_scale.gamma_log[:] = 0.5 * np.log(complement)
         for B in core.weights:
             B /= np.sqrt(2)
         if self.projection:
@@ -157,7 +158,7 @@ class ComplexReadoutWork(NamedTuple):
 register_pair(LRUSpec)
 
 
-@protocol.together.register(LRUSpec)
+@protocol.pair_views.register(LRUSpec)
 def _recurrence_and_readout(spec, lower, upper):
     return LRUParts(lower, upper)
 
@@ -218,7 +219,7 @@ def plain_gradient(spec, params, memory, dy):
 
 
 @kernel
-@separate
+@noalias
 def _conjugate(spec, x_t, k):
     copy(x_t, k)
     for i in range(spec.n_units, 2 * spec.n_units):
@@ -226,7 +227,7 @@ def _conjugate(spec, x_t, k):
 
 
 @kernel
-@separate
+@noalias
 def _project(spec, params, k, y_t):
     n = spec.n_units
     clear(y_t)
@@ -238,7 +239,7 @@ def _project(spec, params, k, y_t):
 
 
 @kernel
-@separate
+@noalias
 def _pull_back(spec, params, dz, dx):
     n = spec.n_units
     pull_back(params.C_re, dz, dx[:n])
@@ -249,14 +250,14 @@ def _pull_back(spec, params, dz, dx):
 
 
 @protocol.forward.register(ComplexReadoutSpec)
-@separate
+@noalias
 def forward(spec, params, work, state_tm1, x_t, record):
     _conjugate(spec, x_t, work.k)
     _project(spec, params, work.k, record.y)
 
 
 @protocol.backward.register(ComplexReadoutSpec)
-@separate
+@noalias
 def backward(spec, params, work, state_tm1, x_t, record, dy, adjoint):
     n = spec.n_units
     _conjugate(spec, x_t, work.k)
@@ -269,14 +270,14 @@ def backward(spec, params, work, state_tm1, x_t, record, dy, adjoint):
 
 
 @protocol.move.register(ComplexReadoutSpec)
-@separate
+@noalias
 def move(spec, params, memory, x_t):
     _conjugate(spec, x_t, memory.x)
     _project(spec, params, memory.x, memory.y)
 
 
 @protocol.accumulate.register(ComplexReadoutSpec)
-@separate
+@noalias
 def accumulate(spec, memory, decay, out):
     n = spec.n_units
     decay_and_add_outer(decay, memory.x[:n], memory.dz, out.C_re)
@@ -285,6 +286,9 @@ def accumulate(spec, memory, decay, out):
 
 
 @protocol.input_gradient.register(ComplexReadoutSpec)
-@separate
+@noalias
 def input_gradient(spec, params, memory, dx):
     _pull_back(spec, params, memory.dz, dx)
+
+
+protocol.flops.register(ComplexReadoutSpec)(lambda spec: projection_flops(spec, n_biases=0))

@@ -21,15 +21,21 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from rtu_np import protocol
-from rtu_np.cells.ring import TraceUnits
-from rtu_np.cells.rotation import (
+from rtu_np.cells.diagonal import (
     DiagonalParameters,
     DiagonalState,
     Rotation,
     UnitSensitivities,
-    accumulate_units,
+    diagonal_flops,
     diagonal_state,
     diagonal_work,
+    unit_sensitivities,
+)
+from rtu_np.cells.input_scale import Free, Tied
+from rtu_np.cells.ring import TraceUnits
+from rtu_np.cells.rotation import (
+    accumulate_units,
+    apply_slopes,
     input_gradient_of,
     learn_units,
     move_rotation,
@@ -39,12 +45,17 @@ from rtu_np.cells.rotation import (
     register_diagonal,
     rotate,
     rotation_backward,
-    scale_units,
-    unit_sensitivities,
 )
-from rtu_np.cells.scales import Tied
-from rtu_np.jit import kernel, separate
-from rtu_np.numerics.activations import Activation, activate, activation, plain_activate, plain_slope, slope
+from rtu_np.jit import kernel, noalias
+from rtu_np.numerics.activations import (
+    Activation,
+    activate,
+    activation,
+    activation_flops,
+    plain_activate,
+    plain_slope,
+    slope,
+)
 from rtu_np.numerics.buffers import aligned, assign, matrix, rebuild, vector
 
 
@@ -78,7 +89,7 @@ class NonlinearRTUSpec(NamedTuple):
     n_hidden: int
     n_outputs: int
     form: Any
-    scale: Any
+    input_scale: Any
     activation: Activation
 
 
@@ -93,7 +104,7 @@ class NonlinearRTUMemory(NamedTuple):
     x: np.ndarray  # (d,)    the latest input
     credit1: np.ndarray  # (n,)   dy1
     credit2: np.ndarray  # (n,)   dy2
-    work: Rotation  # its drives hold the slopes f'_1, f'_2 once they have served
+    work: Rotation
     g1: np.ndarray  # (n,)   g, p and gamma times the slope f'_1
     p1: np.ndarray  # (n,)
     gamma1: np.ndarray  # (n,)
@@ -139,8 +150,8 @@ def memory(spec, flat):
     return NonlinearRTUMemory(state, units, *sensitivities, *latest), flat
 
 
-@protocol.sensitivities.register(NonlinearRTUSpec)
-def sensitivities(spec, flat):
+@protocol.stored_sensitivities.register(NonlinearRTUSpec)
+def stored_sensitivities(spec, flat):
     d, n = spec.n_inputs, spec.n_hidden
     units, flat = unit_sensitivities(spec, flat)
     dc1_dW1, flat = matrix(flat, d, n)
@@ -182,7 +193,7 @@ def plain_advance(spec, params, memory, x_t):
     quarter_turned = np.stack([-turned[1], turned[0]])
     da = slope * (turn(units.dc1_da, units.dc2_da) + rotation.dlog_r * turned + rotation.dgamma * drive)
     db = slope * (turn(units.dc1_db, units.dc2_db) + rotation.dtheta * quarter_turned)
-    dscale = slope * (turn(*units.scale) + rotation.gamma * drive) if units.scale else []
+    dscale = slope * (turn(*units.input_scale) + rotation.gamma * drive) if units.input_scale else []
     dW1 = turn(memory.dc1_dW1, memory.dc2_dW1)
     dW2 = turn(memory.dc1_dW2, memory.dc2_dW2)
     dW1[0] += np.outer(x_t, rotation.gamma)
@@ -206,8 +217,8 @@ def plain_gradient(spec, params, memory, dy):
         dy1 * memory.dc1_dW1 + dy2 * memory.dc2_dW1,
         dy1 * memory.dc1_dW2 + dy2 * memory.dc2_dW2,
     )
-    eigenvalue, scale = plain_unit_gradient(params, memory.units, dy1, dy2)
-    gradient = DiagonalParameters(eigenvalue, scale, weights)
+    eigenvalue, input_scale = plain_unit_gradient(params, memory.units, dy1, dy2)
+    gradient = DiagonalParameters(eigenvalue, input_scale, weights)
     d1, d2 = np.split(plain_slope(spec.activation, memory.y) * dy, 2)
     return gradient, W1 @ (gamma * d1) + W2 @ (gamma * d2)
 
@@ -222,7 +233,7 @@ def plain_backward(spec, params, state_tm1, x_t, state_t, dy, dstate):
 
 
 @protocol.forward.register(NonlinearRTUSpec)
-@separate
+@noalias
 def forward(spec, params, work, state_tm1, x_t, record):
     n = spec.n_hidden
     rotate(params, work, state_tm1, x_t, record)
@@ -236,7 +247,7 @@ def forward(spec, params, work, state_tm1, x_t, record):
 
 
 @protocol.backward.register(NonlinearRTUSpec)
-@separate
+@noalias
 def backward(spec, params, work, state_tm1, x_t, record, dy, adjoint):
     n = spec.n_hidden
     for i in range(n):
@@ -246,11 +257,11 @@ def backward(spec, params, work, state_tm1, x_t, record, dy, adjoint):
 
 
 @protocol.move.register(NonlinearRTUSpec)
-@separate
+@noalias
 def move(spec, params, memory, x_t):
     n, work = spec.n_hidden, memory.work
     move_rotation(spec, params, memory, x_t)
-    slope1, slope2 = work.drive1, work.drive2
+    slope1, slope2 = work.scratch1, work.scratch2
     for i in range(n):
         c1 = activate(spec.activation, memory.state.c1[i])
         c2 = activate(spec.activation, memory.state.c2[i])
@@ -260,7 +271,7 @@ def move(spec, params, memory, x_t):
         memory.state.c2[i] = c2
         memory.y[i] = c1
         memory.y[n + i] = c2
-    scale_units(spec, memory.units, slope1, slope2)
+    apply_slopes(spec, memory.units, slope1, slope2)
     for i in range(n):
         memory.g1[i] = slope1[i] * work.g[i]
         memory.p1[i] = slope1[i] * work.p[i]
@@ -271,7 +282,7 @@ def move(spec, params, memory, x_t):
 
 
 @protocol.propagate.register(NonlinearRTUSpec)
-@separate
+@noalias
 def propagate(spec, memory):
     for j in range(spec.n_inputs):
         x_j = memory.x[j]
@@ -286,7 +297,7 @@ def propagate(spec, memory):
 
 
 @protocol.credit.register(NonlinearRTUSpec)
-@separate
+@noalias
 def credit(spec, params, memory, dy):
     n = spec.n_hidden
     for i in range(n):
@@ -295,44 +306,44 @@ def credit(spec, params, memory, dy):
 
 
 @kernel
-@separate
-def _contract(spec, held, d1, d2, decay, out):
-    """out <- decay out + (dc/dparameter)^T d, with the sensitivities that are held."""
+@noalias
+def _contract(spec, sensitivities, d1, d2, decay, out):
+    """out <- decay out + (dc/dparameter)^T d, with these sensitivities."""
     dW1, dW2 = out.weights
-    accumulate_units(spec, held.units, d1, d2, decay, out)
+    accumulate_units(spec, sensitivities.units, d1, d2, decay, out)
     for j in range(spec.n_inputs):
         for i in range(spec.n_hidden):
-            dW1[j, i] = decay * dW1[j, i] + d1[i] * held.dc1_dW1[j, i] + d2[i] * held.dc2_dW1[j, i]
-            dW2[j, i] = decay * dW2[j, i] + d1[i] * held.dc1_dW2[j, i] + d2[i] * held.dc2_dW2[j, i]
+            dW1[j, i] = decay * dW1[j, i] + d1[i] * sensitivities.dc1_dW1[j, i] + d2[i] * sensitivities.dc2_dW1[j, i]
+            dW2[j, i] = decay * dW2[j, i] + d1[i] * sensitivities.dc1_dW2[j, i] + d2[i] * sensitivities.dc2_dW2[j, i]
 
 
 @kernel
-def _held(memory):
+def _sensitivities_of(memory):
     weights = (memory.dc1_dW1, memory.dc2_dW1, memory.dc1_dW2, memory.dc2_dW2)
     return NonlinearRTUSensitivities(memory.units, *weights)
 
 
 @protocol.accumulate.register(NonlinearRTUSpec)
 def accumulate(spec, memory, decay, out):
-    _contract(spec, _held(memory), memory.credit1, memory.credit2, decay, out)
+    _contract(spec, _sensitivities_of(memory), memory.credit1, memory.credit2, decay, out)
 
 
-@protocol.keep.register(NonlinearRTUSpec)
-def keep(spec, memory, kept):
-    assign(kept, _held(memory))
+@protocol.store_sensitivities.register(NonlinearRTUSpec)
+def store_sensitivities(spec, memory, stored):
+    assign(stored, _sensitivities_of(memory))
 
 
-@protocol.recall.register(NonlinearRTUSpec)
-def recall(spec, kept, dstate, out):
+@protocol.accumulate_stored.register(NonlinearRTUSpec)
+def accumulate_stored(spec, stored, dstate, out):
     d, _ = diagonal_state(spec, dstate)
-    _contract(spec, kept, d.c1, d.c2, kept.dc1_dW1.dtype.type(1), out)
+    _contract(spec, stored, d.c1, d.c2, stored.dc1_dW1.dtype.type(1), out)
 
 
 @protocol.learn.register(NonlinearRTUSpec)
-@separate
-def learn(spec, params, traces, memory, decay, scale):
+@noalias
+def learn(spec, params, traces, memory, decay, step):
     (W1, W2), (z1, z2), d1, d2 = params.weights, traces.weights, memory.credit1, memory.credit2
-    learn_units(spec, params, traces, memory, decay, scale)
+    learn_units(spec, params, traces, memory, decay, step)
     for j in range(spec.n_inputs):
         x_j = memory.x[j]
         # One loop per weight: half the arrays in flight, and each fits the registers.
@@ -342,8 +353,8 @@ def learn(spec, params, traces, memory, decay, scale):
             e2 = memory.g2[i] * e2_tm1 + memory.p2[i] * e1_tm1
             memory.dc1_dW1[j, i] = e1
             memory.dc2_dW1[j, i] = e2
-            if scale is not None:
-                W1[j, i] += scale * z1[j, i]
+            if step is not None:
+                W1[j, i] += step * z1[j, i]
             z1[j, i] = decay * z1[j, i] + d1[i] * e1 + d2[i] * e2
         for i in range(spec.n_hidden):
             e1_tm1, e2_tm1 = memory.dc1_dW2[j, i], memory.dc2_dW2[j, i]
@@ -351,17 +362,36 @@ def learn(spec, params, traces, memory, decay, scale):
             e2 = memory.g2[i] * e2_tm1 + memory.p2[i] * e1_tm1 + memory.gamma2[i] * x_j
             memory.dc1_dW2[j, i] = e1
             memory.dc2_dW2[j, i] = e2
-            if scale is not None:
-                W2[j, i] += scale * z2[j, i]
+            if step is not None:
+                W2[j, i] += step * z2[j, i]
             z2[j, i] = decay * z2[j, i] + d1[i] * e1 + d2[i] * e2
 
 
 @protocol.input_gradient.register(NonlinearRTUSpec)
-@separate
+@noalias
 def input_gradient(spec, params, memory, dx):
-    work = memory.work
+    ddrive1, ddrive2 = memory.work.scratch1, memory.work.scratch2
     for i in range(spec.n_hidden):
-        work.along[i] = memory.gamma1[i] * memory.credit1[i]
+        ddrive1[i] = memory.gamma1[i] * memory.credit1[i]
     for i in range(spec.n_hidden):
-        work.drive1[i] = memory.gamma2[i] * memory.credit2[i]
-    input_gradient_of(params, work.along, work.drive1, dx)
+        ddrive2[i] = memory.gamma2[i] * memory.credit2[i]
+    input_gradient_of(params, ddrive1, ddrive2, dx)
+
+
+# ----------------------------------------------------------------------------------------------------------- costs
+
+
+@protocol.flops.register(NonlinearRTUSpec)
+def flops(spec):
+    n, d, (f, slope), shared = spec.n_hidden, spec.n_inputs, activation_flops(spec.activation), diagonal_flops(spec)
+    with_slopes = 4 + 2 * isinstance(spec.input_scale, Free) + 6
+    return protocol.Flops(
+        prepare=shared.prepare,
+        forward=shared.drive + shared.rotate + 2 * n * f,
+        backward=2 * n * (slope + 2) + shared.backward,
+        dx=shared.dx,
+        move=shared.prepare + shared.drive + shared.move + 2 * n * (f + slope) + n * with_slopes,
+        propagate=16 * n * d,
+        accumulate=shared.units + 10 * n * d,
+        input_gradient=2 * n + shared.dx,
+    )

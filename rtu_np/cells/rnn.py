@@ -17,8 +17,16 @@ import numpy as np
 from rtu_np import protocol
 from rtu_np.cells.initializers import LecunNormal
 from rtu_np.cells.layer import Cell
-from rtu_np.jit import kernel, separate
-from rtu_np.numerics.activations import Activation, activate, activation, plain_activate, plain_slope, slope
+from rtu_np.jit import kernel, noalias
+from rtu_np.numerics.activations import (
+    Activation,
+    activate,
+    activation,
+    activation_flops,
+    plain_activate,
+    plain_slope,
+    slope,
+)
 from rtu_np.numerics.buffers import copy, matrix, packed, vector
 from rtu_np.numerics.products import add_outer, add_product, pull_back
 from rtu_np.validation import check_count
@@ -129,7 +137,7 @@ def plain_backward(spec, params, state_tm1, x_t, state_t, dy, dstate):
 
 
 @protocol.forward.register(VanillaRNNSpec)
-@separate
+@noalias
 def forward(spec, params, work, state_tm1, x_t, record):
     h = record.state.h
     copy(params.b, h)
@@ -141,7 +149,7 @@ def forward(spec, params, work, state_tm1, x_t, record):
 
 
 @protocol.backward.register(VanillaRNNSpec)
-@separate
+@noalias
 def backward(spec, params, work, state_tm1, x_t, record, dy, adjoint):
     dz, out = work.dz, adjoint.params
     for i in range(spec.n_hidden):
@@ -151,3 +159,17 @@ def backward(spec, params, work, state_tm1, x_t, record, dy, adjoint):
     add_outer(state_tm1.h, dz, out.W_recurrent)
     pull_back(params.W_recurrent, dz, adjoint.state.h)
     pull_back(params.W_input, dz, adjoint.x)
+
+
+# ----------------------------------------------------------------------------------------------------------- costs
+
+
+@protocol.flops.register(VanillaRNNSpec)
+def flops(spec):
+    n, d, (f, slope) = spec.n_hidden, spec.n_inputs, activation_flops(spec.activation)
+    return protocol.Flops(
+        prepare=0,
+        forward=2 * n * (d + n) + n * f,
+        backward=2 * n * d + 4 * n * n + n * (slope + 3),
+        dx=2 * n * d,
+    )

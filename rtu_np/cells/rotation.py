@@ -15,133 +15,45 @@ these and to gamma_log, derivations (9), (10), (26) and (27),
     gamma_log:   dg = 0                 dp = 0              dgamma = gamma
 """
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from rtu_np import protocol
-from rtu_np.cells.eigenvalues import eigenvalue, eigenvalue_parameters, lowest_modulus, plain_eigenvalue
-from rtu_np.cells.scales import (
-    Tied,
-    accumulate_scale,
-    copy_scale,
-    move_scale,
-    scale_and_weights,
-    scale_backward,
-    scale_of,
-    scale_sensitivities,
-    slope_scale,
+from rtu_np.cells.diagonal import (
+    DiagonalParameters,
+    DiagonalState,
+    UnitSensitivities,
+    diagonal_parameters,
+    diagonal_record,
+    diagonal_state,
+    diagonal_work,
 )
-from rtu_np.jit import generic, kernel, separate
-from rtu_np.numerics.buffers import add_scaled, aligned, copy, packed, padded, rebuild, vector
+from rtu_np.cells.eigenvalues import eigenvalue, lowest_modulus, plain_eigenvalue
+from rtu_np.cells.input_scale import (
+    Tied,
+    accumulate_input_scale,
+    apply_slopes_to_input_scale,
+    copy_input_scale,
+    input_scale,
+    input_scale_backward,
+    move_input_scale,
+)
+from rtu_np.jit import generic, kernel, noalias
+from rtu_np.numerics.buffers import add_scaled, copy, rebuild
 from rtu_np.numerics.elementary import sin_cos
 from rtu_np.numerics.products import dot
-
-# ----------------------------------------------------------------------------------------------------------- types
-
-
-class DiagonalParameters(NamedTuple):
-    """Of `d` inputs and `n` units."""
-
-    eigenvalue: Any  # two (n,), named by their form
-    scale: Any  # TiedScale or FreeScale
-    weights: Any  # RTUWeights or LRUWeights
-
-
-@kernel
-def diagonal_parameters(spec, flat):
-    eigenvalue, flat = eigenvalue_parameters(spec.form, spec.n_hidden, flat)
-    scale, weights, flat = scale_and_weights(spec.scale, spec.n_inputs, spec.n_hidden, flat)
-    return DiagonalParameters(eigenvalue, scale, weights), flat
-
-
-class DiagonalState(NamedTuple):
-    c1: np.ndarray  # (n,)
-    c2: np.ndarray  # (n,)
-
-
-@kernel
-def diagonal_state(spec, flat):
-    c1, flat = packed(flat, spec.n_hidden)
-    c2, flat = packed(flat, spec.n_hidden)
-    return DiagonalState(c1, c2), flat
-
-
-class DiagonalRecord(NamedTuple):
-    state: DiagonalState
-    y: np.ndarray  # (2n,)
-    drive1: np.ndarray  # (n,)   W1 x
-    drive2: np.ndarray  # (n,)   W2 x
-
-
-@kernel
-def diagonal_record(spec, flat):
-    state, rest = diagonal_state(spec, flat)
-    _, flat = aligned(flat, rest)
-    y, flat = vector(flat, spec.n_outputs)
-    drive1, flat = vector(flat, spec.n_hidden)
-    drive2, flat = vector(flat, spec.n_hidden)
-    return DiagonalRecord(state, y, drive1, drive2), flat
-
-
-class Rotation(NamedTuple):
-    """What `prepare_rotation` writes, padded to whole vectors, and scratch."""
-
-    g: np.ndarray  # (n,)
-    p: np.ndarray  # (n,)
-    gamma: np.ndarray  # (n,)
-    dlog_r: np.ndarray  # (n,)   d log r / da
-    dtheta: np.ndarray  # (n,)   d theta / db
-    dgamma: np.ndarray  # (n,)   d gamma / da
-    drive1: np.ndarray  # (n,)   W1 x in `move_rotation`; scratch
-    drive2: np.ndarray  # (n,)   W2 x; scratch
-    along: np.ndarray  # (n,)   scratch
-
-
-@kernel
-def diagonal_work(spec, flat):
-    g, flat = padded(flat, spec.n_hidden)
-    p, flat = padded(flat, spec.n_hidden)
-    gamma, flat = padded(flat, spec.n_hidden)
-    dlog_r, flat = padded(flat, spec.n_hidden)
-    dtheta, flat = padded(flat, spec.n_hidden)
-    dgamma, flat = padded(flat, spec.n_hidden)
-    drive1, flat = padded(flat, spec.n_hidden)
-    drive2, flat = padded(flat, spec.n_hidden)
-    along, flat = padded(flat, spec.n_hidden)
-    return Rotation(g, p, gamma, dlog_r, dtheta, dgamma, drive1, drive2, along), flat
-
-
-class UnitSensitivities(NamedTuple):
-    """Of each unit to its own parameters, but for the weights; those to other units' are zero."""
-
-    dc1_da: np.ndarray  # (n,)
-    dc2_da: np.ndarray  # (n,)
-    dc1_db: np.ndarray  # (n,)
-    dc2_db: np.ndarray  # (n,)
-    scale: Any  # TiedScale or FreeScaleSensitivities
-
-
-@kernel
-def unit_sensitivities(spec, flat):
-    dc1_da, flat = vector(flat, spec.n_hidden)
-    dc2_da, flat = vector(flat, spec.n_hidden)
-    dc1_db, flat = vector(flat, spec.n_hidden)
-    dc2_db, flat = vector(flat, spec.n_hidden)
-    scale, flat = scale_sensitivities(spec.scale, spec.n_hidden, flat)
-    return UnitSensitivities(dc1_da, dc2_da, dc1_db, dc2_db, scale), flat
-
 
 # ----------------------------------------------------------------------------------------------------- degeneration
 
 
 @generic
-def _no_gamma(scale, form, a):
+def _no_gamma(input_scale, form, a):
     """Whether some gamma = sqrt(1 - r^2) is 0 or not a number."""
 
 
 @_no_gamma.register(Tied)
-def _tied_no_gamma(scale, form, a):
+def _tied_no_gamma(input_scale, form, a):
     lowest, below = a.dtype.type(lowest_modulus(form, a)), 0
     for i in range(a.shape[0]):
         below += a[i] < lowest
@@ -149,14 +61,14 @@ def _tied_no_gamma(scale, form, a):
 
 
 @_no_gamma.otherwise
-def _free_no_gamma(scale, form, a):
+def _free_no_gamma(input_scale, form, a):
     return False
 
 
 @kernel
 def degenerate_rotation(spec, params):
     a, _ = params.eigenvalue
-    return _no_gamma(spec.scale, spec.form, a)
+    return _no_gamma(spec.input_scale, spec.form, a)
 
 
 def why_degenerate_rotation(spec, params: DiagonalParameters) -> str:
@@ -186,11 +98,11 @@ class PlainRotation(NamedTuple):
 
 def plain_rotation(spec, params: DiagonalParameters) -> PlainRotation:
     r, theta, complement, dlog_r, dtheta = plain_eigenvalue(spec.form, *params.eigenvalue)
-    if isinstance(spec.scale, Tied):
+    if isinstance(spec.input_scale, Tied):
         gamma = np.sqrt(complement)
         dgamma = -dlog_r * r**2 / gamma
     else:
-        gamma = np.exp(params.scale.gamma_log)
+        gamma = np.exp(params.input_scale.gamma_log)
         dgamma = np.zeros(spec.n_hidden)
     return PlainRotation(r * np.cos(theta), r * np.sin(theta), gamma, dlog_r, dtheta, dgamma)
 
@@ -200,24 +112,24 @@ class PlainUnits(NamedTuple):
 
     dc_da: np.ndarray
     dc_db: np.ndarray
-    dc_dscale: list[np.ndarray]  # none or one
+    dc_dinput_scale: list[np.ndarray]  # none or one
 
     @classmethod
     def of(cls, units: UnitSensitivities) -> "PlainUnits":
-        scale = [units.scale[0] + 1j * units.scale[1]] if units.scale else []
-        return cls(units.dc1_da + 1j * units.dc2_da, units.dc1_db + 1j * units.dc2_db, scale)
+        input_scale = [units.input_scale[0] + 1j * units.input_scale[1]] if units.input_scale else []
+        return cls(units.dc1_da + 1j * units.dc2_da, units.dc1_db + 1j * units.dc2_db, input_scale)
 
     def store(self, like: UnitSensitivities) -> UnitSensitivities:
-        parts = [part for e in (self.dc_da, self.dc_db, *self.dc_dscale) for part in (e.real, e.imag)]
+        parts = [part for e in (self.dc_da, self.dc_db, *self.dc_dinput_scale) for part in (e.real, e.imag)]
         return rebuild(like, parts)
 
 
 def plain_unit_gradient(params: DiagonalParameters, units: UnitSensitivities, d1, d2):
-    """The gradient with respect to (eigenvalue, scale) from dL/dc."""
+    """The gradient with respect to (eigenvalue, input scale) from dL/dc."""
     da = d1 * units.dc1_da + d2 * units.dc2_da
     db = d1 * units.dc1_db + d2 * units.dc2_db
-    scale = [d1 * units.scale[0] + d2 * units.scale[1]] if units.scale else []
-    return type(params.eigenvalue)(da, db), type(params.scale)(*scale)
+    input_scale = [d1 * units.input_scale[0] + d2 * units.input_scale[1]] if units.input_scale else []
+    return type(params.eigenvalue)(da, db), type(params.input_scale)(*input_scale)
 
 
 def plain_rotation_backward(spec, params: DiagonalParameters, state_tm1, x_t, d1, d2):
@@ -228,7 +140,7 @@ def plain_rotation_backward(spec, params: DiagonalParameters, state_tm1, x_t, d1
     along = d1 * (x_t @ W1) + d2 * (x_t @ W2)
     gradient = DiagonalParameters(
         type(params.eigenvalue)(dlog_r * (g * dg + p * dp) + dgamma * along, dtheta * (g * dp - p * dg)),
-        type(params.scale)(*([] if isinstance(spec.scale, Tied) else [gamma * along])),
+        type(params.input_scale)(*([] if isinstance(spec.input_scale, Tied) else [gamma * along])),
         type(params.weights)(np.outer(x_t, gamma * d1), np.outer(x_t, gamma * d2)),
     )
     return DiagonalState(g * d1 + p * d2, g * d2 - p * d1), gradient, W1 @ (gamma * d1) + W2 @ (gamma * d2)
@@ -238,20 +150,21 @@ def plain_rotation_backward(spec, params: DiagonalParameters, state_tm1, x_t, d1
 
 
 @kernel
-@separate
+@noalias
 def prepare_rotation(spec, params, work):
     a, b = params.eigenvalue
+    padded_a, padded_b, padded_gamma_log = work.scratch1, work.scratch2, work.scratch3
     for i in range(spec.n_hidden):
-        work.drive1[i] = a[i]
-        work.drive2[i] = b[i]
-    # Any valid numbers will do for the units that are not there. Not by index from n: one that may wrap stays scalar.
-    absent1, absent2 = work.drive1[spec.n_hidden :], work.drive2[spec.n_hidden :]
-    for i in range(absent1.shape[0]):
-        absent1[i], absent2[i] = a[0], b[0]
-    copy_scale(spec.scale, params.scale, work.along)
+        padded_a[i] = a[i]
+        padded_b[i] = b[i]
+    # The padding takes any valid numbers. It is a slice, since an index from n, which may wrap, stays scalar.
+    absent_a, absent_b = padded_a[spec.n_hidden :], padded_b[spec.n_hidden :]
+    for i in range(absent_a.shape[0]):
+        absent_a[i], absent_b[i] = a[0], b[0]
+    copy_input_scale(spec.input_scale, params.input_scale, padded_gamma_log)
     for i in range(work.g.shape[0]):
-        r, theta, complement, dlog_r, dtheta = eigenvalue(spec.form, work.drive1[i], work.drive2[i])
-        gamma, dgamma = scale_of(spec.scale, work.along[i], r, complement, dlog_r)
+        r, theta, complement, dlog_r, dtheta = eigenvalue(spec.form, padded_a[i], padded_b[i])
+        gamma, dgamma = input_scale(spec.input_scale, padded_gamma_log[i], r, complement, dlog_r)
         sine, cosine = sin_cos(theta)
         work.g[i] = r * cosine
         work.p[i] = r * sine
@@ -262,7 +175,7 @@ def prepare_rotation(spec, params, work):
 
 
 @kernel
-@separate
+@noalias
 def rotate(params, work, state_tm1, x_t, record):
     """record.state <- z, the rotated and driven state; record.drive1, record.drive2 <- W1 x, W2 x"""
     drive(params, x_t, record.drive1, record.drive2)
@@ -273,7 +186,7 @@ def rotate(params, work, state_tm1, x_t, record):
 
 
 @kernel
-@separate
+@noalias
 def drive(params, x_t, drive1, drive2):
     """drive1, drive2 <- W1 x, W2 x. The unit index is innermost: no reduction, so the loop vectorises."""
     W1, W2 = params.weights
@@ -289,98 +202,100 @@ def drive(params, x_t, drive1, drive2):
 
 
 @kernel
-@separate
+@noalias
 def move_rotation(spec, params, memory, x_t):
     """memory.state <- z, and the sensitivities of units with it, as if f were the identity."""
     work, units, c1, c2 = memory.work, memory.units, memory.state.c1, memory.state.c2
+    drive1, drive2 = work.scratch1, work.scratch2
     copy(x_t, memory.x)
     prepare_rotation(spec, params, work)
-    drive(params, x_t, work.drive1, work.drive2)
+    drive(params, x_t, drive1, drive2)
     for i in range(spec.n_hidden):
         g, p, gamma, dgamma = work.g[i], work.p[i], work.gamma[i], work.dgamma[i]
         dlog_r, dtheta = work.dlog_r[i], work.dtheta[i]
-        drive1, drive2 = work.drive1[i], work.drive2[i]
+        b1, b2 = drive1[i], drive2[i]
         turned1 = g * c1[i] - p * c2[i]
         turned2 = g * c2[i] + p * c1[i]
-        c1[i] = turned1 + gamma * drive1
-        c2[i] = turned2 + gamma * drive2
+        c1[i] = turned1 + gamma * b1
+        c2[i] = turned2 + gamma * b2
         e1, e2 = units.dc1_da[i], units.dc2_da[i]
-        units.dc1_da[i] = g * e1 - p * e2 + dlog_r * turned1 + dgamma * drive1
-        units.dc2_da[i] = g * e2 + p * e1 + dlog_r * turned2 + dgamma * drive2
+        units.dc1_da[i] = g * e1 - p * e2 + dlog_r * turned1 + dgamma * b1
+        units.dc2_da[i] = g * e2 + p * e1 + dlog_r * turned2 + dgamma * b2
         e1, e2 = units.dc1_db[i], units.dc2_db[i]
         units.dc1_db[i] = g * e1 - p * e2 - dtheta * turned2
         units.dc2_db[i] = g * e2 + p * e1 + dtheta * turned1
-    move_scale(spec.scale, work, units.scale)
+    move_input_scale(spec.input_scale, work.g, work.p, work.gamma, drive1, drive2, units.input_scale)
 
 
 @kernel
-@separate
-def scale_units(spec, units, slope1, slope2):
+@noalias
+def apply_slopes(spec, units, slope1, slope2):
     """What an activation in the recurrence does to the sensitivities that `move_rotation` left."""
     for i in range(spec.n_hidden):
         units.dc1_da[i] *= slope1[i]
         units.dc2_da[i] *= slope2[i]
         units.dc1_db[i] *= slope1[i]
         units.dc2_db[i] *= slope2[i]
-    slope_scale(spec.scale, units.scale, slope1, slope2)
+    apply_slopes_to_input_scale(spec.input_scale, units.input_scale, slope1, slope2)
 
 
 @kernel
-@separate
+@noalias
 def accumulate_units(spec, units, d1, d2, decay, out):
     """out <- decay out + (dc/dparameter)^T d, for all but the weights."""
     a, b = out.eigenvalue
     for i in range(spec.n_hidden):
         a[i] = decay * a[i] + d1[i] * units.dc1_da[i] + d2[i] * units.dc2_da[i]
         b[i] = decay * b[i] + d1[i] * units.dc1_db[i] + d2[i] * units.dc2_db[i]
-    accumulate_scale(spec.scale, units.scale, d1, d2, decay, out.scale)
+    accumulate_input_scale(spec.input_scale, units.input_scale, d1, d2, decay, out.input_scale)
 
 
 @kernel
-@separate
-def learn_units(spec, params, traces, memory, decay, scale):
+@noalias
+def learn_units(spec, params, traces, memory, decay, step):
     """Update and accumulate all but the weights."""
-    if scale is not None:
-        add_scaled(params.eigenvalue, traces.eigenvalue, scale)
-        add_scaled(params.scale, traces.scale, scale)
+    if step is not None:
+        add_scaled(params.eigenvalue, traces.eigenvalue, step)
+        add_scaled(params.input_scale, traces.input_scale, step)
     accumulate_units(spec, memory.units, memory.credit1, memory.credit2, decay, traces)
 
 
 @kernel
-@separate
+@noalias
 def rotation_backward(spec, params, work, state_tm1, x_t, record, adjoint):
     """Reverse mode through z = R c + gamma W x (derivations (17)). adjoint.state comes in as dL/dz."""
     (dW1, dW2), (da, db) = adjoint.params.weights, adjoint.params.eigenvalue
-    d1, d2, scaled1, scaled2 = adjoint.state.c1, adjoint.state.c2, work.drive1, work.drive2
+    d1, d2, dL_dgamma = adjoint.state.c1, adjoint.state.c2, work.scratch3
+    ddrive1, ddrive2 = work.scratch1, work.scratch2
     for i in range(spec.n_hidden):
-        scaled1[i] = work.gamma[i] * d1[i]
-        scaled2[i] = work.gamma[i] * d2[i]
-        work.along[i] = d1[i] * record.drive1[i] + d2[i] * record.drive2[i]
+        ddrive1[i] = work.gamma[i] * d1[i]
+        ddrive2[i] = work.gamma[i] * d2[i]
+        dL_dgamma[i] = d1[i] * record.drive1[i] + d2[i] * record.drive2[i]
     for j in range(spec.n_inputs):
         x_j = x_t[j]
         for i in range(spec.n_hidden):
-            dW1[j, i] += scaled1[i] * x_j
-            dW2[j, i] += scaled2[i] * x_j
-    input_gradient_of(params, scaled1, scaled2, adjoint.x)
+            dW1[j, i] += ddrive1[i] * x_j
+            dW2[j, i] += ddrive2[i] * x_j
+    input_gradient_of(params, ddrive1, ddrive2, adjoint.x)
     for i in range(spec.n_hidden):
         g, p = work.g[i], work.p[i]
         b1, b2 = d1[i], d2[i]
         turned1 = g * state_tm1.c1[i] - p * state_tm1.c2[i]
         turned2 = g * state_tm1.c2[i] + p * state_tm1.c1[i]
-        da[i] += work.dlog_r[i] * (b1 * turned1 + b2 * turned2) + work.dgamma[i] * work.along[i]
+        da[i] += work.dlog_r[i] * (b1 * turned1 + b2 * turned2) + work.dgamma[i] * dL_dgamma[i]
         db[i] += work.dtheta[i] * (b2 * turned1 - b1 * turned2)
         d1[i] = g * b1 + p * b2
         d2[i] = g * b2 - p * b1
-    scale_backward(spec.scale, work, adjoint.params.scale)
+    input_scale_backward(spec.input_scale, work.gamma, dL_dgamma, adjoint.params.input_scale)
 
 
 @kernel
-@separate
-def input_gradient_of(params, scaled1, scaled2, dx):
-    """dx <- W1 scaled1 + W2 scaled2"""
+@noalias
+def input_gradient_of(params, ddrive1, ddrive2, dx):
+    """dx <- W1 ddrive1 + W2 ddrive2, with ddrive the gradient by W x"""
     W1, W2 = params.weights
     for j in range(dx.shape[0]):
-        dx[j] = dot(W1[j], scaled1) + dot(W2[j], scaled2)
+        dx[j] = dot(W1[j], ddrive1) + dot(W2[j], ddrive2)
 
 
 def register_diagonal(kind: type) -> None:

@@ -101,7 +101,7 @@ class PairMemory(NamedTuple):
     dx: np.ndarray  # (d,)   what reaches the input beside the lower layer
 
 
-@protocol.together.register(StackSpec)
+@protocol.pair_views.register(StackSpec)
 def _numbered(spec, lower, upper):
     return Pair(lower, upper)
 
@@ -118,13 +118,13 @@ def register_pair(kind: type) -> None:
 def _parameters(spec, flat):
     lower, flat = protocol.parameters(spec.lower, flat)
     upper, flat = protocol.parameters(spec.upper, flat)
-    return protocol.together(spec, lower, upper), flat
+    return protocol.pair_views(spec, lower, upper), flat
 
 
 def _state(spec, flat):
     lower, flat = protocol.state(spec.lower, flat)
     upper, flat = protocol.state(spec.upper, flat)
-    return protocol.together(spec, lower, upper), flat
+    return protocol.pair_views(spec, lower, upper), flat
 
 
 def _record(spec, flat):
@@ -151,17 +151,17 @@ def _memory(spec, flat):
     between, flat = vector(flat, spec.upper.n_inputs)
     dbetween, flat = vector(flat, spec.upper.n_inputs)
     dx, flat = vector(flat, spec.n_inputs)
-    state = protocol.together(spec, lower.state, upper.state)
+    state = protocol.pair_views(spec, lower.state, upper.state)
     return PairMemory(state, y, lower, upper, between, dbetween, dx), flat
 
 
-def _sensitivities(spec, flat):
-    lower, flat = protocol.sensitivities(spec.lower, flat)
-    upper, flat = protocol.sensitivities(spec.upper, flat)
+def _stored_sensitivities(spec, flat):
+    lower, flat = protocol.stored_sensitivities(spec.lower, flat)
+    upper, flat = protocol.stored_sensitivities(spec.upper, flat)
     return Pair(lower, upper), flat
 
 
-def _layerwise(spec, convert):
+def _map_layers(spec, convert):
     return spec._replace(lower=convert(spec.lower), upper=convert(spec.upper))
 
 
@@ -277,20 +277,20 @@ def _accumulate(spec, memory, decay, out):
     protocol.accumulate(spec.upper, memory.upper, decay, out.upper)
 
 
-def _keep(spec, memory, kept):
-    protocol.keep(spec.lower, memory.lower, kept.lower)
-    protocol.keep(spec.upper, memory.upper, kept.upper)
+def _store_sensitivities(spec, memory, stored):
+    protocol.store_sensitivities(spec.lower, memory.lower, stored.lower)
+    protocol.store_sensitivities(spec.upper, memory.upper, stored.upper)
 
 
-def _recall(spec, kept, dstate, out):
+def _accumulate_stored(spec, stored, dstate, out):
     _, above = protocol.state(spec.lower, dstate)
-    protocol.recall(spec.lower, kept.lower, dstate, out.lower)
-    protocol.recall(spec.upper, kept.upper, above, out.upper)
+    protocol.accumulate_stored(spec.lower, stored.lower, dstate, out.lower)
+    protocol.accumulate_stored(spec.upper, stored.upper, above, out.upper)
 
 
-def _learn(spec, params, traces, memory, decay, scale):
-    protocol.learn(spec.lower, params.lower, traces.lower, memory.lower, decay, scale)
-    protocol.learn(spec.upper, params.upper, traces.upper, memory.upper, decay, scale)
+def _learn(spec, params, traces, memory, decay, step):
+    protocol.learn(spec.lower, params.lower, traces.lower, memory.lower, decay, step)
+    protocol.learn(spec.upper, params.upper, traces.upper, memory.upper, decay, step)
 
 
 def _input_gradient(spec, params, memory, dx):
@@ -300,14 +300,30 @@ def _input_gradient(spec, params, memory, dx):
         dx[j] += memory.dbetween[m + j]
 
 
+def _flops(spec):
+    lower, upper = protocol.flops(spec.lower), protocol.flops(spec.upper)
+    past_the_lower = spec.upper.n_inputs - spec.lower.n_outputs
+    return protocol.Flops(
+        prepare=lower.prepare + upper.prepare,
+        forward=lower.forward + upper.forward,
+        backward=lower.backward + upper.backward + upper.dx,
+        dx=lower.dx + past_the_lower,
+        move=lower.move + upper.move,
+        propagate=lower.propagate + upper.propagate,
+        credit=lower.credit + upper.credit + upper.input_gradient,
+        accumulate=lower.accumulate + upper.accumulate,
+        input_gradient=lower.input_gradient + past_the_lower,
+    )
+
+
 _PAIR: dict[Any, Any] = {
     protocol.parameters: _parameters,
     protocol.state: _state,
     protocol.record: _record,
     protocol.work: _work,
     protocol.memory: _memory,
-    protocol.sensitivities: _sensitivities,
-    protocol.layerwise: _layerwise,
+    protocol.stored_sensitivities: _stored_sensitivities,
+    protocol.map_layers: _map_layers,
     protocol.plain_forward: _plain_forward,
     protocol.plain_backward: _plain_backward,
     protocol.plain_advance: _plain_advance,
@@ -322,9 +338,10 @@ _PAIR: dict[Any, Any] = {
     protocol.propagate: _propagate,
     protocol.credit: _credit,
     protocol.accumulate: _accumulate,
-    protocol.keep: _keep,
-    protocol.recall: _recall,
+    protocol.store_sensitivities: _store_sensitivities,
+    protocol.accumulate_stored: _accumulate_stored,
     protocol.learn: _learn,
     protocol.input_gradient: _input_gradient,
+    protocol.flops: _flops,
 }
 register_pair(StackSpec)

@@ -1,38 +1,119 @@
-"""To act without learning: a network on a memory of its own, with the statistics of its inputs as they are."""
+"""The one way from features to actions and values, for learning and for acting without learning.
 
-from typing import Any, NamedTuple
+    x -> body -> features y -> policy_forward -> o, of which the policy's distribution is made
+                            -> value_forward  -> v
+
+    bootstrap_value     v of an observation that memory has not seen, and does not see
+    act                 an action without learning, with a state of its own
+
+A network's spec has fields `cell` and `readout`; which heads the readout holds is chosen by its type.
+"""
+
+from typing import NamedTuple
 
 import numpy as np
 
 from rtu_np import protocol
-from rtu_np.control.inputs import scaled, see
-from rtu_np.jit import kernel
-from rtu_np.learning.network import acting_buffers
+from rtu_np.control import policies
+from rtu_np.control.inputs import (
+    DETERMINISTIC,
+    DRAWN,
+    REWARD,
+    execute,
+    input_statistics,
+    normalize,
+    scale_reward,
+)
+from rtu_np.jit import generic, kernel
+from rtu_np.learning import heads, readout
+from rtu_np.learning.heads import HeadSpec
+from rtu_np.learning.network import ForwardNetwork, forward_arrays
+from rtu_np.learning.outcomes import STEPS
 from rtu_np.numerics.buffers import copy, vector
 
 
-class ActingAgent(NamedTuple):
-    network: Any
-    x: np.ndarray  # (n_inputs,)
-    before: np.ndarray  # (n_before,)
+@generic
+def policy_part(spec, activations):
+    """The part of a readout's activations that holds the policy's outputs, in its field `o`."""
 
 
-@kernel(apart=True)
-def acting_agent(network, inputs, flat):
-    """Carve the memory of an agent that acts with `network` off one flat array: (views, rest)."""
-    x, flat = vector(flat, inputs.n_observation + inputs.n_before)
-    before, flat = vector(flat, inputs.n_before)
-    views, flat = acting_buffers(network, flat)
-    return ActingAgent(views, x, before), flat
+@policy_part.otherwise
+def _whole(spec, activations):
+    return activations
+
+
+@generic
+def policy_forward(spec, params, activations, y):
+    """Compute the policy's outputs for the features y, into `activations`."""
+
+
+@policy_forward.register(HeadSpec)
+def _policy_forward(spec, params, activations, y):
+    heads.outputs(params, y, activations.o)
+
+
+@generic
+def value_forward(spec, params, activations, y):
+    """v, for the features y."""
+
+
+@value_forward.otherwise
+def _value_forward(spec, params, activations, y):
+    return readout.value(spec, params, activations, y)
 
 
 @kernel
-def attend(network, inputs, params, senses, acting, observation, reward):
-    """acting.network.record.y <- the features of an observation that came with `reward`; its state is brought along."""
-    n, before = acting.network, acting.before
-    if before.shape[0] > 0:
-        before[before.shape[0] - 1] = scaled(inputs, senses, reward)
-    see(inputs, senses, observation, before, acting.x)
+def bootstrap_value(spec, params, state, scratch, x):
+    """v(x), from a recurrent state that stays as it is. `scratch` has `work`, `record` and `activations`."""
+    protocol.prepare(spec.cell, params.cell, scratch.work)
+    protocol.forward(spec.cell, params.cell, scratch.work, state, x, scratch.record)
+    return value_forward(spec.readout, params.readout, scratch.activations, scratch.record.y)
+
+
+# ------------------------------------------------------------------------------------------- acting without learning
+
+
+class ActingMemory(NamedTuple):
+    network: ForwardNetwork
+    x: np.ndarray  # (n_inputs,)
+    previous: np.ndarray  # (n_previous,)   the previous action and reward
+
+
+@generic
+def acting_network(spec):
+    """The spec of the network that acts, of an agent with this spec."""
+
+
+@generic(inline=False)
+def acting_weights(spec, flat):
+    """The parameters of the network that acts."""
+
+
+@kernel(inline=False)
+def acting_memory(spec, flat):
+    """Layout of the memory of an agent that acts without learning."""
+    x, flat = vector(flat, spec.inputs.n_observation + spec.inputs.n_previous)
+    previous, flat = vector(flat, spec.inputs.n_previous)
+    network, flat = forward_arrays(acting_network(spec), flat)
+    return ActingMemory(network, x, previous), flat
+
+
+def act(spec, flat, flat_acting, buffers):
+    """Write an action into `buffers` without learning. The state in `flat_acting` advances."""
+    network, params, inputs, signal = acting_network(spec), acting_weights(spec, flat), spec.inputs, buffers.signal
+    statistics, _ = input_statistics(inputs, buffers.statistics)
+    memory, _ = acting_memory(spec, flat_acting)
+    n, previous, action = memory.network, memory.previous, buffers.action
+    if previous.shape[0] > 0:
+        previous[previous.shape[0] - 1] = scale_reward(inputs, statistics, signal[REWARD])
+    normalize(inputs, statistics, buffers.observation, previous, memory.x)
     protocol.prepare(network.cell, params.cell, n.work)
-    protocol.forward(network.cell, params.cell, n.work, n.state, acting.x, n.record)
+    protocol.forward(network.cell, params.cell, n.work, n.state, memory.x, n.record)
     copy(n.flat_state_t, n.flat_state)
+    policy_forward(network.readout, params.readout, n.activations, n.record.y)
+    o = policy_part(network.readout, n.activations).o
+    if signal[DETERMINISTIC] != 0:
+        policies.mode(spec.policy, o, action[DRAWN])
+    else:
+        policies.sample(spec.policy, o, buffers.noise, buffers.clock[STEPS], action[DRAWN])
+    execute(spec.policy, buffers.bounds, action, previous)

@@ -10,13 +10,15 @@ from rtu_np.cells.layer import Cell, GradientMethod, check_cell, check_gradient
 from rtu_np.cells.layer_norm import LayerNorm
 from rtu_np.cells.linear_rtu import LinearRTU
 from rtu_np.cells.stack import Stack
-from rtu_np.control import actor_critic_kernels as kernels
-from rtu_np.control.agent import Inputs
+from rtu_np.control.acting import policy_part
+from rtu_np.control.actor_critic_kernels import SharedNetworkSpec, TwoHeadsSpec, TwoNetworksSpec
+from rtu_np.control.agent import with_shared_arguments
+from rtu_np.control.inputs import InputSettings
 from rtu_np.control.policies import Gaussian, Policy
-from rtu_np.control.streaming import StreamingAgent
+from rtu_np.control.streaming import NamedNetwork, StreamingAgent
 from rtu_np.learning import network
 from rtu_np.learning.heads import Head, HeadSpec
-from rtu_np.learning.network import NetworkSpec
+from rtu_np.learning.network import NetworkSpec, forward_arrays, network_arrays
 from rtu_np.learning.optimizers import ObGD, Optimizer
 from rtu_np.learning.readout import LinearReadout
 from rtu_np.numerics.buffers import size
@@ -24,8 +26,9 @@ from rtu_np.validation import check_flag, check_real
 
 
 def streaming_network(cell: Cell, *widths: int) -> Stack:
-    """`cell` behind layers of the given widths, each sparse, normalised and leaky (Elsayed et al. 2024); 128, 128 if
-    none are given.
+    """`cell` behind an encoder of the given widths; 128, 128 by default.
+
+    Each layer is sparse, normalised and leaky (Elsayed et al. 2024).
 
     Examples
     --------
@@ -38,26 +41,23 @@ def streaming_network(cell: Cell, *widths: int) -> Stack:
     return Stack((*layers, cell))
 
 
+@with_shared_arguments
 class ActorCritic(StreamingAgent):
     """Streaming actor-critic(lambda) with eligibility traces, on any cell and gradient method.
 
     Parameters
     ----------
-    env : the environment; only its spaces are read. `learn` is given it again
+    env : the environment; only its spaces are read. `learn` gets it again
     cell : of the actor, and of the critic unless that has its own; `streaming_network(LinearRTU(192))` by default.
         Layers below the recurrent one get the one-step gradient (`Stack`)
-    critic_cell : of the critic, where it differs
-    shared : whether actor and critic are two heads on one body, learned by `actor_optimizer` from the sum of both
+    critic_cell : of the critic, if it differs
+    shared : whether actor and critic are two heads on one body. `actor_optimizer` then learns from the sum of both
         objectives
-    policy : Softmax() for choices, Gaussian() for components
-    gradient : how the gradient travels through time; RTRL() by default
-    gamma, lambda_ : discount and trace parameter
-    entropy : tau, how much the policy's entropy is rewarded
+    policy : Softmax() for discrete actions, Gaussian() for continuous ones
+    lambda_ : trace parameter, in [0, 1]
+    entropy_coef : tau, the weight of the policy's entropy
     actor_optimizer, critic_optimizer : ObGD(kappa=3) and ObGD(kappa=2) by default
-    normalize_observations, scale_rewards : by running statistics (`rtu_np.learning.normalizers`)
-    previous : whether the action and the reward before are part of the input
-    seed : of the starting parameters, of the actions, and of the environment; the same seed gives the same bits
-    dtype : "float32" or "float64"
+    others : see `SHARED_ARGUMENTS` in `rtu_np.control.agent`
 
     Examples
     --------
@@ -66,10 +66,9 @@ class ActorCritic(StreamingAgent):
     >>> agent = ActorCritic(env, LinearRTU(8), gamma=0.9, lambda_=0.9)
     >>> agent.learn(env, 100, progress=False, log=None).returns.size > 0
     True
+    >>> agent
+    ActorCritic(LinearRTU(n_hidden=8), steps=100)
     """
-
-    _step_kernel, _act_kernel = kernels.step, kernels.act
-    _carve, _carve_acting = kernels.agent, kernels.acting
 
     def __init__(
         self,
@@ -82,81 +81,66 @@ class ActorCritic(StreamingAgent):
         gradient: GradientMethod | None = None,
         gamma: float = 0.99,
         lambda_: float = 0.99,
-        entropy: float = 0.01,
+        entropy_coef: float = 0.01,
         actor_optimizer: Optimizer | None = None,
         critic_optimizer: Optimizer | None = None,
         normalize_observations: bool = True,
         scale_rewards: bool = True,
-        previous: bool = False,
+        previous_action_reward: bool = False,
         seed: int | None = 0,
         dtype: Any = "float32",
     ) -> None:
-        super().__init__(env, gamma, Inputs(normalize_observations, scale_rewards, previous), seed, dtype)
+        inputs = InputSettings(normalize_observations, scale_rewards, previous_action_reward)
+        super().__init__(env, gamma, inputs, seed, dtype)
         self.cell = check_cell(cell or streaming_network(LinearRTU(192)))
         self.shared = check_flag("shared", shared)
         if shared and critic_cell is not None:
-            raise ValueError(f"critic_cell is {critic_cell!r} with shared=True: expected none, as there is one body")
+            raise ValueError(f"critic_cell is {critic_cell!r} with shared=True: expected None, as there is one body")
         self.critic_cell = check_cell(critic_cell or self.cell)
         self.policy = self._policy_for(policy, Gaussian())
         self.gradient = check_gradient(gradient)
         self.lambda_ = check_real("lambda_", lambda_, low=0.0, high=1.0)
-        self.entropy = check_real("entropy", entropy, low=0.0)
+        self.entropy_coef = check_real("entropy_coef", entropy_coef, low=0.0)
         self.actor_optimizer = actor_optimizer or ObGD(kappa=3.0)
         self.critic_optimizer = critic_optimizer or ObGD(kappa=2.0)
-        self._ready(*self._specs())
-        self._initialise()
+        self._ready(self._make_spec(), self.policy)
+        cells = {"critic.": self.critic_cell}
+        settings = {"actor.": Head(), "critic.": LinearReadout(), "": _TwoHeads()}
+        for prefix, spec, net, _ in self._networks():
+            network.initialise(net, spec, cells.get(prefix, self.cell), settings[prefix], self._start)
 
-    def _specs(self) -> tuple[Any, Policy, Any]:
-        """(the agent's spec, its policy, the policy's spec)"""
-        n_inputs = self._inputs.n_inputs
-        policy = self.policy.spec(self.actions.n)
+    def _make_spec(self) -> TwoNetworksSpec | SharedNetworkSpec:
+        n_inputs, policy = self._inputs.n_inputs, self.policy.spec(self.actions.n)
         body = self.gradient.spec(self.cell.spec(n_inputs), self.dtype)
         head: Any = HeadSpec(body.n_outputs, policy.n_linear, policy.n_free)
         if self.shared:
-            head = kernels.TwoHeadsSpec(body.n_outputs, LinearReadout().spec(body.n_outputs), head)
+            head = TwoHeadsSpec(body.n_outputs, LinearReadout().spec(body.n_outputs), head)
         actor = NetworkSpec(body, head, self.actor_optimizer.spec(), self.lambda_)
-        common, n_actor = (policy, self._inputs, self.entropy), size(network.buffers, actor)
+        common, n_actor = (policy, self._inputs, self.entropy_coef), size(network_arrays, actor)
         if self.shared:
-            n_peek = size(network.acting_buffers, actor)
-            return kernels.SharedSpec(actor, *common, n_actor, n_peek), self.policy, policy
+            return SharedNetworkSpec(actor, *common, n_actor, size(forward_arrays, actor))
         body = self.gradient.spec(self.critic_cell.spec(n_inputs), self.dtype)
         value = LinearReadout().spec(body.n_outputs)
         critic = NetworkSpec(body, value, self.critic_optimizer.spec(), self.lambda_)
-        n_critic = size(network.buffers, critic)
-        return kernels.SeparateSpec(actor, critic, *common, n_actor, n_critic), self.policy, policy
+        return TwoNetworksSpec(actor, critic, *common, n_actor, size(network_arrays, critic))
 
-    def _initialise(self) -> None:
-        readout = _TwoHeads() if self.shared else Head()
-        network.initialise(self._actor, self._spec.actor, self.cell, readout, self._start)
-        if not self.shared:
-            network.initialise(self._critic, self._spec.critic, self.critic_cell, LinearReadout(), self._start)
-
-    @property
-    def _views(self) -> kernels.Agent:
-        return kernels.agent(self._spec, self._flat)[0]
-
-    @property
-    def _actor(self) -> network.Network:
-        return network.buffers(self._spec.actor, self._views.actor)[0]
-
-    @property
-    def _critic(self) -> network.Network:
-        return network.buffers(self._spec.critic, self._views.critic)[0]
-
-    def _networks(self) -> dict[str, tuple[network.Network, str | None, Optimizer]]:
+    def _networks(self) -> list[NamedNetwork]:
+        spec, views = self._spec, self._views
+        actor = network_arrays(spec.actor, views.actor)[0]
         if self.shared:
-            return {"": (self._actor, None, self.actor_optimizer)}
-        return {
-            "actor.": (self._actor, "policy", self.actor_optimizer),
-            "critic.": (self._critic, "value", self.critic_optimizer),
-        }
+            return [NamedNetwork("", spec.actor, actor, None)]
+        critic = network_arrays(spec.critic, views.critic)[0]
+        return [
+            NamedNetwork("actor.", spec.actor, actor, "policy"),
+            NamedNetwork("critic.", spec.critic, critic, "value"),
+        ]
 
     def _learned(self) -> dict[str, np.ndarray]:
-        kept = self._actor.kept.policy if self.shared else self._actor.kept
-        return {**super()._learned(), "o": kept.o}
+        activations = network_arrays(self._spec.actor, self._views.actor)[0].activations
+        return {**super()._learned(), "o": policy_part(self._spec.actor.readout, activations).o}
 
     def _settings(self) -> dict[str, Any]:
-        names = ("cell", "shared", "policy", "gradient", "gamma", "lambda_", "entropy", "actor_optimizer")
+        names = ("cell", "shared", "policy", "gradient", "gamma", "lambda_", "entropy_coef", "actor_optimizer")
         settings = {name: getattr(self, name) for name in (*names, "critic_optimizer")}
         own = {} if self.shared else {"critic_cell": self.critic_cell}
         return {**settings, **own, **self.inputs._asdict(), "dtype": self.dtype.name}

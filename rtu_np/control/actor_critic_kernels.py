@@ -1,17 +1,18 @@
-"""Streaming actor-critic(lambda): the compiled step.
+"""Streaming actor-critic(lambda): the compiled parts of a step (`rtu_np.control.streaming_kernels`).
 
 With s_t what the networks are given at time t, a_t the action taken there, and r_{t+1} the reward that came with
 s_{t+1} (derivations (42), (43); Elsayed et al. 2024),
 
-    delta = r_{t+1} + gamma (1 - terminated) v(s_{t+1}) - v(s_t)        both with the parameters as they stand
+    delta = r_{t+1} + gamma (1 - terminated) v(s_{t+1}) - v(s_t)        both with today's parameters
     z_v  <- gamma lambda z_v + grad v(s_t)                              critic <- critic + step(delta) z_v
     z_pi <- gamma lambda z_pi + grad [log pi(a_t|s_t) + tau sign(delta) H(pi)]   actor <- actor + step(delta) z_pi
 
-The critic is TD(lambda) as it is (`rtu_np.prediction.td_kernels`): its trace needs no delta, and took grad v(s_t) in at time t.
-The actor's needs its sign. So the order of events at s_{t+1} is: the critic advances and says delta; the actor, whose
-memory is still at t, completes its trace and takes its step; then it advances to s_{t+1} and draws a_{t+1}.
+The critic is TD(lambda) as it is (`rtu_np.prediction.td_kernels`): its trace needs no delta, and took in grad v(s_t) at
+time t. The actor's trace needs the sign of delta. So the order of events at s_{t+1} is: the critic advances and returns
+delta; the actor, whose memory is still at t, completes its trace and takes its step; then it advances to s_{t+1} and
+draws a_{t+1}.
 
-With a body that actor and critic share, v(s_{t+1}) is read on scratch first; one trace holds the gradient of the sum of
+If actor and critic share a body, v(s_{t+1}) is computed on scratch first. One trace holds the gradient of the sum of
 both objectives, and one step is taken along it.
 """
 
@@ -21,49 +22,53 @@ import numpy as np
 
 from rtu_np import protocol
 from rtu_np.control import policies
-from rtu_np.control.acting import acting_agent, attend
-from rtu_np.control.inputs import execute, note, perceive, senses
+from rtu_np.control.acting import (
+    acting_network,
+    acting_weights,
+    bootstrap_value,
+    policy_forward,
+    policy_part,
+    value_forward,
+)
+from rtu_np.control.inputs import DRAWN
+from rtu_np.control.streaming_kernels import agent_arrays, draw_action, end_episode, learn
 from rtu_np.jit import generic, kernel
 from rtu_np.learning import heads, optimizers, readout
-from rtu_np.learning.heads import HeadKept, HeadParameters, HeadSpec
-from rtu_np.learning.network import acting_buffers, buffers
+from rtu_np.learning.heads import HeadActivations, HeadParameters, HeadSpec
+from rtu_np.learning.network import forward_arrays, network_arrays
+from rtu_np.learning.outcomes import TERMINATED
 from rtu_np.numerics.buffers import clear, finite, vector
-from rtu_np.prediction.td_kernels import CONTINUES, REFUSED, TERMINATED, learn_step
-
-DIVERGED, DONE = 0, 1
+from rtu_np.prediction.td_kernels import Moment, learn_step
 
 
-class SeparateSpec(NamedTuple):
-    """Two networks."""
+class TwoNetworksSpec(NamedTuple):
+    """Actor and critic have a network each."""
 
     actor: Any  # NetworkSpec with a HeadSpec
     critic: Any  # NetworkSpec
     policy: Any
     inputs: Any
-    entropy: float  # tau
-    n_actor: int  # numbers set aside for each
+    entropy_coef: float  # tau
+    n_actor: int  # numbers that each takes
     n_critic: int
 
 
-class SharedSpec(NamedTuple):
-    """One body with two heads."""
+class SharedNetworkSpec(NamedTuple):
+    """Actor and critic are two heads on one body."""
 
     actor: Any  # NetworkSpec with a TwoHeadsSpec
     policy: Any
     inputs: Any
-    entropy: float
+    entropy_coef: float
     n_actor: int
-    n_peek: int
+    n_scratch: int
 
 
-class Agent(NamedTuple):
-    """Flat arrays. Each phase of a step cuts its own network out of them, and is compiled by itself: as one function
-    with all views of both networks it takes four times as long to compile."""
-
+class ActorCriticArrays(NamedTuple):
     actor: np.ndarray
-    critic: np.ndarray  # of a shared body: scratch, to read v(s_{t+1}) on
+    critic: np.ndarray  # of a shared body: scratch, on which v(s_{t+1}) is computed
     x: np.ndarray  # (n_inputs,)
-    before: np.ndarray  # (n_before,)
+    previous: np.ndarray  # (n_previous,)
 
 
 # ------------------------------------------------------------------------------------------- a readout of two heads
@@ -80,9 +85,9 @@ class TwoHeads(NamedTuple):
     policy: HeadParameters
 
 
-class TwoHeadsKept(NamedTuple):
+class TwoHeadsActivations(NamedTuple):
     value: Any
-    policy: HeadKept
+    policy: HeadActivations
     dy: np.ndarray  # (n_features,)   the value's part of the gradient
 
 
@@ -93,136 +98,136 @@ def _two_heads(spec, flat):
     return TwoHeads(value, policy), flat
 
 
-@readout.scratch.register(TwoHeadsSpec)
-def _two_heads_kept(spec, flat):
-    value, flat = readout.scratch(spec.value, flat)
-    policy, flat = readout.scratch(spec.policy, flat)
+@readout.activations.register(TwoHeadsSpec)
+def _two_heads_activations(spec, flat):
+    value, flat = readout.activations(spec.value, flat)
+    policy, flat = readout.activations(spec.policy, flat)
     dy, flat = vector(flat, spec.n_features)
-    return TwoHeadsKept(value, policy, dy), flat
+    return TwoHeadsActivations(value, policy, dy), flat
+
+
+@policy_part.register(TwoHeadsSpec)
+def _policy_part(spec, activations):
+    return activations.policy
+
+
+@policy_forward.register(TwoHeadsSpec)
+def _policy_forward(spec, params, activations, y):
+    policy_forward(spec.policy, params.policy, activations.policy, y)
+
+
+@value_forward.register(TwoHeadsSpec)
+def _value_forward(spec, params, activations, y):
+    return value_forward(spec.value, params.value, activations.value, y)
 
 
 # ---------------------------------------------------------------------------------------------------------- layout
 
 
 @generic
-def _n_other(spec):
-    """Numbers set aside beside the actor."""
+def _n_second(spec):
+    """Numbers that stand behind the actor's."""
 
 
-_n_other.register(SeparateSpec)(lambda spec: spec.n_critic)
-_n_other.register(SharedSpec)(lambda spec: spec.n_peek)
+_n_second.register(TwoNetworksSpec)(lambda spec: spec.n_critic)
+_n_second.register(SharedNetworkSpec)(lambda spec: spec.n_scratch)
 
 
-@kernel(apart=True)
-def agent(spec, flat):
-    """Carve an agent off one flat array: (views, rest)."""
+@kernel
+def _agent_arrays(spec, flat):
     actor, flat = vector(flat, spec.n_actor)
-    critic, flat = vector(flat, _n_other(spec))
-    x, flat = vector(flat, spec.inputs.n_observation + spec.inputs.n_before)
-    before, flat = vector(flat, spec.inputs.n_before)
-    return Agent(actor, critic, x, before), flat
+    critic, flat = vector(flat, _n_second(spec))
+    x, flat = vector(flat, spec.inputs.n_observation + spec.inputs.n_previous)
+    previous, flat = vector(flat, spec.inputs.n_previous)
+    return ActorCriticArrays(actor, critic, x, previous), flat
 
 
-@generic
-def _policy_head(kind, of):
-    """The policy's part of a readout, and of what belongs to it."""
+@kernel
+def _acting_network(spec):
+    return spec.actor
 
 
-@_policy_head.register(SeparateSpec)
-def _whole(kind, of):
-    return of
-
-
-@_policy_head.register(SharedSpec)
-def _part(kind, of):
-    return of.policy
+def _acting_weights(spec, flat):
+    return network_arrays(spec.actor, agent_arrays(spec, flat)[0].actor)[0].params
 
 
 # -------------------------------------------------------------------------------------------------------- learning
 
 
-@kernel(apart=True)
-def _criticise(spec, flat, first, x, reward, discount, end):
-    """The critic's step; returns delta, or NaN where the value is not finite."""
-    critic, _ = buffers(spec, flat)
-    v_t, delta = learn_step(spec, critic, first, x, reward, discount, end)
+@learn.register(TwoNetworksSpec)
+def _learn_two_networks(spec, arrays, transition, steps, buffers):
+    delta = critic_step(spec.critic, arrays.critic, transition, spec.inputs.gamma)
+    if not transition.first and np.isfinite(delta):
+        actor_step(spec, arrays.actor, buffers.action, delta)
+    return delta
+
+
+@learn.register(SharedNetworkSpec)
+def _learn_shared_network(spec, arrays, transition, steps, buffers):
+    real = arrays.x.dtype.type
+    if transition.first:
+        return real(0)
+    v_t = _next_value(spec.actor, arrays.actor, arrays.critic, transition.x)
+    if not np.isfinite(v_t):
+        return v_t
+    if transition.end == TERMINATED:
+        v_t = real(0)
+    return shared_step(spec, arrays.actor, buffers.action, transition.reward + real(spec.inputs.gamma) * v_t)
+
+
+@kernel(inline=False)
+def critic_step(spec, flat, transition, gamma):
+    """The critic's step; returns delta, or NaN if the value is not finite."""
+    critic, _ = network_arrays(spec, flat)
+    x, first, reward, end = transition
+    v_t, delta = learn_step(spec, critic, Moment(x, first, reward, x.dtype.type(gamma), end))
     return delta if np.isfinite(v_t) else v_t
 
 
-@kernel(apart=True)
-def _improve(spec, flat, action, delta):
-    """The actor's step, with its memory at the action."""
-    a, _ = buffers(spec.actor, flat)
-    _toward_action(spec, a.kept, action, delta)
-    heads.feature_gradient(a.params.readout, a.kept.do, a.dy)
+@kernel(inline=False)
+def actor_step(spec, flat, action, delta):
+    """The actor's step, while its memory is at the action."""
+    a, _ = network_arrays(spec.actor, flat)
+    _policy_gradient(spec, a.activations, action, delta)
+    heads.feature_gradient(a.params.readout, a.activations.do, a.dy)
     protocol.credit(spec.actor.cell, a.params.cell, a.memory, a.dy)
     decay = _accumulate_body(spec, a)
-    heads.accumulate(a.memory.y, a.kept.do, decay, a.traces.readout)
-    optimizers.step(spec.actor.optimizer, a.flat_params, a.flat_traces, a.moments, delta)
+    heads.accumulate(a.memory.y, a.activations.do, decay, a.traces.readout)
+    optimizers.take_step(spec.actor.optimizer, a.flat_params, a.flat_traces, a.moments, delta)
 
 
-@kernel(apart=True)
-def _peek(spec, flat, scratch, x):
-    """v(x) from the state as it is, which stays."""
-    a, _ = buffers(spec.actor, flat)
-    p, _ = acting_buffers(spec.actor, scratch)
-    protocol.prepare(spec.actor.cell, a.params.cell, p.work)
-    protocol.forward(spec.actor.cell, a.params.cell, p.work, a.memory.state, x, p.record)
-    return readout.value(spec.actor.readout.value, a.params.readout.value, p.kept.value, p.record.y)
+@kernel(inline=False)
+def _next_value(spec, flat, scratch, x):
+    """v(x), while the actor's memory stays at the step before."""
+    a, _ = network_arrays(spec, flat)
+    return bootstrap_value(spec, a.params, a.memory.state, forward_arrays(spec, scratch)[0], x)
 
 
-@kernel(apart=True)
-def _improve_both(spec, flat, action, target):
+@kernel(inline=False)
+def shared_step(spec, flat, action, target):
     """The step of a shared body toward the action and the value's `target`; returns delta."""
-    a, _ = buffers(spec.actor, flat)
-    value, params, traces, kept = spec.actor.readout.value, a.params.readout, a.traces.readout, a.kept
-    delta = target - readout.read(value, params.value, kept.value, a.memory.y)
-    _toward_action(spec, kept.policy, action, delta)
-    heads.feature_gradient(params.policy, kept.policy.do, a.dy)
-    readout.feature_gradient(value, params.value, kept.value, kept.dy)
+    a, _ = network_arrays(spec.actor, flat)
+    value, params, traces, activations = spec.actor.readout.value, a.params.readout, a.traces.readout, a.activations
+    delta = target - readout.read(value, params.value, activations.value, a.memory.y)
+    _policy_gradient(spec, activations.policy, action, delta)
+    heads.feature_gradient(params.policy, activations.policy.do, a.dy)
+    readout.feature_gradient(value, params.value, activations.value, activations.dy)
     for i in range(a.dy.shape[0]):
-        a.dy[i] += kept.dy[i]
+        a.dy[i] += activations.dy[i]
     protocol.credit(spec.actor.cell, a.params.cell, a.memory, a.dy)
     decay = _accumulate_body(spec, a)
-    heads.accumulate(a.memory.y, kept.policy.do, decay, traces.policy)
-    readout.learn(value, params.value, traces.value, kept.value, a.memory.y, decay, None)
-    optimizers.step(spec.actor.optimizer, a.flat_params, a.flat_traces, a.moments, delta)
+    heads.accumulate(a.memory.y, activations.policy.do, decay, traces.policy)
+    readout.learn(value, params.value, traces.value, activations.value, a.memory.y, decay, None)
+    optimizers.take_step(spec.actor.optimizer, a.flat_params, a.flat_traces, a.moments, delta)
     return delta
-
-
-@generic
-def _learn(spec, b, first, action, reward, end):
-    """Everything up to the actor's step; returns delta, or NaN where the value is not finite."""
-
-
-@_learn.register(SeparateSpec)
-def _learn_apart(spec, b, first, action, reward, end):
-    discount = b.x.dtype.type(spec.inputs.gamma)
-    delta = _criticise(spec.critic, b.critic, first, b.x, reward, discount, end)
-    if not first and np.isfinite(delta):
-        _improve(spec, b.actor, action, delta)
-    return delta
-
-
-@_learn.register(SharedSpec)
-def _learn_together(spec, b, first, action, reward, end):
-    real = b.x.dtype.type
-    if first:
-        return real(0)
-    v_t = _peek(spec, b.actor, b.critic, b.x)
-    if not np.isfinite(v_t):
-        return v_t
-    if end == TERMINATED:
-        v_t = real(0)
-    return _improve_both(spec, b.actor, action, reward + real(spec.inputs.gamma) * v_t)
 
 
 @kernel
-def _toward_action(spec, kept, action, delta):
-    """kept.do <- d/do [log pi(a) + tau sign(delta) H(pi)]"""
-    real = kept.o.dtype.type
-    along_entropy = real(spec.entropy) * real(np.sign(delta))
-    policies.gradient(spec.policy, kept.o, action[0], real(1), along_entropy, kept.do)
+def _policy_gradient(spec, activations, action, delta):
+    """activations.do <- d/do [log pi(a) + tau sign(delta) H(pi)]"""
+    real = activations.o.dtype.type
+    along_entropy = real(spec.entropy_coef) * real(np.sign(delta))
+    policies.gradient(spec.policy, activations.o, action[DRAWN], real(1), along_entropy, activations.do)
 
 
 @kernel
@@ -233,82 +238,52 @@ def _accumulate_body(spec, a):
     return decay
 
 
-@kernel(apart=True)
-def _advance(spec, flat, x):
-    """The actor's memory to the next step; returns whether its parameters and outputs are usable."""
-    a, _ = buffers(spec.actor, flat)
-    if protocol.degenerate(spec.actor.cell, a.params.cell):
+# ---------------------------------------------------------------------------------------------------------- acting
+
+
+@kernel
+def _draw_action(spec, arrays, steps, buffers):
+    if not _advance(spec.actor, arrays.actor, arrays.x):
         return False
-    protocol.move(spec.actor.cell, a.params.cell, a.memory, x)
-    protocol.propagate(spec.actor.cell, a.memory)
-    o = _policy_head(spec, a.kept).o
-    heads.outputs(_policy_head(spec, a.params.readout), a.memory.y, o)
+    _sample(spec, arrays.actor, steps, buffers)
+    return True
+
+
+@kernel(inline=False)
+def _advance(spec, flat, x):
+    """Bring the actor's memory to the next step; returns whether its parameters and outputs are usable."""
+    a, _ = network_arrays(spec, flat)
+    if protocol.degenerate(spec.cell, a.params.cell):
+        return False
+    protocol.move(spec.cell, a.params.cell, a.memory, x)
+    protocol.propagate(spec.cell, a.memory)
+    policy_forward(spec.readout, a.params.readout, a.activations, a.memory.y)
+    o = policy_part(spec.readout, a.activations).o
     return finite(o.reshape(1, o.size), 1)
 
 
-@kernel(apart=True)
-def _draw(spec, flat, noise, action, bounds, before):
-    a, _ = buffers(spec.actor, flat)
-    policies.sample(spec.policy, _policy_head(spec, a.kept).o, noise, action[0])
-    execute(spec.policy, bounds, action, before)
+@kernel(inline=False)
+def _sample(spec, flat, steps, buffers):
+    activations = network_arrays(spec.actor, flat)[0].activations
+    o = policy_part(spec.actor.readout, activations).o
+    policies.sample(spec.policy, o, buffers.noise, steps, buffers.action[DRAWN])
 
 
-@kernel(apart=True)
-def _forget(spec, flat):
-    a, _ = buffers(spec.actor, flat)
+@kernel
+def _end_episode(spec, arrays):
+    _clear(spec.actor, arrays.actor)
+
+
+@kernel(inline=False)
+def _clear(spec, flat):
+    a, _ = network_arrays(spec, flat)
     clear(a.flat_memory)
     clear(a.flat_traces)
 
 
-def step(spec, flat, flat_senses, clock, observation, signal, noise, action, bounds):
-    """Learn from one step and draw the next action; returns DONE, or REFUSED with nothing changed where what came is
-    not finite, or DIVERGED.
-
-    clock : (steps, whether the next is the first after a clear). signal : reward, and how the step ends.
-    action (2, n) : the action drawn, and as it is executed. At the end of an episode, none is drawn.
-    """
-    if not (np.isfinite(signal[0]) and finite(observation.reshape(1, observation.size), 1)):
-        return REFUSED
-    b, _ = agent(spec, flat)
-    s, _ = senses(spec.inputs, flat_senses)
-    first, end = clock[1] != 0, signal[1]
-    reward = perceive(spec.inputs, s, first, observation, signal, b.before, b.x)
-    delta = _learn(spec, b, first, action, reward, end)
-    if not np.isfinite(delta):
-        return DIVERGED
-    if not first:
-        note(s, delta)
-        clock[0] += 1
-    clock[1] = end != CONTINUES
-    if end != CONTINUES:
-        _forget(spec, b.actor)
-        return DONE
-    if not _advance(spec, b.actor, b.x):
-        return DIVERGED
-    _draw(spec, b.actor, noise, action, bounds, b.before[: b.before.shape[0] - 1])
-    return DONE
-
-
-# ---------------------------------------------------------------------------------------------------------- acting
-
-
-@kernel(apart=True)
-def acting(spec, flat):
-    """Carve the memory of an agent that acts without learning off one flat array: (views, rest)."""
-    return acting_agent(spec.actor, spec.inputs, flat)
-
-
-def act(spec, flat, flat_senses, clock, scratch, observation, signal, noise, action, bounds):
-    """Draw an action without learning; signal : the reward before, and whether to take the most probable action."""
-    b, _ = agent(spec, flat)
-    params = buffers(spec.actor, b.actor)[0].params
-    s, _ = senses(spec.inputs, flat_senses)
-    p, _ = acting(spec, scratch)
-    attend(spec.actor, spec.inputs, params, s, p, observation, signal[0])
-    o = _policy_head(spec, p.network.kept).o
-    heads.outputs(_policy_head(spec, params.readout), p.network.record.y, o)
-    if signal[1] != 0:
-        policies.mode(spec.policy, o, action[0])
-    else:
-        policies.sample(spec.policy, o, noise, action[0])
-    execute(spec.policy, bounds, action, p.before[: p.before.shape[0] - 1])
+for _kind in (TwoNetworksSpec, SharedNetworkSpec):
+    agent_arrays.register(_kind)(_agent_arrays)
+    acting_network.register(_kind)(_acting_network)
+    acting_weights.register(_kind)(_acting_weights)
+    draw_action.register(_kind)(_draw_action)
+    end_episode.register(_kind)(_end_episode)

@@ -1,4 +1,4 @@
-"""What all agents are to their user: one that acts in an environment and learns from what comes of it.
+"""What every agent is to its user: it acts in an environment and learns from what happens.
 
 `learn` is the loop; `step` is one turn of it, for loops of your own:
 
@@ -15,24 +15,54 @@ import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from tqdm import tqdm
 
 from rtu_np import checkpoint
 from rtu_np.control import spaces
-from rtu_np.control.inputs import InputSpec, senses
+from rtu_np.control.acting import act, acting_memory
+from rtu_np.control.inputs import (
+    DETERMINISTIC,
+    END,
+    EXECUTED,
+    REWARD,
+    InputSettings,
+    InputSpec,
+    StepBuffers,
+    input_statistics,
+)
 from rtu_np.control.logs import Log
-from rtu_np.control.policies import Policy, Softmax
+from rtu_np.control.policies import Gaussian, Policy, Softmax
 from rtu_np.jit import compile_for, entry
+from rtu_np.learning.outcomes import CONTINUES, IS_FIRST, REFUSED, STEPS, TERMINATED, TRUNCATED
 from rtu_np.numerics.buffers import allocate, size
-from rtu_np.prediction.td_kernels import CONTINUES, REFUSED, TERMINATED, TRUNCATED
-from rtu_np.validation import check_count, check_dtype, check_finite, check_flag, check_real
+from rtu_np.validation import brief, check_count, check_dtype, check_finite, check_flag, check_real
 
 _SPACES = ("observation_space", "action_space")
 _SHOWN = 100  # episodes whose mean return the progress bar shows
-_BETWEEN = 500  # steps between two looks of the progress bar
+_BETWEEN = 500  # steps between two updates of the progress bar
+# Slots of the present episode: its return and length so far, and how many episodes have ended.
+_RETURN, _LENGTH, _ENDED = 0, 1, 2
+
+SHARED_ARGUMENTS = """gradient : how the gradient travels through time; RTRL() by default
+    gamma : discount, in [0, 1]
+    normalize_observations, scale_rewards : whether to, by running statistics (`rtu_np.learning.normalizers`)
+    previous_action_reward : whether the previous action and reward are part of the input
+    seed : of the starting parameters, of the actions, and of the environment; the same seed gives the same bits
+    dtype : "float32" or "float64"
+"""
+Kind = TypeVar("Kind", bound=type)
+
+
+def with_shared_arguments(kind: Kind) -> Kind:
+    """Put what all agents' arguments mean, written once, into the docstring of an agent."""
+    line = "others : see `SHARED_ARGUMENTS` in `rtu_np.control.agent`\n"
+    if kind.__doc__ is not None:  # it is, under python -OO
+        assert line in kind.__doc__
+        kind.__doc__ = kind.__doc__.replace(line, SHARED_ARGUMENTS)
+    return kind
 
 
 class Episodes(NamedTuple):
@@ -43,124 +73,123 @@ class Episodes(NamedTuple):
     lengths: np.ndarray  # (n,)   steps
 
 
-class Inputs(NamedTuple):
-    """What a network is given, as an agent's settings say it."""
-
-    normalize_observations: bool
-    scale_rewards: bool
-    previous: bool
-
-
 class Agent(ABC):
     """Base of all agents: spaces, the loop, logs, evaluation, checkpoints.
 
-    A subclass writes its settings down in `_settings`, makes its spec and calls `_ready`.
+    A subclass stores its settings under the names of its constructor's arguments, makes its spec, and calls `_ready`.
     """
 
     _step_kernel: Callable
-    _act_kernel: Callable
-    _carve: Callable  # of all that learns
-    _carve_acting: Callable  # of the memory of `act`
+    _layout: Callable  # of all that learns
 
-    def __init__(
-        self, env: Any, gamma: float, inputs: Inputs, seed: int | None, dtype: Any, discrete: bool = False
-    ) -> None:
+    def __init__(self, env: Any, gamma: float, inputs: InputSettings, seed: int | None, dtype: Any) -> None:
         spaces.check_environment(env)
         self.observation_space, self.action_space = env.observation_space, env.action_space
         self.actions = spaces.Actions(env.action_space)
-        if discrete and not self.actions.discrete:
-            raise ValueError(
-                f"the action space is {env.action_space}: expected Discrete; {type(self).__name__} chooses"
-            )
         n_observation, self._write = spaces.observation_writer(env.observation_space)
         self.gamma = check_real("gamma", gamma, low=0.0, high=1.0)
         self.dtype, self.inputs = check_dtype("dtype", dtype), inputs
         for name, value in inputs._asdict().items():
             check_flag(name, value)
-        before = self.actions.n + 1 if inputs.previous else 0
-        self._inputs = InputSpec(n_observation, before, inputs.normalize_observations, inputs.scale_rewards, self.gamma)
-        start, drawing, acting, world = np.random.SeedSequence(seed).spawn(4)
+        n_previous = self.actions.n + 1 if inputs.previous_action_reward else 0
+        self._inputs = InputSpec(
+            n_observation, n_previous, inputs.normalize_observations, inputs.scale_rewards, self.gamma
+        )
+        start, drawing, acting, environment = np.random.SeedSequence(seed).spawn(4)
         self._start = np.random.default_rng(start)
         self._rng, self._acting_rng = np.random.default_rng(drawing), np.random.default_rng(acting)
-        self._env_seed = int(world.generate_state(1)[0])
+        self._env_seed = int(environment.generate_state(1)[0])
         self._env: Any = None
         self._closed = False
 
-    def _policy_for(self, policy: Policy | None, of_components: Policy) -> Policy:
-        """The policy, where it is one for these actions; by default a softmax of choices, or `of_components`."""
-        policy = policy or (Softmax() if self.actions.discrete else of_components)
+    def _policy_for(self, policy: Policy | None, continuous: Gaussian) -> Policy:
+        """The policy, if it suits the action space; by default a softmax, or the `continuous` one."""
+        default = Softmax() if self.actions.discrete else continuous
+        policy = policy or default
         if isinstance(policy, Softmax) != self.actions.discrete:
-            raise ValueError(f"policy is {policy!r} for the action space {self.action_space}: the other kind is due")
+            raise ValueError(
+                f"policy is {policy!r} for the action space {self.action_space}: expected {brief(default)}"
+            )
         return policy
 
-    def _ready(self, spec: Any, policy: Any, policy_spec: Any) -> None:
-        """Set aside what the kernels of `spec` work on."""
+    def _ready(self, spec: Any, policy: Any) -> None:
+        """Allocate what the kernels of `spec` work on."""
         self._spec, self._policy = spec, policy
-        self._flat = allocate(size(type(self)._carve, spec), self.dtype)
-        self._acting = allocate(size(type(self)._carve_acting, spec), self.dtype)
-        self._senses = allocate(size(senses, self._inputs), "float64")
-        self._clock = np.array([0, 1])  # steps so far; whether the next is the first of an episode
-        self._episode = np.zeros(3)  # return and length so far; how many have ended
-        self._action = np.zeros((2, policy_spec.n_action), self.dtype)  # as drawn; as executed
-        self._noise = np.zeros(policy_spec.n_noise, self.dtype)
-        policy.draw(self._noise, self._rng)
-        self._observation, self._signal = np.zeros(self._inputs.n_observation), np.zeros(2)
-        bounds = self.actions.bounds.astype(self.dtype)
-        world = (self._observation, self._signal, self._noise, self._action, bounds)
-        self._to_step = (spec, self._flat, self._senses, self._clock, *world)
-        self._acted, self._acting_noise = self._action.copy(), self._noise.copy()
-        world = (self._observation, self._signal, self._acting_noise, self._acted, bounds)
-        self._to_act = (spec, self._flat, self._senses, self._clock, self._acting, *world)
+        self._flat = allocate(size(type(self)._layout, spec), self.dtype)
+        self._acting = allocate(size(acting_memory, spec), self.dtype)
+        self._episode = np.zeros(3)
+        self._buffers = StepBuffers(
+            statistics=allocate(size(input_statistics, self._inputs), "float64"),
+            clock=np.array([0, 1]),
+            observation=np.zeros(self._inputs.n_observation),
+            signal=np.zeros(3),
+            noise=np.zeros(spec.policy.n_noise, self.dtype),
+            action=np.zeros((2, spec.policy.n_action), self.dtype),
+            bounds=self.actions.bounds.astype(self.dtype),
+        )
+        policy.draw(self._buffers.noise, self._rng)
+        # `act` has an action and noise of its own: what learning has drawn stays.
+        self._acting_buffers = self._buffers._replace(
+            noise=self._buffers.noise.copy(), action=self._buffers.action.copy()
+        )
+        self._clock, self._signal = self._buffers.clock, self._buffers.signal
+        self._to_step = (spec, self._flat, self._buffers)
+        self._to_act = (spec, self._flat, self._acting, self._acting_buffers)
         self._step = entry(compile_for(type(self)._step_kernel, spec), *self._to_step)
-        self._act: Callable | None = None  # compiled when it is first asked for
+        self._act: Callable | None = None  # compiled at the first call of `act`
 
     # ------------------------------------------------------------------------------------------------- learning
 
     def step(self, observation: Any, reward: float = 0.0, terminated: bool = False, truncated: bool = False) -> Any:
-        """Learn from one step; returns the next action as the environment takes it, or None where the episode ended.
+        """Learn from one step; returns the next action as the environment takes it, or None if the episode has ended.
 
         Parameters
         ----------
         observation : what the environment shows now
-        reward : what came with it; of the first step of an episode it is ignored
-        terminated, truncated : whether the episode ends here, and how; where both, it has terminated
+        reward : what came with it; ignored at the first step of an episode
+        terminated, truncated : whether the episode ends here, and how; if both, it has terminated
 
         Raises
         ------
-        ValueError : where observation or reward is not finite or of another shape; nothing has been learned from it
+        ValueError : if observation or reward is not finite or of another shape; nothing has been learned from it
         RuntimeError : after `close`
-        FloatingPointError : where learning has diverged
+        FloatingPointError : if learning has diverged
         """
         self._check_open()
-        ends = TERMINATED if terminated else TRUNCATED if truncated else CONTINUES
-        self._write(observation, self._observation)
-        self._signal[0] = reward
-        self._signal[1] = ends
-        first = self._clock[1]
-        done = self._step(*self._to_step)
-        if done < 1:
-            self._explain(done)
+        end = TERMINATED if terminated else TRUNCATED if truncated else CONTINUES
+        self._write(observation, self._buffers.observation)
+        self._signal[REWARD] = reward
+        self._signal[END] = end
+        first = self._clock[IS_FIRST]
+        outcome = self._take_step()
+        if outcome < 1:
+            self._explain(outcome)
         if not first:
-            self._episode[0] += reward
-            self._episode[1] += 1
-        if ends != CONTINUES:
+            self._episode[_RETURN] += reward
+            self._episode[_LENGTH] += 1
+        if end != CONTINUES:
             return None
-        self._policy.draw(self._noise, self._rng)
-        return self.actions.to_environment(self._action[1])
+        self._policy.draw(self._buffers.noise, self._rng)
+        return self.actions.to_environment(self._buffers.action[EXECUTED])
 
-    def _explain(self, done: int) -> None:
-        if done == REFUSED:
+    def _take_step(self) -> int:
+        """The compiled step; returns its outcome (`rtu_np.learning.outcomes`)."""
+        return self._step(*self._to_step)
+
+    def _explain(self, outcome: int) -> None:
+        """Raise the error for a compiled step that did not succeed."""
+        if outcome == REFUSED:
             hint = (
-                f"after step {self.steps}: expected a finite number; a fault of the environment. "
+                f"after step {self.steps}: expected a finite number; is it a fault of the environment? "
                 "The agent is as it was before, and can be saved"
             )
-            if not np.isfinite(self._signal[0]):
-                raise ValueError(f"reward is {self._signal[0]} {hint}")
-            k = np.flatnonzero(~np.isfinite(self._observation))[0]
-            raise ValueError(f"observation[{k}] is {self._observation[k]} {hint}")
+            if not np.isfinite(self._signal[REWARD]):
+                raise ValueError(f"reward is {self._signal[REWARD]} {hint}")
+            k = np.flatnonzero(~np.isfinite(self._buffers.observation))[0]
+            raise ValueError(f"observation[{k}] is {self._buffers.observation[k]} {hint}")
         raise FloatingPointError(
-            f"learning diverged by step {self.steps}: values, outputs or parameters are no longer usable. A smaller "
-            "step size, or ObGD, which bounds its steps, is the usual cure. To go on, load a checkpoint saved earlier."
+            f"learning diverged by step {self.steps}: values, outputs or parameters are no longer usable. The usual "
+            "cure is a smaller step size, or ObGD, which bounds its steps. To go on, load a checkpoint saved earlier."
         )
 
     def learn(
@@ -173,56 +202,58 @@ class Agent(ABC):
     ) -> Episodes:
         """Act in `env` and learn on every step, for so many steps. Returns the episodes that ended.
 
-        In the environment of the last call, it goes on in the middle of the episode; in another, it resets that, and
-        forgets the stream.
+        In the environment of the last call, the agent continues in the middle of the episode. Another environment is
+        reset first, and memory and traces are cleared.
 
         Parameters
         ----------
         progress : whether to show a bar, on a terminal
-        callback : called as `callback(agent)` after every step; where it returns False, learning stops
-        log : folder of `episodes.csv` and `learning.csv` (`rtu_np.control.logs`): "runs" makes a new one in there, None none
+        callback : called as `callback(agent)` after every step; learning stops if it returns False
+        log : folder of `episodes.csv` and `learning.csv` (`rtu_np.control.logs`); "runs" makes a new folder in `runs`,
+            None writes nothing
         """
         check_count("steps", steps)
         self._check_open()
         self._check_spaces(env)
-        if env is not self._env or self._clock[1]:
+        if env is not self._env or self._clock[IS_FIRST]:
             if env is not self._env:
                 self.reset()
-            self._begin(env)
+            self._begin_episode(env)
         ended: list[tuple[int, float, int]] = []
         with (
-            Log(log, f"{type(self).__name__}-{_name_of(env)}", self) as book,
+            Log(log, f"{type(self).__name__}-{_name_of(env)}", self) as table,
             tqdm(total=steps, disable=None if progress else True, delay=1, unit="step", unit_scale=True) as bar,
         ):
             for k in range(1, steps + 1):
-                observation, reward, terminated, truncated, _ = env.step(self.actions.to_environment(self._action[1]))
+                action = self.actions.to_environment(self._buffers.action[EXECUTED])
+                observation, reward, terminated, truncated, _ = env.step(action)
                 self.step(observation, float(reward), terminated, truncated)
                 if terminated or truncated:
-                    ended.append((self.steps, self._episode[0], int(self._episode[1])))
-                    self._episode[:] = 0, 0, self._episode[2] + 1
-                    book.episode(int(self._episode[2]), *ended[-1])
-                    self._begin(env)
-                book.step(self.steps)
+                    ended.append((self.steps, self._episode[_RETURN], int(self._episode[_LENGTH])))
+                    self._episode[:] = 0, 0, self._episode[_ENDED] + 1
+                    table.episode(int(self._episode[_ENDED]), *ended[-1])
+                    self._begin_episode(env)
+                table.step(self.steps)
                 if k % _BETWEEN == 0 or k == steps:
                     bar.update((k - 1) % _BETWEEN + 1)
                     if ended:
-                        recent = np.mean([row[1] for row in ended[-_SHOWN:]])
+                        recent = np.mean([total for _, total, _ in ended[-_SHOWN:]])
                         bar.set_postfix_str(f"return {recent:.4g}", refresh=False)
                 if callback is not None and callback(self) is False:
                     break
         columns = np.array(ended).reshape(-1, 3).T
         return Episodes(columns[0].astype(int), columns[1], columns[2].astype(int))
 
-    def _begin(self, env: Any) -> None:
+    def _begin_episode(self, env: Any) -> None:
         """Begin an episode; the first in an environment with the agent's own seed, so that one seed says all."""
-        seed = None if env is self._env else self._env_seed + self.steps  # not the same episodes after each change
+        seed = None if env is self._env else self._env_seed + self.steps  # other episodes after each change
         observation, _ = env.reset(seed=seed)
         self._env = env
-        self._episode[:2] = 0
+        self._episode[_RETURN], self._episode[_LENGTH] = 0, 0
         self.step(observation)
 
     def resume(self, env: Any) -> None:
-        """Say that `env` stands in mid-episode where this agent left it, so that `learn` goes on from there."""
+        """Continue in env, which is in the middle of the episode that this agent left: `learn` will not reset it."""
         self._check_spaces(env)
         self._env = env
 
@@ -233,33 +264,37 @@ class Agent(ABC):
     def _check_spaces(self, env: Any) -> None:
         spaces.check_environment(env)
         for name in _SPACES:
-            mine, its = getattr(self, name), getattr(env, name)
-            if spaces.describe(mine) != spaces.describe(its):
-                raise ValueError(f"env has {name} {its}: expected {mine}; is the agent another environment's?")
+            mine, given = getattr(self, name), getattr(env, name)
+            if spaces.describe(mine) != spaces.describe(given):
+                raise ValueError(
+                    f"env has {name} {given}: expected {mine}; was the agent made for another environment?"
+                )
 
     # --------------------------------------------------------------------------------------------------- acting
 
     def act(self, observation: Any, deterministic: bool = False, reward: float = 0.0) -> Any:
-        """An action without learning, with a memory of its own that learning does not touch; `reset` clears it.
+        """An action without learning. It has a memory of its own that learning does not touch; `reset` clears it.
 
         Parameters
         ----------
         deterministic : whether to take the most probable action
-        reward : the one before, for an agent that is shown it (`previous=True`)
+        reward : the previous one, for an agent that gets it as input (`previous_action_reward=True`)
         """
         if self._act is None:
-            self._act = entry(compile_for(type(self)._act_kernel, self._spec), *self._to_act)
-        self._write(observation, self._observation)
-        check_finite("observation", self._observation)
-        self._signal[0], self._signal[1] = check_real("reward", reward), deterministic
-        self._policy.draw(self._acting_noise, self._acting_rng)
+            self._act = entry(compile_for(act, self._spec), *self._to_act)
+        buffers = self._acting_buffers
+        self._write(observation, buffers.observation)
+        check_finite("observation", buffers.observation)
+        buffers.signal[REWARD] = check_real("reward", reward)
+        buffers.signal[DETERMINISTIC] = deterministic
+        self._policy.draw(buffers.noise, self._acting_rng)
         self._act(*self._to_act)
-        return self.actions.to_environment(self._acted[1])
+        return self.actions.to_environment(buffers.action[EXECUTED])
 
     def evaluate(self, env: Any, episodes: int = 10, deterministic: bool = True, seed: int | None = 0) -> np.ndarray:
-        """Returns (episodes,) of whole episodes without learning. Neither what is learned nor its memory changes.
+        """Returns (episodes,) of whole episodes without learning. Neither parameters nor memory change.
 
-        Let `env` be another than the one it learns in, whose episode would be lost.
+        Pass another environment than the one it learns in, whose episode would be lost.
         """
         check_count("episodes", episodes)
         self._check_spaces(env)
@@ -283,7 +318,7 @@ class Agent(ABC):
     @property
     def steps(self) -> int:
         """Steps learned from so far."""
-        return int(self._clock[0])
+        return int(self._clock[STEPS])
 
     @property
     @abstractmethod
@@ -299,37 +334,40 @@ class Agent(ABC):
         """Clear memory, and whatever else belongs to the stream."""
 
     def reset(self) -> None:
-        """Forget the stream: memory and traces, and what `act` remembers; what was learned stays."""
+        """Forget the stream: memory and traces, and the memory of `act`. Parameters stay."""
         self._forget()
         self._acting[:] = 0
-        self._clock[1] = 1
+        self._clock[IS_FIRST] = 1
         self._env = None
 
     def close(self) -> None:
-        """Let the environment go. It can still act and be saved; learning after this is an error."""
+        """Release the environment. The agent can still act and be saved; learning after this is an error."""
         self._env, self._closed = None, True
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({brief(self.cell)}, steps={self.steps})"  # type: ignore[attr-defined]
 
     @abstractmethod
     def _settings(self) -> dict[str, Any]:
-        """The constructor's arguments beside env and seed."""
+        """The constructor's arguments except env and seed."""
 
     @abstractmethod
     def _learned(self) -> dict[str, np.ndarray]:
         """{name: view} of all that changes in the networks, and of their latest input."""
 
     def _arrays(self) -> dict[str, np.ndarray]:
-        own = {"clock": self._clock, "episode": self._episode, "action": self._action, "noise": self._noise}
-        own |= {"acting": self._acting, "senses": self._senses}
-        return {**self._learned(), **own}
+        changing = ("clock", "action", "noise", "statistics")
+        own = {name: getattr(self._buffers, name) for name in changing}
+        return {**self._learned(), **own, "episode": self._episode, "acting": self._acting}
 
     def save(self, path: str | os.PathLike) -> Path:
-        """Write everything to `path`, so that `load` continues in mid-episode, bit for bit; the environment's own state
-        is not in it."""
+        """Write everything to `path`, so that `load` continues in mid-episode, bit for bit. The environment's own state
+        is not included."""
         settings = {name: checkpoint.describe(part) for name, part in self._settings().items()}
         generators = {"rng": self._rng.bit_generator.state, "acting_rng": self._acting_rng.bit_generator.state}
-        world: dict[str, Any] = {name: spaces.describe(getattr(self, name)) for name in _SPACES}
-        world["env_seed"] = self._env_seed
-        page = {"learner": type(self).__name__, "settings": settings, **generators, **world}
+        environment: dict[str, Any] = {name: spaces.describe(getattr(self, name)) for name in _SPACES}
+        environment["env_seed"] = self._env_seed
+        page = {"learner": type(self).__name__, "settings": settings, **generators, **environment}
         return checkpoint.save(path, page, self._arrays())
 
     @classmethod
@@ -349,15 +387,15 @@ class Agent(ABC):
                 name: given[name] if name in given else checkpoint.build(name, part) if isinstance(part, dict) else part
                 for name, part in page["settings"].items()
             }
-            world = _Spaces(spaces.build(page["observation_space"]), spaces.build(page["action_space"]))
-            agent = cls(world, **settings)
+            stand_in = _Spaces(spaces.build(page["observation_space"]), spaces.build(page["action_space"]))
+            agent = cls(stand_in, **settings)
             agent._rng.bit_generator.state = page["rng"]
             agent._acting_rng.bit_generator.state = page["acting_rng"]
             agent._env_seed = page["env_seed"]
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(f"path {os.fspath(path)!r} holds settings that cannot be built: {error}") from error
         if "clock" in arrays and arrays["clock"].shape == agent._clock.shape:
-            agent._clock[:] = arrays["clock"]  # how much of a rollout there is depends on it
+            agent._clock[:] = arrays["clock"]  # the number of stored transitions depends on it
         checkpoint.restore(path, agent._arrays(), arrays)
         return agent
 

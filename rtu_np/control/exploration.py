@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from rtu_np.control import policies
 from rtu_np.jit import kernel
 from rtu_np.validation import check_count, check_real
 
@@ -16,7 +17,7 @@ class Epsilon:
     Examples
     --------
     >>> epsilon = Epsilon(start=1.0, end=0.1, steps=1000)
-    >>> [round(at(epsilon.spec(), t), 3) for t in (0, 500, 1000, 10**6)]
+    >>> [round(epsilon_at(epsilon.spec(), t), 3) for t in (0, 500, 1000, 10**6)]
     [1.0, 0.55, 0.1, 0.1]
     """
 
@@ -33,7 +34,7 @@ class Epsilon:
         return EpsilonSpec(float(self.start), float(self.end), float(self.steps), 1, 2)
 
     def draw(self, noise: np.ndarray, rng: np.random.Generator) -> None:
-        """Fill `noise` with what `explore` needs for one action: whether to explore, and where to."""
+        """Fill `noise` with what draws one action: whether to explore, and which action to explore."""
         rng.random(out=noise, dtype=noise.dtype)
 
 
@@ -46,14 +47,25 @@ class EpsilonSpec(NamedTuple):
 
 
 @kernel
-def at(spec, t):
-    """Epsilon after `t` steps."""
-    return spec.start + (spec.end - spec.start) * min(t / spec.steps, 1.0)
+def epsilon_at(spec, steps):
+    """Epsilon after so many steps."""
+    return spec.start + (spec.end - spec.start) * min(steps / spec.steps, 1.0)
 
 
 @kernel
-def explore(epsilon, noise, n_actions):
-    """With probability epsilon any of the actions, else -1: the greedy one."""
+def exploratory_action(epsilon, noise, n_actions):
+    """With probability epsilon any of the actions; else -1, which stands for the greedy one."""
     if noise[0] < epsilon:
         return min(int(noise[1] * n_actions), n_actions - 1)  # the product may round up to n_actions
     return -1
+
+
+@policies.sample.register(EpsilonSpec)
+def _sample_epsilon_greedy(spec, o, noise, steps, action):
+    exploratory = exploratory_action(epsilon_at(spec, steps), noise, o.shape[0])
+    action[0] = policies.first_largest(o) if exploratory < 0 else exploratory
+
+
+@policies.mode.register(EpsilonSpec)
+def _greedy(spec, o, action):
+    action[0] = policies.first_largest(o)

@@ -1,143 +1,180 @@
 """From what an environment says to what a network is given: normalised observations, scaled rewards, the latest action.
 
-The input of a network is the observation and, where it is asked for, the action and the reward before it:
+The input of a network is the observation and, if asked for, the previous action and reward:
 
     x = [observation | action, one-hot or clipped | reward, scaled]
 
-Its statistics are in float64 whatever the precision of the learner (`rtu_np.learning.normalizers`). An agent that acts without
-learning reads them and leaves them as they are.
+The statistics are in float64 whatever the precision of the learner (`rtu_np.learning.normalizers`). An agent that acts
+without learning reads them and does not change them.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from rtu_np.control.policies import GaussianSpec
 from rtu_np.jit import generic, kernel
-from rtu_np.learning.normalizers import (
-    ReturnStatistics,
-    Statistics,
-    include,
-    include_reward,
-    normalize,
-    return_statistics,
-    scale_reward,
-    statistics,
-)
-from rtu_np.numerics.buffers import vector
+from rtu_np.learning import normalizers
+from rtu_np.learning.normalizers import ReturnStatistics, Statistics, return_statistics, statistics
+from rtu_np.learning.outcomes import CONTINUES, IS_FIRST
+from rtu_np.numerics.buffers import finite, vector
+
+# Slots of a signal: the reward that came with an observation, how the step ends, whether to act without drawing.
+REWARD, END, DETERMINISTIC = 0, 1, 2
+# Rows of an action: as the policy drew it, and as the environment gets it.
+DRAWN, EXECUTED = 0, 1
+# Slots of the TD-error sums: of |delta|, of delta^2, how many there were, and the latest delta.
+SUM_ABS, SUM_SQUARES, COUNT, LATEST = 0, 1, 2, 3
+
+
+class InputSettings(NamedTuple):
+    """What a network is given, as an agent's settings say it."""
+
+    normalize_observations: bool
+    scale_rewards: bool
+    previous_action_reward: bool
 
 
 class InputSpec(NamedTuple):
     n_observation: int
-    n_before: int  # numbers of the action and the reward before: none, or one more than an action has
-    normalize: bool
-    scale: bool
+    n_previous: int  # numbers of the previous action and reward: none, or one more than an action has
+    normalize_observations: bool
+    scale_rewards: bool
     gamma: float
 
     @property
     def n_inputs(self) -> int:
-        return self.n_observation + self.n_before
+        return self.n_observation + self.n_previous
 
 
-class Senses(NamedTuple):
+class StepBuffers(NamedTuple):
+    """What a compiled step of an agent reads and writes besides the agent's own numbers."""
+
+    statistics: np.ndarray  # float64, laid out by `input_statistics`
+    clock: np.ndarray  # (2,)   STEPS, IS_FIRST
+    observation: np.ndarray  # (n_observation,) float64
+    signal: np.ndarray  # (3,)   REWARD, END, DETERMINISTIC
+    noise: np.ndarray  # (n_noise,)   draws an action
+    action: np.ndarray  # (2, n_action)   DRAWN, EXECUTED
+    bounds: np.ndarray  # (2, n)   lowest and highest of each component
+
+
+class Transition(NamedTuple):
+    """What an agent learns from at one step."""
+
+    x: np.ndarray  # (n_inputs,)   the network's input
+    first: Any  # whether it is the first step after a clear, which brings no reward
+    reward: Any  # as the learner is given it
+    end: Any  # how the step ends (`rtu_np.learning.outcomes`)
+
+
+class InputStatistics(NamedTuple):
     observation: Statistics
     reward: ReturnStatistics
-    tally: np.ndarray  # (4,)   sums of |delta| and delta^2, how many, the latest delta
+    td_errors: np.ndarray  # (4,)   SUM_ABS, SUM_SQUARES, COUNT, LATEST
 
 
-@kernel(apart=True)
-def senses(spec, flat):
-    """Carve the statistics off `flat`, float64: (views, rest)."""
+@kernel(inline=False)
+def input_statistics(spec, flat):
+    """Layout of the statistics, float64."""
     observation, flat = statistics(spec.n_observation, flat)
     reward, flat = return_statistics(flat)
-    tally, flat = vector(flat, 4)
-    return Senses(observation, reward, tally), flat
+    td_errors, flat = vector(flat, 4)
+    return InputStatistics(observation, reward, td_errors), flat
 
 
 @kernel
-def feel(spec, senses, reward, done):
-    """Count a reward in, and return it as the learner is given it."""
-    if spec.scale:
-        include_reward(senses.reward, spec.gamma, reward, done)
-    return scaled(spec, senses, reward)
+def usable(buffers):
+    """Whether reward and observation are finite."""
+    observation = buffers.observation
+    return np.isfinite(buffers.signal[REWARD]) and finite(observation.reshape(1, observation.size), 1)
 
 
 @kernel
-def scaled(spec, senses, reward):
+def update_reward_statistics(spec, statistics, reward, done):
+    """Count the reward in; returns it as the learner is given it."""
+    if spec.scale_rewards:
+        normalizers.include_reward(statistics.reward, spec.gamma, reward, done)
+    return scale_reward(spec, statistics, reward)
+
+
+@kernel
+def scale_reward(spec, statistics, reward):
     """The reward as the learner is given it."""
-    return scale_reward(senses.reward, reward) if spec.scale else reward
+    return normalizers.scale_reward(statistics.reward, reward) if spec.scale_rewards else reward
 
 
 @kernel
-def see(spec, senses, observation, before, x):
-    """x <- the network's input, by the statistics as they are."""
+def normalize(spec, statistics, observation, previous, x):
+    """x <- the network's input, by the statistics as they are"""
     n = spec.n_observation
-    if spec.normalize:
-        normalize(senses.observation, observation, x[:n])
+    if spec.normalize_observations:
+        normalizers.normalize(statistics.observation, observation, x[:n])
     else:
         for i in range(n):
             x[i] = observation[i]
-    for i in range(spec.n_before):
-        x[n + i] = before[i]
+    for i in range(spec.n_previous):
+        x[n + i] = previous[i]
 
 
 @kernel
-def look(spec, senses, observation, before, x):
-    """As `see`, the observation counted in first."""
-    if spec.normalize:
-        include(senses.observation, observation)
-    see(spec, senses, observation, before, x)
+def update_and_normalize(spec, statistics, observation, previous, x):
+    """Count the observation in, then `normalize`."""
+    if spec.normalize_observations:
+        normalizers.include(statistics.observation, observation)
+    normalize(spec, statistics, observation, previous, x)
 
 
 @kernel
-def perceive(spec, senses, first, observation, signal, before, x):
-    """Take in what the environment says: x <- the network's input; returns the reward as the learner is given it.
+def preprocess(spec, statistics, buffers, previous, x):
+    """Take in what the environment says; returns the Transition, whose x is written.
 
-    signal : reward, and how the step ends, 0 where it does not. `before`, which shows the action already, is shown the
-    reward. The first step after a clear has neither.
+    `previous` holds the action already and gets the reward. The first step after a clear has neither.
     """
-    real = x.dtype.type
+    real, first, end = x.dtype.type, buffers.clock[IS_FIRST] != 0, buffers.signal[END]
     if first:
-        for i in range(before.shape[0]):
-            before[i] = 0
+        for i in range(previous.shape[0]):
+            previous[i] = 0
         reward = real(0)
     else:
-        reward = real(feel(spec, senses, signal[0], signal[1] != 0))
-        if before.shape[0] > 0:
-            before[before.shape[0] - 1] = reward
-    look(spec, senses, observation, before, x)
-    return reward
+        done = end != CONTINUES
+        reward = real(update_reward_statistics(spec, statistics, buffers.signal[REWARD], done))
+        if previous.shape[0] > 0:
+            previous[previous.shape[0] - 1] = reward
+    update_and_normalize(spec, statistics, buffers.observation, previous, x)
+    return Transition(x, first, reward, end)
 
 
 @kernel
-def note(senses, delta):
-    """Keep the TD error for whoever asks how learning goes."""
-    senses.tally[0] += abs(delta)
-    senses.tally[1] += delta * delta
-    senses.tally[2] += 1
-    senses.tally[3] = delta
+def record_td_error(statistics, delta):
+    """Add the TD error to the sums that `diagnostics` reads."""
+    statistics.td_errors[SUM_ABS] += abs(delta)
+    statistics.td_errors[SUM_SQUARES] += delta * delta
+    statistics.td_errors[COUNT] += 1
+    statistics.td_errors[LATEST] = delta
 
 
 @generic
-def execute(kind, bounds, action, before):
-    """action[1] <- what the environment is given of action[0]; before <- the same as the next input shows it.
+def execute(policy, bounds, action, previous):
+    """action[EXECUTED] <- what the environment gets of action[DRAWN]; previous <- the action as the next input has it.
 
-    `kind` is the policy's spec; `before` may have no room, its last place is the reward's.
+    `policy` is the policy's spec. `previous` may have no room; its last place belongs to the reward.
     """
 
 
 @execute.otherwise
-def _execute_choice(kind, bounds, action, before):
-    action[1, 0] = action[0, 0]
-    for i in range(before.shape[0]):
-        before[i] = 0
-    if before.shape[0] > 0:
-        before[int(action[0, 0])] = 1
+def _execute_discrete(policy, bounds, action, previous):
+    action[EXECUTED, 0] = action[DRAWN, 0]
+    n = previous.shape[0] - 1
+    for i in range(n):
+        previous[i] = 0
+    if n > 0:
+        previous[int(action[DRAWN, 0])] = 1
 
 
 @execute.register(GaussianSpec)
-def _execute_components(kind, bounds, action, before):
+def _execute_continuous(policy, bounds, action, previous):
     for i in range(action.shape[1]):
-        action[1, i] = min(max(action[0, i], bounds[0, i]), bounds[1, i])
-        if before.shape[0] > 0:
-            before[i] = action[1, i]
+        action[EXECUTED, i] = min(max(action[DRAWN, i], bounds[0, i]), bounds[1, i])
+        if previous.shape[0] > 0:
+            previous[i] = action[EXECUTED, i]

@@ -27,17 +27,20 @@ class Policy(Protocol):
     """Settings of a policy: a frozen dataclass."""
 
     def spec(self, n_actions: int) -> Any:
-        """The NamedTuple that kernels dispatch on: `n_actions` (choices, or components of an action), `n_linear`
-        outputs from the features, `n_free` from parameters, `n_action` numbers that are an action, `n_noise` that draw
-        one."""
+        """The NamedTuple that kernels dispatch on.
+
+        Its fields: `n_actions`, how many discrete actions there are, or components of a continuous one; `n_linear`
+        outputs from the features; `n_free` outputs that are parameters; `n_action` numbers that are an action;
+        `n_noise` numbers that draw one.
+        """
 
     def draw(self, noise: np.ndarray, rng: np.random.Generator) -> None:
         """Fill `noise` with what `sample` needs for one action."""
 
 
 @generic
-def sample(spec, o, noise, action):
-    """action <- a draw from the distribution, a function of `noise`"""
+def sample(spec, o, noise, steps, action):
+    """action <- a draw from the distribution, a function of `noise`, after so many steps of learning"""
 
 
 @generic
@@ -75,7 +78,7 @@ def plain_entropy(spec, o):
 
 @dataclass(frozen=True)
 class Softmax:
-    """A choice among n, with probabilities in proportion to exp(output)."""
+    """One of n discrete actions, with probabilities in proportion to exp(output)."""
 
     def spec(self, n_actions: int) -> "SoftmaxSpec":
         return SoftmaxSpec(n_actions, n_actions, 0, 1, 1)
@@ -117,7 +120,7 @@ def _log_sum_exp(o):
 
 
 @sample.register(SoftmaxSpec)
-def _sample_softmax(spec, o, noise, action):
+def _sample_softmax(spec, o, noise, steps, action):
     """The first action up to which probabilities add to more than the noise, uniform in [0, 1)."""
     normaliser, left, chosen = _log_sum_exp(o), noise[0], spec.n_actions - 1
     for k in range(spec.n_actions - 1):
@@ -135,7 +138,7 @@ def _mode_softmax(spec, o, action):
 
 @kernel
 def first_largest(o):
-    """Index of the largest entry; the first, where there are several."""
+    """Index of the largest entry; of several, the first."""
     best = 0
     for k in range(1, o.shape[0]):
         if o[k] > o[best]:
@@ -195,7 +198,7 @@ def _softplus(kind, s):
 
 @_slope.register(Softplus)
 def _softplus_slope(kind, s, sigma):
-    return -np.expm1(-sigma)  # the logistic function of s, without cancellation where s is far below 0
+    return -np.expm1(-sigma)  # the logistic function of s, without cancellation far below 0
 
 
 @_sigma.register(Exp)
@@ -221,7 +224,7 @@ _HALF_LOG_2PI = 0.5 * np.log(2 * np.pi)
 
 @dataclass(frozen=True)
 class Gaussian:
-    """Independent normal components.
+    """A continuous action of independent normal components.
 
     Parameters
     ----------
@@ -265,7 +268,7 @@ def _plain_gaussian_entropy(spec, o):
 
 
 @sample.register(GaussianSpec)
-def _sample_gaussian(spec, o, noise, action):
+def _sample_gaussian(spec, o, noise, steps, action):
     for k in range(spec.n_actions):
         action[k] = o[k] + _sigma(spec.std, o[spec.n_actions + k]) * noise[k]
 

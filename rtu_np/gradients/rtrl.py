@@ -16,9 +16,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from rtu_np import protocol
-from rtu_np.gradients.stored_gradient import keeps_gradient
+from rtu_np.gradients.stored_gradient import register_stored_gradient
 from rtu_np.jit import kernel, njit
-from rtu_np.numerics.buffers import add_scaled, clear, copy, matrix, size, vector
+from rtu_np.numerics.buffers import add_scaled, clear, copy, matrix, numbers, size, vector
 from rtu_np.validation import check_fits, check_flag
 
 _BLOCK = 256  # columns of S that are brought along together, so that they stay in the cache
@@ -46,9 +46,9 @@ class RTRL:
     def spec(self, cell_spec: Any, dtype: Any) -> Any:
         """The spec whose memory carries this gradient."""
         if not self.dense and type(cell_spec) in protocol.memory.table:
-            return protocol.layerwise(cell_spec, lambda layer: self.spec(layer, dtype))
+            return protocol.map_layers(cell_spec, lambda layer: self.spec(layer, dtype))
         n_state, n_params = size(protocol.state, cell_spec), size(protocol.parameters, cell_spec)
-        spec = DenseSpec(cell_spec.n_inputs, cell_spec.n_hidden, cell_spec.n_outputs, cell_spec, n_state, n_params)
+        spec = FullRTRLSpec(cell_spec.n_inputs, cell_spec.n_hidden, cell_spec.n_outputs, cell_spec, n_state, n_params)
         check_fits(
             size(protocol.memory, spec) * np.dtype(dtype).itemsize,
             f"RTRL of a dense cell with {spec.n_hidden} units and {spec.n_params} parameters",
@@ -58,7 +58,7 @@ class RTRL:
         return spec
 
 
-class DenseSpec(NamedTuple):
+class FullRTRLSpec(NamedTuple):
     n_inputs: int
     n_hidden: int
     n_outputs: int
@@ -67,10 +67,10 @@ class DenseSpec(NamedTuple):
     n_params: int
 
 
-protocol.delegate(DenseSpec)
+protocol.delegate(FullRTRLSpec)
 
 
-class DenseMemory(NamedTuple):
+class FullRTRLMemory(NamedTuple):
     state: Any
     y: np.ndarray  # (n_outputs,)
     S: np.ndarray  # (n_state, n_params)   dh_{t-1}/dparameters
@@ -88,7 +88,7 @@ class DenseMemory(NamedTuple):
     no_dy: np.ndarray  # (n_outputs,)   zeros
 
 
-@protocol.memory.register(DenseSpec)
+@protocol.memory.register(FullRTRLSpec)
 def memory(spec, flat):
     cell, n, m = spec.cell, spec.n_state, spec.n_params
     state, _ = protocol.state(cell, flat)
@@ -107,7 +107,7 @@ def memory(spec, flat):
     dx, flat = vector(flat, spec.n_inputs)
     no_dy, flat = vector(flat, spec.n_outputs)
     step = (x, flat_state, flat_state_tm1, flat_state_t, record, work)
-    return DenseMemory(state, y, S, J, F, *step, gradient, dstate, dx, no_dy), flat
+    return FullRTRLMemory(state, y, S, J, F, *step, gradient, dstate, dx, no_dy), flat
 
 
 @kernel
@@ -132,7 +132,7 @@ def _add_product(J, S, out):
                     out[i, c] += a * S[k, c]
 
 
-@protocol.move.register(DenseSpec)
+@protocol.move.register(FullRTRLSpec)
 def move(spec, params, memory, x_t):
     """The step, with its J and F. S comes up to the step *before*: `credit` adds the present one's share."""
     cell = spec.cell
@@ -153,7 +153,7 @@ def move(spec, params, memory, x_t):
         _backward(spec, params, memory, memory.no_dy, memory.J[k], memory.F[k], memory.dx[:0])
 
 
-@protocol.credit.register(DenseSpec)
+@protocol.credit.register(FullRTRLSpec)
 def credit(spec, params, memory, dy):
     clear(memory.dstate)
     clear(memory.gradient)
@@ -164,27 +164,44 @@ def credit(spec, params, memory, dy):
             memory.gradient[i] += a * memory.S[k, i]
 
 
-keeps_gradient(DenseSpec)
+register_stored_gradient(FullRTRLSpec)
 
 
-class DenseSensitivities(NamedTuple):
+class FullRTRLSensitivities(NamedTuple):
     S: np.ndarray  # (n_state, n_params)   dh_t/dparameters
 
 
-@protocol.sensitivities.register(DenseSpec)
-def sensitivities(spec, flat):
+@protocol.stored_sensitivities.register(FullRTRLSpec)
+def stored_sensitivities(spec, flat):
     S, flat = matrix(flat, spec.n_state, spec.n_params)
-    return DenseSensitivities(S), flat
+    return FullRTRLSensitivities(S), flat
 
 
-@protocol.keep.register(DenseSpec)
-def keep(spec, memory, kept):
+@protocol.store_sensitivities.register(FullRTRLSpec)
+def store_sensitivities(spec, memory, stored):
     for k in range(spec.n_state):
-        copy(memory.F[k], kept.S[k])
-    _add_product(memory.J, memory.S, kept.S)
+        copy(memory.F[k], stored.S[k])
+    _add_product(memory.J, memory.S, stored.S)
 
 
-@protocol.recall.register(DenseSpec)
-def recall(spec, kept, dstate, out):
+@protocol.accumulate_stored.register(FullRTRLSpec)
+def accumulate_stored(spec, stored, dstate, out):
     for k in range(spec.n_state):
-        add_scaled(out, protocol.parameters(spec.cell, kept.S[k])[0], dstate[k])
+        add_scaled(out, protocol.parameters(spec.cell, stored.S[k])[0], dstate[k])
+
+
+@protocol.learning_flops.register(FullRTRLSpec)
+def learning_flops(spec):
+    count, n = protocol.flops(spec.cell), numbers(protocol.state, spec.cell)
+    m = numbers(protocol.parameters, spec.cell)
+    recursion = 2 * n * n * m + 2 * n * m + 2 * m
+    return count.prepare + count.forward + (n + 1) * count.backward + count.dx + recursion
+
+
+@protocol.flops.register(FullRTRLSpec)
+def flops(spec):
+    """Of a layer of a stack that carries the full recursion."""
+    count, n = protocol.flops(spec.cell), numbers(protocol.state, spec.cell)
+    m = numbers(protocol.parameters, spec.cell)
+    move = count.prepare + count.forward + n * count.backward + 2 * n * n * m
+    return count._replace(move=move, credit=count.backward + count.dx + 2 * n * m, accumulate=2 * m)

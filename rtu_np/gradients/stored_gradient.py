@@ -12,7 +12,7 @@ def _input_gradient(spec, params, memory, dx):
     copy(memory.dx, dx)
 
 
-def keeps_gradient(kind: type) -> None:
+def register_stored_gradient(kind: type) -> None:
     """Register for the spec `kind`, whose memory has fields `gradient` and `dx`, what is left to do after `credit`."""
     protocol.accumulate.register(kind)(_accumulate)
     protocol.input_gradient.register(kind)(_input_gradient)

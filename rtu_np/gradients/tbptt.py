@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from rtu_np import protocol
-from rtu_np.gradients.stored_gradient import keeps_gradient
-from rtu_np.numerics.buffers import clear, copy, matrix, size, vector
+from rtu_np.gradients.stored_gradient import register_stored_gradient
+from rtu_np.numerics.buffers import clear, copy, matrix, numbers, size, vector
 from rtu_np.validation import check_count
 
 
@@ -122,4 +122,11 @@ def credit(spec, params, memory, dy):
         protocol.backward(cell, params, memory.work, state_tm1, memory.inputs[row], record, dy_k, adjoint)
 
 
-keeps_gradient(TBPTTSpec)
+register_stored_gradient(TBPTTSpec)
+
+
+@protocol.learning_flops.register(TBPTTSpec)
+def learning_flops(spec):
+    """Of a full window."""
+    count, m = protocol.flops(spec.cell), numbers(protocol.parameters, spec.cell)
+    return count.prepare + (spec.steps + 1) * count.forward + spec.steps * count.backward + count.dx + 2 * m

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from rtu_np.cells.initializers import Initializer, SparseUniform
-from rtu_np.jit import kernel, separate
+from rtu_np.jit import kernel, noalias
 from rtu_np.learning import readout
 from rtu_np.numerics.buffers import add_scaled, matrix, vector
 from rtu_np.numerics.products import dot
@@ -44,30 +44,30 @@ class HeadParameters(NamedTuple):
     log_std: np.ndarray  # (n_free,)
 
 
-class HeadKept(NamedTuple):
+class HeadActivations(NamedTuple):
     o: np.ndarray  # (n_linear + n_free,)   outputs
     do: np.ndarray  # (n_linear + n_free,)   the gradient with respect to them
 
 
 @readout.parameters.register(HeadSpec)
 def parameters(spec, flat):
-    """Carve the parameters off `flat`: (views, rest)."""
+    """Layout of the parameters."""
     W, flat = matrix(flat, spec.n_linear, spec.n_features)
     b, flat = vector(flat, spec.n_linear)
     log_std, flat = vector(flat, spec.n_free)
     return HeadParameters(W, b, log_std), flat
 
 
-@readout.scratch.register(HeadSpec)
-def kept(spec, flat):
-    """Carve outputs and their gradient off `flat`: (views, rest)."""
+@readout.activations.register(HeadSpec)
+def activations(spec, flat):
+    """Layout of the outputs and of their gradient."""
     o, flat = vector(flat, spec.n_linear + spec.n_free)
     do, flat = vector(flat, spec.n_linear + spec.n_free)
-    return HeadKept(o, do), flat
+    return HeadActivations(o, do), flat
 
 
 @kernel
-@separate
+@noalias
 def outputs(params, y, o):
     """o (n_linear + n_free,) <- the head's outputs for the features y"""
     n = params.b.shape[0]
@@ -84,7 +84,7 @@ def output(params, y, k):
 
 
 @kernel
-@separate
+@noalias
 def feature_gradient(params, do, dy):
     """dy <- (do/dy)^T do"""
     for i in range(dy.shape[0]):
@@ -95,7 +95,7 @@ def feature_gradient(params, do, dy):
 
 
 @kernel
-@separate
+@noalias
 def accumulate(y, do, decay, out):
     """out <- decay out + (do/dparameters)^T do"""
     n = out.b.shape[0]
@@ -109,8 +109,8 @@ def accumulate(y, do, decay, out):
 
 
 @kernel
-def learn(params, traces, y, do, decay, scale):
-    """params <- params + scale traces (left out where scale is None); then `accumulate` into the traces."""
-    if scale is not None:
-        add_scaled(params, traces, scale)
+def learn(params, traces, y, do, decay, step):
+    """params <- params + step traces (left out if step is None); then `accumulate` into the traces."""
+    if step is not None:
+        add_scaled(params, traces, step)
     accumulate(y, do, decay, traces)

@@ -1,7 +1,7 @@
 """What every learner holds: a cell and a readout, with eligibility traces, an optimiser's moments, and memory.
 
-All of it is one flat array for each learner; `buffers` cuts it into views. To act or predict without learning takes a
-state of its own, which `acting_buffers` cuts.
+All of it is one flat array for each learner; `network_arrays` names the views into it. Acting or predicting without
+learning takes a state of its own; `forward_arrays` names the views into that.
 """
 
 from typing import Any, NamedTuple
@@ -12,6 +12,7 @@ from rtu_np import protocol
 from rtu_np.cells.layer import check_parameters, initial_values
 from rtu_np.jit import kernel
 from rtu_np.learning import optimizers, readout
+from rtu_np.learning.blocks import named_layers
 from rtu_np.numerics.buffers import aligned, leaves, vector
 
 
@@ -35,21 +36,21 @@ class Network(NamedTuple):
     moments: Any
     memory: Any
     flat_memory: np.ndarray
-    kept: Any  # what the readout keeps of a step
+    activations: Any  # of the readout, at the latest step
     dy: np.ndarray  # the gradient with respect to the features y_t
 
 
 @kernel
 def weights(spec, flat):
-    """Carve one number for each weight off `flat`: the weights themselves, traces, or a gradient: (views, rest)."""
+    """Layout of one number for each weight: the weights themselves, traces, or a gradient."""
     params, flat = protocol.parameters(spec.cell, flat)
     read, flat = readout.parameters(spec.readout, flat)
     return Weights(params, read), flat
 
 
-@kernel(apart=True)
-def buffers(spec, flat):
-    """Carve all that a learner holds off one flat array: (views, rest)."""
+@kernel(inline=False)
+def network_arrays(spec, flat):
+    """Layout of all that a learner holds."""
     params, rest = weights(spec, flat)
     flat_params = flat[: flat.shape[0] - rest.shape[0]]
     n_weights = flat_params.shape[0]
@@ -58,30 +59,32 @@ def buffers(spec, flat):
     moments, after = optimizers.moments(spec.optimizer, n_weights, after)
     memory, rest = protocol.memory(spec.cell, after)
     flat_memory = after[: after.shape[0] - rest.shape[0]]
-    kept, rest = readout.scratch(spec.readout, rest)
+    activations, rest = readout.activations(spec.readout, rest)
     dy, rest = vector(rest, spec.cell.n_outputs)
-    return Network(params, traces, flat_params, flat_traces, moments, memory, flat_memory, kept, dy), rest
+    return Network(params, traces, flat_params, flat_traces, moments, memory, flat_memory, activations, dy), rest
 
 
-class Acting(NamedTuple):
+class ForwardNetwork(NamedTuple):
+    """What a step without learning needs."""
+
     state: Any
     record: Any
     work: Any
-    kept: Any
+    activations: Any
     flat_state: np.ndarray  # the same numbers as `state`
     flat_state_t: np.ndarray  # the same numbers as `record.state`
 
 
-@kernel(apart=True)
-def acting_buffers(spec, flat):
-    """Carve what a step without learning needs off one flat array: (views, rest). It begins with the state."""
+@kernel(inline=False)
+def forward_arrays(spec, flat):
+    """Layout of what a step without learning needs. It begins with the state."""
     state, rest = protocol.state(spec.cell, flat)
     flat_state, flat = aligned(flat, rest)
     flat_state_t = flat[: flat_state.shape[0]]
     record, flat = protocol.record(spec.cell, flat)
     work, flat = protocol.work(spec.cell, flat)
-    kept, flat = readout.scratch(spec.readout, flat)
-    return Acting(state, record, work, kept, flat_state, flat_state_t), flat
+    activations, flat = readout.activations(spec.readout, flat)
+    return ForwardNetwork(state, record, work, activations, flat_state, flat_state_t), flat
 
 
 def initialise(network: Network, spec: NetworkSpec, cell: Any, readout_settings: Any, rng: np.random.Generator) -> None:
@@ -92,22 +95,25 @@ def initialise(network: Network, spec: NetworkSpec, cell: Any, readout_settings:
     network.flat_params[:] = start
 
 
-def named(weights: Weights, prefix: str = "", readout_name: str | None = "readout") -> dict[str, np.ndarray]:
-    """{name: view} of a cell's parameters and, as "readout.w" and so on, of the readout's; or of their traces.
+def named(spec: Any, weights: Weights, prefix: str = "", readout_name: str | None = "readout") -> dict[str, np.ndarray]:
+    """{name: view} of the parameters by block (`rtu_np.learning.blocks`), or of their traces.
 
-    Where `readout_name` is None, the readout is made of parts, whose names these are.
+    The readout is the block `readout_name`. If that is None, the readout is made of parts, and these are the blocks.
     """
     read = weights.readout
     parts = zip(read._fields, read, strict=True) if readout_name is None else [(readout_name, read)]
     named_parts = (leaves(part, f"{prefix}{name}.") for name, part in parts)
-    return {**leaves(weights.cell, prefix), **{name: view for part in named_parts for name, view in part.items()}}
+    body = named_layers(spec.cell, weights.cell, prefix)
+    return {**body, **{name: view for part in named_parts for name, view in part.items()}}
 
 
-def arrays(network: Network, prefix: str = "", readout_name: str | None = "readout") -> dict[str, np.ndarray]:
+def checkpoint_arrays(
+    spec: Any, network: Network, prefix: str = "", readout_name: str | None = "readout"
+) -> dict[str, np.ndarray]:
     """{name: view} of all in a network that changes while learning."""
     return {
-        **named(network.params, f"{prefix}params.", readout_name),
-        **named(network.traces, f"{prefix}traces.", readout_name),
+        **named(spec, network.params, f"{prefix}params.", readout_name),
+        **named(spec, network.traces, f"{prefix}traces.", readout_name),
         **leaves(network.moments, f"{prefix}moments."),
         f"{prefix}memory": network.flat_memory,
     }

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from rtu_np.jit import kernel, separate
+from rtu_np.jit import kernel, noalias
 from rtu_np.numerics.buffers import vector
 
 EPSILON = 1e-8
@@ -25,12 +25,12 @@ class Statistics(NamedTuple):
 
 class ReturnStatistics(NamedTuple):
     G: np.ndarray  # (1,)   the discounted return so far
-    of: Statistics
+    statistics: Statistics  # of G
 
 
 @kernel
 def statistics(size, flat):
-    """Carve the statistics of vectors of `size` numbers off `flat`, float64: (views, rest)."""
+    """Layout of the statistics of vectors of `size` numbers, float64."""
     n, flat = vector(flat, 1)
     mean, flat = vector(flat, size)
     M, flat = vector(flat, size)
@@ -39,26 +39,26 @@ def statistics(size, flat):
 
 @kernel
 def return_statistics(flat):
-    """Carve the statistics of a return off `flat`, float64: (views, rest)."""
+    """Layout of the statistics of a return, float64."""
     G, flat = vector(flat, 1)
-    of, flat = statistics(1, flat)
-    return ReturnStatistics(G, of), flat
+    of_G, flat = statistics(1, flat)
+    return ReturnStatistics(G, of_G), flat
 
 
 @kernel
-@separate
+@noalias
 def include(stats, x):
     """Count the sample `x` in."""
     stats.n[0] += 1
     n = stats.n[0]
     for i in range(x.shape[0]):
-        before = x[i] - stats.mean[i]
-        stats.mean[i] += before / n
-        stats.M[i] += before * (x[i] - stats.mean[i])
+        deviation = x[i] - stats.mean[i]
+        stats.mean[i] += deviation / n
+        stats.M[i] += deviation * (x[i] - stats.mean[i])
 
 
 @kernel
-@separate
+@noalias
 def normalize(stats, x, out):
     """out <- x with the mean and the variance taken off"""
     n, real = stats.n[0], out.dtype.type
@@ -73,12 +73,12 @@ def include_reward(stats, gamma, reward, done):
     if done:
         stats.G[0] = 0
     stats.G[0] = gamma * stats.G[0] + reward
-    include(stats.of, stats.G)
+    include(stats.statistics, stats.G)
 
 
 @kernel
 def scale_reward(stats, reward):
     """The reward, in units of the return's deviation."""
-    n = stats.of.n[0]
-    variance = stats.of.M[0] / (n - 1) if n > 1 else 1.0
+    n = stats.statistics.n[0]
+    variance = stats.statistics.M[0] / (n - 1) if n > 1 else 1.0
     return reward / np.sqrt(variance + EPSILON)

@@ -1,8 +1,8 @@
 """Optimisers over one flat array of parameters and one of eligibility traces.
 
-The estimate that they ascend is delta z, the TD error times the traces (derivations (19)). SGD and ObGD only scale the
-traces; their update rides in the pass that advances the sensitivities. Adam and RMSProp transform each element and take
-a pass of their own.
+They ascend the estimate delta z, the TD error times the traces (derivations (19)). SGD and ObGD multiply the traces by
+one number, so their update rides in the pass that advances the sensitivities. Adam and RMSProp transform each element
+and take a pass of their own.
 """
 
 from dataclasses import astuple, dataclass
@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from rtu_np.jit import generic, kernel, njit, separate
+from rtu_np.jit import generic, kernel, njit, noalias
 from rtu_np.numerics.buffers import vector
 from rtu_np.validation import check_real
 
@@ -22,34 +22,34 @@ class Optimizer(Protocol):
         """The NamedTuple that kernels dispatch on."""
 
 
-@generic(apart=True)
+@generic(inline=False)
 def moments(spec, n_weights, flat):
-    """Carve what the optimiser remembers about `n_weights` parameters off `flat`: (views, rest)."""
+    """Layout of what the optimiser remembers about `n_weights` parameters."""
 
 
 @generic
-def scale(spec, traces, delta):
-    """The step along the traces for the TD error `delta`; None where the optimiser is not of that kind."""
+def step(spec, traces, delta):
+    """The number s of the update params <- params + s traces, for the TD error `delta`; None if it has another form."""
 
 
 @generic
 def update(spec, params, traces, moments, delta):
-    """params <- params + step: the pass of an optimiser whose `scale` is None; nothing for the others."""
+    """Update the parameters, in the pass of an optimiser whose `step` is None. The others do nothing here."""
 
 
 @kernel
-def step(spec, params, traces, moments, delta):
-    """params <- params + step, whichever the optimiser: for learners that do not let it ride in another pass."""
-    _along(params, traces, scale(spec, traces, delta))
+def take_step(spec, params, traces, moments, delta):
+    """Update the parameters with any optimiser, for learners in which the update does not ride in another pass."""
+    _add_traces(params, traces, step(spec, traces, delta))
     update(spec, params, traces, moments, delta)
 
 
 @kernel
-@separate
-def _along(params, traces, scale):
-    if scale is not None:
+@noalias
+def _add_traces(params, traces, step):
+    if step is not None:
         for k in range(params.shape[0]):
-            params[k] += scale * traces[k]
+            params[k] += step * traces[k]
 
 
 # ------------------------------------------------------------------------------------------------------ SGD, ObGD
@@ -105,13 +105,13 @@ def _no_moments(spec, n_weights, flat):
     return NoMoments(), flat
 
 
-@scale.register(SGDSpec)
-def _sgd_scale(spec, traces, delta):
+@step.register(SGDSpec)
+def _sgd_step(spec, traces, delta):
     return traces.dtype.type(spec.step_size) * delta
 
 
-@scale.register(ObGDSpec)
-def _obgd_scale(spec, traces, delta):
+@step.register(ObGDSpec)
+def _obgd_step(spec, traces, delta):
     real = traces.dtype.type
     alpha, kappa, one = real(spec.step_size), real(spec.kappa), real(1)
     bound = alpha * kappa * max(abs(delta), one) * norm1(traces)
@@ -146,7 +146,7 @@ class AdamSpec(NamedTuple):
 class AdamMoments(NamedTuple):
     mean: np.ndarray  # (n_weights,)
     square: np.ndarray  # (n_weights,)
-    debt: np.ndarray  # (2,)   1 - beta1^t, 1 - beta2^t
+    bias_correction: np.ndarray  # (2,)   1 - beta1^t, 1 - beta2^t
 
 
 class RMSPropSpec(NamedTuple):
@@ -197,8 +197,8 @@ class RMSProp:
 def _adam_moments(spec, n_weights, flat):
     mean, flat = vector(flat, n_weights)
     square, flat = vector(flat, n_weights)
-    debt, flat = vector(flat, 2)
-    return AdamMoments(mean, square, debt), flat
+    bias_correction, flat = vector(flat, 2)
+    return AdamMoments(mean, square, bias_correction), flat
 
 
 @moments.register(RMSPropSpec)
@@ -207,41 +207,41 @@ def _rmsprop_moments(spec, n_weights, flat):
     return RMSPropMoments(square), flat
 
 
-@scale.register(AdamSpec)
-@scale.register(RMSPropSpec)
-def _no_scale(spec, traces, delta):
+@step.register(AdamSpec)
+@step.register(RMSPropSpec)
+def _no_step(spec, traces, delta):
     return None
 
 
 @update.register(AdamSpec)
-@separate
+@noalias
 def _adam_update(spec, params, traces, moments, delta):
     real = params.dtype.type
     beta1, beta2, epsilon, one = real(spec.beta1), real(spec.beta2), real(spec.epsilon), real(1)
-    # 1 - beta^t by its own recurrence: it starts at 0, as all memory does, and loses no digits while beta^t is near 1.
-    moments.debt[0] = beta1 * moments.debt[0] + (one - beta1)
-    moments.debt[1] = beta2 * moments.debt[1] + (one - beta2)
-    alpha = real(spec.step_size) / moments.debt[0]
-    whitening = one / moments.debt[1]
+    # 1 - beta^t has a recurrence: it starts at 0, as all memory does, and keeps its digits while beta^t is near 1.
+    correction1 = beta1 * moments.bias_correction[0] + (one - beta1)
+    correction2 = beta2 * moments.bias_correction[1] + (one - beta2)
+    moments.bias_correction[0], moments.bias_correction[1] = correction1, correction2
+    alpha, per_correction2 = real(spec.step_size) / correction1, one / correction2
     for k in range(params.shape[0]):
-        step = delta * traces[k]
-        mean = beta1 * moments.mean[k] + (one - beta1) * step
-        square = beta2 * moments.square[k] + (one - beta2) * step * step
+        gradient = delta * traces[k]
+        mean = beta1 * moments.mean[k] + (one - beta1) * gradient
+        square = beta2 * moments.square[k] + (one - beta2) * gradient * gradient
         moments.mean[k] = mean
         moments.square[k] = square
-        params[k] += alpha * mean / (np.sqrt(square * whitening) + epsilon)
+        params[k] += alpha * mean / (np.sqrt(square * per_correction2) + epsilon)
 
 
 @update.register(RMSPropSpec)
-@separate
+@noalias
 def _rmsprop_update(spec, params, traces, moments, delta):
     real = params.dtype.type
     alpha, beta, epsilon, one = real(spec.step_size), real(spec.beta), real(spec.epsilon), real(1)
     for k in range(params.shape[0]):
-        step = delta * traces[k]
-        square = beta * moments.square[k] + (one - beta) * step * step
+        gradient = delta * traces[k]
+        square = beta * moments.square[k] + (one - beta) * gradient * gradient
         moments.square[k] = square
-        params[k] += alpha * step / (np.sqrt(square) + epsilon)
+        params[k] += alpha * gradient / (np.sqrt(square) + epsilon)
 
 
 def _check_positive(settings: Any, *names: str) -> None:

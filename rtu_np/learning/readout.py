@@ -3,7 +3,7 @@
     LinearReadout       v = w . y + b                                          derivations (18)
     HiddenReadout       v = w . k + b,   k = f(y W_hidden + b_hidden)          derivations (30)
 
-A readout reads y_t once to learn from (`read`, which keeps k), and y_tm1 again as it stands now (`value`).
+A learner reads y_t once to learn from (`read`, which stores k), and y_tm1 again with today's parameters (`value`).
 """
 
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from rtu_np.cells.initializers import LecunNormal
-from rtu_np.jit import generic, kernel, separate
+from rtu_np.jit import generic, kernel, noalias
 from rtu_np.numerics.activations import Activation, activate, activation, slope
 from rtu_np.numerics.buffers import add_scaled, matrix, vector
 from rtu_np.numerics.products import add_product, decay_and_add_outer, dot, pull_back
@@ -29,34 +29,34 @@ class Readout(Protocol):
         """Write starting values into the float64 views `params`, which hold zeros."""
 
 
-@generic(apart=True)
+@generic(inline=False)
 def parameters(spec, flat):
-    """Carve the parameters off `flat`: (views, rest)."""
+    """Layout of the parameters."""
 
 
-@generic(apart=True)
-def scratch(spec, flat):
-    """Carve what `read` keeps for `learn` off `flat`: (views, rest)."""
-
-
-@generic
-def read(spec, params, kept, y):
-    """v, keeping what `feature_gradient` and `learn` will need."""
+@generic(inline=False)
+def activations(spec, flat):
+    """Layout of what `read` leaves for `feature_gradient` and `learn`."""
 
 
 @generic
-def value(spec, params, kept, y):
-    """v alone. What was kept is lost."""
+def read(spec, params, activations, y):
+    """v; what `feature_gradient` and `learn` will need stays in `activations`."""
 
 
 @generic
-def feature_gradient(spec, params, kept, dy):
+def value(spec, params, activations, y):
+    """v alone; `activations` is overwritten."""
+
+
+@generic
+def feature_gradient(spec, params, activations, dy):
     """dy <- dv/dy, after `read`"""
 
 
 @generic
-def learn(spec, params, traces, kept, y, decay, scale):
-    """params <- params + scale traces (left out where scale is None); traces <- decay traces + dv/dparams."""
+def learn(spec, params, traces, activations, y, decay, step):
+    """params <- params + step traces (left out if step is None); traces <- decay traces + dv/dparams."""
 
 
 # ---------------------------------------------------------------------------------------------------------- linear
@@ -82,7 +82,7 @@ class LinearReadoutParameters(NamedTuple):
     b: np.ndarray  # (1,)
 
 
-class NothingKept(NamedTuple):
+class NoActivations(NamedTuple):
     pass
 
 
@@ -94,14 +94,14 @@ def _linear_parameters(n_features, flat):
 
 
 @kernel
-@separate
-def _learn_linear(params, traces, y, decay, scale):
+@noalias
+def _learn_linear(params, traces, y, decay, step):
     for k in range(y.shape[0]):
-        if scale is not None:
-            params.w[k] += scale * traces.w[k]
+        if step is not None:
+            params.w[k] += step * traces.w[k]
         traces.w[k] = decay * traces.w[k] + y[k]
-    if scale is not None:
-        params.b[0] += scale * traces.b[0]
+    if step is not None:
+        params.b[0] += step * traces.b[0]
     traces.b[0] = decay * traces.b[0] + 1
 
 
@@ -110,27 +110,27 @@ def _linear_readout_parameters(spec, flat):
     return _linear_parameters(spec.n_features, flat)
 
 
-@scratch.register(LinearReadoutSpec)
-def _nothing_kept(spec, flat):
-    return NothingKept(), flat
+@activations.register(LinearReadoutSpec)
+def _no_activations(spec, flat):
+    return NoActivations(), flat
 
 
 @read.register(LinearReadoutSpec)
 @value.register(LinearReadoutSpec)
-def _linear_value(spec, params, kept, y):
+def _linear_value(spec, params, activations, y):
     return params.b[0] + dot(params.w, y)
 
 
 @feature_gradient.register(LinearReadoutSpec)
-@separate
-def _linear_feature_gradient(spec, params, kept, dy):
+@noalias
+def _linear_feature_gradient(spec, params, activations, dy):
     for k in range(dy.shape[0]):
         dy[k] = params.w[k]
 
 
 @learn.register(LinearReadoutSpec)
-def _linear_learn(spec, params, traces, kept, y, decay, scale):
-    _learn_linear(params, traces, y, decay, scale)
+def _linear_learn(spec, params, traces, activations, y, decay, step):
+    _learn_linear(params, traces, y, decay, step)
 
 
 # ---------------------------------------------------------------------------------------------------------- hidden
@@ -166,7 +166,7 @@ class HiddenReadoutParameters(NamedTuple):
     linear: LinearReadoutParameters
 
 
-class HiddenKept(NamedTuple):
+class HiddenActivations(NamedTuple):
     k: np.ndarray  # (n_hidden,)
     dk: np.ndarray  # (n_hidden,)   dv/d(before the activation)
 
@@ -179,39 +179,39 @@ def _hidden_parameters(spec, flat):
     return HiddenReadoutParameters(W_hidden, b_hidden, linear), flat
 
 
-@scratch.register(HiddenReadoutSpec)
-def _hidden_kept(spec, flat):
+@activations.register(HiddenReadoutSpec)
+def _hidden_activations(spec, flat):
     k, flat = vector(flat, spec.n_hidden)
     dk, flat = vector(flat, spec.n_hidden)
-    return HiddenKept(k, dk), flat
+    return HiddenActivations(k, dk), flat
 
 
 @read.register(HiddenReadoutSpec)
 @value.register(HiddenReadoutSpec)
-@separate
-def _hidden_value(spec, params, kept, y):
+@noalias
+def _hidden_value(spec, params, activations, y):
     for i in range(spec.n_hidden):
-        kept.k[i] = params.b_hidden[i]
-    add_product(y, params.W_hidden, kept.k)
+        activations.k[i] = params.b_hidden[i]
+    add_product(y, params.W_hidden, activations.k)
     for i in range(spec.n_hidden):
-        kept.k[i] = activate(spec.activation, kept.k[i])
-    return params.linear.b[0] + dot(params.linear.w, kept.k)
+        activations.k[i] = activate(spec.activation, activations.k[i])
+    return params.linear.b[0] + dot(params.linear.w, activations.k)
 
 
 @feature_gradient.register(HiddenReadoutSpec)
-@separate
-def _hidden_feature_gradient(spec, params, kept, dy):
+@noalias
+def _hidden_feature_gradient(spec, params, activations, dy):
     for i in range(spec.n_hidden):
-        kept.dk[i] = slope(spec.activation, kept.k[i]) * params.linear.w[i]
-    pull_back(params.W_hidden, kept.dk, dy)
+        activations.dk[i] = slope(spec.activation, activations.k[i]) * params.linear.w[i]
+    pull_back(params.W_hidden, activations.dk, dy)
 
 
 @learn.register(HiddenReadoutSpec)
-@separate
-def _hidden_learn(spec, params, traces, kept, y, decay, scale):
-    if scale is not None:
-        add_scaled((params.W_hidden, params.b_hidden), (traces.W_hidden, traces.b_hidden), scale)
-    decay_and_add_outer(decay, y, kept.dk, traces.W_hidden)
+@noalias
+def _hidden_learn(spec, params, traces, activations, y, decay, step):
+    if step is not None:
+        add_scaled((params.W_hidden, params.b_hidden), (traces.W_hidden, traces.b_hidden), step)
+    decay_and_add_outer(decay, y, activations.dk, traces.W_hidden)
     for i in range(spec.n_hidden):
-        traces.b_hidden[i] = decay * traces.b_hidden[i] + kept.dk[i]
-    _learn_linear(params.linear, traces.linear, kept.k, decay, scale)
+        traces.b_hidden[i] = decay * traces.b_hidden[i] + activations.dk[i]
+    _learn_linear(params.linear, traces.linear, activations.k, decay, step)

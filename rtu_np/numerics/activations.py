@@ -43,6 +43,11 @@ def activation(name: object, argument: str = "activation") -> Activation:
     return check_choice(argument, name, ACTIVATIONS)
 
 
+def activation_flops(kind: Activation) -> tuple[int, int]:
+    """Operations of f and of f', for one number."""
+    return (1, 2) if isinstance(kind, Tanh) else (int(isinstance(kind, LeakyReLU)), 0)
+
+
 @generic
 def plain_activate(kind, z):
     """f(z) of an array, complex or real."""

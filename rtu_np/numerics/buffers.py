@@ -19,15 +19,15 @@ from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba.core import types
+from numba import types
 
-from rtu_np.jit import kernel, njit, overload, separate
+from rtu_np.jit import extents, kernel, njit, noalias, overload
 
 _LINE = 16  # elements: 64 bytes in float32, 128 in float64; every view starts on a cache line
 _LARGE = 1024
 _PAGE = 512  # 4096 bytes in float64
 _STAGGER = 80
-_ENDLESS = np.broadcast_to(np.int8(0), 2**60)
+_WHOLE = np.broadcast_to(np.int8(0), 2**60)  # longer than any array; it takes no memory
 
 
 @kernel
@@ -77,9 +77,19 @@ def aligned(flat, rest):
     return flat[:taken], flat[_room(taken) :]
 
 
-def size(carve: Callable[..., tuple[Any, Any]], *arguments: Any) -> int:
-    """How many elements `carve(*arguments, buffer)` takes off a buffer."""
-    return _ENDLESS.size - carve(*arguments, _ENDLESS)[1].size
+def size(layout: Callable[..., tuple[Any, Any]], *arguments: Any) -> int:
+    """How many elements `layout(*arguments, flat)` takes from the start of `flat`."""
+    return _WHOLE.size - layout(*arguments, _WHOLE)[1].size
+
+
+def numbers(layout: Callable[..., tuple[Any, Any]], spec: Any) -> int:
+    """How many numbers the views of a layout hold. Each is counted once, also if several views name it."""
+    flat = np.empty(size(layout, spec), np.int8)  # one byte each, so that addresses are offsets; never written
+    counted, end = 0, 0
+    for start, stop in sorted(extents(layout(spec, flat)[0])):
+        counted += max(stop - max(start, end), 0)
+        end = max(end, stop)
+    return counted
 
 
 def allocate(n: int, dtype: Any) -> np.ndarray:
@@ -92,7 +102,7 @@ def allocate(n: int, dtype: Any) -> np.ndarray:
 
 
 @kernel
-@separate
+@noalias
 def copy(source, target):
     """target <- source, two vectors. Numba's own assignment would need its runtime, which kernels do without."""
     for k in range(source.shape[0]):
@@ -154,7 +164,7 @@ def _over_leaves(function: Callable) -> Callable:
 
 @_over_leaves
 @kernel
-@separate
+@noalias
 def add_scaled(target, source, scale):
     """target <- target + scale source"""
     for k in range(target.shape[0]):
@@ -163,7 +173,7 @@ def add_scaled(target, source, scale):
 
 @_over_leaves
 @kernel
-@separate
+@noalias
 def decay_and_add(target, source, decay):
     """target <- decay target + source"""
     for k in range(target.shape[0]):

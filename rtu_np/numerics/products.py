@@ -4,7 +4,7 @@ Matrices are (d, n) and vectors are rows, so a layer computes x W. The output in
 needs a reduction.
 """
 
-from rtu_np.jit import kernel, njit, separate
+from rtu_np.jit import kernel, njit, noalias
 
 
 @njit(fastmath={"contract", "reassoc"})
@@ -26,7 +26,7 @@ def total(a):
 
 
 @kernel
-@separate
+@noalias
 def add_product(x, W, out):
     """out (n,) <- out + x W"""
     for j in range(W.shape[0]):
@@ -36,7 +36,7 @@ def add_product(x, W, out):
 
 
 @kernel
-@separate
+@noalias
 def add_outer(x, dz, dW):
     """dW (d, n) <- dW + x dz^T, the gradient of x W by W"""
     for j in range(dW.shape[0]):
@@ -46,7 +46,7 @@ def add_outer(x, dz, dW):
 
 
 @kernel
-@separate
+@noalias
 def decay_and_add_outer(decay, x, dz, dW):
     """dW (d, n) <- decay dW + x dz^T"""
     for j in range(dW.shape[0]):
@@ -56,7 +56,7 @@ def decay_and_add_outer(decay, x, dz, dW):
 
 
 @kernel
-@separate
+@noalias
 def pull_back(W, dz, dx):
     """dx (d,) <- W dz, the gradient of x W by x; nothing where dx has no room"""
     for j in range(dx.shape[0]):

@@ -12,18 +12,12 @@ from rtu_np import checkpoint
 from rtu_np.cells.layer import Cell, GradientMethod, check_cell, check_gradient, check_parameters
 from rtu_np.jit import compile_for, entry
 from rtu_np.learning import network
-from rtu_np.learning.network import Network, NetworkSpec, acting_buffers, buffers
+from rtu_np.learning.network import Network, NetworkSpec, forward_arrays, network_arrays
 from rtu_np.learning.optimizers import Adam, Optimizer
+from rtu_np.learning.outcomes import CONTINUES, IS_FIRST, REFUSED, STEPS, TERMINATED, TRUNCATED
 from rtu_np.learning.readout import LinearReadout, Readout
 from rtu_np.numerics.buffers import allocate, size
-from rtu_np.prediction.td_kernels import (
-    CONTINUES,
-    REFUSED,
-    TERMINATED,
-    TRUNCATED,
-    predict,
-    run,
-)
+from rtu_np.prediction.td_kernels import CUMULANT, DISCOUNT, END, predict, run
 from rtu_np.validation import check_array, check_count, check_dtype, check_finite, check_real
 
 _STAGE = 1 << 16  # elements of observations that one compiled call reads
@@ -87,9 +81,9 @@ class TDLambda:
         cell_spec = self.gradient.spec(cell.spec(n_inputs), self.dtype)
         readout_spec = self.readout.spec(cell_spec.n_outputs)
         self._spec = NetworkSpec(cell_spec, readout_spec, self.optimizer.spec(), self.lambda_)
-        self._flat = allocate(size(buffers, self._spec), self.dtype)
+        self._flat = allocate(size(network_arrays, self._spec), self.dtype)
         self._clock = np.array([0, 1])  # steps so far; whether the next is the first after a clear
-        self._prediction = allocate(size(acting_buffers, self._spec), self.dtype)
+        self._prediction = allocate(size(forward_arrays, self._spec), self.dtype)
         network.initialise(self._views, self._spec, cell, self.readout, np.random.default_rng(seed))
 
         # What compiled code is called with: for a stretch of stream, for one step, and without learning.
@@ -128,18 +122,18 @@ class TDLambda:
         discount : of this step, in place of gamma
         terminated, truncated : whether this observation ends an episode, and how; where both, it has terminated
         """
-        # What costs time to check from Python, the compiled step checks: it refuses, and then the reason is found.
+        # Cheap checks happen here. The compiled step does the others; if it returns REFUSED, we look for the reason.
         x_t, signal = self._x, self._signal
         plain = type(x) is np.ndarray and x.shape == self._shape and (x.dtype is self.dtype or x.dtype.kind in "fiub")
         x_t[...] = x if plain else check_array("x", x, self._shape)
-        signal[0] = c if type(c) is float else check_real("c", c)
-        signal[1] = self.gamma if discount is None else check_real("discount", discount, low=0.0, high=1.0)
-        signal[2] = TERMINATED if terminated else TRUNCATED if truncated else CONTINUES
+        signal[CUMULANT] = c if type(c) is float else check_real("c", c)
+        signal[DISCOUNT] = self.gamma if discount is None else check_real("discount", discount, low=0.0, high=1.0)
+        signal[END] = TERMINATED if terminated else TRUNCATED if truncated else CONTINUES
         done = self._run(*self._to_step)
         if done < 1:
             if done == REFUSED:
                 check_finite("x", x_t)
-                check_real("c", float(signal[0]))
+                check_real("c", float(signal[CUMULANT]))
             self._explain(done)
         return self._prediction_made()
 
@@ -198,8 +192,8 @@ class TDLambda:
             rows = slice(start, min(start + len(self._predictions), n_steps))
             n = rows.stop - rows.start
             self._observations[:n] = observations[rows]
-            for k, signal in enumerate(signals):
-                self._signals[:n, k] = signal[rows]
+            for slot, signal in zip((CUMULANT, DISCOUNT, END), signals, strict=True):
+                self._signals[:n, slot] = signal[rows]
             done = self._run(*self._to_run, n)
             if done < n:
                 self._explain(done)
@@ -249,7 +243,7 @@ class TDLambda:
 
     @property
     def _views(self) -> Network:
-        return buffers(self._spec, self._flat)[0]
+        return network_arrays(self._spec, self._flat)[0]
 
     def _check_parameters(self) -> None:
         check_parameters(self._spec.cell, self._views.params.cell)
@@ -257,7 +251,7 @@ class TDLambda:
     @property
     def steps(self) -> int:
         """Steps learned from so far."""
-        return int(self._clock[0])
+        return int(self._clock[STEPS])
 
     @property
     def bytes_held(self) -> int:
@@ -271,20 +265,20 @@ class TDLambda:
 
     @property
     def parameters(self) -> dict[str, np.ndarray]:
-        """{name: writable view} of the cell's parameters and, as "readout.w" and so on, of the readout's."""
-        return network.named(self._views.params)
+        """{name: writable view} by block (`rtu_np.learning.blocks`): "cell.nu_log", "readout.w" and so on."""
+        return network.named(self._spec, self._views.params)
 
     @property
     def traces(self) -> dict[str, np.ndarray]:
         """{name: writable view} of the eligibility traces, named as the parameters are."""
-        return network.named(self._views.traces)
+        return network.named(self._spec, self._views.traces)
 
     def reset(self) -> None:
         """Forget the stream: memory, traces and the memory of `predict` are cleared; what was learned stays."""
         self._views.flat_memory[:] = 0
         self._views.flat_traces[:] = 0
         self._prediction[:] = 0
-        self._clock[1] = 1
+        self._clock[IS_FIRST] = 1
 
     def save(self, path: str | os.PathLike) -> None:
         """Write everything to `path`, so that `load` continues in mid-stream, bit for bit."""
@@ -333,8 +327,8 @@ class TDLambda:
 
     def _arrays(self) -> dict[str, np.ndarray]:
         """{name: view} of all that changes while learning."""
-        prediction = acting_buffers(self._spec, self._prediction)[0].flat_state
-        return {**network.arrays(self._views), "clock": self._clock, "prediction": prediction}
+        prediction = forward_arrays(self._spec, self._prediction)[0].flat_state
+        return {**network.checkpoint_arrays(self._spec, self._views), "clock": self._clock, "prediction": prediction}
 
 
 def _revived(kind: type[TDLambda], settings: dict[str, Any], arrays: dict[str, np.ndarray]) -> TDLambda:

@@ -1,6 +1,6 @@
 """PPO with stored, forward-carried gradients (Elelimy et al. 2024, Algorithm 1), and with T-BPTT.
 
-`ppo_kernels` has what is compiled of acting, `ppo_loss` of learning, `ppo_update` the loop over minibatches.
+`rollout` has the compiled steps of acting, `loss` those of learning, `update` the loop over minibatches.
 """
 
 import math
@@ -15,48 +15,53 @@ from rtu_np.cells.initializers import Orthogonal
 from rtu_np.cells.layer import Cell, GradientMethod, check_cell, check_gradient, check_parameters, initial_values
 from rtu_np.cells.linear_rtu import LinearRTU
 from rtu_np.cells.stack import Stack
-from rtu_np.control.agent import Agent, Inputs
+from rtu_np.control.agent import Agent, with_shared_arguments
+from rtu_np.control.inputs import InputSettings
 from rtu_np.control.policies import Gaussian, Policy
-from rtu_np.control.ppo import rollout as ppo_kernels
-from rtu_np.control.ppo.network import Loss, PPOSpec, Weights, acting, agent
-from rtu_np.control.ppo.update import TOLD, Update, bytes_of_parts
+from rtu_np.control.ppo import rollout
+from rtu_np.control.ppo.network import BranchesSpec, Loss, PPOSpec, ppo_arrays
+from rtu_np.control.ppo.update import SUMMARY, Refresh, Update, bytes_of_parts
 from rtu_np.gradients.rtrl import RTRL
 from rtu_np.gradients.tbptt import TBPTT
 from rtu_np.jit import compile_for, entry
 from rtu_np.learning import readout
+from rtu_np.learning.blocks import named_layers
 from rtu_np.learning.heads import Head, HeadSpec
+from rtu_np.learning.network import Weights
 from rtu_np.learning.optimizers import Adam, Optimizer
+from rtu_np.learning.outcomes import DIVERGED, FULL, IS_FIRST
 from rtu_np.numerics.buffers import leaves, size
 from rtu_np.validation import check_choice, check_count, check_fits, check_real
 
-_FRESH: dict[str, tuple[bool, bool]] = {
-    "nothing": (False, False),
-    "gradients": (True, False),
-    "targets": (False, True),
-    "both": (True, True),
+_REFRESH = {
+    "none": Refresh(states=False, values=False),
+    "gradients": Refresh(states=True, values=False),
+    "targets": Refresh(states=False, values=True),
+    "both": Refresh(states=True, values=True),
 }
 
-_GO_ON = (
+_TO_GO_ON = (
     "The parameters are those before the latest update, and can be saved; the stream is forgotten. The usual cure is a "
-    "smaller step size, with which the saved agent goes on: PPO.load(path, optimizer=Adam(1e-5))."
+    "smaller step size, with which the saved agent continues: PPO.load(path, optimizer=Adam(1e-5))."
 )
 
 
-def encoded(cell: Cell, width: int = 64) -> Stack:
-    """`cell` behind a tanh layer, as in the paper's network for PPO.
+def ppo_network(cell: Cell, width: int = 64) -> Stack:
+    """`cell` behind a tanh encoder, as in the paper's network for PPO.
 
     Examples
     --------
-    >>> encoded(LinearRTU(192)).build(n_inputs=13).advance(np.ones(13)).shape
+    >>> ppo_network(LinearRTU(192)).build(n_inputs=13).advance(np.ones(13)).shape
     (384,)
     """
     return Stack((Dense(width, "tanh", Orthogonal(math.sqrt(2))), cell))
 
 
-def _branch() -> Dense:
+def _hidden() -> Dense:
     return Dense(64, "tanh", Orthogonal(2.0))
 
 
+@with_shared_arguments
 class PPO(Agent):
     """Proximal policy optimisation on any cell, with one stream of experience.
 
@@ -65,42 +70,38 @@ class PPO(Agent):
 
     Parameters
     ----------
-    env : the environment; only its spaces are read. `learn` is given it again
-    cell : the body that actor and critic share; `encoded(LinearRTU(192))` by default. With RTRL, layers below the
+    env : the environment; only its spaces are read. `learn` gets it again
+    cell : the body that actor and critic share; `ppo_network(LinearRTU(192))` by default. With RTRL, layers below the
         recurrent one get the one-step gradient (`Stack`). Without a recurrent layer, PPO is feedforward
-    actor, critic : what stands between the body and the heads: Dense(64, "tanh"), orthogonal with gain 2, by default
-    policy : Softmax() for choices, Gaussian("free") for components
-    gradient : RTRL() by default, or TBPTT(T)
-    fresh : what is made anew between epochs by running the rollout again: "nothing" (the paper's choice), "gradients"
-        (states and sensitivities), "targets" (values, advantages and returns) or "both"
-    rollout, minibatches, epochs : transitions per update, minibatches they are cut into, times they are gone through
-    gamma, gae : discount, and lambda of the advantages
+    actor, critic : hidden layers between the body and the heads; Dense(64, "tanh"), orthogonal with gain 2, by default
+    policy : Softmax() for discrete actions, Gaussian("free") for continuous ones
+    refresh : what is computed again between epochs, by running the rollout again: "none" (the paper's choice),
+        "gradients" (states and sensitivities), "targets" (values, advantages and returns) or "both"
+    n_steps, n_minibatches, n_epochs : transitions per update, minibatches they are cut into, and how often the update
+        goes through them
+    gae_lambda : lambda of the advantages
     clip : of the probability ratio, and of how far a value moves
-    value, entropy : weights of the value loss and of the entropy
-    max_norm : longest gradient, beyond which it is shortened
+    value_coef, entropy_coef : weights of the value loss and of the entropy
+    max_grad_norm : longest gradient; a longer one is scaled down to it
     optimizer : Adam(1e-4, epsilon=1e-5) by default
-    normalize_observations, scale_rewards : by running statistics (`rtu_np.learning.normalizers`)
-    previous : whether the action and the reward before are part of the input
-    threads : how many work on a minibatch; as many as there are cores by default. It changes no bit
-    seed : of the starting parameters, of the actions, and of the environment; the same seed gives the same bits
-    dtype : "float32" or "float64"
+    threads : how many work on a minibatch; by default as many as there are cores. It changes no bit
+    others : see `SHARED_ARGUMENTS` in `rtu_np.control.agent`
 
     Raises
     ------
-    MemoryError : where the rollout would not fit this machine, with the number of bytes
-    FloatingPointError : in `learn`, where learning diverges; parameters are those before the latest update
+    MemoryError : if the rollout would not fit this machine, with the number of bytes
+    FloatingPointError : in `learn`, if learning diverges; parameters are those before the latest update
 
     Examples
     --------
     >>> import gymnasium
     >>> env = gymnasium.make("CartPole-v1")
-    >>> agent = PPO(env, LinearRTU(8), rollout=64, minibatches=4, dtype="float64")
+    >>> agent = PPO(env, LinearRTU(8), n_steps=64, n_minibatches=4, dtype="float64")
     >>> agent.learn(env, 200, progress=False, log=None).returns.size > 0
     True
     """
 
-    _step_kernel, _act_kernel = ppo_kernels.step, ppo_kernels.act
-    _carve, _carve_acting = agent, acting
+    _step_kernel, _layout = rollout.step, ppo_arrays
 
     def __init__(
         self,
@@ -111,54 +112,53 @@ class PPO(Agent):
         critic: Cell | None = None,
         policy: Policy | None = None,
         gradient: GradientMethod | None = None,
-        fresh: str = "nothing",
-        rollout: int = 2048,
-        minibatches: int = 32,
-        epochs: int = 4,
+        refresh: str = "none",
+        n_steps: int = 2048,
+        n_minibatches: int = 32,
+        n_epochs: int = 4,
         gamma: float = 0.99,
-        gae: float = 0.95,
+        gae_lambda: float = 0.95,
         clip: float = 0.2,
-        value: float = 0.5,
-        entropy: float = 0.0,
-        max_norm: float = 0.5,
+        value_coef: float = 0.5,
+        entropy_coef: float = 0.0,
+        max_grad_norm: float = 0.5,
         optimizer: Optimizer | None = None,
         normalize_observations: bool = True,
         scale_rewards: bool = True,
-        previous: bool = False,
+        previous_action_reward: bool = False,
         threads: int | None = None,
         seed: int | None = 0,
         dtype: Any = "float32",
     ) -> None:
-        super().__init__(env, gamma, Inputs(normalize_observations, scale_rewards, previous), seed, dtype)
-        self.cell = check_cell(cell or encoded(LinearRTU(192)))
-        self.actor, self.critic = check_cell(actor or _branch()), check_cell(critic or _branch())
+        inputs = InputSettings(normalize_observations, scale_rewards, previous_action_reward)
+        super().__init__(env, gamma, inputs, seed, dtype)
+        self.cell = check_cell(cell or ppo_network(LinearRTU(192)))
+        self.actor, self.critic = check_cell(actor or _hidden()), check_cell(critic or _hidden())
         self.policy = self._policy_for(policy, Gaussian("free"))
         self.gradient = check_gradient(gradient)
         if not isinstance(self.gradient, RTRL | TBPTT):
             raise TypeError(f"gradient is {self.gradient!r}: expected RTRL() or TBPTT(T)")
-        self.fresh = fresh
-        check_choice("fresh", fresh, _FRESH)
-        self.rollout, self.minibatches = check_count("rollout", rollout), check_count("minibatches", minibatches)
-        self.epochs = check_count("epochs", epochs)
-        self.gae = check_real("gae", gae, low=0.0, high=1.0)
+        self.refresh, what_to_refresh = refresh, check_choice("refresh", refresh, _REFRESH)
+        self.n_steps, self.n_epochs = check_count("n_steps", n_steps), check_count("n_epochs", n_epochs)
+        self.n_minibatches = check_count("n_minibatches", n_minibatches)
+        self.gae_lambda = check_real("gae_lambda", gae_lambda, low=0.0, high=1.0)
         self.clip = check_real("clip", clip, low=0.0, low_open=True)
-        self.value = check_real("value", value, low=0.0)
-        self.entropy = check_real("entropy", entropy, low=0.0)
-        self.max_norm = check_real("max_norm", max_norm, low=0.0, low_open=True)
+        self.value_coef = check_real("value_coef", value_coef, low=0.0)
+        self.entropy_coef = check_real("entropy_coef", entropy_coef, low=0.0)
+        self.max_grad_norm = check_real("max_grad_norm", max_grad_norm, low=0.0, low_open=True)
         self.optimizer = optimizer or Adam(1e-4, epsilon=1e-5)
         self.threads = cpu_count() if threads is None else check_count("threads", threads)
         spec = self._make_spec()
-        self.bytes_held = size(agent, spec) * self.dtype.itemsize + bytes_of_parts(spec, self.dtype)
+        self.bytes_held = size(ppo_arrays, spec) * self.dtype.itemsize + bytes_of_parts(spec, self.dtype)
         check_fits(
             self.bytes_held,
-            f"a rollout of {self.rollout} transitions, each with {spec.n_kept} numbers for sensitivities,",
+            f"a rollout of {self.n_steps} transitions, each with {spec.n_stored} numbers for sensitivities,",
             "a shorter rollout, fewer units, float32, or TBPTT(T), which stores none",
         )
-        self._ready(spec, self.policy, spec.policy)
+        self._ready(spec, self.policy)
         self._initialise()
-        self._update = Update(spec, self._flat, self.epochs, _FRESH[fresh], self._rng, self.threads)
-        self._begin_rollout = entry(compile_for(ppo_kernels.begin, spec), *self._to_step)
-        self._step_alone, self._step = self._step, self._step_and_update
+        self._update = Update(spec, self._flat, self.n_epochs, what_to_refresh, self._rng, self.threads)
+        self._begin_rollout = entry(compile_for(rollout.begin_rollout, spec), *self._to_step)
 
     def _make_spec(self) -> PPOSpec:
         policy = self.policy.spec(self.actions.n)
@@ -167,122 +167,123 @@ class PPO(Agent):
         for name, part in (("actor", actor), ("critic", critic)):
             if size(protocol.state, part):
                 raise ValueError(
-                    f"{name} is {getattr(self, name)!r}, with a state: expected a feedforward one; the body remembers"
+                    f"{name} is {getattr(self, name)!r}, which has a state: expected feedforward layers; cell remembers"
                 )
+        heads = HeadSpec(actor.n_outputs, policy.n_linear, policy.n_free), HeadSpec(critic.n_outputs, 1, 0)
         sequence = self.gradient.steps if isinstance(self.gradient, TBPTT) else 1
-        loss = Loss(self.clip, self.clip, self.value, self.entropy, self.max_norm, self.gae)
         return PPOSpec(
-            body=body,
-            actor=actor,
-            policy_head=HeadSpec(actor.n_outputs, policy.n_linear, policy.n_free),
-            critic=critic,
-            value_head=HeadSpec(critic.n_outputs, 1, 0),
+            cell=body,
+            readout=BranchesSpec(body.n_outputs, actor, heads[0], critic, heads[1]),
             policy=policy,
             optimizer=self.optimizer.spec(),
             inputs=self._inputs,
-            loss=loss,
-            rollout=self.rollout,
+            loss=Loss(self.clip, self.clip, self.value_coef, self.entropy_coef, self.max_grad_norm, self.gae_lambda),
+            n_steps=self.n_steps,
             sequence=sequence,
-            minibatch=_minibatch(self.rollout, self.minibatches, sequence),
+            minibatch=_minibatch(self.n_steps, self.n_minibatches, sequence),
             n_state=size(protocol.state, body),
             n_record=size(protocol.record, body),
-            n_kept=size(protocol.sensitivities, body),
+            n_stored=size(protocol.stored_sensitivities, body),
         )
 
     def _initialise(self) -> None:
-        s, rng = self._spec, self._start
-        start = [initial_values(self.cell, protocol.parameters, s.body, rng)]
-        check_parameters(s.body, protocol.parameters(s.body, start[0])[0])
-        start.append(initial_values(self.actor, protocol.parameters, s.actor, rng))
-        start.append(initial_values(Head(Orthogonal(0.01)), readout.parameters, s.policy_head, rng))
-        start.append(initial_values(self.critic, protocol.parameters, s.critic, rng))
-        start.append(initial_values(Head(Orthogonal(1.0)), readout.parameters, s.value_head, rng))
+        cell, branches, rng = self._spec.cell, self._spec.readout, self._start
+        start = [initial_values(self.cell, protocol.parameters, cell, rng)]
+        check_parameters(cell, protocol.parameters(cell, start[0])[0])
+        start.append(initial_values(self.actor, protocol.parameters, branches.actor, rng))
+        start.append(initial_values(Head(Orthogonal(0.01)), readout.parameters, branches.policy, rng))
+        start.append(initial_values(self.critic, protocol.parameters, branches.critic, rng))
+        start.append(initial_values(Head(Orthogonal(1.0)), readout.parameters, branches.value, rng))
         self._views.learned.flat_params[:] = np.concatenate(start)
 
     # ---------------------------------------------------------------------------------------------------- update
 
-    def _step_and_update(self, *arguments: Any) -> int:
-        done = self._step_alone(*arguments)
-        if done == ppo_kernels.FULL:
+    def _take_step(self) -> int:
+        outcome = super()._take_step()
+        if outcome == FULL:
             if fault := self._update():
                 self.reset()  # the next transition has not begun
                 raise FloatingPointError(
                     f"learning diverged by step {self.steps}, in {fault} of the update: the loss or its gradient is "
-                    f"not finite, or a recurrence has left its range. {_GO_ON}"
+                    f"not finite, or a recurrence has left its range. {_TO_GO_ON}"
                 )
-            done = self._begin_rollout(*arguments)
-        return done
+            outcome = self._begin_rollout(*self._to_step)
+        return outcome
 
-    def _explain(self, done: int) -> None:
-        if done == ppo_kernels.DIVERGED:
+    def _explain(self, outcome: int) -> None:
+        if outcome == DIVERGED:
             self._update.undo()
-            self._views.rollout.values[self.steps % self.rollout] = 0  # of the transition that has not begun
+            self._views.rollout.values[self.steps % self.n_steps] = 0  # of the transition that has not begun
             self.reset()
             raise FloatingPointError(
-                f"learning diverged by step {self.steps}: what the network says is no longer finite. {_GO_ON}"
+                f"learning diverged by step {self.steps}: an output of the network is no longer finite. {_TO_GO_ON}"
             )
-        super()._explain(done)
+        super()._explain(outcome)
 
     # ----------------------------------------------------------------------------------------------------- state
 
     @property
     def _views(self) -> Any:
-        return agent(self._spec, self._flat)[0]
+        return ppo_arrays(self._spec, self._flat)[0]
 
     @property
     def parameters(self) -> dict[str, np.ndarray]:
-        """{name: writable view}: "0.W", "1.nu_log", "actor.W", "policy.W", "policy.log_std", "value.b", and so on."""
-        return _named(self._views.learned.params)
+        """{name: writable view} by block: "encoder.W", "cell.nu_log", "actor.hidden.W", "policy.log_std", "value.b"."""
+        return _named(self._spec, self._views.learned.params)
 
     def diagnostics(self) -> dict[str, float]:
         """Of the latest update: means of the loss's terms, Schulman's estimate of the KL divergence, its seconds."""
-        return {**dict(zip(TOLD, self._update.told.tolist(), strict=True)), "seconds": self._update.seconds}
+        return {**dict(zip(SUMMARY, self._update.summary.tolist(), strict=True)), "seconds": self._update.seconds}
 
     def _forget(self) -> None:
-        row = self.steps % self.rollout
-        if not self._clock[1] and row > 0:
-            ppo_kernels.cut(self._spec, self._flat, row)
+        row = self.steps % self.n_steps
+        if not self._clock[IS_FIRST] and row > 0:
+            rollout.cut_off(self._spec, self._flat, row)
         self._views.live.flat_memory[:] = 0
 
     def _learned(self) -> dict[str, np.ndarray]:
-        views, filled = self._views, self.steps % self.rollout + 1
-        steps = views.rollout._asdict()
+        views, filled = self._views, self.steps % self.n_steps + 1
+        rows = views.rollout._asdict()
         own = {
-            "update": self._update.told,
+            "update": self._update.summary,
             "memory": views.live.flat_memory,
-            "before": views.live.before,
-            "rollout.memory": steps.pop("memory"),
+            "previous": views.live.previous,
+            "rollout.memory": rows.pop("memory"),
         }
-        del steps["advantages"], steps["returns"]  # of a complete rollout alone
-        own |= {f"rollout.{name}": array[:filled] for name, array in steps.items() if array.size}
-        return _named(views.learned.params, "params.") | leaves(views.learned.moments, "moments.") | own
+        del rows["advantages"], rows["returns"]  # they exist for a complete rollout alone
+        own |= {f"rollout.{name}": array[:filled] for name, array in rows.items() if array.size}
+        params = _named(self._spec, views.learned.params, "params.")
+        return params | leaves(views.learned.moments, "moments.") | own
 
     def _settings(self) -> dict[str, Any]:
-        names = ("cell", "actor", "critic", "policy", "gradient", "fresh", "rollout", "minibatches", "epochs", "gamma")
-        more = ("gae", "clip", "value", "entropy", "max_norm", "optimizer", "threads")
+        names = ("cell", "actor", "critic", "policy", "gradient", "refresh", "n_steps", "n_minibatches", "n_epochs")
+        more = ("gamma", "gae_lambda", "clip", "value_coef", "entropy_coef", "max_grad_norm", "optimizer", "threads")
         settings = {name: getattr(self, name) for name in (*names, *more)}
         return {**settings, **self.inputs._asdict(), "dtype": self.dtype.name}
 
 
-def _named(weights: Weights, prefix: str = "") -> dict[str, np.ndarray]:
-    parts = (leaves(part, f"{prefix}{_OWN[name]}") for name, part in weights._asdict().items())
-    return {name: view for part in parts for name, view in part.items()}
+def _named(spec: PPOSpec, weights: Weights, prefix: str = "") -> dict[str, np.ndarray]:
+    read = weights.readout
+    return {
+        **named_layers(spec.cell, weights.cell, prefix),
+        **named_layers(spec.readout.actor, read.actor, f"{prefix}actor.", "hidden"),
+        **leaves(read.policy, f"{prefix}policy."),
+        **named_layers(spec.readout.critic, read.critic, f"{prefix}critic.", "hidden"),
+        **leaves(read.value, f"{prefix}value."),
+    }
 
 
-_OWN = {"body": "", "actor": "actor.", "policy": "policy.", "critic": "critic.", "value": "value."}
-
-
-def _minibatch(rollout: int, minibatches: int, sequence: int) -> int:
-    """Transitions of a minibatch, where everything divides."""
-    if rollout % sequence:
+def _minibatch(n_steps: int, n_minibatches: int, sequence: int) -> int:
+    """Transitions of a minibatch; ValueError if they do not divide."""
+    if n_steps % sequence:
         raise ValueError(
-            f"gradient is TBPTT({sequence}) and rollout {rollout}: expected T to divide the rollout, which is cut into "
-            f"sequences of T; {rollout - rollout % sequence} would do"
+            f"gradient is TBPTT({sequence}) and n_steps {n_steps}: expected T to divide n_steps, as the rollout is cut "
+            f"into sequences of T; n_steps={n_steps - n_steps % sequence} would do"
         )
-    if rollout % minibatches or (rollout // minibatches) % sequence:
+    if n_steps % n_minibatches or (n_steps // n_minibatches) % sequence:
         raise ValueError(
-            f"rollout is {rollout} and minibatches {minibatches}: expected the rollout to divide into minibatches of "
+            f"n_steps is {n_steps} and n_minibatches {n_minibatches}: expected n_steps to divide into minibatches of "
             f"equal size{f', each of whole sequences of {sequence}' if sequence > 1 else ''}; "
-            f"minibatches=32 and rollout=2048 are the paper's"
+            "n_steps=2048 and n_minibatches=32 are the paper's"
         )
-    return rollout // minibatches
+    return n_steps // n_minibatches

@@ -15,27 +15,38 @@ import numpy as np
 
 from rtu_np import protocol
 from rtu_np.control import policies
-from rtu_np.control.ppo.network import N_STATISTICS, agent, chunk
-from rtu_np.control.ppo.rollout import intend, judge
+from rtu_np.control.acting import policy_forward, value_forward
+from rtu_np.control.ppo.network import (
+    APPROXIMATE_KL,
+    CLIP_FRACTION,
+    DEVIATION,
+    ENTROPY,
+    MEAN,
+    NOT_FINITE,
+    POLICY_LOSS,
+    VALUE_LOSS,
+    chunk,
+    ppo_arrays,
+)
 from rtu_np.jit import kernel
 from rtu_np.learning import heads, optimizers
+from rtu_np.learning.outcomes import TERMINATED, TRUNCATED
 from rtu_np.numerics.buffers import clear, copy
 from rtu_np.numerics.products import dot
-from rtu_np.prediction.td_kernels import TERMINATED, TRUNCATED
 
 # --------------------------------------------------------------------------------------------------------- targets
 
 
-def estimate(spec, flat):
-    """advantages, returns <- generalised advantage estimates, and what the value is to become (derivations (47))."""
-    r = agent(spec, flat)[0].rollout
+def compute_gae(spec, flat):
+    """advantages, returns <- generalised advantage estimates, and the targets of the value (derivations (47))"""
+    r = ppo_arrays(spec, flat)[0].rollout
     real = r.values.dtype.type
-    gamma, lambda_ = real(spec.inputs.gamma), real(spec.loss.lambda_)
+    gamma, lambda_ = real(spec.inputs.gamma), real(spec.loss.gae_lambda)
     advantage = real(0)
-    for t in range(spec.rollout - 1, -1, -1):
+    for t in range(spec.n_steps - 1, -1, -1):
         if r.ends[t] == TERMINATED:
             following, advantage = real(0), real(0)
-        elif r.ends[t] == TRUNCATED or t == spec.rollout - 1:
+        elif r.ends[t] == TRUNCATED or t == spec.n_steps - 1:
             following, advantage = r.bootstraps[t], real(0)
         else:
             following = r.values[t + 1]
@@ -45,9 +56,9 @@ def estimate(spec, flat):
         r.returns[t] = advantage + r.values[t]
 
 
-def spread(spec, flat, order, start, stop, out):
+def advantage_moments(spec, flat, order, start, stop, out):
     """out <- mean and standard deviation of the advantages in the sequences order[start:stop]"""
-    r = agent(spec, flat)[0].rollout
+    r = ppo_arrays(spec, flat)[0].rollout
     T, n = spec.sequence, (stop - start) * spec.sequence
     total, square = 0.0, 0.0
     for k in range(start, stop):
@@ -57,7 +68,7 @@ def spread(spec, flat, order, start, stop, out):
     for k in range(start, stop):
         for t in range(order[k] * T, (order[k] + 1) * T):
             square += (r.advantages[t] - mean) ** 2
-    out[0], out[1] = mean, np.sqrt(square / n)
+    out[MEAN], out[DEVIATION] = mean, np.sqrt(square / n)
 
 
 # -------------------------------------------------------------------------------------------------------- gradient
@@ -72,25 +83,25 @@ def _loss(spec, r, b, t, advantage, statistics):
     ratio = np.exp(log_ratio)
     free, bound = ratio * advantage, min(max(ratio, one - real(s.clip)), one + real(s.clip)) * advantage
     along = -free * share if free <= bound else real(0)
-    policies.gradient(spec.policy, b.o, r.actions[t], along, -real(s.entropy_coefficient) * share, b.do)
+    policies.gradient(spec.policy, b.o, r.actions[t], along, -real(s.entropy_coef) * share, b.do)
 
     moved, width = b.v[0] - r.values[t], real(s.value_clip)
     error = b.v[0] - r.returns[t]
     clipped = r.values[t] + min(max(moved, -width), width) - r.returns[t]
     larger = max(error * error, clipped * clipped)
-    b.dv[0] = real(s.value_coefficient) * share * error if error * error >= clipped * clipped else real(0)
+    b.dv[0] = real(s.value_coef) * share * error if error * error >= clipped * clipped else real(0)
 
-    statistics[0] -= min(free, bound)
-    statistics[1] += half * larger
-    statistics[2] += policies.entropy(spec.policy, b.o)
-    statistics[3] += (ratio - one) - log_ratio
-    statistics[4] += abs(ratio - one) > real(s.clip)
-    statistics[5] += not (np.isfinite(ratio) and np.isfinite(error) and np.isfinite(advantage))
+    statistics[POLICY_LOSS] -= min(free, bound)
+    statistics[VALUE_LOSS] += half * larger
+    statistics[ENTROPY] += policies.entropy(spec.policy, b.o)
+    statistics[APPROXIMATE_KL] += (ratio - one) - log_ratio
+    statistics[CLIP_FRACTION] += abs(ratio - one) > real(s.clip)
+    statistics[NOT_FINITE] += not (np.isfinite(ratio) and np.isfinite(error) and np.isfinite(advantage))
 
 
 @kernel
 def _back_to_features(spec, params, b, y, gradient):
-    """b.dy <- dL/dy, from b.do and b.dv; gradients of heads, actor and critic are added."""
+    """b.dy <- dL/dy, from b.do and b.dv; the gradients of heads, actor and critic are added."""
     one = b.o.dtype.type(1)
     heads.accumulate(b.actor.y, b.do, one, gradient.policy)
     heads.feature_gradient(params.policy, b.do, b.dactor)
@@ -100,14 +111,14 @@ def _back_to_features(spec, params, b, y, gradient):
     heads.feature_gradient(params.value, b.dv, b.dcritic)
     back = protocol.Adjoint(b.critic_state, gradient.critic, b.dy_critic)
     protocol.backward(spec.critic, params.critic, b.critic_work, b.critic_state, y, b.critic, b.dcritic, back)
-    for i in range(spec.body.n_outputs):
+    for i in range(spec.n_features):
         b.dy[i] += b.dy_critic[i]
 
 
 @kernel
-def _replay(spec, params, r, c, first):
-    """The sequence that starts at row `first`, from its stored state; c.states <- the state before each step."""
-    body = spec.body
+def _recompute_sequence(spec, params, r, c, first):
+    """Run the sequence that starts at row `first` from its stored state; c.states <- the state before each step."""
+    cell = spec.cell
     for k in range(spec.sequence):
         if k == 0:
             copy(r.states[first], c.states[k])
@@ -115,51 +126,53 @@ def _replay(spec, params, r, c, first):
             clear(c.states[k])
         else:
             copy(c.records[k - 1, : spec.n_state], c.states[k])
-        record, _ = protocol.record(body, c.records[k])
-        protocol.forward(body, params.body, c.work, protocol.state(body, c.states[k])[0], r.x[first + k], record)
+        record, _ = protocol.record(cell, c.records[k])
+        state_tm1, _ = protocol.state(cell, c.states[k])
+        protocol.forward(cell, params.cell, c.work, state_tm1, r.x[first + k], record)
 
 
-def add_up(spec, flat, flat_chunk, order, start, stop, advantages):
-    """Gradient and statistics of the sequences order[start:stop]; `advantages`: the minibatch's mean, deviation."""
-    held, _ = agent(spec, flat)
-    params, r = held.learned.params, held.rollout
+def accumulate_gradient(spec, flat, flat_chunk, order, start, stop, moments):
+    """Gradient and statistics of the sequences order[start:stop]. moments : of the minibatch's advantages."""
+    arrays, _ = ppo_arrays(spec, flat)
+    params, r = arrays.learned.params, arrays.rollout
     c, _ = chunk(spec, flat_chunk)
-    body, b, real = spec.body, c.branches, c.flat_gradient.dtype.type
-    mean, scale = real(advantages[0]), real(1 / (advantages[1] + 1e-8))
+    cell, b, real = spec.cell, c.activations, c.flat_gradient.dtype.type
+    mean, scale = real(moments[MEAN]), real(1 / (moments[DEVIATION] + 1e-8))
     clear(c.flat_gradient)
     clear(c.statistics)
-    protocol.prepare(body, params.body, c.work)
+    protocol.prepare(cell, params.cell, c.work)
     for s in range(start, stop):
         first = order[s] * spec.sequence
-        _replay(spec, params, r, c, first)
+        _recompute_sequence(spec, params, r, c, first)
         clear(c.flat_dstate)
         for k in range(spec.sequence - 1, -1, -1):
             t = first + k
-            state_tm1, _ = protocol.state(body, c.states[k])
-            record, _ = protocol.record(body, c.records[k])
-            intend(spec, params, b, record.y)
-            judge(spec, params, b, record.y)
+            state_tm1, _ = protocol.state(cell, c.states[k])
+            record, _ = protocol.record(cell, c.records[k])
+            policy_forward(spec.readout, params.readout, b, record.y)
+            value_forward(spec.readout, params.readout, b, record.y)
             _loss(spec, r, b, t, (r.advantages[t] - mean) * scale, c.statistics)
-            _back_to_features(spec, params, b, record.y, c.gradient)
-            back = protocol.Adjoint(c.dstate, c.gradient.body, b.dy_critic[:0])
-            protocol.backward(body, params.body, c.work, state_tm1, r.x[t], record, b.dy, back)
+            _back_to_features(spec.readout, params.readout, b, record.y, c.gradient.readout)
+            back = protocol.Adjoint(c.dstate, c.gradient.cell, b.dy_critic[:0])
+            protocol.backward(cell, params.cell, c.work, state_tm1, r.x[t], record, b.dy, back)
             if r.starts[t] != 0:
                 clear(c.flat_dstate)
-        protocol.recall(body, protocol.sensitivities(body, r.kept[first])[0], c.flat_dstate, c.gradient.body)
+        stored, _ = protocol.stored_sensitivities(cell, r.stored[first])
+        protocol.accumulate_stored(cell, stored, c.flat_dstate, c.gradient.cell)
 
 
-def descend(spec, flat, chunks, statistics):
-    """One step of the optimiser on the sum of the chunks' gradients, in their order, clipped to `max_norm`.
+def apply_gradient(spec, flat, chunks, statistics):
+    """One step of the optimiser on the sum of the chunks' gradients, in their order, clipped to `max_grad_norm`.
 
-    Returns the norm; NaN where it or a loss is not finite, or the new parameters are degenerate. statistics: added to.
+    Returns the norm; NaN if it or a loss is not finite, or if the new parameters are degenerate. statistics : added to.
     """
-    d = agent(spec, flat)[0].learned
+    d = ppo_arrays(spec, flat)[0].learned
     real = d.flat_gradient.dtype.type
     clear(d.flat_gradient)
     faults = real(0)
     for k in range(chunks.shape[0]):
         c, _ = chunk(spec, chunks[k])
-        faults += c.statistics[N_STATISTICS - 1]
+        faults += c.statistics[NOT_FINITE]
         for i in range(d.flat_gradient.shape[0]):
             d.flat_gradient[i] += c.flat_gradient[i]
     norm = np.sqrt(dot(d.flat_gradient, d.flat_gradient))
@@ -167,9 +180,9 @@ def descend(spec, flat, chunks, statistics):
         return np.nan
     for k in range(chunks.shape[0]):
         c, _ = chunk(spec, chunks[k])
-        for i in range(N_STATISTICS):
+        for i in range(c.statistics.shape[0]):
             statistics[i] += c.statistics[i]
-    limit = real(spec.loss.max_norm)
+    limit = real(spec.loss.max_grad_norm)
     down = -limit / norm if norm > limit else real(-1)
-    optimizers.step(spec.optimizer, d.flat_params, d.flat_gradient, d.moments, down)
-    return np.nan if protocol.degenerate(spec.body, d.params.body) else norm
+    optimizers.take_step(spec.optimizer, d.flat_params, d.flat_gradient, d.moments, down)
+    return np.nan if protocol.degenerate(spec.cell, d.params.cell) else norm

@@ -3,9 +3,10 @@
     x -> body -> y -> actor  -> policy head -> o, of which the policy's distribution is made
                    -> critic -> value head  -> v
 
-The body holds all that remembers, with the gradient method it is trained by; actor and critic are feedforward. A
-*rollout* is N transitions, each with the state before its step and, for RTRL, the sensitivities of that state. A
-*chunk* is what one thread needs to work out the gradient of a part of a minibatch.
+The body is the encoder and the cell, with the gradient method that it is trained by. Actor and critic are hidden layers
+without a state. Together with their heads they are the network's readout, so that `rtu_np.control.acting` serves PPO
+as it serves the streaming agents. A *rollout* is N transitions, each with the state before its step and, for RTRL, the
+sensitivities of that state. A *chunk* is what one thread needs to compute the gradient of a part of a minibatch.
 """
 
 from typing import Any, NamedTuple
@@ -13,14 +14,18 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from rtu_np import protocol
+from rtu_np.control.acting import acting_network, acting_weights, policy_forward, value_forward
 from rtu_np.jit import kernel
-from rtu_np.learning import optimizers, readout
+from rtu_np.learning import heads, optimizers, readout
 from rtu_np.learning.heads import HeadParameters, HeadSpec
+from rtu_np.learning.network import Weights, weights
 from rtu_np.numerics.buffers import aligned, matrix, vector
 
-# What a chunk adds up over its samples.
+# What a chunk sums over its samples: slots, and their names in reports.
 STATISTICS = ("policy_loss", "value_loss", "entropy", "approximate_kl", "clip_fraction", "not_finite")
-N_STATISTICS = len(STATISTICS)
+POLICY_LOSS, VALUE_LOSS, ENTROPY, APPROXIMATE_KL, CLIP_FRACTION, NOT_FINITE = range(len(STATISTICS))
+# Slots of the moments of a minibatch's advantages.
+MEAN, DEVIATION = 0, 1
 
 
 class Loss(NamedTuple):
@@ -28,74 +33,53 @@ class Loss(NamedTuple):
 
     clip: float
     value_clip: float
-    value_coefficient: float
-    entropy_coefficient: float
-    max_norm: float
-    lambda_: float
+    value_coef: float
+    entropy_coef: float
+    max_grad_norm: float
+    gae_lambda: float
 
 
 class PPOSpec(NamedTuple):
-    body: Any
-    actor: Any
-    policy_head: HeadSpec
-    critic: Any
-    value_head: HeadSpec
+    cell: Any  # the body
+    readout: "BranchesSpec"
     policy: Any
     optimizer: Any
     inputs: Any
     loss: Loss
-    rollout: int  # N, transitions between updates
+    n_steps: int  # N, transitions between updates
     sequence: int  # T, consecutive transitions that a gradient is taken through together
     minibatch: int  # transitions
     n_state: int
     n_record: int
-    n_kept: int
+    n_stored: int
 
 
-class Weights(NamedTuple):
-    body: Any
+# --------------------------------------------------------------------------------- a readout of two heads, each behind
+#                                                                                                      hidden layers
+
+
+class BranchesSpec(NamedTuple):
+    n_features: int
+    actor: Any
+    policy: HeadSpec
+    critic: Any
+    value: HeadSpec
+
+
+class Branches(NamedTuple):
     actor: Any
     policy: HeadParameters
     critic: Any
     value: HeadParameters
 
 
-@kernel
-def weights(spec, flat):
-    """Carve the parameters off `flat`: (views, rest)."""
-    body, flat = protocol.parameters(spec.body, flat)
-    actor, flat = protocol.parameters(spec.actor, flat)
-    policy, flat = readout.parameters(spec.policy_head, flat)
-    critic, flat = protocol.parameters(spec.critic, flat)
-    value, flat = readout.parameters(spec.value_head, flat)
-    return Weights(body, actor, policy, critic, value), flat
-
-
-class Learned(NamedTuple):
-    params: Weights
-    flat_params: np.ndarray
-    flat_gradient: np.ndarray  # of the latest minibatch
-    moments: Any
-
-
-@kernel(apart=True)
-def learned(spec, flat):
-    """Carve parameters, gradient and the optimiser's moments off `flat`: (views, rest)."""
-    params, rest = weights(spec, flat)
-    flat_params, flat = aligned(flat, rest)
-    n = flat_params.shape[0]
-    flat_gradient, flat = vector(flat, n)
-    moments, flat = optimizers.moments(spec.optimizer, n, flat)
-    return Learned(params, flat_params, flat_gradient, moments), flat
-
-
-class Branches(NamedTuple):
+class BranchActivations(NamedTuple):
     """What one pass through actor and critic leaves, and what reverse mode writes."""
 
-    actor_state: Any  # nothing
+    actor_state: Any  # empty
     actor: Any  # record
     actor_work: Any
-    critic_state: Any  # nothing
+    critic_state: Any  # empty
     critic: Any  # record
     critic_work: Any
     o: np.ndarray  # (outputs of the policy head,)
@@ -108,89 +92,108 @@ class Branches(NamedTuple):
     dy_critic: np.ndarray
 
 
-@kernel(apart=True)
-def branches(spec, flat):
-    """Carve the work space of actor and critic off `flat`: (views, rest)."""
+@readout.parameters.register(BranchesSpec)
+def _branches(spec, flat):
+    actor, flat = protocol.parameters(spec.actor, flat)
+    policy, flat = readout.parameters(spec.policy, flat)
+    critic, flat = protocol.parameters(spec.critic, flat)
+    value, flat = readout.parameters(spec.value, flat)
+    return Branches(actor, policy, critic, value), flat
+
+
+@readout.activations.register(BranchesSpec)
+def _branch_activations(spec, flat):
     actor_state, flat = protocol.state(spec.actor, flat)
     actor, flat = protocol.record(spec.actor, flat)
     actor_work, flat = protocol.work(spec.actor, flat)
     critic_state, flat = protocol.state(spec.critic, flat)
     critic, flat = protocol.record(spec.critic, flat)
     critic_work, flat = protocol.work(spec.critic, flat)
-    n_outputs = spec.policy_head.n_linear + spec.policy_head.n_free
+    n_outputs = spec.policy.n_linear + spec.policy.n_free
     o, flat = vector(flat, n_outputs)
     v, flat = vector(flat, 1)
     do, flat = vector(flat, n_outputs)
     dv, flat = vector(flat, 1)
     dactor, flat = vector(flat, spec.actor.n_outputs)
     dcritic, flat = vector(flat, spec.critic.n_outputs)
-    dy, flat = vector(flat, spec.body.n_outputs)
-    dy_critic, flat = vector(flat, spec.body.n_outputs)
+    dy, flat = vector(flat, spec.n_features)
+    dy_critic, flat = vector(flat, spec.n_features)
     forward = (actor_state, actor, actor_work, critic_state, critic, critic_work, o, v)
-    return Branches(*forward, do, dv, dactor, dcritic, dy, dy_critic), flat
+    return BranchActivations(*forward, do, dv, dactor, dcritic, dy, dy_critic), flat
+
+
+@policy_forward.register(BranchesSpec)
+def _policy_forward(spec, params, activations, y):
+    a = activations
+    protocol.prepare(spec.actor, params.actor, a.actor_work)
+    protocol.forward(spec.actor, params.actor, a.actor_work, a.actor_state, y, a.actor)
+    heads.outputs(params.policy, a.actor.y, a.o)
+
+
+@value_forward.register(BranchesSpec)
+def _value_forward(spec, params, activations, y):
+    a = activations
+    protocol.prepare(spec.critic, params.critic, a.critic_work)
+    protocol.forward(spec.critic, params.critic, a.critic_work, a.critic_state, y, a.critic)
+    heads.outputs(params.value, a.critic.y, a.v)
+    return a.v[0]
+
+
+# -------------------------------------------------------------------------------------------------- what an agent holds
+
+
+class Learned(NamedTuple):
+    params: Weights
+    flat_params: np.ndarray
+    flat_gradient: np.ndarray  # of the latest minibatch
+    moments: Any
+
+
+@kernel(inline=False)
+def learned(spec, flat):
+    """Layout of parameters, gradient and the optimiser's moments."""
+    params, rest = weights(spec, flat)
+    flat_params, flat = aligned(flat, rest)
+    n = flat_params.shape[0]
+    flat_gradient, flat = vector(flat, n)
+    moments, flat = optimizers.moments(spec.optimizer, n, flat)
+    return Learned(params, flat_params, flat_gradient, moments), flat
 
 
 class Live(NamedTuple):
     """The network in mid-stream."""
 
     x: np.ndarray  # (d,)   the latest input
-    before: np.ndarray  # (n_before,)   the action and the reward before it
+    previous: np.ndarray  # (n_previous,)   the previous action and reward
     memory: Any
     flat_memory: np.ndarray
-    record: Any  # of a step that memory does not take part in
+    record: Any  # of a step in which memory takes no part
     work: Any
-    branches: Branches
+    activations: BranchActivations
 
 
-@kernel(apart=True)
+@kernel(inline=False)
 def live(spec, flat):
-    """Carve the network in mid-stream off `flat`: (views, rest). Zeros are a fresh start."""
-    x, flat = vector(flat, spec.body.n_inputs)
-    before, flat = vector(flat, spec.inputs.n_before)
-    memory, rest = protocol.memory(spec.body, flat)
+    """Layout of the network in mid-stream. Zeros are a fresh start."""
+    x, flat = vector(flat, spec.cell.n_inputs)
+    previous, flat = vector(flat, spec.inputs.n_previous)
+    memory, rest = protocol.memory(spec.cell, flat)
     flat_memory, flat = aligned(flat, rest)
-    record, flat = protocol.record(spec.body, flat)
-    work, flat = protocol.work(spec.body, flat)
-    passed, flat = branches(spec, flat)
-    return Live(x, before, memory, flat_memory, record, work, passed), flat
-
-
-class Acting(NamedTuple):
-    """The network on a stream that nothing is learned from."""
-
-    x: np.ndarray
-    before: np.ndarray
-    state: Any
-    flat_state: np.ndarray  # the same numbers
-    flat_state_t: np.ndarray  # the same numbers as `record.state`
-    record: Any
-    work: Any
-    branches: Branches
-
-
-@kernel(apart=True)
-def acting(spec, flat):
-    """Carve the memory of an agent that acts without learning off `flat`: (views, rest)."""
-    x, flat = vector(flat, spec.body.n_inputs)
-    before, flat = vector(flat, spec.inputs.n_before)
-    state, _ = protocol.state(spec.body, flat)
-    flat_state, flat = vector(flat, spec.n_state)
-    flat_state_t = flat[: spec.n_state]
-    record, flat = protocol.record(spec.body, flat)
-    work, flat = protocol.work(spec.body, flat)
-    passed, flat = branches(spec, flat)
-    return Acting(x, before, state, flat_state, flat_state_t, record, work, passed), flat
+    record, flat = protocol.record(spec.cell, flat)
+    work, flat = protocol.work(spec.cell, flat)
+    activations, flat = readout.activations(spec.readout, flat)
+    return Live(x, previous, memory, flat_memory, record, work, activations), flat
 
 
 class Rollout(NamedTuple):
-    """N transitions. Where an episode is cut off, `finals` has what followed, and `bootstraps` its value."""
+    """N transitions. If an episode is cut off, `finals` has what followed, and `bootstraps` the value of that."""
 
-    x: np.ndarray  # (N, d)   observations as the network sees them
+    x: np.ndarray  # (N, d)   observations as the network gets them
     finals: np.ndarray  # (N, d)
     states: np.ndarray  # (N, n_state)   before the step
-    kept: np.ndarray  # (N, n_kept)   sensitivities of these states
+    stored: np.ndarray  # (N, n_stored)   sensitivities of these states
     actions: np.ndarray  # (N, n_action)
-    starts: np.ndarray  # (N,)   1 where an episode starts
+    starts: np.ndarray  # (N,)   1 if an episode starts
     ends: np.ndarray  # (N,)   how the step ends
     log_p: np.ndarray  # (N,)   of the action, when it was chosen
     values: np.ndarray  # (N,)
@@ -201,14 +204,14 @@ class Rollout(NamedTuple):
     memory: np.ndarray  # all of the memory, before the first step
 
 
-@kernel(apart=True)
+@kernel(inline=False)
 def rollout(spec, flat):
-    """Carve a rollout off `flat`: (views, rest)."""
-    N = spec.rollout
-    x, flat = matrix(flat, N, spec.body.n_inputs)
-    finals, flat = matrix(flat, N, spec.body.n_inputs)
+    """Layout of a rollout."""
+    N = spec.n_steps
+    x, flat = matrix(flat, N, spec.cell.n_inputs)
+    finals, flat = matrix(flat, N, spec.cell.n_inputs)
     states, flat = matrix(flat, N, spec.n_state)
-    kept, flat = matrix(flat, N, spec.n_kept)
+    stored, flat = matrix(flat, N, spec.n_stored)
     actions, flat = matrix(flat, N, spec.policy.n_action)
     starts, flat = vector(flat, N)
     ends, flat = vector(flat, N)
@@ -218,51 +221,61 @@ def rollout(spec, flat):
     bootstraps, flat = vector(flat, N)
     advantages, flat = vector(flat, N)
     returns, flat = vector(flat, N)
-    _, rest = protocol.memory(spec.body, flat)
+    _, rest = protocol.memory(spec.cell, flat)
     memory, flat = aligned(flat, rest)
-    steps = (x, finals, states, kept, actions, starts, ends, log_p, values, rewards, bootstraps, advantages, returns)
+    steps = (x, finals, states, stored, actions, starts, ends, log_p, values, rewards, bootstraps, advantages, returns)
     return Rollout(*steps, memory), flat
 
 
-class Agent(NamedTuple):
+class PPOArrays(NamedTuple):
     learned: Learned
     live: Live
-    again: Live  # of a rollout that is run again
+    recomputed: Live  # of a rollout that is run again
     rollout: Rollout
 
 
-@kernel(apart=True)
-def agent(spec, flat):
-    """Carve all that a PPO agent holds off one flat array: (views, rest)."""
+@kernel(inline=False)
+def ppo_arrays(spec, flat):
+    """Layout of all that a PPO agent holds."""
     known, flat = learned(spec, flat)
     now, flat = live(spec, flat)
-    again, flat = live(spec, flat)
+    recomputed, flat = live(spec, flat)
     steps, flat = rollout(spec, flat)
-    return Agent(known, now, again, steps), flat
+    return PPOArrays(known, now, recomputed, steps), flat
+
+
+@acting_network.register(PPOSpec)
+def _acting_network(spec):
+    return spec
+
+
+@acting_weights.register(PPOSpec)
+def _acting_weights(spec, flat):
+    return ppo_arrays(spec, flat)[0].learned.params
 
 
 class Chunk(NamedTuple):
     gradient: Weights
     flat_gradient: np.ndarray
-    statistics: np.ndarray  # (N_STATISTICS,)
+    statistics: np.ndarray  # (6,)   STATISTICS
     states: np.ndarray  # (T, n_state)   before each step of a sequence
-    records: np.ndarray  # (T, n_record)   of the sequence, replayed
-    branches: Branches
+    records: np.ndarray  # (T, n_record)   of the sequence, recomputed
+    activations: BranchActivations
     work: Any
     dstate: Any
     flat_dstate: np.ndarray  # the same numbers
 
 
-@kernel(apart=True)
+@kernel(inline=False)
 def chunk(spec, flat):
-    """Carve what one thread needs off `flat`: (views, rest)."""
+    """Layout of what one thread needs."""
     gradient, rest = weights(spec, flat)
     flat_gradient, flat = aligned(flat, rest)
-    statistics, flat = vector(flat, N_STATISTICS)
+    statistics, flat = vector(flat, len(STATISTICS))
     states, flat = matrix(flat, spec.sequence, spec.n_state)
     records, flat = matrix(flat, spec.sequence, spec.n_record)
-    passed, flat = branches(spec, flat)
-    work, flat = protocol.work(spec.body, flat)
-    dstate, _ = protocol.state(spec.body, flat)
+    activations, flat = readout.activations(spec.readout, flat)
+    work, flat = protocol.work(spec.cell, flat)
+    dstate, _ = protocol.state(spec.cell, flat)
     flat_dstate, flat = vector(flat, spec.n_state)
-    return Chunk(gradient, flat_gradient, statistics, states, records, passed, work, dstate, flat_dstate), flat
+    return Chunk(gradient, flat_gradient, statistics, states, records, activations, work, dstate, flat_dstate), flat

@@ -1,25 +1,32 @@
-"""PPO's update: epochs of minibatches over a rollout, each minibatch's gradient made by several threads at once.
+"""PPO's update: epochs of minibatches over a rollout. Several threads compute the gradient of one minibatch.
 
-A minibatch is cut into a fixed number of parts, whose gradients are added up in their order, whichever thread made
+A minibatch is cut into a fixed number of parts, whose gradients are added in their order, whichever thread computed
 them: the number of threads changes no bit.
 """
 
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from rtu_np.control.ppo import loss as ppo_loss
-from rtu_np.control.ppo.network import STATISTICS, agent, chunk
-from rtu_np.control.ppo.rollout import run_again
+from rtu_np.control.ppo.loss import accumulate_gradient, advantage_moments, apply_gradient, compute_gae
+from rtu_np.control.ppo.network import STATISTICS, chunk, ppo_arrays
+from rtu_np.control.ppo.rollout import recompute
 from rtu_np.jit import compile_for, entry
 from rtu_np.numerics.buffers import allocate, size
 
 PARTS = 4
 _PAGE = 1024  # elements: the parts' memory is kept apart, whatever the precision
-TOLD = ("updates", *STATISTICS[:-1], "gradient_norm")  # how many updates there were; of the latest
+SUMMARY = ("updates", *STATISTICS[:-1], "gradient_norm")  # how many updates there were; means of the latest
+
+
+class Refresh(NamedTuple):
+    """What is computed again before each epoch but the first."""
+
+    states: bool  # with their sensitivities
+    values: bool
 
 
 def bytes_of_parts(spec: Any, dtype: np.dtype) -> int:
@@ -31,42 +38,41 @@ def _width(spec: Any) -> int:
 
 
 class Update:
-    """What `PPO` does with a complete rollout, and what it says of the latest.
+    """What `PPO` does with a complete rollout, and a summary of the latest.
 
     Parameters
     ----------
     spec, flat : of the agent, all that it holds
-    epochs : how often the rollout is gone through
-    fresh : whether states, and whether values, are made anew before each epoch but the first
+    n_epochs : how often the update goes through the rollout
+    refresh : what is computed again before each epoch but the first
     rng : of the order of minibatches
     threads : how many work at a time
     """
 
     def __init__(
-        self, spec: Any, flat: np.ndarray, epochs: int, fresh: tuple[bool, bool], rng: np.random.Generator, threads: int
+        self, spec: Any, flat: np.ndarray, n_epochs: int, refresh: Refresh, rng: np.random.Generator, threads: int
     ) -> None:
-        self._spec, self._flat, self._epochs, self._fresh = spec, flat, epochs, fresh
+        self._spec, self._flat, self._n_epochs, self._refresh = spec, flat, n_epochs, refresh
         self._rng, self._threads = rng, min(threads, PARTS)
         self._parts = allocate(PARTS * _width(spec), flat.dtype).reshape(PARTS, -1)
-        self._statistics, self._advantages = np.zeros(len(STATISTICS)), np.zeros(2)
-        order = np.arange(spec.rollout // spec.sequence)
-        self.told, self.seconds = np.zeros(len(TOLD)), 0.0
-        self._before: list[np.ndarray] = []
-        self.run = {
-            function.__name__: entry(compile_for(function, spec), spec, flat, *arguments)
-            for function, arguments in (
-                (run_again, self._fresh),
-                (ppo_loss.estimate, ()),
-                (ppo_loss.spread, (order, 0, 1, self._advantages)),
-                (ppo_loss.add_up, (self._parts[0], order, 0, 1, self._advantages)),
-                (ppo_loss.descend, (self._parts, self._statistics)),
-            )
-        }
+        self._statistics, self._moments = np.zeros(len(STATISTICS)), np.zeros(2)
+        self.summary, self.seconds = np.zeros(len(SUMMARY)), 0.0
+        self._backup: list[np.ndarray] = []
+
+        def compiled(function: Callable, *arguments: Any) -> Callable:
+            return entry(compile_for(function, spec), spec, flat, *arguments)
+
+        sequences = (np.arange(spec.n_steps // spec.sequence), 0, 1)
+        self._recompute = compiled(recompute, *refresh)
+        self._compute_gae = compiled(compute_gae)
+        self._advantage_moments = compiled(advantage_moments, *sequences, self._moments)
+        self._accumulate_gradient = compiled(accumulate_gradient, self._parts[0], *sequences, self._moments)
+        self._apply_gradient = compiled(apply_gradient, self._parts, self._statistics)
 
     def __call__(self) -> str:
-        """Learn from the rollout; where that fails, what was learned is as before, and the place is returned."""
+        """Learn from the rollout. If that fails, undo it and return the place; else return ""."""
         began = time.perf_counter()
-        self._before = [array.copy() for array in self._changing()]
+        self._backup = [array.copy() for array in self._changing()]
         if self._threads == 1:
             fault = self._learn(lambda function: [function(k) for k in range(PARTS)])
         else:
@@ -79,44 +85,43 @@ class Update:
         return fault
 
     def undo(self) -> None:
-        """Make what was learned what it was before the latest update, where there was one."""
-        for array, values in zip(self._changing(), self._before, strict=False):
+        """Restore what was learned before the latest update, if there was one."""
+        for array, values in zip(self._changing(), self._backup, strict=False):
             array[:] = values
 
     def _changing(self) -> tuple[np.ndarray, ...]:
-        known = agent(self._spec, self._flat)[0].learned
+        known = ppo_arrays(self._spec, self._flat)[0].learned
         return known.flat_params, *known.moments
 
-    def _learn(self, each: Callable[[Callable[[int], Any]], Any]) -> str:
-        """`each(function)` calls function(k) for all parts."""
-        spec, flat, run, per = self._spec, self._flat, self.run, self._spec.minibatch // self._spec.sequence
-        n_sequences, norms = spec.rollout // spec.sequence, 0.0
+    def _learn(self, for_each_part: Callable[[Callable[[int], Any]], Any]) -> str:
+        """`for_each_part(function)` calls function(k) for all parts."""
+        spec, flat, per = self._spec, self._flat, self._spec.minibatch // self._spec.sequence
+        n_sequences, norms = spec.n_steps // spec.sequence, 0.0
         self._statistics[:] = 0
-        run["estimate"](spec, flat)
-        for epoch in range(self._epochs):
-            if epoch > 0 and any(self._fresh):
-                run["run_again"](spec, flat, *self._fresh)
-                run["estimate"](spec, flat)
+        self._compute_gae(spec, flat)
+        for epoch in range(self._n_epochs):
+            if epoch > 0 and any(self._refresh):
+                self._recompute(spec, flat, *self._refresh)
+                self._compute_gae(spec, flat)
             order = self._rng.permutation(n_sequences)
             for start in range(0, n_sequences, per):
-                each(self._gradient_of(order, start, per))
-                norm = float(run["descend"](spec, flat, self._parts, self._statistics))
+                for_each_part(self._gradient_of(order, start, per))
+                norm = float(self._apply_gradient(spec, flat, self._parts, self._statistics))
                 if not np.isfinite(norm):
                     return f"epoch {epoch + 1}, minibatch {start // per + 1}"
                 norms += norm
-        steps = self._epochs * (n_sequences // per)
-        self.told[0] += 1
-        self.told[1:-1] = self._statistics[:-1] / (steps * spec.minibatch)
-        self.told[-1] = norms / steps
+        n_updates = self._n_epochs * (n_sequences // per)
+        means = self._statistics[:-1] / (n_updates * spec.minibatch)
+        self.summary[:] = self.summary[0] + 1, *means, norms / n_updates
         return ""
 
     def _gradient_of(self, order: np.ndarray, start: int, per: int) -> Callable[[int], None]:
-        """The function that makes the gradient of one part of the minibatch order[start : start + per]."""
+        """The function that computes the gradient of one part of the minibatch order[start : start + per]."""
         spec, flat = self._spec, self._flat
-        self.run["spread"](spec, flat, order, start, start + per, self._advantages)
+        self._advantage_moments(spec, flat, order, start, start + per, self._moments)
         bounds = [start + per * k // PARTS for k in range(PARTS + 1)]
 
-        def add_up(k: int) -> None:
-            self.run["add_up"](spec, flat, self._parts[k], order, bounds[k], bounds[k + 1], self._advantages)
+        def accumulate(k: int) -> None:
+            self._accumulate_gradient(spec, flat, self._parts[k], order, bounds[k], bounds[k + 1], self._moments)
 
-        return add_up
+        return accumulate

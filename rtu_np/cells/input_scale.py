@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from rtu_np.jit import generic, separate
+from rtu_np.jit import generic, noalias
 from rtu_np.numerics.buffers import copy, matrix, vector
 from rtu_np.numerics.elementary import exp
 
@@ -50,19 +50,19 @@ class LRUWeights(NamedTuple):
 
 
 @generic
-def scale_and_weights(scale, d, n, flat):
+def input_scale_and_weights(kind, d, n, flat):
     """Carve (scale parameters, weights) off `flat`, and the rest."""
 
 
-@scale_and_weights.register(Tied)
-def _tied_parameters(scale, d, n, flat):
+@input_scale_and_weights.register(Tied)
+def _tied_parameters(kind, d, n, flat):
     W1, flat = matrix(flat, d, n)
     W2, flat = matrix(flat, d, n)
     return TiedScale(), RTUWeights(W1, W2), flat
 
 
-@scale_and_weights.register(Free)
-def _free_parameters(scale, d, n, flat):
+@input_scale_and_weights.register(Free)
+def _free_parameters(kind, d, n, flat):
     gamma_log, flat = vector(flat, n)
     B_re, flat = matrix(flat, d, n)
     B_im, flat = matrix(flat, d, n)
@@ -70,17 +70,17 @@ def _free_parameters(scale, d, n, flat):
 
 
 @generic
-def scale_sensitivities(scale, n, flat):
+def input_scale_sensitivities(kind, n, flat):
     """Carve the sensitivities to the parameters of the scale off `flat`: (views, rest)."""
 
 
-@scale_sensitivities.register(Tied)
-def _tied_sensitivities(scale, n, flat):
+@input_scale_sensitivities.register(Tied)
+def _tied_sensitivities(kind, n, flat):
     return TiedScale(), flat
 
 
-@scale_sensitivities.register(Free)
-def _free_sensitivities(scale, n, flat):
+@input_scale_sensitivities.register(Free)
+def _free_sensitivities(kind, n, flat):
     dc1_dgamma_log, flat = vector(flat, n)
     dc2_dgamma_log, flat = vector(flat, n)
     return FreeScaleSensitivities(dc1_dgamma_log, dc2_dgamma_log), flat
@@ -90,89 +90,91 @@ def _free_sensitivities(scale, n, flat):
 
 
 @generic
-def copy_scale(scale, params, out):
+def copy_input_scale(kind, params, out):
     """out <- the parameters of the scale"""
 
 
-@copy_scale.register(Free)
-@separate
-def _free_copy_scale(scale, params, out):
+@copy_input_scale.register(Free)
+@noalias
+def _free_copy(kind, params, out):
     copy(params.gamma_log, out)
 
 
 @generic
-def scale_of(scale, gamma_log, r, complement, dlog_r):
+def input_scale(kind, gamma_log, r, complement, dlog_r):
     """(gamma, d gamma / da) of one unit."""
 
 
-@scale_of.register(Tied)
-def _tied_gamma(scale, gamma_log, r, complement, dlog_r):
+@input_scale.register(Tied)
+def _tied_gamma(kind, gamma_log, r, complement, dlog_r):
     gamma = np.sqrt(complement)
     return gamma, -dlog_r * r * r / gamma
 
 
-@scale_of.register(Free)
-def _free_gamma(scale, gamma_log, r, complement, dlog_r):
+@input_scale.register(Free)
+def _free_gamma(kind, gamma_log, r, complement, dlog_r):
     gamma = exp(gamma_log)
     return gamma, gamma - gamma
 
 
 @generic
-def move_scale(scale, work, units):
-    """The sensitivities to the parameters of the scale, as if f were the identity."""
+def move_input_scale(kind, g, p, gamma, drive1, drive2, units):
+    """Advance the sensitivities to the parameters of the scale, as if f were the identity."""
 
 
-@move_scale.register(Free)
-@separate
-def _free_move_scale(scale, work, units):
+@move_input_scale.register(Free)
+@noalias
+def _free_move(kind, g, p, gamma, drive1, drive2, units):
     for i in range(units.dc1_dgamma_log.shape[0]):
-        g, p, gamma = work.g[i], work.p[i], work.gamma[i]
         e1, e2 = units.dc1_dgamma_log[i], units.dc2_dgamma_log[i]
-        units.dc1_dgamma_log[i] = g * e1 - p * e2 + gamma * work.drive1[i]
-        units.dc2_dgamma_log[i] = g * e2 + p * e1 + gamma * work.drive2[i]
+        units.dc1_dgamma_log[i] = g[i] * e1 - p[i] * e2 + gamma[i] * drive1[i]
+        units.dc2_dgamma_log[i] = g[i] * e2 + p[i] * e1 + gamma[i] * drive2[i]
 
 
 @generic
-def slope_scale(scale, units, slope1, slope2):
+def apply_slopes_to_input_scale(kind, units, slope1, slope2):
     """What an activation in the recurrence does to these sensitivities."""
 
 
-@slope_scale.register(Free)
-@separate
-def _free_slope_scale(scale, units, slope1, slope2):
+@apply_slopes_to_input_scale.register(Free)
+@noalias
+def _free_apply_slopes(kind, units, slope1, slope2):
     for i in range(units.dc1_dgamma_log.shape[0]):
         units.dc1_dgamma_log[i] *= slope1[i]
         units.dc2_dgamma_log[i] *= slope2[i]
 
 
 @generic
-def accumulate_scale(scale, units, d1, d2, decay, out):
+def accumulate_input_scale(kind, units, d1, d2, decay, out):
     """out <- decay out + (dc/dparameter)^T d, for the parameters of the scale."""
 
 
-@accumulate_scale.register(Free)
-@separate
-def _free_accumulate_scale(scale, units, d1, d2, decay, out):
+@accumulate_input_scale.register(Free)
+@noalias
+def _free_accumulate(kind, units, d1, d2, decay, out):
     for i in range(d1.shape[0]):
         gradient = d1[i] * units.dc1_dgamma_log[i] + d2[i] * units.dc2_dgamma_log[i]
         out.gamma_log[i] = decay * out.gamma_log[i] + gradient
 
 
 @generic
-def scale_backward(scale, work, out):
-    """Reverse mode through gamma, for the parameters of the scale, once `work.along` is dL/dgamma."""
+def input_scale_backward(kind, gamma, dL_dgamma, out):
+    """out <- out + dL/dparameters: reverse mode through gamma, for the parameters of the scale."""
 
 
-@scale_backward.register(Free)
-@separate
-def _free_scale_backward(scale, work, out):
+@input_scale_backward.register(Free)
+@noalias
+def _free_backward(kind, gamma, dL_dgamma, out):
     for i in range(out.gamma_log.shape[0]):
-        out.gamma_log[i] += work.gamma[i] * work.along[i]
+        out.gamma_log[i] += gamma[i] * dL_dgamma[i]
 
 
-def _no_parameter(scale, *arguments):
+def _no_parameter(kind, *arguments):
     pass
 
 
-for _function in (copy_scale, move_scale, slope_scale, accumulate_scale, scale_backward):
-    _function.register(Tied)(_no_parameter)
+copy_input_scale.register(Tied)(_no_parameter)
+move_input_scale.register(Tied)(_no_parameter)
+apply_slopes_to_input_scale.register(Tied)(_no_parameter)
+accumulate_input_scale.register(Tied)(_no_parameter)
+input_scale_backward.register(Tied)(_no_parameter)

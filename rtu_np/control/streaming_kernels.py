@@ -1,0 +1,74 @@
+"""The compiled step of agents that learn on every step, written once for all of them.
+
+One observation goes through these functions, the middle ones chosen by the type of the agent's spec:
+
+    preprocess       observation, reward, how the step ends -> Transition (`rtu_np.control.inputs`)
+    learn            Transition -> delta, and the update it calls for
+    draw_action      the next action, unless the episode has ended; then end_episode
+    execute          the action as the environment gets it, and as the next input shows it
+"""
+
+import numpy as np
+
+from rtu_np.control.inputs import execute, input_statistics, preprocess, record_td_error, usable
+from rtu_np.jit import generic
+from rtu_np.learning.outcomes import CONTINUES, DIVERGED, DONE, IS_FIRST, REFUSED, STEPS
+
+
+@generic
+def agent_arrays(spec, flat):
+    """Layout of all that an agent holds, with fields `x` and `previous`. Its networks are flat arrays: each function
+    below lays out its own, and is compiled by itself. One function with all views takes four times as long to compile.
+    """
+
+
+@generic
+def learn(spec, arrays, transition, steps, buffers):
+    """Learn from one step; returns delta, or NaN if a value is not finite. `steps` counts this step in."""
+
+
+@generic
+def draw_action(spec, arrays, steps, buffers):
+    """Write the next action into `buffers`, unless `learn` has; returns whether outputs and parameters are usable."""
+
+
+@generic
+def end_episode(spec, arrays):
+    """Clear memory and traces, unless `learn` has."""
+
+
+@draw_action.otherwise
+def _drawn_by_learn(spec, arrays, steps, buffers):
+    return True
+
+
+@end_episode.otherwise
+def _cleared_by_learn(spec, arrays):
+    pass
+
+
+def step(spec, flat, buffers):
+    """Learn from one step and draw the next action; returns an outcome: REFUSED, DIVERGED or DONE.
+
+    At the end of an episode no action is drawn.
+    """
+    if not usable(buffers):
+        return REFUSED
+    arrays, _ = agent_arrays(spec, flat)
+    statistics, _ = input_statistics(spec.inputs, buffers.statistics)
+    transition = preprocess(spec.inputs, statistics, buffers, arrays.previous, arrays.x)
+    clock, ends = buffers.clock, transition.end != CONTINUES
+    steps = clock[STEPS] if transition.first else clock[STEPS] + 1
+    delta = learn(spec, arrays, transition, steps, buffers)
+    if not np.isfinite(delta):
+        return DIVERGED
+    if not transition.first:
+        record_td_error(statistics, delta)
+    clock[STEPS], clock[IS_FIRST] = steps, ends
+    if ends:
+        end_episode(spec, arrays)
+        return DONE
+    if not draw_action(spec, arrays, steps, buffers):
+        return DIVERGED
+    execute(spec.policy, buffers.bounds, buffers.action, arrays.previous)
+    return DONE

@@ -1,0 +1,11 @@
+"""How a step ends, what a compiled step returns, and the clock that every learner keeps."""
+
+# How a step ends.
+CONTINUES, TERMINATED, TRUNCATED = 0, 1, 2
+
+# What a compiled step returns. REFUSED: an input is not finite, and nothing has changed. DIVERGED: an output or a
+# parameter is no longer usable. FULL: the rollout is complete, and no transition has begun.
+REFUSED, DIVERGED, DONE, FULL = -1, 0, 1, 2
+
+# Slots of a clock, two integers: how many steps were learned from; whether the next is the first after a clear.
+STEPS, IS_FIRST = 0, 1

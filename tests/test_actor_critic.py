@@ -4,6 +4,7 @@ import gymnasium
 import numpy as np
 import oracles
 import pytest
+from agent_cases import GAMMA, World, everything, make
 from cases import COMPILED, KINDS, in_plain_python
 from tolerances import COMPLEX_STEP, DIFFERENCES, LEARNING, PLAIN, assert_close
 
@@ -23,38 +24,6 @@ from rtu_np import (
     checkpoint,
 )
 from rtu_np.inputs import senses
-
-GAMMA = 0.9
-
-
-class World(gymnasium.Env):
-    """Random observations, rewards, and ends of episodes; for agents of one seed always the same."""
-
-    def __init__(self, discrete: bool, d: int = 3, ends: bool = True) -> None:
-        self.observation_space = gymnasium.spaces.Box(-np.inf, np.inf, (d,), np.float64)
-        self.action_space = gymnasium.spaces.Discrete(3) if discrete else gymnasium.spaces.Box(-0.5, 0.5, (2,))
-        self.d, self.ends, self.t, self.actions = d, ends, 0, []
-
-    def reset(self, *, seed=None, options=None):
-        super().reset(seed=seed)
-        return self.np_random.standard_normal(self.d), {}
-
-    def step(self, action):
-        self.t += 1
-        self.actions.append(np.array(action))
-        terminated, truncated = self.ends and self.t in (6, 14), self.ends and self.t == 10
-        x = self.np_random.standard_normal(self.d)
-        return x, self.np_random.standard_normal(), terminated, truncated, {}
-
-
-def make(discrete: bool, cell=None, **settings) -> ActorCritic:
-    settings = {"gamma": GAMMA, "lambda_": 0.8, "entropy": 0.1, "dtype": "float64", "seed": 3, **settings}
-    agent = ActorCritic(World(discrete), cell or LinearRTU(4), **settings)
-    rng = np.random.default_rng(5)
-    for name in ("critic.value.w", "value.w"):  # which start at zero, and would hide their gradient
-        if name in agent.parameters:
-            agent.parameters[name][:] = rng.standard_normal(agent.parameters[name].size)
-    return agent
 
 
 def recorded(agent: ActorCritic, steps: int):
@@ -281,10 +250,6 @@ def test_a_shared_body_learns_from_the_sum_of_both_objectives():
         assert_close(shared.traces[name], expected, PLAIN, name)
     assert_close(shared.traces["value.w"], traces[-2]["critic.value.w"], PLAIN)
     assert_close(shared.traces["policy.W"], traces[-1]["actor.policy.W"], PLAIN)
-
-
-def everything(agent: ActorCritic) -> bytes:
-    return b"".join(array.tobytes() for array in agent._arrays().values())
 
 
 @pytest.mark.parametrize("shared", [False, True])

@@ -6,8 +6,8 @@ import gymnasium
 import numpy as np
 import oracles
 import pytest
+from agent_cases import World, everything, make
 from gymnasium import spaces
-from test_actor_critic import World, everything, make
 from tolerances import PLAIN, assert_close
 
 from rtu_np import SGD, ActorCritic, Gaussian, LinearRTU, Softmax, normalizers

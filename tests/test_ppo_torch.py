@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 from cases import COMPILED
-from ppo_cases import T, parameters
-from test_ppo_gradients import gradient_of, sequences, stale
+from ppo_cases import T, gradient_of, parameters, sequences, stale
 from tolerances import TORCH, assert_close
 
 from rtu_np import RTRL, TBPTT

@@ -19,7 +19,7 @@ import gymnasium
 import numpy as np
 from gymnasium import spaces
 
-from rtu_np import GRU, PPO, RTRL, TBPTT, LinearRTU, NonlinearRTU, encoded
+from rtu_np import GRU, PPO, RTRL, TBPTT, LinearRTU, NonlinearRTU, ppo_network
 from rtu_np.cells.layer import Cell, GradientMethod
 
 CASES: dict[str, tuple[Cell, GradientMethod, str]] = {
@@ -62,7 +62,7 @@ def costs(
 ) -> tuple[list[float], np.ndarray]:
     """(seconds of each update, seconds of each step between them), called from Python."""
     env = Noise()
-    agent = PPO(env, encoded(cell), gradient=gradient, fresh=fresh, threads=threads)
+    agent = PPO(env, ppo_network(cell), gradient=gradient, refresh=fresh, threads=threads)
     of_updates, of_steps = [], []
     observation, _ = env.reset()
     agent.step(observation)
@@ -104,7 +104,7 @@ def main(arguments: list[str]) -> None:
     print("| | update, s | two threads, s | acting, us | slowest 1 %, us | held, MB |\n|---|---|---|---|---|---|")
     for name in settings.cases:
         (one, acting), (two, _) = (costs(*CASES[name], threads, settings.updates) for threads in (1, 2))
-        held = PPO(Noise(), encoded(CASES[name][0]), gradient=CASES[name][1]).bytes_held / 1e6
+        held = PPO(Noise(), ppo_network(CASES[name][0]), gradient=CASES[name][1]).bytes_held / 1e6
         latency = np.quantile(acting * 1e6, [0.5, 0.99])
         print(
             f"| {name} | {min(one):.3f} | {min(two):.3f} | {latency[0]:.1f} | {latency[1]:.1f} | {held:.0f} |",

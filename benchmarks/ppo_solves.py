@@ -18,7 +18,7 @@ import gymnasium
 import numpy as np
 from joblib import Parallel, cpu_count, delayed
 
-from rtu_np import PPO, Adam, LinearRTU, encoded
+from rtu_np import PPO, Adam, LinearRTU, ppo_network
 from rtu_np.cells.layer import Cell
 
 
@@ -32,10 +32,10 @@ class Task:
 
 
 SETTINGS = {"optimizer": Adam(3e-4, epsilon=1e-5)}
-SLOW = encoded(LinearRTU(32, max_phase=1.0))
+SLOW = ppo_network(LinearRTU(32, max_phase=1.0))
 TASKS = {
     "cartpole": Task("envs:rtu_np/CartPole-P-v0", 300_000, 475.0, SLOW, SETTINGS),
-    "repeat-previous": Task("envs:rtu_np/RepeatPreviousEasy-v0", 150_000, 0.8, encoded(LinearRTU(192)), SETTINGS),
+    "repeat-previous": Task("envs:rtu_np/RepeatPreviousEasy-v0", 150_000, 0.8, ppo_network(LinearRTU(192)), SETTINGS),
 }
 EPISODES = 100
 

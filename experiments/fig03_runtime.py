@@ -27,7 +27,7 @@ import numpy as np
 import envs  # noqa: F401   registers the environments
 from experiments import plotting
 from experiments.results import interval
-from rtu_np import GRU, LRU, PPO, RTRL, SGD, TBPTT, LinearRTU, TDLambda, encoded
+from rtu_np import GRU, LRU, PPO, RTRL, SGD, TBPTT, LinearRTU, TDLambda, ppo_network
 from rtu_np.cells.layer import Cell, GradientMethod
 from rtu_np.timing import seconds_per_step
 
@@ -110,7 +110,9 @@ def run(config: dict[str, Any], seed: int) -> dict[str, np.ndarray]:
 def _updates(cell: Cell, gradient: GradientMethod, rollout: int, updates: int, seed: int) -> np.ndarray:
     """Microseconds of each update by the steps of its rollout; the first, which waits for memory, is left out."""
     env = gymnasium.make("rtu_np/Ant-P-v0", disable_env_checker=True)
-    agent = PPO(env, encoded(cell), gradient=gradient, rollout=rollout, minibatches=rollout // 64, threads=1, seed=seed)
+    agent = PPO(
+        env, ppo_network(cell), gradient=gradient, n_steps=rollout, n_minibatches=rollout // 64, threads=1, seed=seed
+    )
     seconds = []
     for _ in range(updates + 1):
         agent.learn(env, rollout, progress=False, log=None)

@@ -22,17 +22,17 @@ from experiments.control import describe, label, run
 from experiments.prediction import Config, Results, parameters
 from experiments.stream_mujoco import METHODS as STREAMING
 from experiments.stream_mujoco import TASKS
-from rtu_np import GRU, LRU, TBPTT, Adam, LinearRTU, NonlinearRTU, Stack, checkpoint, encoded
+from rtu_np import GRU, LRU, TBPTT, Adam, LinearRTU, NonlinearRTU, Stack, checkpoint, ppo_network
 from rtu_np.cells.layer import Cell
 
 __all__ = ["PRESETS", "describe", "label", "plot", "run", "score"]
 
 METHODS: dict[str, dict[str, Any]] = {
-    "nonlinear RTU, RTRL": {"cell": encoded(NonlinearRTU(192))},
-    "linear RTU, RTRL": {"cell": encoded(LinearRTU(192))},
-    "LRU, RTRL": {"cell": encoded(LRU(82))},
-    "LRU, T-BPTT(8)": {"cell": encoded(LRU(82)), "gradient": TBPTT(8)},
-    "GRU, T-BPTT(8)": {"cell": encoded(GRU(64)), "gradient": TBPTT(8)},
+    "nonlinear RTU, RTRL": {"cell": ppo_network(NonlinearRTU(192))},
+    "linear RTU, RTRL": {"cell": ppo_network(LinearRTU(192))},
+    "LRU, RTRL": {"cell": ppo_network(LRU(82))},
+    "LRU, T-BPTT(8)": {"cell": ppo_network(LRU(82)), "gradient": TBPTT(8)},
+    "GRU, T-BPTT(8)": {"cell": ppo_network(GRU(64)), "gradient": TBPTT(8)},
 }
 ALONE: dict[str, Any] = {"threads": 1}  # runs go side by side
 SHORT: dict[str, Any] = {"optimizer": Adam(3e-4, epsilon=1e-5)}  # in runs a tenth as long as published, or less

@@ -22,7 +22,7 @@ from experiments.control import describe, label
 from experiments.fig04_mujoco import ALONE, PUBLISHED, SHORT, SMALL
 from experiments.prediction import Config, Results
 from experiments.results import interval
-from rtu_np import LinearRTU, encoded
+from rtu_np import LinearRTU, ppo_network
 
 __all__ = ["PRESETS", "describe", "label", "plot", "run", "score"]
 
@@ -36,10 +36,10 @@ run = partial(control.run, watched=("approximate_kl",))
 
 
 def settings(task: str, steps: int, **parts: Any) -> list[Config]:
-    return [control.setting(task, name, steps, "PPO", fresh=fresh, **parts) for name, fresh in FRESH.items()]
+    return [control.setting(task, name, steps, "PPO", refresh=fresh, **parts) for name, fresh in FRESH.items()]
 
 
-LARGE = {"cell": encoded(LinearRTU(192)), **ALONE}
+LARGE = {"cell": ppo_network(LinearRTU(192)), **ALONE}
 PRESETS: dict[str, dict[str, Any]] = {
     "smoke": {"settings": settings("Hopper-P", 1000, **SMALL), "seeds": range(1)},
     "laptop": {"settings": settings("Ant-P", 150_000, **LARGE, **SHORT), "seeds": range(3)},

@@ -14,7 +14,10 @@ MODES = {
     "uncompiled": (
         {"NUMBA_DISABLE_JIT": "1"},
         "not process and not test_command_line",
-        ["test_cells.py", "test_gradcheck.py", "test_gradients.py", "test_costs.py", "test_actor_critic.py"],
+        [
+            *("test_cells.py", "test_cells_alike.py", "test_cells_settings.py"),
+            *("test_gradcheck.py", "test_gradients.py", "test_costs.py", "test_actor_critic.py"),
+        ],
     ),
     "uncompiled learners": (
         {"NUMBA_DISABLE_JIT": "1"},

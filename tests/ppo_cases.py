@@ -1,12 +1,14 @@
 """What PPO's tests share: a small world, agents in it, and rollouts."""
 
 import importlib
+import sys
 
 import numpy as np
 import oracles
 import pytest
 from cases import KINDS, Case, dense, rtu, stacked
 from gymnasium import spaces
+from mutants import rebuilt
 from ppo_oracle import PPOOracle
 
 import rtu_np
@@ -84,3 +86,34 @@ def parameters(agent) -> dict:
 def below_of(name, gradient) -> tuple:
     """Blocks whose effect on earlier states layer-local RTRL leaves out."""
     return ("0.",) if name.endswith("an encoder") and gradient == RTRL() else ()
+
+
+def stale(name, gradient, discrete, every=5, package=rtu_np, **settings):
+    """(agent, rollout, its parameters when that was collected), with other parameters since."""
+    cell = rebuilt(package, CELLS[name].cell)
+    agent, world = make(cell, discrete, package, gradient=rebuilt(package, gradient), every=every, **settings)
+    rollout, then = collected(agent, world), parameters(agent)
+    rng = np.random.default_rng(6)
+    for view in agent.parameters.values():
+        view += 0.05 * rng.standard_normal(view.shape)
+    agent.parameters["value.b"][:] += 0.3  # so far that the clip binds
+    agent._update.run["estimate"](agent._spec, agent._flat)
+    return agent, rollout, then
+
+
+def gradient_of(agent, order) -> dict:
+    """{name: array} of the loss of the sequences `order`, as the agent works it out in parts."""
+    update, ppo = agent._update, sys.modules[type(agent).__module__]
+    each = update._gradient_of(order, 0, len(order))
+    total: dict = {}
+    for k in range(len(update._parts)):
+        each(k)
+        part = ppo._named(sys.modules[type(update).__module__].chunk(agent._spec, update._parts[k])[0].gradient)
+        total = {name: total.get(name, 0.0) + view for name, view in part.items()}
+    return total
+
+
+def sequences(agent) -> np.ndarray:
+    """Those of one minibatch, in no order."""
+    n = N // agent._spec.sequence
+    return np.random.default_rng(8).permutation(n)[: n // 2]

@@ -4,6 +4,7 @@ import gymnasium
 import numpy as np
 import oracles
 import pytest
+from agent_cases import GAMMA, World, everything, make
 from cases import COMPILED, KINDS, in_plain_python
 from tolerances import COMPLEX_STEP, DIFFERENCES, LEARNING, PLAIN, assert_close
 
@@ -22,39 +23,7 @@ from rtu_np import (
     check_gradients,
     checkpoint,
 )
-from rtu_np.control.inputs import senses
-
-GAMMA = 0.9
-
-
-class World(gymnasium.Env):
-    """Random observations, rewards, and ends of episodes; for agents of one seed always the same."""
-
-    def __init__(self, discrete: bool, d: int = 3, ends: bool = True) -> None:
-        self.observation_space = gymnasium.spaces.Box(-np.inf, np.inf, (d,), np.float64)
-        self.action_space = gymnasium.spaces.Discrete(3) if discrete else gymnasium.spaces.Box(-0.5, 0.5, (2,))
-        self.d, self.ends, self.t, self.actions = d, ends, 0, []
-
-    def reset(self, *, seed=None, options=None):
-        super().reset(seed=seed)
-        return self.np_random.standard_normal(self.d), {}
-
-    def step(self, action):
-        self.t += 1
-        self.actions.append(np.array(action))
-        terminated, truncated = self.ends and self.t in (6, 14), self.ends and self.t == 10
-        x = self.np_random.standard_normal(self.d)
-        return x, self.np_random.standard_normal(), terminated, truncated, {}
-
-
-def make(discrete: bool, cell=None, **settings) -> ActorCritic:
-    settings = {"gamma": GAMMA, "lambda_": 0.8, "entropy": 0.1, "dtype": "float64", "seed": 3, **settings}
-    agent = ActorCritic(World(discrete), cell or LinearRTU(4), **settings)
-    rng = np.random.default_rng(5)
-    for name in ("critic.value.w", "value.w"):  # which start at zero, and would hide their gradient
-        if name in agent.parameters:
-            agent.parameters[name][:] = rng.standard_normal(agent.parameters[name].size)
-    return agent
+from rtu_np.control.inputs import input_statistics
 
 
 def recorded(agent: ActorCritic, steps: int):
@@ -128,7 +97,7 @@ def test_learning_equals_the_oracle(kind, optimizer, discrete, window):
     observations, rewards, terminated, truncated, actions = recorded(agent, 24)
     xs, scaled = inputs_of(observations, rewards, terminated, truncated)
     deltas = oracles.actor_critic(actor, critic, xs, scaled, terminated, truncated, actions)
-    tally = senses(agent._inputs, agent._senses)[0].tally
+    tally = input_statistics(agent._inputs, agent._senses)[0].tally
     assert_close(tally[:3], np.array([np.abs(deltas).sum(), np.square(deltas).sum(), len(deltas)]), LEARNING)
     for name, view in agent.parameters.items():
         prefix, _, key = name.partition(".")
@@ -153,7 +122,7 @@ def test_learning_of_a_shared_body_equals_the_oracle(kind, window, discrete):
     observations, rewards, terminated, truncated, actions = recorded(agent, 24)
     xs, scaled = inputs_of(observations, rewards, terminated, truncated)
     deltas = oracles.shared_actor_critic(net, xs, scaled, terminated, truncated, actions)
-    tally = senses(agent._inputs, agent._senses)[0].tally
+    tally = input_statistics(agent._inputs, agent._senses)[0].tally
     assert_close(tally[:3], np.array([np.abs(deltas).sum(), np.square(deltas).sum(), len(deltas)]), LEARNING)
     for name, view in agent.parameters.items():
         assert not np.array_equal(view, start[name]), f"{name} has not moved"
@@ -200,7 +169,7 @@ def test_gradients_of_actor_and_critic_against_differences(discrete):
         if t == 6:
             action, critic = agent._action[0].copy(), gradients_now(agent)
     actor = gradients_now(agent)
-    sign = np.sign(senses(agent._inputs, agent._senses)[0].tally[3])
+    sign = np.sign(input_statistics(agent._inputs, agent._senses)[0].tally[3])
     forward = oracles_forward()
 
     def run(params: dict, prefix: str, now: dict):
@@ -253,7 +222,7 @@ def test_the_bound_of_obgd_holds_at_every_step(shared):
         before = {name: view.copy() for name, view in agent.parameters.items()}
         observation, reward, *_ = world.step(agent._action[1])
         agent.step(observation, 100 * reward)
-        delta = abs(senses(agent._inputs, agent._senses)[0].tally[3])
+        delta = abs(input_statistics(agent._inputs, agent._senses)[0].tally[3])
         for prefix, kappa in kappas.items():
             moved = sum(np.abs(v - before[k]).sum() for k, v in agent.parameters.items() if k.startswith(prefix))
             assert 0 < moved <= delta / (kappa * max(delta, 1.0)) * (1 + PLAIN)
@@ -283,13 +252,9 @@ def test_a_shared_body_learns_from_the_sum_of_both_objectives():
     assert_close(shared.traces["policy.W"], traces[-1]["actor.policy.W"], PLAIN)
 
 
-def everything(agent: ActorCritic) -> bytes:
-    return b"".join(array.tobytes() for array in agent._arrays().values())
-
-
 @pytest.mark.parametrize("shared", [False, True])
 def test_saved_in_mid_episode_it_goes_on_bit_for_bit(shared, tmp_path):
-    one, world = make(False, shared=shared, previous=True), World(False)
+    one, world = make(False, shared=shared, previous_action_reward=True), World(False)
     one.learn(world, 12, progress=False, log=None)
     one.act(np.ones(3))
     one.save(tmp_path / "one.npz")

@@ -6,8 +6,8 @@ import gymnasium
 import numpy as np
 import oracles
 import pytest
+from agent_cases import World, everything, make
 from gymnasium import spaces
-from test_actor_critic import World, everything, make
 from tolerances import PLAIN, assert_close
 
 from rtu_np import SGD, ActorCritic, Gaussian, LinearRTU, Softmax
@@ -289,7 +289,7 @@ def test_what_is_given_to_load(tmp_path):
     """Takes the place of what was saved, where it counts as nothing, too; other names are refused."""
     path = make(False).save(tmp_path / "agent.npz")
     assert ActorCritic.load(path).entropy != 0
-    assert ActorCritic.load(path, entropy=0.0).entropy == 0
+    assert ActorCritic.load(path, entropy_coef=0.0).entropy == 0
     with pytest.raises(TypeError, match="optimiser is given: expected settings of ActorCritic, cell, "):
         ActorCritic.load(path, optimiser=SGD(1e-3))
 

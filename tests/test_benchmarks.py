@@ -76,7 +76,7 @@ def test_a_soak_finds_what_is_not_finite_and_measures_drift():
     assert steps == 30
     assert min(speed_, memory, greatest) > 0
     agent._senses[-1] = np.inf
-    with pytest.raises(FloatingPointError, match="senses is not finite after 30 steps"):
+    with pytest.raises(FloatingPointError, match="input_statistics is not finite after 30 steps"):
         soak.check_finite(agent)
     rows = np.array([[k, 90.0 + 5 * k] for k in range(5)])
     rows[0, 1] = 1e3  # compiling

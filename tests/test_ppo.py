@@ -80,7 +80,7 @@ def test_a_rollout_run_again_with_the_same_parameters_is_the_same(name, gradient
     before = {name: getattr(r, name).copy() for name in names}
     for name in names:
         getattr(r, name)[:] += before[name] != 0  # what is set aside between arrays stays as it is
-    agent._update.run["run_again"](agent._spec, agent._flat, True, True)
+    agent._update.run["recompute"](agent._spec, agent._flat, True, True)
     cut = (r.ends == 2) | ((r.ends == 0) & (np.arange(N) == N - 1))
     for name, array in before.items():
         rows = cut if name == "bootstraps" else slice(None)
@@ -104,7 +104,7 @@ def test_advantages(seed):
 @in_plain_python
 @pytest.mark.parametrize("size", [0.01, 10.0])
 def test_a_long_gradient_is_shortened(size):
-    agent, _ = make(CELLS[SIMPLE].cell, optimizer=SGD(1.0), max_norm=0.5)
+    agent, _ = make(CELLS[SIMPLE].cell, optimizer=SGD(1.0), max_grad_norm=0.5)
     update, start, rng = agent._update, agent._views.learned.flat_params.copy(), np.random.default_rng(0)
     update._parts[:] = 0
     total = np.zeros(start.size)
@@ -112,7 +112,7 @@ def test_a_long_gradient_is_shortened(size):
         view = chunk(agent._spec, part)[0].flat_gradient
         view[:] = size * rng.standard_normal(view.size) / np.sqrt(view.size)
         total += view
-    norm = update.run["descend"](agent._spec, agent._flat, update._parts, update._statistics)
+    norm = update.run["apply_gradient"](agent._spec, agent._flat, update._parts, update._statistics)
     assert_close(norm, np.linalg.norm(total), PLAIN)
     expected = -total * min(1, 0.5 / np.linalg.norm(total))
     assert_close(agent._views.learned.flat_params - start, expected, PLAIN)
@@ -122,7 +122,7 @@ def test_threads_change_no_bit():
     """Nor does evaluation in between."""
     bits = []
     for threads in (1, 2, 3):
-        agent, world = make(CELLS[SIMPLE].cell, threads=threads, fresh="both")
+        agent, world = make(CELLS[SIMPLE].cell, threads=threads, refresh="both")
         agent.learn(world, 30, progress=False, log=None)
         if threads == 2:
             agent.evaluate(World(seed=3), 2)
@@ -136,7 +136,7 @@ def test_threads_change_no_bit():
 @pytest.mark.parametrize("steps", [11, 12, 15, 17])
 def test_a_checkpoint_goes_on_bit_for_bit(steps, tmp_path):
     """In the middle of a rollout and of an episode, at the end of either."""
-    agent, world = make(CELLS[SIMPLE].cell, fresh="both")
+    agent, world = make(CELLS[SIMPLE].cell, refresh="both")
     agent.learn(world, steps, progress=False, log=None)
     agent.save(tmp_path / "agent.npz")
     loaded, there = PPO.load(tmp_path / "agent.npz"), copy.deepcopy(world)
@@ -292,7 +292,7 @@ class Echo:
 def test_it_learns_what_needs_memory():
     env = Echo()
     agent = PPO(
-        env, LinearRTU(8), rollout=512, minibatches=8, optimizer=Adam(3e-3, epsilon=1e-5), threads=1, dtype="float64"
+        env, LinearRTU(8), n_steps=512, n_minibatches=8, optimizer=Adam(3e-3, epsilon=1e-5), threads=1, dtype="float64"
     )
     returns = agent.learn(env, 20_000, progress=False, log=None).returns
     assert returns[:50].mean() < 13

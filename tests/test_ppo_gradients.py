@@ -1,14 +1,12 @@
 """The gradient of PPO's minibatch loss, for all cells, methods and kinds of action, against its definitions."""
 
 import importlib
-import sys
 
 import numpy as np
 import oracles
 import pytest
 from cases import COMPILED
-from mutants import rebuilt
-from ppo_cases import CELLS, N, T, below_of, collected, make, oracle_of, parameters
+from ppo_cases import CELLS, T, below_of, gradient_of, oracle_of, parameters, sequences, stale
 from tolerances import COMPLEX_STEP, DIFFERENCES, assert_close
 
 import rtu_np
@@ -21,40 +19,9 @@ ALL = [(name, gradient, discrete) for name in CELLS for gradient in METHODS for 
 EPSILON = 1e-5
 
 
-def stale(name, gradient, discrete, every=5, package=rtu_np, **settings):
-    """(agent, rollout, its parameters when that was collected), with other parameters since."""
-    cell = rebuilt(package, CELLS[name].cell)
-    agent, world = make(cell, discrete, package, gradient=rebuilt(package, gradient), every=every, **settings)
-    rollout, then = collected(agent, world), parameters(agent)
-    rng = np.random.default_rng(6)
-    for view in agent.parameters.values():
-        view += 0.05 * rng.standard_normal(view.shape)
-    agent.parameters["value.b"][:] += 0.3  # so far that the clip binds
-    agent._update.run["estimate"](agent._spec, agent._flat)
-    return agent, rollout, then
-
-
-def gradient_of(agent, order) -> dict:
-    """{name: array} of the loss of the sequences `order`, as the agent works it out in parts."""
-    update, ppo = agent._update, sys.modules[type(agent).__module__]
-    each = update._gradient_of(order, 0, len(order))
-    total: dict = {}
-    for k in range(len(update._parts)):
-        each(k)
-        part = ppo._named(sys.modules[type(update).__module__].chunk(agent._spec, update._parts[k])[0].gradient)
-        total = {name: total.get(name, 0.0) + view for name, view in part.items()}
-    return total
-
-
-def sequences(agent) -> np.ndarray:
-    """Those of one minibatch, in no order."""
-    n = N // agent._spec.sequence
-    return np.random.default_rng(8).permutation(n)[: n // 2]
-
-
 def check(name, gradient, discrete, package=rtu_np):
     """With states and sensitivities stored with earlier parameters, by the complex step and by differences."""
-    agent, rollout, then = stale(name, gradient, discrete, package=package, entropy=0.1, clip=0.1)
+    agent, rollout, then = stale(name, gradient, discrete, package=package, entropy_coef=0.1, clip=0.1)
     oracle = oracle_of(agent, CELLS[name], rollout, discrete, below_of(name, gradient))
     order, now = sequences(agent), parameters(agent)
     found = gradient_of(agent, order)
@@ -82,7 +49,7 @@ EXACT = [(name, gradient) for name in CELLS for gradient in (RTRL(), RTRL(dense=
 def test_with_fresh_sensitivities_it_is_that_of_backpropagation_through_the_whole_rollout(name, gradient):
     agent, rollout, _ = stale(name, gradient, True, every=7)
     now = parameters(agent)
-    agent._update.run["run_again"](agent._spec, agent._flat, True, False)
+    agent._update.run["recompute"](agent._spec, agent._flat, True, False)
     oracle = oracle_of(agent, CELLS[name], rollout, True)
     order = sequences(agent)
     found, (advantages, returns) = gradient_of(agent, order), oracle.targets(rollout.values, rollout.bootstraps)

@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 from cases import COMPILED
-from ppo_cases import T, parameters
-from test_ppo_gradients import gradient_of, sequences, stale
+from ppo_cases import T, gradient_of, parameters, sequences, stale
 from tolerances import TORCH, assert_close
 
 from rtu_np import RTRL, TBPTT
@@ -72,8 +71,8 @@ def differentiated(agent, r, features_of, rows):
 @pytest.mark.parametrize("discrete", [True, False])
 def test_rtrl(discrete):
     """Fresh sensitivities: autograd goes back through the whole rollout, from its beginning."""
-    agent, r, _ = stale("linear RTU", RTRL(), discrete, entropy=0.1, clip=0.1)
-    agent._update.run["run_again"](agent._spec, agent._flat, True, False)
+    agent, r, _ = stale("linear RTU", RTRL(), discrete, entropy_coef=0.1, clip=0.1)
+    agent._update.run["recompute"](agent._spec, agent._flat, True, False)
     order = sequences(agent)
     zero = torch.zeros(4, dtype=torch.complex128)
 
@@ -88,7 +87,7 @@ def test_rtrl(discrete):
 
 @pytest.mark.parametrize("discrete", [True, False])
 def test_t_bptt(discrete):
-    agent, r, _ = stale("GRU behind an encoder", TBPTT(T), discrete, entropy=0.1, clip=0.1)
+    agent, r, _ = stale("GRU behind an encoder", TBPTT(T), discrete, entropy_coef=0.1, clip=0.1)
     order = sequences(agent)
     rows = [range(s * T, (s + 1) * T) for s in order]
 

@@ -13,7 +13,7 @@ from tolerances import PLAIN, assert_close
 
 from rtu_np import QRC, RTRL, SGD, TBPTT, Adam, Epsilon, LinearRTU, ObGD, QLambda, RMSProp
 from rtu_np.control import q_lambda_kernels as kernels
-from rtu_np.control.inputs import senses
+from rtu_np.control.inputs import input_statistics
 
 GAMMA, LAMBDA, N_ACTIONS, D = 0.9, 0.8, 3, 2
 PLAINLY = {"normalize_observations": False, "scale_rewards": False, "dtype": "float64", "seed": 3}
@@ -82,7 +82,7 @@ def oracle_of(agent, case, window=None):
 
 
 def latest_delta(agent) -> float:
-    return senses(agent._inputs, agent._senses)[0].tally[3]
+    return input_statistics(agent._inputs, agent._senses)[0].tally[3]
 
 
 def check_against_the_oracle(agent, case, window=None):
@@ -251,7 +251,7 @@ def test_termination_learns_from_no_value_and_truncation_from_one():
 
 @pytest.mark.parametrize("kind", [QLambda, QRC])
 def test_a_reward_that_is_no_number_changes_nothing(kind, tmp_path):
-    agent, s = make(kind, previous=True, normalize_observations=True, scale_rewards=True), stream()
+    agent, s = make(kind, previous_action_reward=True, normalize_observations=True, scale_rewards=True), stream()
     for row in zip(s.observations[:20], s.cumulants[:20], strict=True):
         agent.step(*row)
     before = everything(agent)
@@ -265,7 +265,7 @@ def test_a_reward_that_is_no_number_changes_nothing(kind, tmp_path):
 
 @pytest.mark.parametrize("kind", [QLambda, QRC])
 def test_saved_in_mid_episode_it_goes_on_bit_for_bit(kind, tmp_path):
-    one, world = make(kind, previous=True, normalize_observations=True, scale_rewards=True), World()
+    one, world = make(kind, previous_action_reward=True, normalize_observations=True, scale_rewards=True), World()
     one.learn(world, 57, progress=False, log=None)
     assert one._clock[1] == 0
     one.act(np.ones(D))

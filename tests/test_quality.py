@@ -1,5 +1,6 @@
-"""Lint, types, the contract between layers, packaging, and what importing costs."""
+"""Lint, types, the contract between layers, packaging, what importing costs, and how files are kept."""
 
+import ast
 import configparser
 import subprocess
 import sys
@@ -50,6 +51,25 @@ def test_importing_brings_no_plotting_and_no_environments():
 
 
 def test_no_file_is_too_long_to_read():
-    for top in ("rtu_np", "envs", "experiments"):
+    for top in ("rtu_np", "envs", "experiments", "tests", "benchmarks"):
         for file in (ROOT / top).rglob("*.py"):
             assert len(file.read_text().splitlines()) <= 400, f"{file} is over 400 lines: is there a seam?"
+
+
+def imported(node: ast.AST) -> list[str]:
+    """The names that an import statement, or a call of `import_module`, brings in or takes from."""
+    if isinstance(node, ast.Import):
+        return [alias.name for alias in node.names]
+    if isinstance(node, ast.ImportFrom):
+        return [node.module or "", *(alias.name for alias in node.names)]
+    if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("import_module"):
+        return [str(word.value) for word in node.args if isinstance(word, ast.Constant)]
+    return []
+
+
+def test_no_test_file_imports_another():
+    """What two of them need is in a file of helpers, or a fixture."""
+    for file in (ROOT / "tests").rglob("*.py"):
+        names = [name for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))) for name in imported(node)]
+        of_tests = [name for name in names if name.split(".")[-1].startswith("test_")]
+        assert not of_tests, f"{file} imports {of_tests}"

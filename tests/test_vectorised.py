@@ -18,7 +18,7 @@ from rtu_np import GRU, PPO, SGD, TBPTT, BlockDiagonalRNN, Dense, Identity, Line
 from rtu_np.control import agent
 from rtu_np.control.ppo import agent as ppo
 from rtu_np.control.ppo import update as ppo_update
-from rtu_np.control.ppo.loss import add_up
+from rtu_np.control.ppo.loss import accumulate_gradient
 from rtu_np.prediction.td_kernels import run
 
 pytestmark = pytest.mark.skipif(not COMPILED, reason="there is no machine code")
@@ -36,7 +36,7 @@ class Inner(NamedTuple):
 
 def inner_loops(function, *arguments) -> Inner:
     """Of `function` compiled anew for `arguments`: what comes from the cache has no code to look at."""
-    compiled = numba.njit(**jit._OPTIONS)(function)
+    compiled = numba.njit(**jit.OPTIONS)(function)
     types = tuple(map(numba.typeof, arguments))
     compiled.compile(types)
     code = compiled.inspect_llvm(types)
@@ -88,7 +88,7 @@ def test_precision_of_ppo(monkeypatch):
     world = SimpleNamespace(observation_space=Box(-1, 1, (3,)), action_space=Box(-1, 1, (2,)))
     made = PPO(world, LinearRTU(10), actor=Dense(8, "tanh"), critic=Identity())
     parts, advantages = made._update._parts, made._update._advantages
-    found = inner_loops(add_up, made._spec, made._flat, parts[0], np.arange(4), 0, 1, advantages)
+    found = inner_loops(accumulate_gradient, made._spec, made._flat, parts[0], np.arange(4), 0, 1, advantages)
     assert found.vectors >= 30
     assert found.types == {"float"}
 

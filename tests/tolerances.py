@@ -9,6 +9,8 @@ TORCH = 1e-8
 DIFFERENCES = 1e-6
 LEARNING = 1e-10  # a kernel against an oracle after some hundred learning steps
 FLOAT32 = 1e-4
+QUADRATURE = 1e-7
+SAMPLING = 0.03
 
 
 def assert_close(actual, expected, tolerance: float, name: str = "array") -> None:

@@ -1,30 +1,17 @@
-"""Learning from rollouts, (46) to (51) of docs/derivations.md, as `test_derivations` has the rest."""
+"""Learning from rollouts: (46) to (51)."""
 
 import math
 
 import numpy as np
 import pytest
-from test_derivations import (
-    NH,
-    Array,
-    Parameters,
-    by_complex_step,
-    dense_material,
-    dense_reverse,
-    dense_run,
-    dense_step,
-    equations,
-    error,
-    flat,
-    jacobians,
-    whole_jacobian,
-)
 from tolerances import COMPLEX_STEP, PLAIN
 
+from derivations.calculus import Array, Parameters, by_complex_step, error, flat, whole_jacobian
+from derivations.dense import NH, dense_material, dense_reverse, dense_run, dense_step, jacobians
 
-@equations(46)
+
 @pytest.mark.parametrize("name", ["vanilla tanh", "gru", "pairs tanh"])
-def test_gradient_with_stored_sensitivities(name: str) -> None:
+def test_eq46_gradient_with_stored_sensitivities(name: str) -> None:
     """That of a state which moves as it is sensitive; with fixed parameters, that of the whole run."""
     params, h_0, xs, rng = dense_material(name, 46)
     dy, moved = rng.standard_normal(NH), {n: v + 0.1 * rng.standard_normal(v.shape) for n, v in params.items()}
@@ -46,9 +33,8 @@ def test_gradient_with_stored_sensitivities(name: str) -> None:
         assert (error(stored, exact) < COMPLEX_STEP) is (now is params)
 
 
-@equations(47)
 @pytest.mark.parametrize("lambda_", [0.0, 0.8, 1.0])
-def test_advantages_are_sums_of_td_errors(lambda_: float) -> None:
+def test_eq47_advantages_are_sums_of_td_errors(lambda_: float) -> None:
     rng, gamma, n = np.random.default_rng(47), 0.9, 40
     C, v, after = rng.standard_normal((3, n))
     terminated = rng.random(n) < 0.1
@@ -68,8 +54,7 @@ def test_advantages_are_sums_of_td_errors(lambda_: float) -> None:
             assert abs(A[t] + v[t] - rewards - gamma ** (last - t + 1) * following[last]) < PLAIN * 10
 
 
-@equations(48, 49)
-def test_clipped_losses() -> None:
+def test_eq48_eq49_clipped_losses() -> None:
     """Every case of the clips, each derivative by differences of the loss as it stands."""
     c, h, seen = 0.2, 1e-6, set()
     for A in (-1.3, 0.7):
@@ -98,8 +83,7 @@ def test_clipped_losses() -> None:
     assert len(seen) == 3  # within the clip, the two are one
 
 
-@equations(50)
-def test_loss_of_a_minibatch() -> None:
+def test_eq50_loss_of_a_minibatch() -> None:
     """Derivatives by the outputs of a softmax, with normalised advantages that are held."""
     rng, M, n, c, k_v, k_h = np.random.default_rng(50), 6, 3, 0.2, 0.5, 0.01
     material: Parameters = {"o": rng.standard_normal((M, n)), "v": rng.standard_normal(M)}
@@ -134,9 +118,8 @@ def test_loss_of_a_minibatch() -> None:
     assert error(dv, by_complex_step(loss, material, "v")) < COMPLEX_STEP
 
 
-@equations(51)
 @pytest.mark.parametrize("longest", [0.5, 50.0])
-def test_a_gradient_is_shortened_but_not_turned(longest: float) -> None:
+def test_eq51_a_gradient_is_shortened_but_not_turned(longest: float) -> None:
     g = np.random.default_rng(51).standard_normal(100)
     norm = math.sqrt(sum(x * x for x in g))
     shortened = g * min(1, longest / norm)

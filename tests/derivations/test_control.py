@@ -1,8 +1,10 @@
-"""The equations of docs/derivations.md on control, as test_derivations.py has the others."""
+"""Control: (36) to (45)."""
 
 import numpy as np
 import pytest
-from test_derivations import COMPLEX_STEP, PLAIN, Array, by_complex_step, equations, error
+from tolerances import COMPLEX_STEP, PLAIN
+
+from derivations.calculus import Array, by_complex_step, error
 
 N = 5
 
@@ -12,8 +14,7 @@ def layer_norm(x: Array) -> Array:
     return centred / np.sqrt((centred**2).sum() / x.size + 1e-5)
 
 
-@equations(36, 37)
-def test_layer_norm() -> None:
+def test_eq36_eq37_layer_norm() -> None:
     rng = np.random.default_rng(50)
     x, dy = 3 + 2 * rng.standard_normal((2, N))
     k = layer_norm(x)
@@ -28,8 +29,7 @@ def test_layer_norm() -> None:
     assert error(gradient, expected) < COMPLEX_STEP
 
 
-@equations(38)
-def test_heads() -> None:
+def test_eq38_heads() -> None:
     rng = np.random.default_rng(51)
     p = {"W": rng.standard_normal((3, N)), "b": rng.standard_normal(3), "y": rng.standard_normal(N)}
     do = rng.standard_normal(3)
@@ -42,8 +42,7 @@ def test_heads() -> None:
         assert error(actual, by_complex_step(value, p, block)) < COMPLEX_STEP
 
 
-@equations(39)
-def test_a_choice() -> None:
+def test_eq39_a_choice() -> None:
     o, a = np.random.default_rng(52).standard_normal(4), 2
     p = np.exp(o) / np.exp(o).sum()
     H = -(p * np.log(p)).sum()
@@ -57,9 +56,8 @@ def test_a_choice() -> None:
     assert error(-p * (np.log(p) + H), slope) < COMPLEX_STEP
 
 
-@equations(40)
 @pytest.mark.parametrize("softplus", [True, False])
-def test_normal_components(softplus: bool) -> None:
+def test_eq40_normal_components(softplus: bool) -> None:
     rng = np.random.default_rng(53)
     o, s, a = rng.standard_normal((3, 4))
     at = {"o": o, "s": s}
@@ -83,8 +81,7 @@ def test_normal_components(softplus: bool) -> None:
     assert error(-np.log(density).mean(), np.log(sigma[0]) + (1 + np.log(2 * np.pi)) / 2) < 0.01
 
 
-@equations(41)
-def test_running_statistics() -> None:
+def test_eq41_running_statistics() -> None:
     x = 1e6 + np.random.default_rng(54).standard_normal(100)
     mean, M = 0.0, 0.0
     for n, x_n in enumerate(x, 1):
@@ -94,8 +91,7 @@ def test_running_statistics() -> None:
     assert error(M / 99, x.var(ddof=1)) < 1e-8  # the mean of a million costs digits of the deviation
 
 
-@equations(42)
-def test_truncation_is_no_end() -> None:
+def test_eq42_truncation_is_no_end() -> None:
     """A chain that pays 1 for ever: cut anywhere, the values that its TD errors make are those of the whole chain."""
     v, gamma = 0.0, 0.9
     for _ in range(4000):
@@ -107,8 +103,7 @@ def test_truncation_is_no_end() -> None:
     assert abs(v - 1 / (1 - gamma / 2)) < 0.05
 
 
-@equations(43)
-def test_actors_trace() -> None:
+def test_eq43_actors_trace() -> None:
     """The trace as a sum over the past; the entropy's share of the step is toward more entropy, whatever the sign."""
     rng = np.random.default_rng(55)
     score, dH, delta, decay, tau = *rng.standard_normal((2, 30)), rng.standard_normal(30), 0.9 * 0.8, 0.1
@@ -142,8 +137,7 @@ def summed(decays: Array, terms: Array, t: int) -> Array:
     return sum((np.prod(decays[k + 1 : t + 1]) * terms[k] for k in range(t + 1)), 0 * terms[0])
 
 
-@equations(44)
-def test_cut_traces_sum_to_errors_of_the_cut_return() -> None:
+def test_eq44_cut_traces_sum_to_errors_of_the_cut_return() -> None:
     r, q, grads, actions, decays = episode(56, 0.8)
     chosen = np.arange(20), actions
     delta, G = errors(r, q, actions), np.zeros(21)
@@ -159,9 +153,8 @@ def test_cut_traces_sum_to_errors_of_the_cut_return() -> None:
     assert error(backward, ((G[:20] - q[chosen])[:, None] * grads[chosen]).sum(0)) < PLAIN
 
 
-@equations(45)
 @pytest.mark.parametrize("lambda_", [0.0, 0.8])
-def test_corrected_traces_sum_to_the_corrected_gradient(lambda_: float) -> None:
+def test_eq45_corrected_traces_sum_to_the_corrected_gradient(lambda_: float) -> None:
     r, q, grads, actions, decays = episode(57, lambda_)
     chosen, h = (np.arange(20), actions), np.random.default_rng(58).standard_normal(20)
     grad_h = np.random.default_rng(59).standard_normal((20, N))
@@ -187,8 +180,7 @@ def test_corrected_traces_sum_to_the_corrected_gradient(lambda_: float) -> None:
     assert error(Theta, dTheta.sum(0)) < PLAIN
 
 
-@equations(45)
-def test_correction_follows_the_projected_bellman_error() -> None:
+def test_eq45_correction_follows_the_projected_bellman_error() -> None:
     """q and h linear in the same features, h at its best: the mean step is half the gradient of the error, downhill."""
     rng = np.random.default_rng(60)
     phi, of_next, r, w = *(rng.standard_normal((200, *s)) for s in ((N,), (3, N), ())), rng.standard_normal(N)

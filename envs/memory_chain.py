@@ -41,7 +41,7 @@ class Chain(gymnasium.Env):
     def step(self, action: Any):
         if self._rows is None:
             raise gymnasium.error.ResetNeeded(
-                "step() was called where no episode goes on: expected reset() before the first step and after the last"
+                "step() was called outside an episode: expected reset() before the first step and after the last"
             )
         if action not in (0, 1):
             raise ValueError(f"action is {action!r}: expected 0 or 1")

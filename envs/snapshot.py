@@ -89,7 +89,7 @@ def restore(env: gymnasium.Env, snapshot: Snapshot) -> None:
         for layer, attributes in zip(_layers(env), settings["layers"], strict=True):
             _restore_attributes(layer, attributes, arrays, changes)
     except (KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"snapshot is damaged: it lacks, or has in another form, {error}") from error
+        raise ValueError(f"snapshot is damaged: {error} is missing or has another form") from error
     for change in changes:  # only once everything has been found to fit
         change()
 

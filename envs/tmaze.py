@@ -74,7 +74,7 @@ class TMaze(gymnasium.Env):
     def step(self, action: Any):
         if not self._goes_on:
             raise gymnasium.error.ResetNeeded(
-                "step() was called where no episode goes on: expected reset() before the first step and after the last"
+                "step() was called outside an episode: expected reset() before the first step and after the last"
             )
         if action not in MOVES:
             raise ValueError(f"action is {action!r}: expected 0, 1, 2 or 3: north, east, south, west")

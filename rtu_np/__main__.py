@@ -88,7 +88,7 @@ def time_steps(arguments: argparse.Namespace) -> int:
     if len(arguments.n_hidden) != len(arguments.n_inputs):
         raise ValueError(
             f"--n-hidden has {len(arguments.n_hidden)} numbers and --n-inputs {len(arguments.n_inputs)}: "
-            "expected as many, since they are taken in pairs"
+            "expected the same count, as they are taken in pairs"
         )
     sizes = list(zip(arguments.n_hidden, arguments.n_inputs, strict=True))
     gradients = [RTRL(dense=arguments.dense), *map(TBPTT, arguments.tbptt)]

@@ -101,14 +101,14 @@ def restore(path: str | os.PathLike, views: dict[str, np.ndarray], arrays: dict[
     if views.keys() != arrays.keys():
         odd = ", ".join(sorted(views.keys() ^ arrays.keys()))
         raise ValueError(
-            f"path {os.fspath(path)!r} holds other arrays than this learner ({odd}): is it of another learner?"
+            f"path {os.fspath(path)!r} holds other arrays than this learner ({odd}); was it saved by another learner?"
         )
     for name, view in views.items():
         array = arrays[name]
         if array.shape != view.shape or array.dtype != view.dtype:
             raise ValueError(
                 f"path {os.fspath(path)!r}: {name} is {array.dtype} {array.shape}, expected {view.dtype} {view.shape}; "
-                "is the checkpoint of a learner of another size?"
+                "was it saved by a learner of another size?"
             )
     for name, view in views.items():
         view[...] = arrays[name]

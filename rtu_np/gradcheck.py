@@ -17,6 +17,7 @@ drawn so that no unit comes near it.
 """
 
 from dataclasses import dataclass
+from html import escape
 from typing import Any
 
 import numpy as np
@@ -71,21 +72,34 @@ class GradientReport:
         differences = max(block.central_differences for block in self.blocks)
         return self.max_error <= self.tolerance and differences <= self.tolerance_differences
 
-    def __str__(self) -> str:
+    def _rows(self) -> list[list[str]]:
         rows = [["block", "size", "kind of gradient", "BPTT", "complex step", "differences"]]
         for b in self.blocks:
             errors = [f"{error:.1e}" for error in (b.bptt, b.complex_step, b.central_differences)]
             rows.append([b.block, str(b.size), b.kind, *errors])
-        widths = [max(len(row[k]) for row in rows) for k in range(6)]
-        align = (str.ljust, str.rjust, str.ljust, str.rjust, str.rjust, str.rjust)
-        text = [self.title]
-        for row in rows:
-            text.append("  ".join(put(entry, width) for put, entry, width in zip(align, row, widths, strict=True)))
-        text.append(
+        return rows
+
+    def _verdict(self) -> str:
+        return (
             f"{'passed' if self.passed else 'FAILED'}: largest error {self.max_error:.1e}, allowed "
             f"{self.tolerance:.0e} (differences {self.tolerance_differences:.0e})"
         )
-        return "\n".join(text)
+
+    def __str__(self) -> str:
+        rows = self._rows()
+        widths = [max(len(row[k]) for row in rows) for k in range(6)]
+        align = (str.ljust, str.rjust, str.ljust, str.rjust, str.rjust, str.rjust)
+        lines = [
+            "  ".join(put(entry, width) for put, entry, width in zip(align, row, widths, strict=True)) for row in rows
+        ]
+        return "\n".join([self.title, *lines, self._verdict()])
+
+    def _repr_html_(self) -> str:
+        """The same table, for notebooks."""
+        head, *body = self._rows()
+        rows = [f"<tr>{''.join(f'<th>{escape(entry)}</th>' for entry in head)}</tr>"]
+        rows += [f"<tr>{''.join(f'<td>{escape(entry)}</td>' for entry in row)}</tr>" for row in body]
+        return f"<p>{escape(self.title)}</p><table>{''.join(rows)}</table><p><b>{escape(self._verdict())}</b></p>"
 
 
 def check_gradients(
@@ -329,7 +343,7 @@ def _entrywise(at: np.ndarray, derivative) -> np.ndarray:
 def _error(actual: np.ndarray, expected: np.ndarray) -> float:
     scale = np.abs(expected).max()
     if not (np.isfinite(actual).all() and scale > 0):
-        return float("inf")  # a gradient that is nought, or none, shows nothing
+        return float("inf")  # a zero or non-finite gradient proves nothing
     return float(np.abs(actual - expected).max() / scale)
 
 

@@ -214,7 +214,7 @@ def noalias(function: Callable) -> Callable:
     def checked(*arguments: Any) -> Any:
         for (_, stop), (start, _) in itertools.pairwise(sorted(extents(arguments))):
             if start < stop:
-                raise ValueError(f"{function.__name__}: two of its arrays overlap, which it is promised they do not")
+                raise ValueError(f"{function.__name__}: two of its arrays overlap, but noalias promises that none do")
         return function(*arguments)
 
     return checked

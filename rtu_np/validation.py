@@ -126,10 +126,12 @@ def check_fits(needed: int, what: str, cure: str) -> None:
 
 
 def brief(settings: Any) -> str:
-    """A dataclass of settings as reports name it, without its defaults: LinearRTU(n_hidden=192)."""
+    """A dataclass of settings as a user would type it, without its defaults: LinearRTU(192, activation='relu')."""
     if isinstance(settings, tuple):
         return f"[{', '.join(map(brief, settings))}]"
     if not hasattr(settings, "__dataclass_fields__"):
         return repr(settings)
-    shown = [f for f in fields(settings) if f.default is MISSING or getattr(settings, f.name) != f.default]
-    return f"{type(settings).__name__}({', '.join(f'{f.name}={brief(getattr(settings, f.name))}' for f in shown)})"
+    values = {f.name: (f.default, f.kw_only, getattr(settings, f.name)) for f in fields(settings)}
+    bare = [brief(value) for default, named, value in values.values() if default is MISSING and not named]
+    other = [f"{name}={brief(v)}" for name, (d, named, v) in values.items() if (d is not MISSING or named) and v != d]
+    return f"{type(settings).__name__}({', '.join(bare + other)})"

@@ -126,9 +126,10 @@ def move_input_scale(kind, g, p, gamma, drive1, drive2, units):
 @noalias
 def _free_move(kind, g, p, gamma, drive1, drive2, units):
     for i in range(units.dc1_dgamma_log.shape[0]):
+        g_i, p_i, gamma_i = g[i], p[i], gamma[i]
         e1, e2 = units.dc1_dgamma_log[i], units.dc2_dgamma_log[i]
-        units.dc1_dgamma_log[i] = g[i] * e1 - p[i] * e2 + gamma[i] * drive1[i]
-        units.dc2_dgamma_log[i] = g[i] * e2 + p[i] * e1 + gamma[i] * drive2[i]
+        units.dc1_dgamma_log[i] = g_i * e1 - p_i * e2 + gamma_i * drive1[i]
+        units.dc2_dgamma_log[i] = g_i * e2 + p_i * e1 + gamma_i * drive2[i]
 
 
 @generic

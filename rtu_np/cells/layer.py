@@ -56,7 +56,7 @@ def check_gradient(gradient: Any) -> GradientMethod:
     if gradient is None:
         return RTRL()
     if not hasattr(gradient, "spec"):
-        raise TypeError(f"gradient is {gradient!r}: expected one such as RTRL() or TBPTT(10)")
+        raise TypeError(f"gradient is {gradient!r}: expected a gradient method such as RTRL() or TBPTT(10)")
     return gradient
 
 

@@ -85,10 +85,13 @@ class _Table:
                 rows = list(csv.reader(file))
             if rows and tuple(rows[0]) != columns:
                 raise ValueError(
-                    f"log {os.fspath(path)!r} has other columns: expected a folder of this agent's, or none"
+                    f"log {os.fspath(path)!r} has other columns: expected a folder that this agent wrote, "
+                    "or an empty one"
                 )
             if steps == 0 and len(rows) > 1:
-                raise ValueError(f"log {os.fspath(path)!r} is another run's: expected an empty folder for a new agent")
+                raise ValueError(
+                    f"log {os.fspath(path)!r} belongs to another run: expected an empty folder for a new agent"
+                )
             kept = [row for row in rows[1:] if len(row) == len(columns) and int(row[0]) <= steps]
         part = path.with_suffix(".part")  # a kill while rows are taken off loses none
         with part.open("w", newline="") as file:

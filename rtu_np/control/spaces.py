@@ -22,8 +22,8 @@ def observation_writer(space: Any) -> tuple[int, Writer]:
     if isinstance(space, spaces.Box):
         if len(space.shape) > 2 or (len(space.shape) == 2 and space.dtype == np.uint8):
             raise ValueError(
-                f"the observation space is a Box of shape {space.shape}, an image as it seems: expected a vector; "
-                "a wrapper that turns images into features comes first"
+                f"the observation space is a Box of shape {space.shape}, which looks like an image: expected a vector; "
+                "first apply a wrapper that turns images into features"
             )
         shape = space.shape
 

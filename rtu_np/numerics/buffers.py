@@ -208,7 +208,7 @@ def leaves(views: tuple, prefix: str = "") -> dict[str, np.ndarray]:
     for name, value in zip(views._fields, views, strict=True):  # type: ignore[attr-defined]
         found = leaves(value, prefix) if isinstance(value, tuple) else {prefix + name: value} if value.size else {}
         if twice := out.keys() & found.keys():
-            raise ValueError(f"two arrays are called {sorted(twice)[0]!r}: a checkpoint would hold one of them")
+            raise ValueError(f"two arrays are called {sorted(twice)[0]!r}: a checkpoint would hold only one of them")
         out.update(found)
     return out
 

@@ -52,9 +52,10 @@ def run_many(
     for k, learner in enumerate(learners):
         if not isinstance(learner, TDLambda):
             raise TypeError(f"learners[{k}] is {learner!r}: expected a TDLambda")
-    if not learners or len(set(map(id, learners))) < len(learners):
+    different = len(set(map(id, learners)))
+    if not learners or different < len(learners):
         raise ValueError(
-            f"learners holds {len(learners)}, some of them more than once: expected one or more, all different"
+            f"learners holds {len(learners)} learners, {different} different ones: expected one or more, all different"
         )
     n_threads = cpu_count() if n_threads is None else check_count("n_threads", n_threads)
 
@@ -66,7 +67,7 @@ def run_many(
         try:
             streams.append(learner.check_stream(**{name: values[k] for name, values in each.items()}))
         except (TypeError, ValueError) as error:
-            raise type(error)(f"of learners[{k}]: {error}") from error
+            raise type(error)(f"learners[{k}]: {error}") from error
 
     total = sum(len(stream[0]) for stream in streams)
     bar = tqdm(total=total, disable=None if progress else True, delay=1, unit="step", unit_scale=True)
@@ -80,7 +81,7 @@ def run_many(
         try:
             predictions.append(run.result())
         except FloatingPointError as error:
-            raise FloatingPointError(f"of learners[{k}]: {error}") from error
+            raise FloatingPointError(f"learners[{k}]: {error}") from error
     return predictions
 
 

@@ -18,7 +18,7 @@ from rtu_np.learning.outcomes import CONTINUES, IS_FIRST, REFUSED, STEPS, TERMIN
 from rtu_np.learning.readout import LinearReadout, Readout
 from rtu_np.numerics.buffers import allocate, size
 from rtu_np.prediction.td_kernels import CUMULANT, DISCOUNT, END, predict, run
-from rtu_np.validation import check_array, check_count, check_dtype, check_finite, check_real
+from rtu_np.validation import brief, check_array, check_count, check_dtype, check_finite, check_real
 
 _STAGE = 1 << 16  # elements of observations that one compiled call reads
 
@@ -51,6 +51,8 @@ class TDLambda:
     0.0
     >>> learner.run(np.ones((100, 2)), np.ones(100), progress=False).shape
     (100,)
+    >>> learner.steps
+    100
     """
 
     def __init__(
@@ -70,9 +72,9 @@ class TDLambda:
         self.gradient = check_gradient(gradient)
         self.readout = readout or LinearReadout()
         if not hasattr(self.optimizer, "spec"):
-            raise TypeError(f"optimizer is {optimizer!r}: expected one such as Adam(1e-3)")
+            raise TypeError(f"optimizer is {optimizer!r}: expected an optimiser such as Adam(1e-3)")
         if not hasattr(self.readout, "spec"):
-            raise TypeError(f"readout is {readout!r}: expected one such as LinearReadout()")
+            raise TypeError(f"readout is {readout!r}: expected a readout such as LinearReadout()")
         self.n_inputs = check_count("n_inputs", n_inputs)
         self.gamma = check_real("gamma", gamma, low=0.0, high=1.0)
         self.lambda_ = check_real("lambda_", lambda_, low=0.0, high=1.0)
@@ -208,8 +210,8 @@ class TDLambda:
         if done == REFUSED:
             self._check_parameters()
         raise FloatingPointError(
-            f"learning diverged by step {self.steps}: predictions or parameters are no longer finite. A smaller step "
-            "size, or ObGD, which bounds its steps, is the usual cure. To go on, load a checkpoint saved earlier."
+            f"learning diverged by step {self.steps}: predictions or parameters are no longer finite. The usual cure "
+            "is a smaller step size, or ObGD, which bounds its steps. To go on, load a checkpoint saved earlier."
         )
 
     # ------------------------------------------------------------------------------------------------ prediction
@@ -273,8 +275,13 @@ class TDLambda:
         """{name: writable view} of the eligibility traces, named as the parameters are."""
         return network.named(self._spec, self._views.traces)
 
+    def __repr__(self) -> str:
+        parts = ", ".join(f"{name}={brief(part)}" for name, part in self._parts().items() if name != "cell")
+        numbers = f"n_inputs={self.n_inputs}, gamma={self.gamma}, lambda_={self.lambda_}"
+        return f"TDLambda({brief(self.cell)}, {numbers}, {parts}, dtype={self.dtype.name!r}, steps={self.steps})"
+
     def reset(self) -> None:
-        """Forget the stream: memory, traces and the memory of `predict` are cleared; what was learned stays."""
+        """Forget the stream: memory, traces and the memory of `predict` are cleared. Parameters stay."""
         self._views.flat_memory[:] = 0
         self._views.flat_traces[:] = 0
         self._prediction[:] = 0
@@ -302,7 +309,9 @@ class TDLambda:
         given = {"cell": cell, "optimizer": optimizer, "readout": readout, "gradient": gradient}
         settings, arrays = checkpoint.load(path)
         if settings.pop("learner", None) != "TDLambda":
-            raise ValueError(f"path {os.fspath(path)!r} is not a checkpoint of TDLambda: is it another learner's?")
+            raise ValueError(
+                f"path {os.fspath(path)!r} is not a checkpoint of TDLambda; was it saved by another learner?"
+            )
         try:
             parts: dict[str, Any] = {
                 role: part or checkpoint.build(role, settings[role]) for role, part in given.items()

@@ -26,7 +26,7 @@ for _environment in (TraceConditioning, TracePatterning, NoisyPatterning, ThreeS
     gymnasium.register(
         id=f"rtu_np/{_environment.__name__}-v0", entry_point=f"{_environment.__module__}:{_environment.__name__}"
     )
-# MuJoCo and POPGym are imported by whoever makes one of theirs.
+# MuJoCo and POPGym are imported when one of their environments is made, so `import envs` needs neither.
 for _name, _task in masked.TASKS.items():
     for _keep in _task.keep:
         gymnasium.register(

@@ -1,12 +1,12 @@
-"""Animal-learning streams: what they share, and trace conditioning.
+"""Animal-learning streams: their common base, and trace conditioning.
 
 After the classical-conditioning benchmark of Rafiee et al. 2022 (Adaptive Behavior), on which Elelimy et al. 2024
-build. In each trial conditioned stimuli (CS) come on; an inter-stimulus interval (ISI, onset to onset) later the
-unconditioned stimulus (US) may follow; an inter-trial interval (ITI) after that the next trial begins. There is
-nothing to act on: these are streams of observations x_t = [US, CS, distractors], with the US as cumulant.
+build. A trial begins with the onset of conditioned stimuli (CS). An inter-stimulus interval (ISI, onset to onset) later
+the unconditioned stimulus (US) may follow, and an inter-trial interval (ITI) after that the next trial begins. Actions
+have no effect: these are streams of observations x_t = [US, CS, distractors], with the US as cumulant.
 
-One compiled state machine, `_generate`, makes every step, whether Gymnasium's `step` asks for one or `generate` for a
-million at once: the two are the same stream.
+One compiled state machine, `_generate`, makes every step. Gymnasium's `step` asks for one, `generate` for many at
+once: both give the same stream.
 """
 
 from typing import Any, NamedTuple
@@ -18,11 +18,11 @@ from envs.stream import Stream
 from rtu_np.jit import kernel, njit
 from rtu_np.validation import check_array, check_count, check_real
 
-DISCOUNTS = {4: 0.75, 5: 0.8, 10: 0.9, 20: 0.95, 30: 0.966, 40: 0.975, 80: 0.9875}  # by ISI, of the benchmark
+DISCOUNTS = {4: 0.75, 5: 0.8, 10: 0.9, 20: 0.95, 30: 0.966, 40: 0.975, 80: 0.9875}  # the benchmark's, by ISI
 
 
 class _Timing(NamedTuple):
-    """What the state machine needs to know; lengths and intervals in steps."""
+    """Settings of the state machine; lengths and intervals in steps."""
 
     isi_low: int
     isi_high: int
@@ -32,14 +32,14 @@ class _Timing(NamedTuple):
     us_length: int
     distractor_length: int
     n_cs: int
-    noise: float  # probability that the US comes where it should not, or the reverse
+    noise: float  # probability that the US contradicts its pattern
 
 
 class _State(NamedTuple):
-    """Fields of an int64 array, followed by the steps that each distractor has left."""
+    """Start of an int64 array; the steps that each distractor has left follow."""
 
     until_cs: int
-    until_us: int = -1  # steps to go, -1 where none is due
+    until_us: int = -1  # steps until the US would begin, -1 if none is expected
     us_comes: int = 0
     cs_left: int = 0
     us_left: int = 0
@@ -54,10 +54,10 @@ def _integer(rng, low, high):
 
 @njit
 def _generate(timing, patterns, activating, chances, rng, state, observations):
-    """Write the next rows of `observations`, one per step, and bring `state` along.
+    """Write the next rows of `observations`, one per step, and update `state`.
 
-    patterns (k, n_cs): which CSs are on; the first `activating` of them announce the US. chances: that a distractor
-    starts.
+    patterns : (k, n_cs) which CSs are on; the first `activating` patterns announce the US
+    chances : (n_distractors,) probability that a distractor starts when off
     """
     distractors = state[6:]
     until_cs, until_us, us_comes, cs_left, us_left, pattern = state[0], state[1], state[2], state[3], state[4], state[5]
@@ -97,7 +97,7 @@ def _returns(cumulants, gamma, out):
 
 
 def returns(cumulants: Any, gamma: float) -> np.ndarray:
-    """G_t = c_{t+1} + gamma G_{t+1}, taking all that comes after the end to be zero.
+    """(T,) returns G_t = c_{t+1} + gamma G_{t+1} of cumulants (T,); those after the end count as zero.
 
     Examples
     --------
@@ -117,7 +117,7 @@ def _pair(name: str, value: Any) -> tuple[Any, Any]:
 
 
 class Conditioning(Stream):
-    """What the three streams share."""
+    """Base of the three conditioning streams."""
 
     def __init__(
         self,
@@ -141,7 +141,7 @@ class Conditioning(Stream):
             longest = max(us_length, cs_length)
             raise ValueError(
                 f"iti is {iti!r}: expected at least {longest + 1} steps, longer than CS ({cs_length}) and US "
-                f"({us_length}); in a shorter one the next trial would begin before this one has ended"
+                f"({us_length}); otherwise the next trial would begin before this one has ended"
             )
         check_count("n_distractors", n_distractors, low=0)
         self._timing = _Timing(
@@ -162,7 +162,7 @@ class Conditioning(Stream):
 
     @property
     def observation_names(self) -> list[str]:
-        """What each entry of an observation is."""
+        """The name of each entry of an observation."""
         n_cs = self._timing.n_cs
         cs = ["CS"] if n_cs == 1 else [f"CS {k + 1}" for k in range(n_cs)]
         return ["US", *cs, *(f"distractor {k + 1}" for k in range(len(self._chances)))]
@@ -175,17 +175,22 @@ class Conditioning(Stream):
 
     @property
     def n_stimuli(self) -> int:
-        """How many entries of an observation are stimuli, US and CSs; the others are distractors."""
+        """Number of stimuli, US and CSs, at the start of an observation; the other entries are distractors."""
         return 1 + self._timing.n_cs
 
     def bayes_prediction(self, observations: Any, gamma: float | None = None) -> np.ndarray:
-        """E[G_t | all seen up to t], with G_t = US_{t+1} + gamma G_{t+1}: no predictor has a smaller mean squared
-        error. Distractors tell nothing; `envs.bayes` has the rest.
+        """(T,) E[G_t | all seen up to t], with G_t = US_{t+1} + gamma G_{t+1}, from derivations (25) (`envs.bayes`).
+
+        No predictor has a smaller mean squared error. Distractors carry no information.
 
         Parameters
         ----------
         observations : (T, at least n_stimuli), US and CSs in the first columns, from a reset on
         gamma : discount; the environment's own by default
+
+        Raises
+        ------
+        ValueError : if the observations cannot be of this environment, or gamma is 1
         """
         n = self.n_stimuli
         stimuli = check_array("observations", observations, (None, None), hint="one row per step")
@@ -203,8 +208,8 @@ class Conditioning(Stream):
         out = np.empty(len(on))
         if not follow(np.ascontiguousarray(on[:, 0]), rows, values, out):
             raise ValueError(
-                "observations do not fit this environment: a stimulus is overdue; are they from a reset on, and from "
-                "an environment with this isi and iti?"
+                "observations do not fit this environment: a stimulus is overdue; do they begin at a reset, and has "
+                "their environment this isi and iti?"
             )
         return out
 
@@ -216,15 +221,15 @@ class Conditioning(Stream):
 
 
 class TraceConditioning(Conditioning):
-    """A CS, and about `isi` steps after its onset the US, with nothing in between to see.
+    """A CS, and about `isi` steps after its onset the US; nothing marks the time between them.
 
     ## Description
     The trace conditioning task of Rafiee et al. 2022. A trial begins with the onset of the CS; the US follows after a
     number of steps drawn from isi - floor(isi/3) ... isi + floor(isi/3); the next CS an ITI after the onset of the US.
-    The first CS comes an ITI after the reset, as if a US had just been.
+    The first CS comes an ITI after the reset, as if a US had just begun.
 
     ## Action Space
-    `Discrete(1)`: nothing can be done about what comes.
+    `Discrete(1)`: the action has no effect.
 
     ## Observation Space
     | index | what | value |
@@ -246,10 +251,10 @@ class TraceConditioning(Conditioning):
     - `isi`: mean steps from CS onset to US onset.
     - `iti`: (shortest, longest) steps from US onset to the next CS onset, drawn uniformly.
     - `cs_length`, `us_length`: steps that a stimulus lasts.
-    - `n_distractors`: how many of them.
+    - `n_distractors`: number of distractors.
 
-    `env.gamma` is the benchmark's discount for this ISI (1 - 1/isi where it has none); `env.bayes_prediction` is the
-    best prediction there is.
+    `env.gamma` is the benchmark's discount for this ISI (1 - 1/isi if it has none). `env.bayes_prediction` is the best
+    possible prediction.
 
     ## Version History
     - v0: first version.

@@ -1,6 +1,6 @@
-"""Control tasks of which a part is hidden, so that acting well takes memory: velocities only, or everything but them.
+"""Control tasks that show positions only or velocities only, so that acting well takes memory.
 
-All are one wrapper, `Masked`, and one table of which entry is what.
+One wrapper, `Masked`, and one table of tasks make them all.
 """
 
 import logging
@@ -18,11 +18,11 @@ log = logging.getLogger("mujoco")
 
 
 class Task(NamedTuple):
-    """What is masked: a task of Gymnasium's, and the settings with which it shows positions and velocities alone."""
+    """A task of Gymnasium, and the settings with which its observation is positions and velocities only."""
 
     base: str
     settings: dict[str, Any]
-    keep: str = "PV"  # which of the two halves there are
+    keep: str = "PV"  # a task is registered for each letter: -P, -V
 
 
 TASKS = {
@@ -39,7 +39,8 @@ TASKS = {
     "CartPole": Task("CartPole-v1", {}, "P"),
     "Pendulum": Task("Pendulum-v1", {}, "P"),
 }
-# Where the environment does not say itself. Reacher's last two entries are the fingertip's position from the target.
+# Environments without an `observation_structure`. Reacher's last two entries are the fingertip's position from the
+# target.
 LAYOUTS: dict[str, dict[str, Sequence[int]]] = {
     "Reacher-v5": {"qpos": [0, 1, 2, 3, 4, 5, 8, 9], "qvel": [6, 7]},
     "CartPole-v1": {"qpos": [0, 2], "qvel": [1, 3]},
@@ -58,10 +59,10 @@ class Masked(gymnasium.ObservationWrapper, RecordConstructorArgs):
     HalfCheetah, Hopper, Walker2d, Humanoid, Reacher and InvertedPendulum. `rtu_np/CartPole-P-v0` and
     `rtu_np/Pendulum-P-v0` exist as -P only. Dynamics, rewards and time limits are Gymnasium's.
 
-    Rewards for going forward nearly are a velocity. An agent that is shown its previous reward undoes -P.
+    A reward for going forward is nearly a velocity: an agent that gets its previous reward undoes -P.
 
     ## Action Space
-    As of the task.
+    As in the task.
 
     ## Observation Space
     | task | entries of the task's own observation kept by -P | by -V | units |
@@ -80,20 +81,20 @@ class Masked(gymnasium.ObservationWrapper, RecordConstructorArgs):
     Reacher-V never sees its target.
 
     ## Rewards
-    As of the task.
+    As in the task.
 
     ## Starting State
-    As of the task.
+    As in the task.
 
     ## Episode End
-    As of the task, and truncation after its number of steps.
+    As in the task, and truncation after the task's number of steps.
 
     ## Arguments
-    - `mask`: "exact", or "published" for HalfCheetah. The published code counts nine positions where there are eight:
-      its HalfCheetah-P keeps the forward velocity, for which the reward pays, and its HalfCheetah-V drops it.
+    - `mask`: "exact", or "published" for HalfCheetah. The published code counts nine positions instead of eight:
+      its HalfCheetah-P keeps the forward velocity, which the reward pays for, and its HalfCheetah-V drops it.
     - All others go to `gymnasium.make` of the task: `gymnasium.make("rtu_np/Ant-P-v0", reset_noise_scale=0.0)`.
 
-    What MuJoCo warns of goes to Python's logger "mujoco", not to MUJOCO_LOG.TXT in the working directory.
+    MuJoCo's warnings go to Python's logger "mujoco", not to MUJOCO_LOG.TXT in the working directory.
 
     ## Version History
     - v0: first version.
@@ -102,20 +103,20 @@ class Masked(gymnasium.ObservationWrapper, RecordConstructorArgs):
     --------
     >>> import envs
     >>> env = gymnasium.make("rtu_np/HalfCheetah-P-v0")
-    >>> env.observation_space.shape, env.get_wrapper_attr("kept").tolist()
+    >>> env.observation_space.shape, env.get_wrapper_attr("indices").tolist()
     ((8,), [0, 1, 2, 3, 4, 5, 6, 7])
     """
 
-    def __init__(self, env: gymnasium.Env, kept: Sequence[int]) -> None:
-        RecordConstructorArgs.__init__(self, kept=kept)
+    def __init__(self, env: gymnasium.Env, indices: Sequence[int]) -> None:
+        RecordConstructorArgs.__init__(self, indices=indices)
         super().__init__(env)
-        self.kept = np.array(kept)
+        self.indices = np.array(indices)
         space = env.observation_space
-        assert isinstance(space, Box)  # of every task in the table
-        self.observation_space = Box(space.low[self.kept], space.high[self.kept], dtype=space.dtype.type)
+        assert isinstance(space, Box)  # true of every task in the table
+        self.observation_space = Box(space.low[self.indices], space.high[self.indices], dtype=space.dtype.type)
 
     def observation(self, observation: np.ndarray) -> np.ndarray:
-        return observation.take(self.kept)
+        return observation.take(self.indices)
 
 
 def make(base: str, keep: str, mask: str = "exact", **settings: Any) -> Masked:
@@ -135,7 +136,7 @@ def make(base: str, keep: str, mask: str = "exact", **settings: Any) -> Masked:
 
 
 def _layout(structure: dict[str, int]) -> dict[str, Sequence[int]]:
-    """The entries of each part, from MuJoCo environments' `observation_structure`: how long each is, in order."""
+    """{part: its entries}, from the `observation_structure` of a MuJoCo environment: lengths of parts, in order."""
     layout: dict[str, Sequence[int]] = {}
     start = 0
     for part, size in structure.items():
@@ -146,10 +147,10 @@ def _layout(structure: dict[str, int]) -> dict[str, Sequence[int]]:
 
 
 def log_warnings() -> None:
-    """Send MuJoCo's warnings to the logger "mujoco" where nobody has asked for them yet.
+    """Send MuJoCo's warnings to the logger "mujoco", unless the process has set another handler.
 
-    By itself MuJoCo writes a file into the working directory. A logger never raises: an exception in this callback,
-    which is what a Python warning may become, would end the process.
+    By default MuJoCo writes a file into the working directory. We log, and do not warn: a Python warning may be turned
+    into an exception, and an exception in MuJoCo's callback ends the process.
     """
     import mujoco
 
@@ -158,5 +159,5 @@ def log_warnings() -> None:
 
 
 def _log(message: str) -> None:
-    # Gymnasium's own model files use deprecated attributes; nobody who reads this can help it.
+    # Gymnasium's own model files use deprecated attributes, which users cannot change.
     log.log(logging.DEBUG if "deprecated" in message else logging.WARNING, message)

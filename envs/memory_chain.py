@@ -12,12 +12,12 @@ TIMINGS = {"lag-free": False, "bsuite": True}
 
 
 class Chain(gymnasium.Env):
-    """What both chains share. All that an episode will show is written at its reset, a row for each step."""
+    """Base of both chains. A reset writes all observations of the episode, a row for each step."""
 
     metadata: dict[str, Any] = {"render_modes": []}  # noqa: RUF012
 
     def __init__(self, length: int, timing: str, low: list[int]) -> None:
-        self.length = check_count("length", length, hint="the cue is to be remembered for some steps")
+        self.length = check_count("length", length, hint="the cue must be remembered for some steps")
         self._lags = check_choice("timing", timing, TIMINGS)
         self.n_inputs = len(low)
         self.observation_space = Box(np.array(low, np.float32), np.ones(len(low), np.float32))
@@ -26,14 +26,14 @@ class Chain(gymnasium.Env):
         self._t, self._answer = 0, 0
 
     def _begin(self, cue: dict[int, Any], query: dict[int, Any], answer: int) -> tuple[np.ndarray, dict[str, Any]]:
-        """Write the episode's observations: `cue` and `query` say which entries they set, and to what."""
+        """Write the episode's observations; `cue` and `query` are {entry: value} of the rows that show them."""
         rows = np.zeros((self.length + 2, self.n_inputs), np.float32)
         rows[:-1, 0] = 1 - np.arange(self.length + 1) / self.length
         asked = self.length - 1 if self._lags else self.length
         for row, entries in ((0, cue), (asked, query)):
             for entry, value in entries.items():
                 rows[row, entry] = value
-        if self._lags:  # every observation comes one step late, and so the first one twice
+        if self._lags:  # every observation is shown one step late, and so the first one twice
             rows[1:] = rows[:-1].copy()
         self._rows, self._t, self._answer = rows, 0, answer
         return rows[0], {}
@@ -54,13 +54,13 @@ class Chain(gymnasium.Env):
 
 
 class MemoryChain(Chain):
-    """A cue at the first step; `length` steps later the agent must have it still.
+    """A cue at the first step, which the agent must give back `length` steps later.
 
     ## Description
-    The memory chain of bsuite (Osband et al. 2020), with one bit. An episode has `length` + 1 actions, of which the
-    last alone counts. With lag-free timing the cue is seen before action 0 and must be remembered for `length` steps.
-    bsuite's code, and gymnax's after it, shows every observation one step late: the cue is seen before actions 0 and 1,
-    which makes the task one step shorter. An agent without memory can tell when to answer, and not what.
+    The memory chain of bsuite (Osband et al. 2020), with one bit. An episode has `length` + 1 actions; only the last
+    counts. With lag-free timing the cue is seen before action 0 and must be remembered for `length` steps. bsuite's
+    code, and gymnax's after it, shows every observation one step late: the cue is seen before actions 0 and 1, which
+    makes the task one step shorter. An agent without memory knows when to answer, but not which answer.
 
     ## Action Space
     `Discrete(2)`: the cue -1 or 1, as 0 or 1.
@@ -69,14 +69,14 @@ class MemoryChain(Chain):
     | index | what | value |
     |---|---|---|
     | 0 | time remaining | 1 - t / `length` |
-    | 1 | query | 0: bsuite's index of the bit that is asked for, of which there is one |
+    | 1 | query | 0: bsuite's index of the bit that is asked for, here the only one |
     | 2 | cue | -1 or 1 at t = 0, else 0 |
 
     Before action k, t is k with lag-free timing, and max(k - 1, 0) with bsuite's. The observation that ends an episode
-    has t = `length` and no more to tell.
+    is all zeros.
 
     ## Rewards
-    1 where the last action is the cue, -1 where it is not; 0 before.
+    1 if the last action is the cue, -1 if not; 0 before.
 
     ## Starting State
     Either cue with probability .5.
@@ -109,12 +109,11 @@ class MemoryChain(Chain):
 
 
 class KMemoryChain(Chain):
-    """Several bits at the first step; at the last, one of them is asked for.
+    """Several bits at the first step; the last action must give back one of them.
 
     ## Description
-    As `MemoryChain`, with `k` bits: which of them counts is shown only when the time has come to answer, so that all
-    have to be remembered. This is bsuite's chain with several bits, except for the query, a number there: here each bit
-    has an entry of its own that lights up.
+    As `MemoryChain`, with `k` bits. A query before the last action asks for one of them, so all have to be remembered.
+    This is bsuite's chain with several bits, except for the query: a number in bsuite, here one entry for each bit.
 
     ## Action Space
     `Discrete(2)`: the bit that is asked for, -1 or 1, as 0 or 1.
@@ -123,16 +122,16 @@ class KMemoryChain(Chain):
     | index | what | value |
     |---|---|---|
     | 0 | time remaining | 1 - t / `length` |
-    | 1 ... k | query | 1 for the bit that is asked for, before the last action alone, else 0 |
+    | 1 ... k | query | 1 for the bit that is asked for, before the last action only, else 0 |
     | k + 1 ... 2k | bits | -1 or 1 at t = 0, else 0 |
 
-    When t is shown is as of `MemoryChain`.
+    The times t are those of `MemoryChain`.
 
     ## Rewards
-    1 where the last action is the bit asked for, -1 where it is not; 0 before.
+    1 if the last action is the bit asked for, -1 if not; 0 before.
 
     ## Starting State
-    Bits and query, uniform and independent.
+    Bits and query are uniform and independent.
 
     ## Episode End
     Termination with the last action, number `length` + 1.

@@ -1,4 +1,8 @@
-"""Animal-learning streams in which the pattern of several conditioned stimuli decides: trace and noisy patterning."""
+"""Animal-learning streams: trace patterning and noisy patterning.
+
+The pattern of several conditioned stimuli (CS) decides whether the unconditioned stimulus (US) follows. ISI is the
+inter-stimulus interval, from CS to US; ITI the inter-trial interval, from US to the next CS.
+"""
 
 import numpy as np
 
@@ -11,12 +15,12 @@ class TracePatterning(Conditioning):
 
     ## Description
     The trace patterning task of Rafiee et al. 2022. In each trial half of the CSs are on. With probability .5 their
-    pattern is one of the activating ones, after which the US comes; after any other pattern it does not, and the next
-    trial begins an ITI after the step at which it would have come. Both patterns and timing have to be remembered,
-    and no single CS tells anything for certain.
+    pattern is one of the activating ones, and the US follows. After any other pattern no US follows, and the next trial
+    begins an ITI after the step at which a US would have begun. Patterns and timing have to be remembered. No single CS
+    predicts the US for certain.
 
     ## Action Space
-    `Discrete(1)`: nothing can be done about what comes.
+    `Discrete(1)`: the action has no effect.
 
     ## Observation Space
     | index | what | value |
@@ -35,13 +39,13 @@ class TracePatterning(Conditioning):
     Never.
 
     ## Arguments
-    - `isi`, `iti`, `cs_length`, `us_length`, `n_distractors`: as of `TraceConditioning`.
+    - `isi`, `iti`, `cs_length`, `us_length`, `n_distractors`: as in `TraceConditioning`.
     - `n_cs`: number of CSs, even.
     - `n_activating`: number of activating patterns; half of all patterns by default.
-    - `noise`: probability that the US comes where it should not, or the reverse.
+    - `noise`: probability that the US contradicts the pattern.
     - `pattern_seed`: which patterns are activating. It belongs to the task: a reset does not change it.
 
-    The numbers of CSs and of activating patterns are chosen here.
+    The default numbers of CSs and of activating patterns are choices of this implementation.
 
     ## Version History
     - v0: first version.
@@ -78,17 +82,17 @@ class TracePatterning(Conditioning):
 
 
 class NoisyPatterning(TracePatterning):
-    """Trace patterning without the gap, and with noise: the US begins as the CSs end, or not, as it should not.
+    """Trace patterning with noise and without the gap: the US begins as the CSs end, and may contradict the pattern.
 
     ## Description
     The noisy patterning task of Rafiee et al. 2022: as `TracePatterning`, with the ISI fixed to the length of the
     CSs, and a US that contradicts its pattern in one trial of ten.
 
     ## Action Space
-    `Discrete(1)`: nothing can be done about what comes.
+    `Discrete(1)`: the action has no effect.
 
     ## Observation Space
-    As of `TracePatterning`.
+    As in `TracePatterning`.
 
     ## Rewards
     The cumulant that arrives with the observation: 1 while the US is on, else 0.
@@ -101,7 +105,7 @@ class NoisyPatterning(TracePatterning):
 
     ## Arguments
     - `cs_length`: also the ISI.
-    - The others as of `TracePatterning`. The probability of noise, .1, is chosen here.
+    - The others as in `TracePatterning`. The default `noise`, .1, is a choice of this implementation.
 
     ## Version History
     - v0: first version.
@@ -131,7 +135,7 @@ class NoisyPatterning(TracePatterning):
 
 
 def _patterns(n_cs: int, n_activating: int | None, seed: int) -> tuple[np.ndarray, int]:
-    """All patterns with half of the CSs on, (k, n_cs), the activating ones first, and how many these are."""
+    """(patterns, n): all patterns with half of the CSs on, (k, n_cs); the first n are the activating ones."""
     check_count("n_cs", n_cs, low=2)
     if n_cs % 2 or n_cs > 16:
         raise ValueError(f"n_cs is {n_cs}: expected an even number up to 16, as half of the CSs are on in each pattern")
@@ -142,6 +146,6 @@ def _patterns(n_cs: int, n_activating: int | None, seed: int) -> tuple[np.ndarra
     if activating >= len(patterns):
         raise ValueError(
             f"n_activating is {activating}: expected fewer than the {len(patterns)} patterns of {n_cs} CSs, so that "
-            "some are not"
+            "some do not activate the US"
         )
     return patterns, activating

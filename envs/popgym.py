@@ -1,4 +1,7 @@
-"""Tasks of POPGym (Morad et al. 2023) that the paper uses, with observations as vectors. Needs the package popgym."""
+"""The tasks of POPGym (Morad et al. 2023) that Elelimy et al. 2024 use, with observations as one-hot vectors.
+
+They need the package popgym.
+"""
 
 import importlib
 from typing import Any
@@ -9,7 +12,7 @@ from gymnasium.spaces import Box, Discrete, MultiDiscrete, Space, Tuple
 
 from rtu_np.validation import check_choice
 
-TASKS = {  # and the module of popgym.envs that each is in
+TASKS = {  # {task: its module in popgym.envs}
     "AutoencodeEasy": "autoencode",
     "ConcentrationEasy": "concentration",
     "CountRecallEasy": "count_recall",
@@ -20,7 +23,7 @@ TASKS = {  # and the module of popgym.envs that each is in
 
 
 class OneHot(gymnasium.Wrapper):
-    """A task of POPGym, its observation as one-hot vectors, one after the other.
+    """A task of POPGym, its observation as concatenated one-hot vectors.
 
     ## Description
     Six memory tasks with a deck of 52 cards, from the package popgym:
@@ -34,14 +37,14 @@ class OneHot(gymnasium.Wrapper):
     | RepeatFirstEasy | has to name the suit that came first | 4 suits | suit: 4 | 51 |
     | RepeatPreviousEasy | has to name the suit of four cards ago | 4 suits | suit: 4 | 51 |
 
-    The paper's agents are shown their previous action and reward beside the observation, which is the agent's part.
+    The paper's agents also get their previous action and reward. Here the agent adds these, not the environment.
 
     ## Action Space
     `Discrete`, as in the table.
 
     ## Observation Space
-    `Box(0, 1)`: one entry for each value that each part of popgym's observation can have, in its order; 1 for the
-    value that it has.
+    `Box(0, 1)`: one entry for each possible value of each part of popgym's observation, in popgym's order; 1 for the
+    present value, else 0.
 
     ## Rewards
     popgym's: an episode's return lies within -1 and 1.
@@ -67,7 +70,7 @@ class OneHot(gymnasium.Wrapper):
         return self._vector(self.env.reset(seed=seed, options=options)[0]), {}
 
     def step(self, action: Any):
-        # What popgym adds as info is the hidden state, in an array that it goes on to write to.
+        # popgym's info is dropped: it is the hidden state, in an array that popgym overwrites later.
         observation, reward, terminated, truncated, _ = self.env.step(action)
         return self._vector(observation), reward, terminated, truncated, {}
 
@@ -91,10 +94,10 @@ def make(task: str, **settings: Any) -> OneHot:
 
 
 def _sizes(space: Space) -> list[int]:
-    """How many values each part of an observation can have."""
+    """Number of possible values of each part of an observation."""
     if isinstance(space, Discrete):
         return [int(space.n)]
     if isinstance(space, MultiDiscrete):
         return [int(n) for n in space.nvec]
-    assert isinstance(space, Tuple)  # of every task in the table
+    assert isinstance(space, Tuple)  # true of every task in the table
     return [n for part in space for n in _sizes(part)]

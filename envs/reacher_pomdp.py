@@ -1,4 +1,4 @@
-"""Reach for a target that was seen once."""
+"""A partially observable Markov decision process (POMDP): reach for a target that is shown once."""
 
 from typing import Any
 
@@ -6,18 +6,18 @@ import gymnasium
 
 from envs.masked import log_warnings
 
-TARGET = [4, 5, 8, 9]  # of Reacher's observation: the target's position, and the fingertip's from it
+TARGET = [4, 5, 8, 9]  # entries of Reacher's observation: position of the target, and of the fingertip from the target
 
 
 class ReacherPOMDP(gymnasium.Wrapper):
     """Gymnasium's Reacher-v5, whose target is shown with the first observation only.
 
     ## Description
-    A two-jointed arm reaches for a target. Where the target is has to be remembered through the episode. Elelimy et
-    al. 2024 (Fig. 5) have a task of this name and idea; its definition was not found, and this one is chosen here.
+    A two-jointed arm reaches for a target, whose position has to be remembered through the episode. Elelimy et al. 2024
+    (Fig. 5) have a task of this name and idea. We did not find its definition; this one is ours.
 
-    No other entry tells of the target: the arm does not touch it. The reward does, as it is the distance to the
-    target; an agent that is shown its previous reward can find the target without having seen it.
+    No other entry depends on the target, as the arm does not touch it. The reward does, as it contains the distance to
+    the target: an agent that gets its previous reward can find the target without having seen it.
 
     ## Action Space
     `Box(-1, 1, (2,))`: the torques of both joints, in N m.
@@ -32,10 +32,10 @@ class ReacherPOMDP(gymnasium.Wrapper):
     | 8, 9 | position of the fingertip from the target | shown | 0 | m |
 
     ## Rewards
-    As of Reacher-v5: minus the distance from fingertip to target, minus .1 times the squared torques.
+    As in Reacher-v5: minus the distance from fingertip to target, minus the sum of squared actions.
 
     ## Starting State
-    As of Reacher-v5.
+    As in Reacher-v5.
 
     ## Episode End
     Truncation after 50 steps.

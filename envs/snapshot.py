@@ -1,18 +1,18 @@
-"""The state of an environment in mid-episode, as arrays and JSON, from which it goes on bit for bit.
+"""The state of an environment in mid-episode, as arrays and JSON, from which it continues bit for bit.
 
     snapshot = capture(env)           # settings can be written as JSON, arrays with numpy.savez
     ...
     env = gymnasium.make(...)         # in another process, made the same way
-    restore(env, snapshot)            # goes on as the first would have
+    restore(env, snapshot)            # continues as the first would have
 
-What is captured is everything in the attributes of the environment and of its wrappers that a step may change: numbers,
-arrays, containers of them, generators of random numbers, and all of MuJoCo's data. Integrating from MuJoCo's own
-`mj_getState` is not the same: rewards read positions that are computed before a step's last integration, and these it
-leaves out. Nothing is pickled, so that restoring executes nothing; the environment at hand says what its parts are, and
-the snapshot only what they hold.
+A snapshot holds all attributes of the environment and of its wrappers that a step may change: numbers, arrays,
+containers of them, generators of random numbers, and all of MuJoCo's data. MuJoCo's own `mj_getState` would not do:
+rewards read positions that are computed before a step's last integration, and `mj_getState` leaves these out. Nothing
+is pickled, so restoring executes nothing: the types of all parts are those of the environment at hand, and a snapshot
+gives their contents only.
 
-Left out, as no step changes it: spaces (`action_space.sample()` draws from a generator of its own), models, functions,
-windows.
+No step changes spaces, models, functions and windows, so a snapshot leaves them out. (`action_space.sample()` draws
+from a generator of its own.)
 """
 
 import sys
@@ -29,7 +29,7 @@ import numpy as np
 
 PLAIN = (type(None), bool, int, float, str)
 CONTAINERS: dict[str, Any] = {"list": list, "tuple": tuple, "set": set, "deque": deque}
-# How an environment was made: whoever restores has made one.
+# How an environment was made. `restore` gets an environment, so it needs none of these.
 MADE = ("env", "spec", "metadata", "_metadata", "_cached_spec", "_saved_kwargs", "_ezpickle_args", "_ezpickle_kwargs")
 FIXED = (
     "gymnasium.spaces.",
@@ -42,17 +42,17 @@ FUNCTIONS = (type, FunctionType, MethodType, BuiltinFunctionType, np.ufunc)
 
 
 class Snapshot(NamedTuple):
-    settings: dict[str, Any]  # what json.dumps takes
+    settings: dict[str, Any]  # for json.dumps
     arrays: dict[str, np.ndarray]
 
 
 def capture(env: gymnasium.Env) -> Snapshot:
-    """All that `env` needs to go on from here.
+    """All that `env` needs to continue from here.
 
     Raises
     ------
     ValueError
-        where an attribute is neither data nor known to stay as it is.
+        if an attribute is neither data nor of a kind that no step changes.
 
     Examples
     --------
@@ -70,12 +70,12 @@ def capture(env: gymnasium.Env) -> Snapshot:
 
 
 def restore(env: gymnasium.Env, snapshot: Snapshot) -> None:
-    """Bring `env` to where `snapshot` was captured. `env` must have been made as the captured one was.
+    """Set `env` to the state that `snapshot` captured. `env` must have been made as the captured one was.
 
     Raises
     ------
     ValueError
-        where the snapshot is of another environment, or does not fit this one.
+        if the snapshot is of another environment, or does not fit this one.
     """
     settings, arrays = snapshot
     if settings.get("environment") != _kind(env):
@@ -90,7 +90,7 @@ def restore(env: gymnasium.Env, snapshot: Snapshot) -> None:
             _restore_attributes(layer, attributes, arrays, changes)
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"snapshot is damaged: {error} is missing or has another form") from error
-    for change in changes:  # only once everything has been found to fit
+    for change in changes:  # every part fits: an error before this point leaves `env` as reset
         change()
 
 
@@ -107,7 +107,8 @@ def _kind(env: gymnasium.Env) -> list[Any]:
     return [*(type(layer).__name__ for layer in _layers(env)), *made]
 
 
-def _stays(name: str, value: Any) -> bool:
+def _is_fixed(name: str, value: Any) -> bool:
+    """Whether no step changes this attribute."""
     if name in MADE or isinstance(value, FUNCTIONS):
         return True
     module = type(value).__module__ + "."
@@ -119,23 +120,26 @@ def _is_mujoco_data(value: Any) -> bool:
 
 
 def _mujoco_arrays(data: Any) -> dict[str, np.ndarray]:
-    """MuJoCo's own arrays, by name, as far as they have a size in fresh data: others hold the contacts of one step,
-    which the next finds for itself."""
-    fresh = sys.modules["mujoco"].MjData(data.model)
-    names = [name for name in dir(fresh) if not name.startswith("_")]
-    return {n: getattr(data, n) for n in names if isinstance(a := getattr(fresh, n), np.ndarray) and a.size}
+    """{name: array} of MuJoCo's data.
+
+    Arrays that are empty in new data are left out: they hold the contacts of one step, which the next step computes
+    again.
+    """
+    new = sys.modules["mujoco"].MjData(data.model)
+    names = [name for name in dir(new) if not name.startswith("_")]
+    return {n: getattr(data, n) for n in names if isinstance(a := getattr(new, n), np.ndarray) and a.size}
 
 
 def _attributes(path: str, part: Any, arrays: dict[str, np.ndarray]) -> dict[str, Any]:
     return {
         name: _captured(f"{path}.{name}", value, arrays)
         for name, value in vars(part).items()
-        if not _stays(name, value)
+        if not _is_fixed(name, value)
     }
 
 
 def _captured(path: str, value: Any, arrays: dict[str, np.ndarray]) -> Any:
-    """`value` as JSON, its arrays set aside under their paths."""
+    """`value` as JSON; its arrays are stored in `arrays` under their paths."""
     if type(value) in PLAIN:
         return value
     if isinstance(value, Enum):
@@ -155,7 +159,7 @@ def _captured(path: str, value: Any, arrays: dict[str, np.ndarray]) -> Any:
     if isinstance(value, dict):
         pairs = enumerate(value.items())
         return {"dict": [[_captured(f"{path}{{{k}}}[{i}]", pair[i], arrays) for i in (0, 1)] for k, pair in pairs]}
-    if hasattr(value, "__dict__") and path.count(".") < 9:  # deeper than any data: objects that hold each other
+    if hasattr(value, "__dict__") and path.count(".") < 9:  # deeper paths are of objects that refer to each other
         return {"attributes": _attributes(path, value, arrays)}
     raise ValueError(
         f"env cannot be captured in mid-episode: {path} is a {type(value).__module__}.{type(value).__qualname__}, "
@@ -164,20 +168,20 @@ def _captured(path: str, value: Any, arrays: dict[str, np.ndarray]) -> Any:
 
 
 def _restore_attributes(part: Any, saved: dict[str, Any], arrays: Any, changes: list[Callable[[], Any]]) -> None:
-    """Check that `saved` fits `part`, and add what is to be done to `changes`."""
-    here = vars(part)
-    for name, value in here.items():
-        if name not in saved and not _stays(name, value):
+    """Check that `saved` fits `part`, and append the changes to make to `changes`."""
+    current = vars(part)
+    for name, value in current.items():
+        if name not in saved and not _is_fixed(name, value):
             changes.append(partial(delattr, part, name))
     for name, value in saved.items():
-        if _stays(name, here.get(name)):  # a snapshot may change what parts hold, and nothing of what they are
+        if _is_fixed(name, current.get(name)):  # a snapshot may change no types and no code
             raise ValueError(f"snapshot sets {name}, which no step changes: has it been tampered with?")
-        restored = _restored(value, here.get(name), arrays, changes)
+        restored = _restored(value, current.get(name), arrays, changes)
         changes.append(partial(setattr, part, name, restored))
 
 
 def _restored(saved: Any, live: Any, arrays: dict[str, np.ndarray], changes: list[Callable[[], Any]]) -> Any:
-    """What `saved` stands for; `live` is what is in its place now."""
+    """The value that `saved` describes; `live` is the value now in its place."""
     if not isinstance(saved, dict):
         return saved
     kind, content = next(iter(saved.items()))
@@ -202,9 +206,9 @@ def _restored(saved: Any, live: Any, arrays: dict[str, np.ndarray], changes: lis
         pairs = [(_restored(key, None, arrays, changes), value) for key, value in content]
         return {key: _restored(value, old.get(key), arrays, changes) for key, value in pairs}
     container = CONTAINERS[kind]
-    here: list[Any] = [*live] if isinstance(live, list | tuple | deque) else []
-    here += [None] * (len(content) - len(here))
-    items = [_restored(value, old, arrays, changes) for value, old in zip(content, here, strict=False)]
+    current: list[Any] = [*live] if isinstance(live, list | tuple | deque) else []
+    current += [None] * (len(content) - len(current))
+    items = [_restored(value, old, arrays, changes) for value, old in zip(content, current, strict=False)]
     if isinstance(live, tuple) and hasattr(live, "_fields"):  # a NamedTuple
         return type(live)(*items)
     return deque(items, live.maxlen) if isinstance(live, deque) else container(items)
@@ -214,19 +218,19 @@ def _restore_mujoco(data: Any, saved: dict[str, Any], arrays: dict[str, np.ndarr
     path, version = saved["mujoco"] + ".", sys.modules["mujoco"].__version__
     if saved["version"] != version:
         warnings.warn(
-            f"the snapshot was captured with MuJoCo {saved['version']}, and this is {version}: what follows will not "
-            "be bit for bit what it would have been",
+            f"the snapshot was captured with MuJoCo {saved['version']}, and this is {version}: the environment will "
+            "not continue bit for bit as it would have",
             stacklevel=2,
         )
     views = _mujoco_arrays(data)
     found = {name.removeprefix(path): array for name, array in arrays.items() if name.startswith(path)}
-    odd = sorted(views.keys() ^ found.keys()) or sorted(
+    misfits = sorted(views.keys() ^ found.keys()) or sorted(
         name for name, view in views.items() if (found[name].shape, found[name].dtype) != (view.shape, view.dtype)
     )
-    if odd:
+    if misfits:
         raise ValueError(
-            f"snapshot's MuJoCo data do not fit ({', '.join(odd)}): were they captured with another model, or another "
-            "version of MuJoCo?"
+            f"snapshot's MuJoCo data do not fit ({', '.join(misfits)}): were they captured with another model, or "
+            "another version of MuJoCo?"
         )
     changes += [partial(np.copyto, view, found[name]) for name, view in views.items()]
     changes.append(partial(setattr, data, "time", float(saved["time"])))

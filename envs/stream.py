@@ -1,4 +1,4 @@
-"""What all streams share: nothing to act on, stepped or generated many steps at once, the same stream either way."""
+"""Base of all streams: actions have no effect, and single steps and many at once give the same stream."""
 
 from abc import abstractmethod
 from typing import Any
@@ -13,7 +13,7 @@ from rtu_np.validation import check_count
 class Stream(gymnasium.Env):
     """An environment without decisions, whose cumulant is the first entry of its observation.
 
-    A subclass sets `_state` in its `reset`, and writes the steps that follow in `_rows`.
+    A subclass sets `_state` in `reset`, and computes the observations that follow in `_rows`.
     """
 
     metadata: dict[str, Any] = {"render_modes": []}  # noqa: RUF012
@@ -30,15 +30,15 @@ class Stream(gymnasium.Env):
 
     def step(self, action: Any):
         if self._state is None:
-            raise gymnasium.error.ResetNeeded("step() was called before reset(): the stream has not begun")
+            raise gymnasium.error.ResetNeeded("step() was called before reset(): expected reset() first")
         observation = self._rows(1)[0]
         return observation, float(observation[0]), False, False, {}
 
     def generate(self, n_steps: int, seed: int | None = None) -> tuple[np.ndarray, np.ndarray]:
         """The next `n_steps` steps at once: observations (n_steps, n_inputs) and cumulants (n_steps,).
 
-        With a `seed`, and where no stream has begun, the environment is reset first, and its first observation is
-        row 0. Otherwise the stream goes on from where `generate` or `step` left it.
+        If a `seed` is given, or no stream has begun, the environment is reset first, and its first observation is
+        row 0. Otherwise the stream continues after the last `generate` or `step`.
         """
         check_count("n_steps", n_steps)
         if seed is None and self._state is not None:

@@ -1,4 +1,4 @@
-"""Three states, of which the last sends back to where one came from: a world that asks for one step of memory."""
+"""Three states; the third leads back to the state before, so predicting it takes one step of memory."""
 
 from typing import Any
 
@@ -7,30 +7,30 @@ import numpy as np
 from envs.stream import Stream
 from rtu_np.jit import njit
 
-MIDDLE = 2  # the state from which the way goes back
+MIDDLE = 2  # s3, which leads back to the state before it
 
 
 @njit
 def _walk(rng, position, observations):
-    """Write the next rows of `observations`, and bring `position`, the state and the one before it, along."""
-    state, before = position
+    """Write the next rows of `observations`, and update `position`: the state and the one before it."""
+    state, previous = position
     for t in range(observations.shape[0]):
-        after = before if state == MIDDLE else int(rng.random() * 3)
-        state, before = after, state
+        next_state = previous if state == MIDDLE else int(rng.random() * 3)
+        state, previous = next_state, state
         observations[t, :] = 0.0
         observations[t, state] = 1.0
-    position[0], position[1] = state, before
+    position[0], position[1] = state, previous
 
 
 class ThreeState(Stream):
     """From s1 and s2 to any state with equal chances; from s3 back to the state before.
 
     ## Description
-    The three-state task of Elelimy et al. 2024 (Fig. 7). In s3 the next state is certain for whoever remembers the one
-    before, and a toss-up for whoever does not; in s1 and s2 it cannot be known. There is nothing to act on.
+    The three-state task of Elelimy et al. 2024 (Fig. 7). In s3 the next state is certain with a memory of the state
+    before, and a toss-up without. In s1 and s2 the next state cannot be predicted.
 
     ## Action Space
-    `Discrete(1)`: nothing can be done about what comes.
+    `Discrete(1)`: the action has no effect.
 
     ## Observation Space
     | index | what | value |

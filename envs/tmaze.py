@@ -15,12 +15,12 @@ CORRIDOR, JUNCTION, OVER = (np.array(bits, np.float32) for bits in ([1, 0, 1], [
 
 
 class TMaze(gymnasium.Env):
-    """Read a sign, walk a long way, and turn as the sign said.
+    """Read a sign, walk a long way, and turn as the sign says.
 
     ## Description
     The T-maze of Bakker 2002 (Reinforcement learning with long short-term memory). At the start of a corridor a sign
     says whether to turn north or south at the junction, `length` steps east. On the way all places look alike. An agent
-    without memory can walk to the junction, and gets 1.95 on average; with one it gets 4.
+    without memory can walk to the junction, and gets 1.95 on average; with memory it gets 4.
 
     ## Action Space
     `Discrete(4)`: north, east, south, west.
@@ -35,14 +35,14 @@ class TMaze(gymnasium.Env):
     | after the turn | 0 | 0 | 0 |
 
     ## Rewards
-    4 for the turn that the sign said, -.1 for the other; -.1 for a step against a wall, which leads nowhere; else 0.
+    4 for the turn that the sign says, -.1 for the other; -.1 for a step against a wall, which moves nothing; else 0.
 
     ## Starting State
     The start of the corridor, with either sign with probability .5.
 
     ## Episode End
-    Termination with a turn at the junction, north or south; truncation after 10 (`length` + 1) steps, which is chosen
-    here.
+    Termination with a turn at the junction, north or south; truncation after 10 (`length` + 1) steps, a limit of this
+    implementation.
 
     ## Arguments
     - `length`: steps from the start to the junction.
@@ -60,19 +60,19 @@ class TMaze(gymnasium.Env):
     metadata: dict[str, Any] = {"render_modes": []}  # noqa: RUF012
 
     def __init__(self, length: int = 10) -> None:
-        self.length = check_count("length", length, hint="the sign is to be remembered for some steps")
+        self.length = check_count("length", length, hint="the sign must be remembered for some steps")
         self.observation_space = Box(0.0, 1.0, (3,), np.float32)
         self.action_space = Discrete(4)
-        self._position, self._turn, self._t, self._goes_on = 0, NORTH, 0, False
+        self._position, self._turn, self._t, self._in_episode = 0, NORTH, 0, False
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None):
         super().reset(seed=seed)
-        self._position, self._t, self._goes_on = 0, 0, True
+        self._position, self._t, self._in_episode = 0, 0, True
         self._turn = SOUTH if self.np_random.integers(2) else NORTH
-        return self._seen(), {}
+        return self._observation(), {}
 
     def step(self, action: Any):
-        if not self._goes_on:
+        if not self._in_episode:
             raise gymnasium.error.ResetNeeded(
                 "step() was called outside an episode: expected reset() before the first step and after the last"
             )
@@ -80,15 +80,15 @@ class TMaze(gymnasium.Env):
             raise ValueError(f"action is {action!r}: expected 0, 1, 2 or 3: north, east, south, west")
         self._t += 1
         if self._position == self.length and action in SIGNS:
-            self._goes_on = False
+            self._in_episode = False
             return OVER.copy(), (4.0 if action == self._turn else -0.1), True, False, {}
-        before = self._position
-        self._position = min(max(before + MOVES[action], 0), self.length)
+        previous = self._position
+        self._position = min(max(previous + MOVES[action], 0), self.length)
         truncated = self._t == 10 * (self.length + 1)
-        self._goes_on = not truncated
-        return self._seen(), (-0.1 if self._position == before else 0.0), False, truncated, {}
+        self._in_episode = not truncated
+        return self._observation(), (-0.1 if self._position == previous else 0.0), False, truncated, {}
 
-    def _seen(self) -> np.ndarray:
+    def _observation(self) -> np.ndarray:
         if self._position == 0:
             return SIGNS[self._turn].copy()
         return (JUNCTION if self._position == self.length else CORRIDOR).copy()

@@ -1,4 +1,7 @@
-"""The command line: python -m rtu_np gradcheck, python -m rtu_np timing."""
+"""The command line: `python -m rtu_np gradcheck` and `python -m rtu_np timing`.
+
+RTRL is real-time recurrent learning, BPTT backpropagation through time.
+"""
 
 import argparse
 import shlex
@@ -34,18 +37,18 @@ CELLS: dict[str, Any] = {
     "vanilla-rnn": VanillaRNN,
     "block-diagonal-rnn": BlockDiagonalRNN,
 }
-# Steps so small that nothing diverges, whatever is timed.
+# Step sizes so small that no cell diverges.
 OPTIMIZERS = {"sgd": SGD(1e-6), "obgd": ObGD(), "adam": Adam(1e-6), "rmsprop": RMSProp(1e-6)}
 
 
 def parser() -> argparse.ArgumentParser:
-    top = argparse.ArgumentParser(prog="python -m rtu_np", description="Recurrent trace units, checked and timed.")
+    top = argparse.ArgumentParser(prog="python -m rtu_np", description="Check gradients, and time learning steps.")
     commands = top.add_subparsers(dest="command", required=True)
     many: dict[str, Any] = {"type": int, "nargs": "+", "metavar": "N"}
 
     check = _command(commands, "gradcheck", "compare a cell's gradient with BPTT, complex step and central differences")
     check.add_argument("--cell", choices=CELLS, default="linear-rtu")
-    check.add_argument("--activation", choices=ACTIVATIONS, help="the cell's own default where not given")
+    check.add_argument("--activation", choices=ACTIVATIONS, help="of the cell; its own default if not given")
     check.add_argument("--tbptt", type=int, metavar="T", help="truncated BPTT through T steps, instead of RTRL")
     check.add_argument("--dense", action="store_true", help="RTRL by the dense recursion, for any cell")
     check.add_argument("--n-hidden", type=int, default=8, help="units")
@@ -56,15 +59,15 @@ def parser() -> argparse.ArgumentParser:
 
     time = _command(commands, "timing", "time a learning step: in compiled code, from Python, and against the machine")
     time.add_argument("--cell", choices=CELLS, nargs="+", default=["linear-rtu"])
-    time.add_argument("--n-hidden", default=[192], help="units; several with as many --n-inputs", **many)
+    time.add_argument("--n-hidden", default=[192], help="units; for several sizes, give as many --n-inputs", **many)
     time.add_argument("--n-inputs", default=[64], help="width of the input", **many)
-    time.add_argument("--tbptt", default=[], help="also T-BPTT through so many steps", **many)
+    time.add_argument("--tbptt", default=[], help="also truncated BPTT through N steps", **many)
     time.add_argument("--dense", action="store_true", help="RTRL by the dense recursion, for any cell")
     time.add_argument("--dtype", choices=DTYPES, nargs="+", default=["float64", "float32"])
     time.add_argument("--optimizer", choices=OPTIMIZERS, default="sgd")
-    time.add_argument("--repeats", type=int, default=30, help="runs of at least 20 ms each")
+    time.add_argument("--repeats", type=int, default=30, help="runs in compiled code, of at least 20 ms each")
     time.add_argument("--calls", type=int, default=20_000, help="single steps from Python")
-    time.add_argument("--no-compiling", action="store_true", help="leave out how long compiling takes")
+    time.add_argument("--no-compiling", action="store_true", help="do not time compiling")
     time.add_argument("--output", type=Path, default=Path("runs/timing"), help="folder for timing.json, .csv and .png")
     return top
 
@@ -88,7 +91,7 @@ def time_steps(arguments: argparse.Namespace) -> int:
     if len(arguments.n_hidden) != len(arguments.n_inputs):
         raise ValueError(
             f"--n-hidden has {len(arguments.n_hidden)} numbers and --n-inputs {len(arguments.n_inputs)}: "
-            "expected the same count, as they are taken in pairs"
+            "expected the same count, since they are paired"
         )
     sizes = list(zip(arguments.n_hidden, arguments.n_inputs, strict=True))
     gradients = [RTRL(dense=arguments.dense), *map(TBPTT, arguments.tbptt)]

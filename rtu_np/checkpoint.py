@@ -1,6 +1,6 @@
 """Checkpoints: named arrays and a page of JSON in one .npz file, written atomically.
 
-Nothing is pickled, so loading a file executes nothing, and NumPy alone can read one:
+Nothing is pickled, so loading a file executes nothing, and NumPy can read it without this package:
 `numpy.load(path, allow_pickle=False)`.
 """
 
@@ -17,16 +17,16 @@ import numpy as np
 
 VERSION = 2
 _SETTINGS = "settings.json"
-_KINDS: dict[str, type] = {}  # what a file may name
+_KINDS: dict[str, type] = {}  # the dataclasses that a file may name
 
 
 def offer(kinds: Iterable[Any]) -> None:
-    """Let files name these dataclasses, each by its own name; whatever is no dataclass is left out."""
+    """Let files name these dataclasses, each by its own name. Kinds that are not dataclasses are ignored."""
     _KINDS.update({kind.__name__: kind for kind in kinds if isinstance(kind, type) and is_dataclass(kind)})
 
 
 def save(path: str | os.PathLike, settings: dict[str, Any], arrays: dict[str, np.ndarray]) -> Path:
-    """Write a checkpoint to `path`; a file that is there is replaced only once the new one is whole."""
+    """Write a checkpoint to `path`. An existing file is replaced only when the new one is complete."""
     path = Path(path)
     page = json.dumps({"format": "rtu_np", "version": VERSION, **settings})
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".part")
@@ -43,7 +43,7 @@ def save(path: str | os.PathLike, settings: dict[str, Any], arrays: dict[str, np
 
 
 def load(path: str | os.PathLike) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """(settings, arrays) of a checkpoint; ValueError where the file is truncated, damaged or not one of ours."""
+    """(settings, arrays) of a checkpoint. ValueError if the file is truncated, damaged or of another program."""
     try:
         with open(path, "rb") as raw, np.load(raw, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
@@ -73,7 +73,7 @@ def load(path: str | os.PathLike) -> tuple[dict[str, Any], dict[str, np.ndarray]
 
 
 def describe(part: Any) -> Any:
-    """The name and the settings of a dataclass, and of those it holds."""
+    """The name and the settings of a dataclass, and of the dataclasses among its settings."""
     if isinstance(part, tuple):
         return [describe(each) for each in part]
     if not is_dataclass(part):
@@ -82,7 +82,7 @@ def describe(part: Any) -> Any:
 
 
 def build(role: str, description: dict[str, Any]) -> Any:
-    """The dataclass that `describe` described. A file can name only what was offered, and it imports nothing."""
+    """The dataclass that `describe` described. A file can name only kinds passed to `offer`, and imports nothing."""
     settings = dict(description)
     name = settings.pop("name")
     kind = _KINDS.get(name)
@@ -97,11 +97,11 @@ def build(role: str, description: dict[str, Any]) -> Any:
 
 
 def restore(path: str | os.PathLike, views: dict[str, np.ndarray], arrays: dict[str, np.ndarray]) -> None:
-    """Copy `arrays` into the `views` of the same names, after all names, shapes and dtypes have been compared."""
+    """Copy `arrays` into the `views` of the same names. ValueError before any copy, if one does not fit."""
     if views.keys() != arrays.keys():
-        odd = ", ".join(sorted(views.keys() ^ arrays.keys()))
+        misfits = ", ".join(sorted(views.keys() ^ arrays.keys()))
         raise ValueError(
-            f"path {os.fspath(path)!r} holds other arrays than this learner ({odd}); was it saved by another learner?"
+            f"path {os.fspath(path)!r} has other arrays than this learner ({misfits}); was it saved by another learner?"
         )
     for name, view in views.items():
         array = arrays[name]

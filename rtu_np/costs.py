@@ -1,11 +1,11 @@
-"""What a learning step costs: floating-point operations and bytes, counted from the equations.
+"""Floating-point operations and bytes of a learning step, counted from the equations.
 
 One operation is an addition, a multiplication, a division, or one evaluation of exp, tanh, sin, cos or sqrt; changes of
-sign, comparisons and copies are free. A step is counted as far as the gradient, added into the eligibility trace
-(derivations (20)); the update is the same for every cell and method, 2 operations per parameter with SGD.
+sign, comparisons and copies are free. A step is counted up to adding the gradient to the eligibility trace (derivations
+(20)). The update is left out: it is the same for every cell and method, 2 operations per parameter with SGD.
 
-The counts are those of the equations as the kernels evaluate them, without what pads odd sizes to whole vectors. The
-tests count operation by operation, with numbers that know how often they were used.
+The counts are those of the equations as the kernels evaluate them, without the padding of odd sizes to whole vectors.
+The tests check them against numbers that count their own operations.
 """
 
 from typing import Any
@@ -32,10 +32,10 @@ def flops(cell: Cell, n_inputs: int, gradient: GradientMethod | None = None) -> 
 
 
 def bytes_per_step(cell: Cell, n_inputs: int, gradient: GradientMethod | None = None, dtype: Any = "float64") -> int:
-    """Bytes that one learning step cannot avoid to move: every number held is read and written once.
+    """Bytes that one learning step moves at least: every number that the learner stores is read and written once.
 
-    That is parameters, traces, and the memory of the gradient method. Caches decide how much of it reaches the main
-    memory.
+    These are parameters, traces, and the memory of the gradient method (RTRL() by default). How many of the bytes reach
+    main memory depends on the caches.
 
     Examples
     --------
@@ -46,5 +46,5 @@ def bytes_per_step(cell: Cell, n_inputs: int, gradient: GradientMethod | None = 
     check_count("n_inputs", n_inputs)
     check_dtype("dtype", dtype)
     spec = check_gradient(gradient).spec(check_cell(cell).spec(n_inputs), dtype)
-    held = 2 * numbers(protocol.parameters, spec) + numbers(protocol.memory, spec)
-    return 2 * held * np.dtype(dtype).itemsize
+    stored = 2 * numbers(protocol.parameters, spec) + numbers(protocol.memory, spec)
+    return 2 * stored * np.dtype(dtype).itemsize

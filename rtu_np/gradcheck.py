@@ -3,17 +3,17 @@
 The quantity is v = w . y_T + b, a random readout of the last of T steps, from a random non-zero start and random
 inputs.
 
-BPTT                  the cell's reverse mode, run back over the whole sequence
+BPTT                  backpropagation through time: the cell's reverse mode, back over the whole sequence
 complex step          Im v(p + i h) / h with h = 1e-30, through the plain NumPy step: no cancellation, exact to rounding
 central differences   four points, p - 2h to p + 2h with h = 1e-5, through the same step: good for six digits, and
                       simple enough to be trusted without proof
 
-What they differentiate is what the gradient method claims to carry, and each row says which that is. For a truncated
-method the state before its window is held fixed; for layer-local RTRL of a stack, the states that the layers above have
-from earlier steps are. After a reset nothing before it counts.
+They differentiate the quantity that the gradient method claims to carry; each row of the report names its kind. A
+truncated method holds the state before its window fixed. Layer-local real-time recurrent learning (RTRL) of a stack
+holds the states fixed that the layers above have from earlier steps. Steps before a reset do not count.
 
-Errors are relative to the largest entry of the expected array. Where the activation function has a kink, inputs are
-drawn so that no unit comes near it.
+Errors are relative to the largest entry of the expected array. If the activation function has a kink, the inputs are
+drawn so that no unit is near it.
 """
 
 from dataclasses import dataclass
@@ -55,7 +55,7 @@ class BlockCheck:
 
 @dataclass(frozen=True)
 class GradientReport:
-    """What `check_gradients` found; `print` it, or assert `passed`."""
+    """Result of `check_gradients`; `print` it, or assert `passed`."""
 
     title: str
     blocks: tuple[BlockCheck, ...]
@@ -120,12 +120,16 @@ def check_gradients(
     steps : length of the sequence
     gradient : how the gradient travels through time; RTRL() by default
     seed : of parameters, start, inputs and readout
-    dtype : of the gradient under test; what it is compared with is float64
-    reset_at : a step before which the layer forgets, in [1, steps); none by default
+    dtype : of the gradient under test; the three others are float64
+    reset_at : the layer is reset before this step, in [1, steps); by default it is not
 
     Returns
     -------
-    GradientReport
+    GradientReport : errors by parameter block, input and readout
+
+    Raises
+    ------
+    ValueError, TypeError : by name, for an argument out of its range or of the wrong type
 
     Examples
     --------
@@ -135,7 +139,7 @@ def check_gradients(
     """
     check_count("steps", steps)
     if reset_at is not None and check_count("reset_at", reset_at) >= steps:
-        raise ValueError(f"reset_at is {reset_at!r}: expected a step before the last of {steps}")
+        raise ValueError(f"reset_at is {reset_at!r}: expected a number less than steps, {steps}")
     gradient = check_gradient(gradient)
     rng = np.random.default_rng(seed)
     layer = check_cell(cell).build(n_inputs, gradient, seed, dtype)
@@ -178,8 +182,8 @@ def gradient_angles(
 ) -> dict[str, float]:
     """The angle in degrees, by parameter block, between the gradients that two methods carry.
 
-    Both see the same random inputs from a fresh start, and the same random dy at the last of `steps` steps. For a
-    stack, RTRL() against RTRL(dense=True) shows what the layer-local approximation costs.
+    Both see the same random inputs from the initial state, and the same random dy at the last of `steps` steps. For a
+    stack, RTRL() against RTRL(dense=True) shows the error of the layer-local approximation.
 
     Examples
     --------
@@ -206,7 +210,7 @@ def _angle(a: np.ndarray, b: np.ndarray) -> float:
 
 
 class _Case:
-    """A random sequence, and the value whose gradient is looked for, as the gradient method understands it."""
+    """A random sequence, and the value v as the gradient method differentiates it."""
 
     def __init__(self, spec: Any, gradient: Any, layer: Layer, steps: int, reset_at: int | None, rng: Any) -> None:
         self.spec, self.layer_local = spec, isinstance(gradient, RTRL) and not gradient.dense
@@ -214,16 +218,16 @@ class _Case:
         self.params = protocol.parameters(spec, self.flat)[0]
         for name, view in leaves(self.params).items():
             view[...] = layer.parameters[name]
-        # Every random number is one of the dtype under test, so that both sides see the same.
-        fresh = protocol.state(spec, np.zeros(size(protocol.state, spec)))[0]
-        start = rebuild(fresh, [self._draw(view.shape, layer.dtype, rng) for view in leaves(fresh).values()])
+        # Every random number is representable in the dtype under test, so that both sides see the same.
+        zero = protocol.state(spec, np.zeros(size(protocol.state, spec)))[0]
+        start = rebuild(zero, [self._draw(view.shape, layer.dtype, rng) for view in leaves(zero).values()])
         self.start = leaves(start)
         self.w = self._draw((layer.n_outputs,), layer.dtype, rng)
         self.inputs = _inputs(spec, self.params, start, steps, layer.dtype, rng)
 
         self.begin = reset_at or 0
         if reset_at is not None:
-            start = fresh
+            start = zero
         self.truncated = isinstance(gradient, TBPTT) and gradient.steps < steps - self.begin
         window = gradient.steps if self.truncated else steps - self.begin
         for x in self.inputs[self.begin : steps - window]:
@@ -245,7 +249,7 @@ class _Case:
         return state
 
     def _layer(self, name: str) -> int | None:
-        """The layer, from below, above which states are held; None where none is."""
+        """The layer, counted from below, above which states are held fixed; None if no states are held."""
         if not self.layer_local or not isinstance(self.params, Pair) or name not in leaves(self.params):
             return None
         return int(name.split(".")[0])
@@ -273,7 +277,7 @@ class _Case:
         return y @ at["readout.w"] + at["readout.b"][0]
 
     def bptt(self, name: str) -> np.ndarray:
-        """The gradient by one block, by reverse mode over the window."""
+        """The gradient with respect to one block, by reverse mode over the window."""
         if name.startswith("readout."):
             return self.y if name == "readout.w" else np.ones(1)
         steps, spec = len(self.window), self.spec
@@ -283,7 +287,7 @@ class _Case:
             view[...] = held
         work, out = allocate(size(protocol.work, spec), "float64"), allocate(self.flat.size, "float64")
         dx = np.zeros(spec.n_inputs)
-        run_back = compile_for(_forth_and_back, spec)
+        run_back = compile_for(_forward_and_backward, spec)
         arguments = (spec, self.flat, work, start, self.window, records)
         run_back(*arguments, steps - 1, steps, self.w.copy(), (dstate, out, dx))
         if name == "x":
@@ -292,13 +296,13 @@ class _Case:
         if layer is not None:
             for view in leaves(_above(protocol.state(spec, dstate)[0], layer)).values():
                 view[...] = 0
-        nothing = np.zeros_like(self.w)
-        run_back(*arguments, 0, steps - 1, nothing, (dstate, out, dx))
+        no_dy = np.zeros_like(self.w)
+        run_back(*arguments, 0, steps - 1, no_dy, (dstate, out, dx))
         return leaves(protocol.parameters(spec, out)[0])[name]
 
 
 def _mixed(state: Any, held: Any, layer: int) -> Any:
-    """The states of the layers up to `layer`, and the held ones above."""
+    """The states of the layers up to `layer`, with those above taken from `held`."""
     if not isinstance(state, Pair):
         return state
     if layer == 0:
@@ -314,7 +318,8 @@ def _above(state: Any, layer: int) -> Any:
 
 
 def _inputs(spec, params, state, steps, dtype, rng) -> np.ndarray:
-    """(steps, n_inputs): random inputs, of several each that keep away from kinks and cut off the fewest units."""
+    """(steps, n_inputs): each the best of several random inputs. It keeps all units away from kinks, and silences the
+    fewest."""
     inputs = np.zeros((steps, spec.n_inputs))
     for t in range(steps):
         alive = -1
@@ -347,20 +352,20 @@ def _error(actual: np.ndarray, expected: np.ndarray) -> float:
     return float(np.abs(actual - expected).max() / scale)
 
 
-def _forth_and_back(spec, flat, work, start, inputs, records, first, stop, dy, adjoints):
-    """The whole window forward, and reverse mode from step stop - 1, with `dy`, back to `first`."""
+def _forward_and_backward(spec, flat, flat_work, start, inputs, records, first, stop, dy, adjoints):
+    """The whole window forward, then reverse mode from step stop - 1, with `dy`, back to `first`."""
     params, _ = protocol.parameters(spec, flat)
-    room, _ = protocol.work(spec, work)
-    protocol.prepare(spec, params, room)
+    work, _ = protocol.work(spec, flat_work)
+    protocol.prepare(spec, params, work)
     for t in range(inputs.shape[0]):
         state_tm1, _ = protocol.state(spec, start if t == 0 else records[t - 1])
         record, _ = protocol.record(spec, records[t])
-        protocol.forward(spec, params, room, state_tm1, inputs[t], record)
+        protocol.forward(spec, params, work, state_tm1, inputs[t], record)
     dstate, _ = protocol.state(spec, adjoints[0])
     out, _ = protocol.parameters(spec, adjoints[1])
     adjoint = protocol.Adjoint(dstate, out, adjoints[2])
     for t in range(stop - 1, first - 1, -1):
         state_tm1, _ = protocol.state(spec, start if t == 0 else records[t - 1])
         record, _ = protocol.record(spec, records[t])
-        protocol.backward(spec, params, room, state_tm1, inputs[t], record, dy, adjoint)
+        protocol.backward(spec, params, work, state_tm1, inputs[t], record, dy, adjoint)
         clear(dy)

@@ -1,13 +1,13 @@
-"""The one place with Numba: how kernels are compiled, dispatched and cached.
+"""How kernels are compiled, dispatched and cached. Three things here are unusual.
 
-Every kernel of this package allocates nothing, returns no array and writes in place. That is what lets `njit` switch
-Numba's reference counting off (`_nrt=False`): an allocation in a kernel is then a compile error, and reading arrays out
-of NamedTuples costs nothing. The option is private to Numba, so it is named here alone.
+**Private Numba.** Kernels of this package write in place, allocate nothing and return no array. So they need no
+reference counting, and we switch Numba's off: reading an array out of a NamedTuple then costs nothing, and an
+allocation in a kernel is a compile error. The option for this, and three others that make kernels fast, are private to
+Numba. `rtu_np.numba_compiler` alone names them, and does without them if a release of Numba lacks one.
 
-Two mechanisms live here.
-
-**Dispatch.** Learners are written once and compiled for each cell. A `generic` function is an empty one whose
-implementations are registered by the NamedTuple type of its first argument:
+**Dispatch.** Learners are written once and compiled for each cell, but a NamedTuple has no methods in Numba, and Numba
+does not cache a kernel that takes functions as arguments. So a `generic` function is empty, and its implementations are
+registered by the NamedTuple type of its first argument:
 
 >>> from typing import NamedTuple
 >>> class Twice(NamedTuple):
@@ -21,12 +21,12 @@ implementations are registered by the NamedTuple type of its first argument:
 >>> apply(Twice(), 21)
 42
 
-Compiled code resolves the call while it compiles; with Numba switched off (NUMBA_DISABLE_JIT=1), and when Python itself
-calls, the same table is read.
+Numba chooses the implementation while it compiles the caller, so the choice costs nothing at run time. Python reads the
+same table at each call, also with Numba switched off (NUMBA_DISABLE_JIT=1).
 
-**Cache.** Numba looks for a change in the file of the cached function only: after an edit to a function which that one
-*calls*, in another file, it would go on running the old machine code. So the cache folder is named by a hash of every
-source the function could reach, of Numba's version and of its flags, and a changed source means a new folder.
+**Cache.** Numba checks only the file of the cached function for changes. After an edit to a function that the cached
+one *calls*, in another file, it would still run the old machine code. So the name of our cache folder is a hash of
+every source that the function could reach, of Numba's version and of its options: a changed source means a new folder.
 """
 
 import functools
@@ -48,15 +48,15 @@ from numba.extending import register_jitable
 
 from rtu_np import numba_compiler
 
-ANNOUNCE_AFTER = 3.0  # seconds of compiling after which a user is told
+ANNOUNCE_AFTER = 3.0  # seconds of compiling before a message says so
 _PUBLIC: Any = {
     "nogil": True,
-    "error_model": "numpy",  # Python's raises on division by zero: a branch that stops loops from vectorising
+    "error_model": "numpy",  # Python's checks each division for zero: a branch that stops loops from vectorising
     "fastmath": {"contract"},  # fused multiply-add; NaN and infinity keep their meaning
 }
 OPTIONS: Any = {**_PUBLIC, **numba_compiler.ENTRY}
-# Python cannot call these. Most are compiled into their caller: a loop with a call in it does not vectorise, and a call
-# passes a NamedTuple array by array, each as seven numbers (a fifth of the step of 10 units).
+# Options of functions that only compiled code calls. Most are compiled into their caller: a loop with a call in it does
+# not vectorise, and a call passes a NamedTuple array by array, each as seven numbers (a fifth of the step of 10 units).
 _CALLED: Any = {**_PUBLIC, **numba_compiler.CALLED}
 _INLINED: Any = {**_PUBLIC, **numba_compiler.INLINED}
 _INLINED_NOALIAS: Any = {**_PUBLIC, **numba_compiler.INLINED_NOALIAS}
@@ -65,7 +65,7 @@ config: Any = numba.config  # its attributes are set from the environment, where
 
 
 def _sources(file: Path) -> Iterator[Path]:
-    """Every Python source of the top-level package that holds `file`, or the file alone where it is in no package."""
+    """Every Python source of the top-level package that contains `file`; only `file` if it is in no package."""
     root = file
     while (root.parent / "__init__.py").exists():
         root = root.parent
@@ -78,10 +78,10 @@ def _fingerprint(file: Path) -> str:
 
 
 def cache_folder(*files: str | Path) -> Path:
-    """The folder that holds the machine code of kernels reaching into the packages of `files` (and into this one).
+    """The folder for the machine code of kernels that call functions in the packages of `files`, and in this package.
 
-    It lies under NUMBA_CACHE_DIR where that is set, else in this package's `__pycache__`, else (a read-only
-    installation) in the user's cache folder. Deleting it is always safe.
+    It is in NUMBA_CACHE_DIR if that is set, else in this package's `__pycache__`, else (if the installation is
+    read-only) in the user's cache folder. Deleting it is always safe.
     """
     parts = sorted(_fingerprint(Path(file).resolve()) for file in {__file__, *map(str, files)})
     flags = [
@@ -101,12 +101,12 @@ def cache_folder(*files: str | Path) -> Path:
 
 @contextmanager
 def _cache_at(folder: Path) -> Iterator[None]:
-    before = config.CACHE_DIR
+    previous = config.CACHE_DIR
     config.CACHE_DIR = str(folder)
     try:
         yield
     finally:
-        config.CACHE_DIR = before
+        config.CACHE_DIR = previous
 
 
 def njit(function: Callable | None = None, *, reaches: tuple[str, ...] = (), **options: Any) -> Any:
@@ -114,12 +114,12 @@ def njit(function: Callable | None = None, *, reaches: tuple[str, ...] = (), **o
 
     Parameters
     ----------
-    function : the kernel: allocates nothing, returns scalars or nothing.
-    reaches : modules of other packages whose kernels it calls through a `generic` function, beside its own package.
-    options : departures from the package's Numba options, for the rare function that needs one.
+    function : the kernel; it allocates nothing, and returns scalars or nothing
+    reaches : modules of other packages whose functions it calls through a `generic` function
+    options : Numba options that differ from this package's
 
-    Functions whose source is not in a file (typed at a prompt, or in `__main__`, where Numba cannot tell two versions
-    of a type apart) are compiled but not cached.
+    A function is compiled but not cached if its source is in no file (it was typed at a prompt), or if it is in
+    `__main__`, since Numba cannot distinguish two versions of a type there.
     """
     if function is None:
         return functools.partial(njit, reaches=reaches, **options)
@@ -131,10 +131,10 @@ def njit(function: Callable | None = None, *, reaches: tuple[str, ...] = (), **o
 
 
 def compile_for(function: Callable, *specs: Any) -> Any:
-    """The learner's function `function`, with a cache that follows the given specs' sources too.
+    """`function` of a learner, compiled, with a cache that also notices changes in the sources of `specs`.
 
-    For the cells of this package that is one compiled function for all; a cell from elsewhere gets one whose cache
-    notices when that cell's source changes.
+    All cells of this package share one compiled function. A cell from elsewhere gets one of its own, whose cache
+    follows the source of that cell.
     """
     home = function.__module__.partition(".")[0]
     modules = {module for spec in specs for module in _modules(spec) if module.partition(".")[0] != home}
@@ -142,7 +142,7 @@ def compile_for(function: Callable, *specs: Any) -> Any:
 
 
 def _modules(spec: Any) -> Iterator[str]:
-    """The modules of a spec and of the specs it holds."""
+    """The modules of a spec and of the specs in it."""
     if isinstance(spec, tuple):
         yield type(spec).__module__
         for part in spec:
@@ -155,10 +155,11 @@ def _compile_with(function: Callable, modules: tuple[str, ...]) -> Any:
 
 
 def entry(function: Any, *arguments: Any) -> Callable:
-    """The compiled code of `function` for arguments of these types, to be called with no others.
+    """The machine code of `function` for arguments of these types; call it with no others.
 
-    It leaves out the dispatcher, which on each call looks at every part of a nested tuple to find the version to run:
-    3.4 of 4.5 microseconds for a call with a learner's spec. With Numba switched off, the function itself.
+    Numba's dispatcher reads every part of a nested tuple on each call, to find the version to run. With a learner's
+    spec that takes 3.4 of 4.5 microseconds of a call; the machine code is called without it. With Numba switched off,
+    the function itself is returned.
     """
     if config.DISABLE_JIT:
         return function
@@ -170,8 +171,8 @@ def entry(function: Any, *arguments: Any) -> Callable:
 
 @contextmanager
 def announce_compiling() -> Iterator[None]:
-    """On a terminal, say what it is that takes so long."""
-    text = "rtu_np: compiling for a network of this kind, up to a minute; the next process finds it compiled"
+    """On a terminal, print a message if the code in this context compiles for long."""
+    text = "rtu_np: compiling for a network of this kind, up to a minute; later processes find it compiled"
     timer = threading.Timer(ANNOUNCE_AFTER, print, (text,), {"file": sys.stderr})
     timer.daemon = True
     if sys.stderr.isatty():
@@ -188,10 +189,10 @@ def overload(function: Callable, **options: Any) -> Any:
 
 
 def kernel(function: Callable | None = None, *, inline: bool = True) -> Any:
-    """A function that compiled code may call; called from Python it stays plain Python.
+    """A function for compiled code to call. Called from Python, it stays plain Python.
 
-    It is compiled into its caller, unless `inline` is False. That is for functions that cut one flat array into views:
-    their callers then see arrays, and no longer that these are parts of one. If LLVM sees that, its loop strength
+    It is compiled into its caller, unless `inline` is False. That is for layout functions, which cut one flat array
+    into views: LLVM must not see in their callers that the views are parts of one array. If it does, its loop strength
     reduction tries every way to write an address as another plus an offset: ten seconds, for no gain.
     """
     if function is None:
@@ -202,9 +203,9 @@ def kernel(function: Callable | None = None, *, inline: bool = True) -> Any:
 def noalias(function: Callable) -> Callable:
     """Promise that no two arrays among the arguments overlap, in parameters, traces, memory or elsewhere.
 
-    A compiler that cannot know must test it at run time, for every pair of arrays in a loop: at 32 units in float64
-    that costs more than vectorising gains, and LLVM leaves such a loop scalar. With Numba switched off, where tests run
-    all cells, the promise is checked at every call. Stands below `kernel` and `register`.
+    Without the promise, a vectorised loop tests at run time whether any two of its arrays overlap. At 32 units in
+    float64 the tests cost more than vectorising gains, and LLVM leaves the loop scalar. With Numba switched off, as
+    when tests run all cells, every call checks the promise. Below `kernel` and `register` in the list of decorators.
     """
     if not config.DISABLE_JIT:
         function.noalias = True  # type: ignore[attr-defined]
@@ -214,14 +215,14 @@ def noalias(function: Callable) -> Callable:
     def checked(*arguments: Any) -> Any:
         for (_, stop), (start, _) in itertools.pairwise(sorted(extents(arguments))):
             if start < stop:
-                raise ValueError(f"{function.__name__}: two of its arrays overlap, but noalias promises that none do")
+                raise ValueError(f"{function.__name__}: two of its arrays overlap, but `noalias` promises none do")
         return function(*arguments)
 
     return checked
 
 
 def extents(arguments: tuple) -> Iterator[tuple[int, int]]:
-    """First and last address of each array in nested tuples."""
+    """(first address, address behind the last) of each array in nested tuples; empty arrays are left out."""
     for part in arguments:
         if isinstance(part, tuple):
             yield from extents(part)
@@ -246,9 +247,14 @@ def _compile_like(x: Any, value: Any) -> Callable | None:
 
 
 def generic(stub: Callable | None = None, *, inline: bool = True) -> Any:
-    """A function whose implementation is chosen by the NamedTuple type of its first argument; see the module's page.
+    """A function whose implementation is chosen by the NamedTuple type of its first argument (docstring of the module).
 
-    `otherwise` names an implementation for the types that have none of their own. `inline` is as in `kernel`.
+    `function.register(kind)` decorates the implementation for a type, `function.otherwise` that for all types without
+    one. `inline` is as in `kernel`.
+
+    Raises
+    ------
+    TypeError : at the call, if the type has no implementation
     """
     if stub is None:
         return functools.partial(generic, inline=inline)

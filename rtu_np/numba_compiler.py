@@ -1,17 +1,17 @@
 """The private parts of Numba that `rtu_np.jit` uses. No other file names any of them.
 
-Numba offers no public way to say four things, and each is worth a factor:
+Four things make kernels fast that Numba has no public option for:
 
 without runtime   `_nrt=False`: kernels allocate nothing, so reading an array out of a NamedTuple need not count
                   references. A step of 10 units takes half the time.
-inlined           `forceinline` and no wrappers: a loop with a call in it does not vectorise.
-inlined only      `InlineOnlyLibrary`: Numba optimises each function before it is inlined, and again with its caller.
-                  Skipping the first halves compile time.
+inlined           `forceinline`, and no wrappers for Python and C: a loop with a call in it does not vectorise.
+inlined only      `InlineOnlyLibrary`: Numba optimises each function alone, and again in its caller. For functions that
+                  are always inlined we skip the first, which halves compile time.
 noalias           arrays among the arguments do not overlap, so loops need no test for overlap at run time.
 
-A release of Numba may rename any of these. Then, or if the environment has RTU_NP_PLAIN_NUMBA=1, this file falls back
-on public options: the same values within the tests' tolerances, slower to compile, possibly slower to run. One warning
-says so.
+A release of Numba may rename any of these. Then, or if the environment has RTU_NP_PLAIN_NUMBA=1, this file uses public
+options only: the same values within the tests' tolerances, slower to compile, possibly slower to run. One warning says
+so.
 """
 
 import os
@@ -36,7 +36,7 @@ def _private_numba() -> tuple[Any, Any]:
     missing += [name for name in _NEEDED_METHODS if not hasattr(JITCodeLibrary, name)]
     missing += [name for name in ("define_pipelines",) if not hasattr(Compiler, name)]
     if missing:
-        raise ImportError(f"it has no {', '.join(missing)}")
+        raise ImportError(f"no {', '.join(missing)}")
     return JITCodeLibrary, Compiler
 
 
@@ -47,22 +47,25 @@ def _find() -> tuple[Any, Any, str]:
     try:
         return *_private_numba(), ""
     except ImportError as error:
-        return object, object, f"Numba {numba.__version__} differs from what rtu_np knows: {error}"
+        return object, object, f"Numba {numba.__version__} lacks a private name that rtu_np uses: {error}"
 
 
 _JITCodeLibrary, _Compiler, _WHY_PLAIN = _find()
 PLAIN = bool(_WHY_PLAIN)
 if PLAIN:
     warnings.warn(
-        f"rtu_np compiles with Numba's public options alone, since {_WHY_PLAIN}. Values are the same to rounding; "
-        "compiling takes longer, and steps may, too.",
+        f"rtu_np compiles with Numba's public options only, since {_WHY_PLAIN}. Values are the same to rounding; "
+        "compiling takes longer, and steps may take longer.",
         RuntimeWarning,
         stacklevel=2,
     )
 
 
 class InlineOnlyLibrary(_JITCodeLibrary):
-    """The code of functions that are always inlined. Compiling each alone is skipped, which halves compile time."""
+    """The code of functions that are always inlined. Compiling each alone is skipped, which halves compile time.
+
+    Only their LLVM code is needed, to be copied into callers. So the methods below do less than Numba's, or nothing.
+    """
 
     def _optimize_final_module(self) -> None:
         pass
@@ -82,11 +85,11 @@ class InlineOnlyLibrary(_JITCodeLibrary):
         return self
 
     def set_env(self, name: str, env: Any) -> None:
-        """Do nothing: an entered function would find exceptions and objects here, which kernels do without."""
+        """Do nothing: only a function that Python enters needs an environment of exceptions and objects."""
 
 
 class InnerCompiler(_Compiler):
-    """Numba's compiler, for functions that only compiled functions call."""
+    """Numba's compiler, for functions that Python never calls."""
 
     def define_pipelines(self) -> Any:
         self.state["library"] = InlineOnlyLibrary(self.state.targetctx.codegen(), self.state.func_id.func_qualname)
@@ -94,15 +97,15 @@ class InnerCompiler(_Compiler):
 
 
 class NoAliasCompiler(InnerCompiler):
-    """The same, for functions whose arrays do not overlap."""
+    """`InnerCompiler`, for functions whose arrays do not overlap."""
 
     def define_pipelines(self) -> Any:
         self.state.flags.noalias = True
         return super().define_pipelines()
 
 
-# What is added to the public options: for functions that Python calls, and for three kinds that it does not. That a
-# called function is not inlined has to be said: Numba lets it inherit the option from its caller.
+# Options added to the public ones: ENTRY for functions that Python calls, the others for functions that only compiled
+# code calls. CALLED needs `forceinline=False`: without it, a function inherits the option from its caller.
 ENTRY: dict[str, Any] = {} if PLAIN else {"_nrt": False}
 _INNER = ENTRY if PLAIN else {**ENTRY, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 CALLED: dict[str, Any] = _INNER if PLAIN else {**_INNER, "forceinline": False, "pipeline_class": InnerCompiler}
@@ -111,6 +114,6 @@ INLINED_NOALIAS: dict[str, Any] = _INNER if PLAIN else {**INLINED, "pipeline_cla
 
 
 def entry_point(function: Any, types: tuple) -> Callable:
-    """The machine code of the compiled `function` for arguments of these types; plain Numba has the dispatcher only."""
+    """The machine code of the compiled `function` for arguments of these types; with plain Numba, its dispatcher."""
     found = getattr(function.overloads[types], "entry_point", None)
     return function if PLAIN or found is None else found

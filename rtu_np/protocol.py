@@ -7,7 +7,7 @@ Which implementation runs is chosen by the type of the spec: in compiled code wh
 
 What every cell provides
 ------------------------
-layout      `parameters`, `state`: named views into flat arrays (`rtu_np.numerics.buffers`).
+layout      `parameters`, `state`: named views into flat arrays (`rtu_np.numerics.layout`).
 step        `forward`, the step alone; `backward`, one step of reverse mode.
 reference   `plain_forward`, `plain_backward`: the same in plain, allocating NumPy, to be read beside the equations.
             `plain_forward` takes complex numbers, for the complex-step derivative.
@@ -42,15 +42,22 @@ One learning step goes through these functions in this order:
     learn       params <- params + step traces;  sensitivities up to t;  traces <- decay traces + gradient
 """
 
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 
 from rtu_np.jit import generic, kernel
-from rtu_np.numerics.buffers import add_scaled, aligned, vector
+from rtu_np.numerics.buffers import add_scaled, aligned
+from rtu_np.numerics.layout import layout_of
 
 # ---------------------------------------------------------------------------------------------------------- layout
 # A layout takes a flat array and returns (views, rest): named views into its first numbers, and the array behind them.
+
+# Arrays that many cells hold, by the sizes that every spec has.
+PerInput = Annotated[np.ndarray, "spec.n_inputs"]  # (d,)
+PerUnit = Annotated[np.ndarray, "spec.n_hidden"]  # (n,)
+PerOutput = Annotated[np.ndarray, "spec.n_outputs"]  # (n_outputs,)
+PerWeight = Annotated[np.ndarray, "spec.n_inputs", "spec.n_hidden"]  # (d, n)
 
 
 @generic(inline=False)
@@ -66,8 +73,8 @@ def state(spec, flat):
 class Record(NamedTuple):
     """One step, as reverse mode needs it: at least these two."""
 
-    state: Any
-    y: np.ndarray
+    state: Annotated[Any, state, aligned]
+    y: PerOutput
 
 
 @generic(inline=False)
@@ -75,12 +82,7 @@ def record(spec, flat):
     """Layout of the record of one step. Its first numbers are the state after the step."""
 
 
-@record.otherwise
-def _state_and_output(spec, flat):
-    views, rest = state(spec, flat)
-    _, flat = aligned(flat, rest)
-    y, flat = vector(flat, spec.n_outputs)
-    return Record(views, y), flat
+record.otherwise(layout_of(Record))
 
 
 class NoWork(NamedTuple):
@@ -92,9 +94,7 @@ def work(spec, flat):
     """Layout of what `prepare` writes, and of scratch."""
 
 
-@work.otherwise
-def _no_work(spec, flat):
-    return NoWork(), flat
+work.otherwise(layout_of(NoWork))
 
 
 # ------------------------------------------------------------------------------------------------------------ step

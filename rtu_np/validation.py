@@ -1,6 +1,6 @@
-"""Checks at the edge of the API: kernels assume that what they are given is valid.
+"""Checks at the edge of the API; kernels assume valid input.
 
-Every message names the argument, what came, what was expected, and the likely cause where there is one.
+Every message names the argument, what was given, what was expected, and the likely cause if there is one.
 """
 
 import math
@@ -26,7 +26,7 @@ def check_real(
     high_open: bool = False,
     hint: str = "",
 ) -> float:
-    """`value` as a float within [low, high], an end left out where it is open."""
+    """`value` as a float within [low, high]; an open end is outside. TypeError, ValueError, by name."""
     if isinstance(value, bool | np.bool_) or not isinstance(value, numbers.Real):
         raise TypeError(f"{name} is {value!r} of type {type(value).__name__}: expected a real number")
     number = float(value)
@@ -40,7 +40,7 @@ def check_real(
 
 
 def check_count(name: str, value: Any, *, low: int = 1, hint: str = "") -> int:
-    """`value` as an int of at least `low`."""
+    """`value` as an int of at least `low`. TypeError, ValueError, by name."""
     if isinstance(value, bool | np.bool_) or not isinstance(value, numbers.Integral):
         raise TypeError(f"{name} is {value!r} of type {type(value).__name__}: expected an integer")
     if value < low:
@@ -49,7 +49,7 @@ def check_count(name: str, value: Any, *, low: int = 1, hint: str = "") -> int:
 
 
 def check_choice(name: str, value: Any, choices: Mapping[str, Choice]) -> Choice:
-    """What `value` names among the `choices`."""
+    """The entry of `choices` with the name `value`. ValueError, by name."""
     if not isinstance(value, str) or value not in choices:
         raise ValueError(f"{name} is {value!r}: expected one of {', '.join(map(repr, choices))}")
     return choices[value]
@@ -80,9 +80,10 @@ def check_array(
     dtype: Any = None,
     interval: tuple[float, float] | None = None,
 ) -> np.ndarray:
-    """`value` as a finite real array of `shape` (None: any length), converted only as far as NumPy must.
+    """`value` as a finite real array of `shape` (None: any length). TypeError, ValueError, by name.
 
-    Strided, read-only, integer, boolean and float32 arrays pass; they are copied where a kernel needs them otherwise.
+    Strided, read-only, integer, boolean and float32 arrays pass unchanged; callers copy them if a kernel needs another
+    layout or type. With dtype float32 the array is converted, and with an `interval` its numbers must be in that.
     """
     array = np.asarray(value)
     if array.dtype.kind not in "fiub":
@@ -96,7 +97,7 @@ def check_array(
         )
         raise ValueError(f"{name} has shape {array.shape}: expected {expected}{hint and '; ' + hint}")
     if dtype == np.float32:
-        with np.errstate(over="ignore"):  # what is too large for float32 becomes infinite, and is named below
+        with np.errstate(over="ignore"):  # a number too large for float32 becomes infinite, and is reported below
             array = array.astype(np.float32, copy=False)
     check_finite(name, array)
     if interval and array.size and not interval[0] <= array.min() <= array.max() <= interval[1]:
@@ -110,19 +111,19 @@ def check_finite(name: str, array: np.ndarray) -> None:
         first = tuple(int(k) for k in np.argwhere(~np.isfinite(array))[0])
         where = "" if not first else f"[{', '.join(map(str, first))}]"
         raise ValueError(
-            f"{name}{where} is {array[first]}: expected finite numbers; has the source of the data, or a division "
-            "in it, produced a NaN or an infinity?"
+            f"{name}{where} is {array[first]}: expected finite numbers; does the source of the data produce "
+            "NaN or infinity, for example by a division?"
         )
 
 
 def check_fits(needed: int, what: str, cure: str) -> None:
-    """MemoryError where `what` needs more bytes than this machine has; before anything is set aside."""
+    """MemoryError if `what` needs more bytes than this machine has; to be called before allocation."""
     try:
-        there = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, ValueError, OSError):  # a system that does not say; allocation will
+        available = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):  # the system does not report its memory; allocation itself may fail
         return
-    if needed > there:
-        raise MemoryError(f"{what} needs {needed} bytes, and this machine has {there}; expected {cure}")
+    if needed > available:
+        raise MemoryError(f"{what} needs {needed} bytes, and this machine has {available}; expected {cure}")
 
 
 def brief(settings: Any) -> str:

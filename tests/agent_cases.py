@@ -29,7 +29,7 @@ class World(gymnasium.Env):
 
 
 def make(discrete: bool, cell=None, **settings) -> ActorCritic:
-    settings = {"gamma": GAMMA, "lambda_": 0.8, "entropy": 0.1, "dtype": "float64", "seed": 3, **settings}
+    settings = {"gamma": GAMMA, "lambda_": 0.8, "entropy_coef": 0.1, "dtype": "float64", "seed": 3, **settings}
     agent = ActorCritic(World(discrete), cell or LinearRTU(4), **settings)
     rng = np.random.default_rng(5)
     for name in ("critic.value.w", "value.w"):  # which start at zero, and would hide their gradient

@@ -7,6 +7,7 @@ and a cell of each kind compiled.
 import os
 from dataclasses import dataclass
 from functools import partial
+from itertools import takewhile
 from typing import Any
 
 import oracles
@@ -22,8 +23,25 @@ in_plain_python = pytest.mark.skipif(COMPILED, reason="compiling takes seconds; 
 @dataclass(frozen=True)
 class Case:
     cell: Any
-    forward: Any
+    forward: Any  # of parameters as a layer of this cell names them
     n_state: int
+    layers: tuple["Case", ...] = ()  # of a stack, from below
+
+    def blocks(self) -> list[str]:
+        """What a learner calls each layer, from below."""
+        layers = self.layers or (self,)
+        below = len(list(takewhile(lambda layer: not layer.n_state, layers)))
+        above = len(list(takewhile(lambda layer: not layer.n_state, reversed(layers[below:]))))
+        counts = {"encoder": below, "cell": len(layers) - below - above, "hidden": above}
+        return [name if n == 1 else f"{name}.{k}" for name, n in counts.items() for k in range(n)]
+
+    def in_blocks(self, p: dict, state, x):
+        """The same forward pass, of parameters as a learner names them."""
+        own = {}
+        for k, block in enumerate(self.blocks()):
+            layer = f"{k}." if self.layers else ""
+            own |= {layer + name.removeprefix(f"{block}."): v for name, v in p.items() if name.startswith(f"{block}.")}
+        return self.forward(own, state, x)
 
 
 def rtu(kind, activation, **ring) -> Case:
@@ -37,7 +55,7 @@ def lru(recurrence="identity", activation="identity", **settings) -> Case:
 
 def stacked(*layers: Case) -> Case:
     forward = partial(oracles.stack, [(layer.forward, layer.n_state) for layer in layers])
-    return Case(Stack([layer.cell for layer in layers]), forward, sum(layer.n_state for layer in layers))
+    return Case(Stack([layer.cell for layer in layers]), forward, sum(layer.n_state for layer in layers), layers)
 
 
 def dense(activation, n=3) -> Case:

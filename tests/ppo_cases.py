@@ -1,6 +1,5 @@
 """What PPO's tests share: a small world, agents in it, and rollouts."""
 
-import importlib
 import sys
 
 import numpy as np
@@ -49,9 +48,9 @@ class CompleteError(Exception):
 def make(cell, discrete=True, package=rtu_np, every=5, **settings) -> tuple:
     """(agent, world) with a small network, not all too near to zero, in float64."""
     world = World(discrete, every=every)
-    settings = {"rollout": N, "minibatches": 2, "dtype": "float64", "threads": 1, "epochs": 2, **settings}
-    ppo, narrow = importlib.import_module(f"{package.__name__}.ppo"), package.Dense(3, "tanh")
-    agent = ppo.PPO(world, cell, actor=narrow, critic=narrow, **settings)
+    settings = {"n_steps": N, "n_minibatches": 2, "dtype": "float64", "threads": 1, "n_epochs": 2, **settings}
+    narrow = package.Dense(3, "tanh")
+    agent = package.PPO(world, cell, actor=narrow, critic=narrow, **settings)
     rng = np.random.default_rng(5)
     for name, view in agent.parameters.items():
         if name.startswith(("actor", "critic", "policy", "value")):
@@ -67,16 +66,16 @@ def collected(agent, world, done=0):
 
     update, agent._update = agent._update, stop
     with pytest.raises(CompleteError):
-        agent.learn(world, 2 * agent.rollout, progress=False, log=None)
+        agent.learn(world, 2 * agent.n_steps, progress=False, log=None)
     agent._update = update
-    assert agent.steps == done + agent.rollout
+    assert agent.steps == done + agent.n_steps
     return agent._views.rollout
 
 
 def oracle_of(agent, case, rollout, discrete, below=()) -> PPOOracle:
     steps = agent.gradient.steps if isinstance(agent.gradient, TBPTT) else None
-    settings = {"clip": agent.clip, "value": agent.value, "entropy": agent.entropy, "gae": agent.gae}
-    return PPOOracle(case.forward, case.n_state, rollout, discrete, steps, below, gamma=agent.gamma, **settings)
+    settings = {name: getattr(agent, name) for name in ("clip", "value_coef", "entropy_coef", "gae_lambda")}
+    return PPOOracle(case.in_blocks, case.n_state, rollout, discrete, steps, below, gamma=agent.gamma, **settings)
 
 
 def parameters(agent) -> dict:
@@ -85,7 +84,7 @@ def parameters(agent) -> dict:
 
 def below_of(name, gradient) -> tuple:
     """Blocks whose effect on earlier states layer-local RTRL leaves out."""
-    return ("0.",) if name.endswith("an encoder") and gradient == RTRL() else ()
+    return ("encoder.",) if name.endswith("an encoder") and gradient == RTRL() else ()
 
 
 def stale(name, gradient, discrete, every=5, package=rtu_np, **settings):
@@ -97,7 +96,7 @@ def stale(name, gradient, discrete, every=5, package=rtu_np, **settings):
     for view in agent.parameters.values():
         view += 0.05 * rng.standard_normal(view.shape)
     agent.parameters["value.b"][:] += 0.3  # so far that the clip binds
-    agent._update.run["estimate"](agent._spec, agent._flat)
+    agent._update._compute_gae(agent._spec, agent._flat)
     return agent, rollout, then
 
 
@@ -108,7 +107,8 @@ def gradient_of(agent, order) -> dict:
     total: dict = {}
     for k in range(len(update._parts)):
         each(k)
-        part = ppo._named(sys.modules[type(update).__module__].chunk(agent._spec, update._parts[k])[0].gradient)
+        gradient = sys.modules[type(update).__module__].chunk(agent._spec, update._parts[k])[0].gradient
+        part = ppo._named(agent._spec, gradient)
         total = {name: total.get(name, 0.0) + view for name, view in part.items()}
     return total
 

@@ -29,20 +29,20 @@ class PPOOracle:
     steps: int | None = None  # T of T-BPTT; None for RTRL
     below: tuple = ()  # prefixes of the blocks below the recurrent layer, in whose past layer-local RTRL takes no part
     clip: float = 0.2
-    value: float = 0.5
-    entropy: float = 0.0
+    value_coef: float = 0.5
+    entropy_coef: float = 0.0
     gamma: float = 0.99
-    gae: float = 0.95
+    gae_lambda: float = 0.95
 
     # ------------------------------------------------------------------------------------------------- network
 
     def heads(self, p, y):
         """(what the policy is made of, the value)"""
-        a = np.tanh(y @ p["actor.W"] + p["actor.b"])
+        a = np.tanh(y @ p["actor.hidden.W"] + p["actor.hidden.b"])
         o = p["policy.W"] @ a + p["policy.b"]
         if not self.discrete:
             o = np.concatenate([o, p["policy.log_std"]])
-        c = np.tanh(y @ p["critic.W"] + p["critic.b"])
+        c = np.tanh(y @ p["critic.hidden.W"] + p["critic.hidden.b"])
         return o, (p["value.W"] @ c + p["value.b"])[0]
 
     def log_probabilities(self, o):
@@ -88,7 +88,7 @@ class PPOOracle:
     def targets(self, values, bootstraps):
         """(advantages, returns), by summing delta forward from every step."""
         r, n = self.r, len(values)
-        discount = self.gamma * self.gae
+        discount = self.gamma * self.gae_lambda
         following = np.append(values[1:], 0.0)
         cut = (r.ends != 0) | (np.arange(n) == n - 1)
         following = np.where(r.ends == 1, 0.0, np.where(cut, bootstraps, following))
@@ -114,7 +114,7 @@ class PPOOracle:
         bounded = moved if bounded == moved.real else bounded
         far, near = (v - target) ** 2, (self.r.values[t] + bounded - target) ** 2
         worse = far if far.real >= near.real else near
-        return -surrogate + self.value * 0.5 * worse - self.entropy * self.entropy_of(o)
+        return -surrogate + self.value_coef * 0.5 * worse - self.entropy_coef * self.entropy_of(o)
 
     def loss(self, p, chosen, state_of, advantages, returns):
         """Of the sequences `chosen`; `state_of(p, t)` is the state that one starts from."""
@@ -163,7 +163,7 @@ class PPOOracle:
                 bootstraps[t] = self.heads(p, self.cell(p, state, self.r.finals[t])[1])[1]
         return np.array(values), bootstraps
 
-    def update(self, p, orders, minibatches, optimizer, max_norm, states=False, values=False):
+    def update(self, p, orders, minibatches, optimizer, max_grad_norm, states=False, values=False):
         """Parameters after an epoch for each of `orders`; what is fresh is made anew before all but the first."""
         at, bootstraps = p, self.r.bootstraps
         for epoch, order in enumerate(orders):
@@ -177,7 +177,7 @@ class PPOOracle:
                 g = self.gradient(p, chosen, self.stored(at, p), *targets)
                 norm = np.sqrt(sum((block**2).sum() for block in g.values()))
                 p = dict(p)
-                optimizer.step(p, g, -min(1.0, max_norm / norm))
+                optimizer.step(p, g, -min(1.0, max_grad_norm / norm))
         return p
 
 

@@ -23,7 +23,7 @@ from rtu_np import (
     check_gradients,
     checkpoint,
 )
-from rtu_np.control.inputs import input_statistics
+from rtu_np.control.inputs import COUNT, DRAWN, EXECUTED, LATEST, SUM_ABS, SUM_SQUARES, input_statistics
 
 
 def recorded(agent: ActorCritic, steps: int):
@@ -34,12 +34,12 @@ def recorded(agent: ActorCritic, steps: int):
     feedback = (0.0, False, False)
     while True:
         agent.step(observation, *feedback)
-        rows.append((observation, *feedback, agent._action[0].copy()))
+        rows.append((observation, *feedback, agent._buffers.action[DRAWN].copy()))
         if any(feedback[1:]):
             observation, _ = world.reset()
             feedback = (0.0, False, False)
         else:
-            observation, *feedback = world.step(agent._action[1])[:4]
+            observation, *feedback = world.step(agent._buffers.action[EXECUTED])[:4]
         if len(rows) == steps:
             return tuple(zip(*rows, strict=True))
 
@@ -59,6 +59,10 @@ def inputs_of(observations, rewards, terminated, truncated) -> tuple[list, list]
     return xs, scaled
 
 
+def td_errors(agent: ActorCritic) -> np.ndarray:
+    return input_statistics(agent._inputs, agent._buffers.statistics)[0].td_errors
+
+
 def own(agent: ActorCritic, prefix: str, old: str = "", new: str = "") -> dict[str, np.ndarray]:
     return {
         name.removeprefix(prefix).replace(old, new): view.copy()
@@ -68,10 +72,10 @@ def own(agent: ActorCritic, prefix: str, old: str = "", new: str = "") -> dict[s
 
 
 def oracle_of(agent: ActorCritic, case, optimizer, window=None) -> tuple[oracles.ActorOracle, oracles.TDOracle]:
-    actor = oracles.ActorOracle(case.forward, own(agent, "actor."), case.n_state, 0.8, optimizer())
-    actor.policy, actor.entropy, actor.gamma, actor.window = agent.policy, agent.entropy, GAMMA, window
+    actor = oracles.ActorOracle(case.in_blocks, own(agent, "actor."), case.n_state, 0.8, optimizer())
+    actor.policy, actor.entropy, actor.gamma, actor.window = agent.policy, agent.entropy_coef, GAMMA, window
     kind = oracles.TDOracle if window is None else oracles.TruncatedOracle
-    critic = kind(case.forward, own(agent, "critic.", "value.", "readout."), case.n_state, 0.8, optimizer())
+    critic = kind(case.in_blocks, own(agent, "critic.", "value.", "readout."), case.n_state, 0.8, optimizer())
     critic.steps = window
     return actor, critic
 
@@ -97,8 +101,8 @@ def test_learning_equals_the_oracle(kind, optimizer, discrete, window):
     observations, rewards, terminated, truncated, actions = recorded(agent, 24)
     xs, scaled = inputs_of(observations, rewards, terminated, truncated)
     deltas = oracles.actor_critic(actor, critic, xs, scaled, terminated, truncated, actions)
-    tally = input_statistics(agent._inputs, agent._senses)[0].tally
-    assert_close(tally[:3], np.array([np.abs(deltas).sum(), np.square(deltas).sum(), len(deltas)]), LEARNING)
+    expected = np.array([np.abs(deltas).sum(), np.square(deltas).sum(), len(deltas)])
+    assert_close(td_errors(agent)[[SUM_ABS, SUM_SQUARES, COUNT]], expected, LEARNING)
     for name, view in agent.parameters.items():
         prefix, _, key = name.partition(".")
         oracle = actor if prefix == "actor" else critic
@@ -116,14 +120,14 @@ def test_learning_of_a_shared_body_equals_the_oracle(kind, window, discrete):
     """As of two networks, over three ends of episodes: what it foresees of the next step is not remembered."""
     case, (mine, theirs) = KINDS[kind], OPTIMIZERS["ObGD"]
     agent = make(discrete, case.cell, shared=True, actor_optimizer=mine, gradient=TBPTT(window) if window else None)
-    net = oracles.SharedOracle(case.forward, own(agent, ""), case.n_state, 0.8, theirs())
-    net.policy, net.entropy, net.gamma, net.window = agent.policy, agent.entropy, GAMMA, window
+    net = oracles.SharedOracle(case.in_blocks, own(agent, ""), case.n_state, 0.8, theirs())
+    net.policy, net.entropy, net.gamma, net.window = agent.policy, agent.entropy_coef, GAMMA, window
     start = {name: view.copy() for name, view in agent.parameters.items()}
     observations, rewards, terminated, truncated, actions = recorded(agent, 24)
     xs, scaled = inputs_of(observations, rewards, terminated, truncated)
     deltas = oracles.shared_actor_critic(net, xs, scaled, terminated, truncated, actions)
-    tally = input_statistics(agent._inputs, agent._senses)[0].tally
-    assert_close(tally[:3], np.array([np.abs(deltas).sum(), np.square(deltas).sum(), len(deltas)]), LEARNING)
+    expected = np.array([np.abs(deltas).sum(), np.square(deltas).sum(), len(deltas)])
+    assert_close(td_errors(agent)[[SUM_ABS, SUM_SQUARES, COUNT]], expected, LEARNING)
     for name, view in agent.parameters.items():
         assert not np.array_equal(view, start[name]), f"{name} has not moved"
         assert_close(view, net.params[name], LEARNING, name)
@@ -146,7 +150,7 @@ def test_planted_bugs_are_found(bug):
         actor.lambda_ = 1.0
     oracles.actor_critic(actor, critic, observations, rewards, terminated, truncated, actions)
     with pytest.raises(AssertionError, match="off by"):
-        assert_close(agent.parameters["actor.W1"], actor.params["W1"], LEARNING)
+        assert_close(agent.parameters["actor.cell.W1"], actor.params["cell.W1"], LEARNING)
 
 
 def gradients_now(agent: ActorCritic) -> dict[str, np.ndarray]:
@@ -167,9 +171,9 @@ def test_gradients_of_actor_and_critic_against_differences(discrete):
     for t in range(8):
         agent.step(xs[t], rewards[t])
         if t == 6:
-            action, critic = agent._action[0].copy(), gradients_now(agent)
+            action, critic = agent._buffers.action[DRAWN].copy(), gradients_now(agent)
     actor = gradients_now(agent)
-    sign = np.sign(input_statistics(agent._inputs, agent._senses)[0].tally[3])
+    sign = np.sign(td_errors(agent)[LATEST])
     forward = oracles_forward()
 
     def run(params: dict, prefix: str, now: dict):
@@ -182,12 +186,12 @@ def test_gradients_of_actor_and_critic_against_differences(discrete):
         if prefix == "critic.":
             return own["value.w"] @ y + own["value.b"][0]
         o = own["policy.W"] @ y + own["policy.b"]
-        weight = agent.entropy * sign
+        weight = agent.entropy_coef * sign
         return oracles.log_probability(agent.policy, o, action) + weight * oracles.entropy(agent.policy, o)
 
     for name, view in start.items():
         prefix = "actor." if name.startswith("actor.") else "critic."
-        one_step = ".0." in name
+        one_step = ".encoder." in name
         expected, by_step = np.zeros_like(view), np.zeros_like(view)
         for index in np.ndindex(view.shape):
             values = []
@@ -208,7 +212,7 @@ def test_gradients_of_actor_and_critic_against_differences(discrete):
 def oracles_forward():
     from cases import dense, layer_norm, rtu, stacked
 
-    return stacked(dense("identity", 5), layer_norm("leaky_relu"), rtu(LinearRTU, "tanh")).forward
+    return stacked(dense("identity", 5), layer_norm("leaky_relu"), rtu(LinearRTU, "tanh")).in_blocks
 
 
 @pytest.mark.parametrize("shared", [False, True])
@@ -220,9 +224,9 @@ def test_the_bound_of_obgd_holds_at_every_step(shared):
     kappas = {"": 3.0} if shared else {"actor.": 3.0, "critic.": 2.0}
     for _ in range(60):
         before = {name: view.copy() for name, view in agent.parameters.items()}
-        observation, reward, *_ = world.step(agent._action[1])
+        observation, reward, *_ = world.step(agent._buffers.action[EXECUTED])
         agent.step(observation, 100 * reward)
-        delta = abs(input_statistics(agent._inputs, agent._senses)[0].tally[3])
+        delta = abs(td_errors(agent)[LATEST])
         for prefix, kappa in kappas.items():
             moved = sum(np.abs(v - before[k]).sum() for k, v in agent.parameters.items() if k.startswith(prefix))
             assert 0 < moved <= delta / (kappa * max(delta, 1.0)) * (1 + PLAIN)
@@ -239,15 +243,15 @@ def test_a_shared_body_learns_from_the_sum_of_both_objectives():
     traces = []
     for _ in range(9):
         x, r = rng.standard_normal(3), rng.standard_normal()
-        apart._noise[:] = shared._noise
+        apart._buffers.noise[:] = shared._buffers.noise
         shared.step(x, r)
         apart.step(x, r)
         traces.append(gradients_now(apart))
-        assert np.array_equal(shared._action, apart._action)
+        assert np.array_equal(shared._buffers.action, apart._buffers.action)
     for name in ("nu_log", "theta_log", "W1", "W2"):
         # the critic's trace is a step ahead: it needs no delta
-        expected = traces[-1][f"actor.{name}"] + traces[-2][f"critic.{name}"]
-        assert_close(shared.traces[name], expected, PLAIN, name)
+        expected = traces[-1][f"actor.cell.{name}"] + traces[-2][f"critic.cell.{name}"]
+        assert_close(shared.traces[f"cell.{name}"], expected, PLAIN, name)
     assert_close(shared.traces["value.w"], traces[-2]["critic.value.w"], PLAIN)
     assert_close(shared.traces["policy.W"], traces[-1]["actor.policy.W"], PLAIN)
 
@@ -292,7 +296,7 @@ def test_window_of_one_step_is_another_gradient():
     agents = [make(True, gradient=gradient) for gradient in (None, TBPTT(1))]
     for agent in agents:
         agent.learn(World(True, ends=False), 20, progress=False, log=None)
-    assert not np.array_equal(*(agent.parameters["actor.nu_log"] for agent in agents))
+    assert not np.array_equal(*(agent.parameters["actor.cell.nu_log"] for agent in agents))
 
 
 @in_plain_python

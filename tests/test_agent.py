@@ -11,6 +11,8 @@ from gymnasium import spaces
 from tolerances import PLAIN, assert_close
 
 from rtu_np import SGD, ActorCritic, Gaussian, LinearRTU, Softmax
+from rtu_np.control.agent import _ENDED
+from rtu_np.control.inputs import DRAWN, EXECUTED
 from rtu_np.control.logs import EVERY
 from rtu_np.control.spaces import Actions, build, describe, observation_writer
 from rtu_np.jit import njit
@@ -80,7 +82,7 @@ def test_an_observation_as_a_vector(space, observation, expected):
     ("space", "message"),
     [
         (spaces.Dict({"a": spaces.Discrete(2)}), r"expected Box, Discrete.*FlattenObservation"),
-        (spaces.Box(0, 255, (84, 84, 3), np.uint8), r"shape \(84, 84, 3\), an image"),
+        (spaces.Box(0, 255, (84, 84, 3), np.uint8), r"shape \(84, 84, 3\), which looks like an image: expected a vector"),
         (spaces.Text(5), "expected Box, Discrete"),
     ],
 )
@@ -111,7 +113,7 @@ def test_actions_stay_within_bounds():
     actions = np.array(world.actions)
     assert actions.dtype == np.float32
     assert np.abs(actions).max() == 0.5
-    assert not np.array_equal(agent._action[0], agent._action[1])
+    assert not np.array_equal(agent._buffers.action[DRAWN], agent._buffers.action[EXECUTED])
 
 
 @pytest.mark.parametrize("what", ["reward", "observation"])
@@ -172,7 +174,7 @@ def test_an_environment_that_ends_at_once():
     episodes = agent.learn(Short(False), 9, progress=False, log=None)
     assert episodes.lengths.tolist() == [1] * 9
     assert episodes.steps.tolist() == list(range(1, 10))
-    assert np.isfinite(agent.parameters["actor.W1"]).all()
+    assert np.isfinite(agent.parameters["actor.cell.W1"]).all()
 
 
 def test_termination_bootstraps_nothing_and_truncation_does():
@@ -199,7 +201,7 @@ def test_evaluation_leaves_the_agent_as_it_is():
     assert returns.shape == (3,)
     assert np.array_equal(returns, agent.evaluate(World(False), 3, seed=4))
     agent.learn(world, 1, progress=False, log=None)  # in the middle of its episode, still: the one of steps 7 to 10
-    assert agent._episode[2] == 2
+    assert agent._episode[_ENDED] == 2
 
 
 def test_acting_has_a_memory_of_its_own():
@@ -232,13 +234,13 @@ def test_logs_go_on_where_a_loaded_agent_was(tmp_path, monkeypatch):
     assert [row["step"] for row in episodes] == ["6", "10", "14"]
     assert [row["length"] for row in episodes] == ["6", "4", "4"]
     assert [row["step"] for row in learning] == ["3", "7", "11", "15"]
-    assert float(learning[0]["trace.actor.W1"]) > 0
+    assert float(learning[0]["trace.actor.cell.W1"]) > 0
     assert 0 < float(learning[0]["critic.step"]) <= 1
     assert float(learning[0]["mean_abs_delta"]) > 0
     loaded = ActorCritic.load(tmp_path / "agent.npz")
     loaded.learn(World(False), 4, progress=False, log=tmp_path / "log")
     assert [row["step"] for row in rows_of(tmp_path / "log" / "learning.csv")] == ["3", "7", "11"]
-    with pytest.raises(ValueError, match="is another run's: expected an empty folder for a new agent"):
+    with pytest.raises(ValueError, match="belongs to another run: expected an empty folder for a new agent"):
         make(False).learn(world, 4, progress=False, log=tmp_path / "log")
     make(False).learn(world, 4, progress=False, log=tmp_path / "runs")
     (folder,) = (tmp_path / "runs").iterdir()
@@ -253,10 +255,10 @@ def test_logs_go_on_where_a_loaded_agent_was(tmp_path, monkeypatch):
     [
         ({"gamma": 1.5}, ValueError, "gamma is 1.5"),
         ({"lambda_": -0.1}, ValueError, "lambda_ is -0.1"),
-        ({"entropy": -1.0}, ValueError, "entropy is -1.0"),
+        ({"entropy_coef": -1.0}, ValueError, "entropy_coef is -1.0"),
         ({"dtype": "int8"}, ValueError, "dtype is 'int8'"),
         ({"cell": "RTU"}, TypeError, "cell is 'RTU'"),
-        ({"policy": Softmax()}, ValueError, "the other kind is due"),
+        ({"policy": Softmax()}, ValueError, r"policy is Softmax\(\) for the action space Box.*: expected Gaussian\(\)$"),
         ({"shared": True, "critic_cell": LinearRTU(3)}, ValueError, "critic_cell is LinearRTU.*there is one body"),
         ({"scale_rewards": 1}, TypeError, "scale_rewards is 1"),
         ({"gradient": "BPTT"}, TypeError, "gradient is 'BPTT'"),
@@ -276,7 +278,7 @@ def test_bad_environments(tmp_path):
     with pytest.raises(ValueError, match="env has action_space"):
         agent.learn(World(True), 1, log=None)
     path = agent.save(tmp_path / "agent.npz")
-    with pytest.raises(ValueError, match=r"env has observation_space .* is the agent another environment's"):
+    with pytest.raises(ValueError, match=r"env has observation_space .* was the agent made for another environment\?"):
         ActorCritic.load(path).learn(World(False, d=4), 1, log=None)
     agent.close()
     with pytest.raises(RuntimeError, match="has been closed"):
@@ -288,8 +290,8 @@ def test_bad_environments(tmp_path):
 def test_what_is_given_to_load(tmp_path):
     """Takes the place of what was saved, where it counts as nothing, too; other names are refused."""
     path = make(False).save(tmp_path / "agent.npz")
-    assert ActorCritic.load(path).entropy != 0
-    assert ActorCritic.load(path, entropy_coef=0.0).entropy == 0
+    assert ActorCritic.load(path).entropy_coef != 0
+    assert ActorCritic.load(path, entropy_coef=0.0).entropy_coef == 0
     with pytest.raises(TypeError, match="optimiser is given: expected settings of ActorCritic, cell, "):
         ActorCritic.load(path, optimiser=SGD(1e-3))
 

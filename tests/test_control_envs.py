@@ -88,7 +88,7 @@ def test_time_limits_are_gymnasium_s():
 def test_what_is_kept(name):
     for keep, expected in zip("PV", KEPT[name], strict=True):
         env = gymnasium.make(f"rtu_np/{name}-{keep}-v0")
-        assert env.get_wrapper_attr("kept").tolist() == list(expected)
+        assert env.get_wrapper_attr("indices").tolist() == list(expected)
         assert env.observation_space.shape == (len(expected),)
         whole = gymnasium.make(TASKS[name].base, **TASKS[name].settings)
         assert np.array_equal(env.reset(seed=1)[0], whole.reset(seed=1)[0][list(expected)])
@@ -132,11 +132,11 @@ def test_classic_velocities_are_hidden(name, hidden):
 
 
 def test_the_published_mask_of_halfcheetah():
-    kept = {
-        keep: gymnasium.make(f"rtu_np/HalfCheetah-{keep}-v0", mask="published").get_wrapper_attr("kept").tolist()
+    shown = {
+        keep: gymnasium.make(f"rtu_np/HalfCheetah-{keep}-v0", mask="published").get_wrapper_attr("indices").tolist()
         for keep in "PV"
     }
-    assert kept == {"P": list(range(9)), "V": list(range(9, 17))}
+    assert shown == {"P": list(range(9)), "V": list(range(9, 17))}
     env = gymnasium.make("rtu_np/HalfCheetah-P-v0", mask="published")
     env.reset(seed=0)
     observation, _, _, _, info = env.step(env.action_space.high)
@@ -271,7 +271,7 @@ def test_chains_ask_for_memory(timing, length):
 
 def test_chains_out_of_order():
     env = MemoryChain(length=1)
-    with pytest.raises(gymnasium.error.ResetNeeded, match="no episode goes on"):
+    with pytest.raises(gymnasium.error.ResetNeeded, match="outside an episode"):
         env.step(0)
     env.reset(seed=0)
     with pytest.raises(ValueError, match="action is 2: expected 0 or 1"):
@@ -316,7 +316,7 @@ def test_t_maze_asks_for_memory():
 
 def test_t_maze_out_of_order():
     env = TMaze(length=2)
-    with pytest.raises(gymnasium.error.ResetNeeded, match="no episode goes on"):
+    with pytest.raises(gymnasium.error.ResetNeeded, match="outside an episode"):
         env.step(1)
     env.reset(seed=0)
     with pytest.raises(ValueError, match="action is 4: expected 0, 1, 2 or 3"):

@@ -64,7 +64,7 @@ def test_its_tolerances_are_those_of_the_tests():
 
 
 def test_a_reset_at_the_end_is_refused():
-    with pytest.raises(ValueError, match="reset_at is 60: expected a step before the last of 60"):
+    with pytest.raises(ValueError, match="reset_at is 60: expected a number less than steps, 60"):
         check_gradients(LinearRTU(2), reset_at=60)
 
 
@@ -88,7 +88,7 @@ BUGS = {
     ),
     "1e-8 in gamma, not in its derivative": (
         "linear RTU",
-        "cells/scales.py",
+        "cells/input_scale.py",
         [("return gamma, -dlog_r", "return gamma + 1e-8, -dlog_r")],
     ),
     "W1 and W2 are swapped": (
@@ -139,8 +139,8 @@ BUGS = {
     ),
     "gamma_log is not carried": (
         "LRU",
-        "cells/scales.py",
-        [("= g * e1 - p * e2 + gamma * work.drive1[i]", "= gamma * work.drive1[i]")],
+        "cells/input_scale.py",
+        [("= g_i * e1 - p_i * e2 + gamma_i * drive1[i]", "= gamma_i * drive1[i]")],
     ),
     "the imaginary part is not conjugated": (
         "LRU",
@@ -167,7 +167,7 @@ BUGS = {
     "z is not differentiated": (
         "GRU",
         "cells/gru.py",
-        [("dz = kept * (one - z)", "dz = kept * (one - kept)")],
+        [("dz = carried * (one - z)", "dz = carried * (one - carried)")],
     ),
     "the gate's own path back is lost": (
         "GRU",

@@ -58,7 +58,7 @@ def test_learning_equals_the_oracle(name, gradient, readout, rng):
     agent.parameters["readout.w"][:] = rng.standard_normal(agent.parameters["readout.w"].size)
     start = {key: view.copy() for key, view in agent.parameters.items()}
     kind = oracles.TruncatedOracle if isinstance(gradient, TBPTT) else oracles.TDOracle
-    oracle = kind(case.forward, dict(start), case.n_state, 0.8, oracles.Optimizer("SGD", step_size=0.0005))
+    oracle = kind(case.in_blocks, dict(start), case.n_state, 0.8, oracles.Optimizer("SGD", step_size=0.0005))
     oracle.steps = 4
     if readout == "hidden":
         oracle.readout = partial(oracles.hidden_readout, "tanh")
@@ -187,12 +187,14 @@ def test_bad_settings(make, error, message):
 @pytest.mark.parametrize("kind", [GRU, VanillaRNN])
 def test_dense_cells_of_any_size_take_a_window(kind):
     agent = TDLambda(kind(300), 2, gradient=TBPTT(2))
-    assert agent.parameters["W_recurrent"].shape[0] == 300
+    assert agent.parameters["cell.W_recurrent"].shape[0] == 300
 
 
 def test_layers_above_may_be_of_any_kind():
     cell = Stack([LRU(3), BlockDiagonalRNN(4), Dense(2, "relu")])
     assert cell == Stack([Stack([LRU(3), BlockDiagonalRNN(4)]), Dense(2, "relu")])
     names = TDLambda(cell, 2).parameters
-    assert [name for name in names if name.startswith("1.")] == ["1.W_input", "1.W_recurrent", "1.b"]
-    assert names["2.W"].shape == (4, 2)
+    assert [name for name in names if name.startswith("cell.1.")] == [
+        f"cell.1.{name}" for name in ("W_input", "W_recurrent", "b")
+    ]
+    assert names["hidden.W"].shape == (4, 2)

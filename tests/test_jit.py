@@ -167,7 +167,7 @@ def test_views_cover_the_buffer_without_overlap():
 @compiled
 @pytest.mark.parametrize("terminal", [True, False])
 def test_long_compiling_is_said_on_a_terminal(terminal, monkeypatch, capsys):
-    monkeypatch.setattr(jit, "_PATIENCE", 0.0)
+    monkeypatch.setattr(jit, "ANNOUNCE_AFTER", 0.0)
     monkeypatch.setattr(sys.stderr, "isatty", lambda: terminal, raising=False)
     jit.entry(numba.njit(lambda x: 2 * x), np.ones(3))
     assert ("compiling for a network of this kind" in capsys.readouterr().err) == terminal

@@ -24,7 +24,7 @@ def complex_step(function, o):
 
 @njit
 def call(spec, o, noise, action, along_log_probability, along_entropy, do, numbers):
-    policies.sample(spec, o, noise, action)
+    policies.sample(spec, o, noise, 0, action)
     numbers[0] = policies.log_probability(spec, o, action)
     numbers[1] = policies.entropy(spec, o)
     policies.gradient(spec, o, action, along_log_probability, along_entropy, do)
@@ -87,11 +87,11 @@ def test_softmax_draws_by_probability():
     action, noise = np.zeros(1), np.zeros(1)
     for k in range(10_000):
         noise[0] = (k + 0.5) / 10_000
-        policies.sample(spec, o, noise, action)
+        policies.sample(spec, o, noise, 0, action)
         draws[int(action[0])] += 1
     assert np.abs(draws - 10_000 * np.exp(log_softmax(o))).max() <= 1
     noise[0] = np.nextafter(1, 0)
-    policies.sample(spec, o, noise, action)
+    policies.sample(spec, o, noise, 0, action)
     assert action[0] == 3
 
 
@@ -103,7 +103,7 @@ def test_gaussian_draws_have_their_mean_and_deviation(name):
     draws = []
     for _ in range(4000):
         policy.draw(noise, rng)
-        policies.sample(spec, o, noise, action)
+        policies.sample(spec, o, noise, 0, action)
         draws.append((action - o[:2]) / sigma_of(policy, o))
     below = (np.array(draws) < 1).mean(0)
     assert np.abs(below - 0.5 * (1 + erf(np.sqrt(0.5)))).max() < 0.02

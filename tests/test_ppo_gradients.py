@@ -1,7 +1,5 @@
 """The gradient of PPO's minibatch loss, for all cells, methods and kinds of action, against its definitions."""
 
-import importlib
-
 import numpy as np
 import oracles
 import pytest
@@ -11,7 +9,7 @@ from tolerances import COMPLEX_STEP, DIFFERENCES, assert_close
 
 import rtu_np
 from rtu_np import RTRL, TBPTT, protocol
-from rtu_np.numerics.buffers import leaves
+from rtu_np.learning.blocks import named_layers
 
 METHODS = (RTRL(), TBPTT(T), RTRL(dense=True))
 SOME = [("linear RTU", RTRL(), True)]
@@ -49,7 +47,7 @@ EXACT = [(name, gradient) for name in CELLS for gradient in (RTRL(), RTRL(dense=
 def test_with_fresh_sensitivities_it_is_that_of_backpropagation_through_the_whole_rollout(name, gradient):
     agent, rollout, _ = stale(name, gradient, True, every=7)
     now = parameters(agent)
-    agent._update.run["recompute"](agent._spec, agent._flat, True, False)
+    agent._update._recompute(agent._spec, agent._flat, True, False)
     oracle = oracle_of(agent, CELLS[name], rollout, True)
     order = sequences(agent)
     found, (advantages, returns) = gradient_of(agent, order), oracle.targets(rollout.values, rollout.bootstraps)
@@ -63,21 +61,21 @@ def test_with_fresh_sensitivities_it_is_that_of_backpropagation_through_the_whol
 
 
 @pytest.mark.parametrize("name", [] if COMPILED else CELLS)
-def test_sensitivities_are_put_aside_and_recalled(name):
+def test_sensitivities_are_stored_and_used_later(name):
     """What a step gives by all that went before it, and what one step and the stored past give together."""
     agent, rollout, then = stale(name, RTRL(), True)
     oracle = oracle_of(agent, CELLS[name], rollout, True, below_of(name, RTRL()))
     if not oracle.n_state:
-        assert agent._spec.n_kept == 0
+        assert agent._spec.n_stored == 0
         return
-    spec, t = agent._spec.body, 3
-    views = protocol.stored_sensitivities(spec, rollout.kept[t].copy())[0]
+    spec, t = agent._spec.cell, 3
+    views = protocol.stored_sensitivities(spec, rollout.stored[t].copy())[0]
     weights = np.random.default_rng(1).standard_normal(oracle.n_state)
     out = np.zeros(agent._views.learned.flat_params.size)
     into = protocol.parameters(spec, out)[0]
     protocol.accumulate_stored(spec, views, weights, into)
     expected = oracle.sensitivities(then)
-    for key, view in leaves(into).items():
+    for key, view in named_layers(spec, into).items():
         block = np.tensordot(weights, expected[key][t], 1) if key in expected else np.zeros(view.shape)
         if block.any():  # an output's weights reach no state, nor do a gate's at the first step
             assert_close(view, block, COMPLEX_STEP, key)
@@ -86,14 +84,14 @@ def test_sensitivities_are_put_aside_and_recalled(name):
 
 
 # Each of a sign, a term or a row: (file, what stands there, what the bug makes of it).
-LOSS, ACTING, LINEAR = "ppo_loss.py", "ppo_kernels.py", "cells/linear_rtu.py"
+LOSS, ACTING, LINEAR = "control/ppo/loss.py", "control/ppo/rollout.py", "cells/linear_rtu.py"
 BUGS = {
     "the past is left out": (LOSS, "        protocol.accumulate_stored(", "        (lambda *_: None)("),
-    "the past of another transition": (LOSS, "r.kept[first]", "r.kept[first - 1]"),
+    "the past of another transition": (LOSS, "r.stored[first]", "r.stored[first - 1]"),
     "the state of another transition": (LOSS, "copy(r.states[first], c", "copy(r.states[first - 1], c"),
     "the clip bounds from one side": (LOSS, "if free <= bound else", "if free >= bound else"),
     "the value is not clipped": (LOSS, "if error * error >= clipped * clipped else", "if True else"),
-    "entropy is punished": (LOSS, "-real(s.entropy_coefficient)", "real(s.entropy_coefficient)"),
+    "entropy is punished": (LOSS, "-real(s.entropy_coef)", "real(s.entropy_coef)"),
     "the critic alone reaches the body": (LOSS, "b.dy[i] += b.dy_critic[i]", "b.dy[i] = b.dy_critic[i]"),
     "advantages are not centred": (LOSS, "(r.advantages[t] - mean) * scale", "r.advantages[t] * scale"),
     "W2's sensitivity has another sign": (
@@ -101,10 +99,10 @@ BUGS = {
         "+ d2 * e1 - d1 * e2\n\n\n@kernel",
         "+ d2 * e1 + d1 * e2\n\n\n@kernel",
     ),
-    "put aside after the step": (
+    "stored after the step": (
         ACTING,
-        "    _put_aside(spec, now.memory, r, t)\n    protocol.advance(spec.body, params.body, now.memory, now.x)\n",
-        "    protocol.advance(spec.body, params.body, now.memory, now.x)\n    _put_aside(spec, now.memory, r, t)\n",
+        "    _store(spec, now.memory, r, t)\n    protocol.advance(spec.cell, params.cell, now.memory, now.x)\n",
+        "    protocol.advance(spec.cell, params.cell, now.memory, now.x)\n    _store(spec, now.memory, r, t)\n",
     ),
 }
 SEQUENCE_BUGS = {
@@ -119,6 +117,5 @@ def test_a_planted_bug_is_found(bug, mutant):
     file, old, new = {**BUGS, **SEQUENCE_BUGS}[bug]
     name, gradient = ("linear RTU", RTRL()) if bug in BUGS else ("GRU", TBPTT(T))
     package = mutant(file, [(old, new)])
-    importlib.import_module(f"{package.__name__}.ppo")
     with pytest.raises(AssertionError):
         check(name, gradient, True, package)

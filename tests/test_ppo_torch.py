@@ -12,7 +12,7 @@ torch = pytest.importorskip("torch")
 pytestmark = pytest.mark.skipif(COMPILED, reason="test_modes.py runs it uncompiled")
 
 
-def linear_rtu(p, state, x, prefix=""):
+def linear_rtu(p, state, x, prefix="cell."):
     """(c, y), c being complex."""
     r = torch.exp(-torch.exp(p[f"{prefix}nu_log"]))
     eigenvalue = torch.polar(r, torch.exp(p[f"{prefix}theta_log"]))
@@ -22,14 +22,14 @@ def linear_rtu(p, state, x, prefix=""):
 
 
 def encoded_gru(p, state, x):
-    x = torch.tanh(x @ p["0.W"] + p["0.b"])
-    cell = [p["1.W_input"].T, p["1.W_recurrent"].T, p["1.b_input"], p["1.b_recurrent"]]
+    x = torch.tanh(x @ p["encoder.W"] + p["encoder.b"])
+    cell = [p["cell.W_input"].T, p["cell.W_recurrent"].T, p["cell.b_input"], p["cell.b_recurrent"]]
     h = torch.gru_cell(x[None], state[None], *cell)[0]
     return h, h
 
 
 def distribution(p, features):
-    o = p["policy.W"] @ torch.tanh(features @ p["actor.W"] + p["actor.b"]) + p["policy.b"]
+    o = p["policy.W"] @ torch.tanh(features @ p["actor.hidden.W"] + p["actor.hidden.b"]) + p["policy.b"]
     if "policy.log_std" in p:
         return torch.distributions.Normal(o, torch.exp(p["policy.log_std"]))
     return torch.distributions.Categorical(logits=o)
@@ -46,10 +46,10 @@ def loss(agent, r, p, features, rows):
         action = action[0].long() if isinstance(policy, torch.distributions.Categorical) else action
         ratio = torch.exp(policy.log_prob(action).sum() - r.log_p[t])
         total = total - torch.minimum(ratio * advantage, ratio.clamp(1 - agent.clip, 1 + agent.clip) * advantage)
-        v = (p["value.W"] @ torch.tanh(y @ p["critic.W"] + p["critic.b"]) + p["value.b"])[0]
+        v = (p["value.W"] @ torch.tanh(y @ p["critic.hidden.W"] + p["critic.hidden.b"]) + p["value.b"])[0]
         near = r.values[t] + (v - r.values[t]).clamp(-agent.clip, agent.clip)
-        total = total + agent.value * 0.5 * torch.maximum((v - r.returns[t]) ** 2, (near - r.returns[t]) ** 2)
-        total = total - agent.entropy * policy.entropy().sum()
+        total = total + agent.value_coef * 0.5 * torch.maximum((v - r.returns[t]) ** 2, (near - r.returns[t]) ** 2)
+        total = total - agent.entropy_coef * policy.entropy().sum()
     return total / len(rows)
 
 
@@ -72,7 +72,7 @@ def differentiated(agent, r, features_of, rows):
 def test_rtrl(discrete):
     """Fresh sensitivities: autograd goes back through the whole rollout, from its beginning."""
     agent, r, _ = stale("linear RTU", RTRL(), discrete, entropy_coef=0.1, clip=0.1)
-    agent._update.run["recompute"](agent._spec, agent._flat, True, False)
+    agent._update._recompute(agent._spec, agent._flat, True, False)
     order = sequences(agent)
     zero = torch.zeros(4, dtype=torch.complex128)
 

@@ -1,19 +1,18 @@
 """Streaming Q(lambda) and QRC(lambda): against oracles that know forward passes alone; cuts, bounds, ends, resume."""
 
-import types
-from pathlib import Path
-
 import gymnasium
 import numpy as np
 import oracles
 import pytest
 import value_oracles
 from cases import COMPILED, KINDS, in_plain_python
+from mutants import rebuilt
 from tolerances import PLAIN, assert_close
 
+import rtu_np
 from rtu_np import QRC, RTRL, SGD, TBPTT, Adam, Epsilon, LinearRTU, ObGD, QLambda, RMSProp
-from rtu_np.control import q_lambda_kernels as kernels
-from rtu_np.control.inputs import input_statistics
+from rtu_np.control.inputs import DRAWN, LATEST, input_statistics
+from rtu_np.learning.outcomes import IS_FIRST
 
 GAMMA, LAMBDA, N_ACTIONS, D = 0.9, 0.8, 3, 2
 PLAINLY = {"normalize_observations": False, "scale_rewards": False, "dtype": "float64", "seed": 3}
@@ -34,12 +33,13 @@ class World(gymnasium.Env):
         return x, float(x[0] * action), chance < 0.05, chance > 0.95, {}
 
 
-def make(kind, cell=None, **settings):
+def make(kind, cell=None, package=rtu_np, **settings):
     settings = {"gamma": GAMMA, "lambda_": LAMBDA, "epsilon": Epsilon(1.0, 0.2, 20), **PLAINLY, **settings}
-    agent = kind(World(), cell or LinearRTU(4), **settings)
+    settings = {name: rebuilt(package, each) for name, each in settings.items()}
+    agent = getattr(package, kind.__name__)(World(), rebuilt(package, cell or LinearRTU(4)), **settings)
     rng = np.random.default_rng(5)
     for name, view in agent.parameters.items():  # what starts at zero would hide a gradient
-        if "head" in name or not view.any():
+        if "value." in name or not view.any():
             view[:] = 0.3 * rng.standard_normal(view.shape)
     return agent
 
@@ -58,9 +58,9 @@ def stream(steps: int = 50, seed: int = 2) -> oracles.Stream:
 def follow(agent, s: oracles.Stream):
     """Step through a stream; yields, after each step, what exploration wanted at it."""
     for t, row in enumerate(zip(s.observations, s.cumulants, s.terminated, s.truncated, strict=True)):
-        explores, noise = agent._noise.copy()
+        explores, noise = agent._buffers.noise.copy()
         ends = s.terminated[t] or s.truncated[t]
-        learned = agent.steps if agent._clock[1] else agent.steps + 1
+        learned = agent.steps if agent._clock[IS_FIRST] else agent.steps + 1
         e = agent.epsilon
         epsilon = e.start + (e.end - e.start) * min(learned / e.steps, 1)
         agent.step(*row)
@@ -70,19 +70,28 @@ def follow(agent, s: oracles.Stream):
 def oracle_of(agent, case, window=None):
     def network(prefix):
         params = {k.removeprefix(prefix): v.copy() for k, v in agent.parameters.items() if k.startswith(prefix)}
-        return value_oracles.Network(case.forward, params, case.n_state, window)
+        return value_oracles.Network(case.in_blocks, params, case.n_state, window)
 
     def optimizer(settings):
         return oracles.Optimizer(type(settings).__name__, **vars(settings))
 
-    if isinstance(agent, QLambda):
+    if type(agent).__name__ == "QLambda":
         return value_oracles.QLambda(network(""), optimizer(agent.optimizer), GAMMA, LAMBDA)
     both = network("h."), optimizer(agent.h_optimizer), agent.beta
     return value_oracles.QRC(network("q."), optimizer(agent.optimizer), GAMMA, LAMBDA, *both)
 
 
 def latest_delta(agent) -> float:
-    return input_statistics(agent._inputs, agent._senses)[0].tally[3]
+    return input_statistics(agent._inputs, agent._buffers.statistics)[0].td_errors[LATEST]
+
+
+def chosen(agent) -> int:
+    """The action that was drawn last."""
+    return int(agent._buffers.action[DRAWN, 0])
+
+
+def network_of(agent, prefix: str):
+    return next(each.network for each in agent._networks() if each.prefix == prefix)
 
 
 def check_against_the_oracle(agent, case, window=None):
@@ -92,7 +101,7 @@ def check_against_the_oracle(agent, case, window=None):
     for whim in follow(agent, s):
         whims.append(whim)
         views = ({name: view.copy() for name, view in part.items()} for part in (agent.parameters, agent.traces))
-        seen.append((int(agent._action[0, 0]), latest_delta(agent), *views))
+        seen.append((chosen(agent), latest_delta(agent), *views))
     for t, (expected, (action, delta, params, traces)) in enumerate(zip(oracle.steps(s, whims), seen, strict=True)):
         if expected.delta is not None:
             assert_close(delta, expected.delta, PLAIN, f"delta at step {t}")
@@ -133,43 +142,44 @@ BUGS = {
     "traces survive exploration": (QLambda, "if greedy else real(0)", "if greedy else real(1) * real(0.5)"),
     "traces are cut after the action's own gradient": (
         QLambda,
-        "heads.learn(n.params.readout, n.traces.readout, n.memory.y, n.kept.do, decay, scale)",
-        "heads.learn(n.params.readout, n.traces.readout, n.memory.y, n.kept.do, decay, scale)\n"
+        "heads.learn(n.params.readout, n.traces.readout, n.memory.y, n.activations.do, decay, step)",
+        "heads.learn(n.params.readout, n.traces.readout, n.memory.y, n.activations.do, decay, step)\n"
         "    clear(n.flat_traces) if decay == 0 else None",
     ),
-    "the chosen action's value is the target": (QLambda, "else o[best]", "else o[int(action[0, 0])]"),
-    "termination bootstraps": (QLambda, "real(0) if end == TERMINATED else o[best]", "o[best]"),
-    "truncation does not": (QLambda, "if end == TERMINATED else o[best]", "if end != CONTINUES else o[best]"),
-    "the gradient is the greedy action's": (QLambda, "_credit(cell, n, int(action[0, 0]))", "_credit(cell, n, best)"),
-    "an episode leaves its memory": (QLambda, "    clear(n.flat_memory)\n", ""),
-    "epsilon is a step late": (QLambda, "clock[0] if first else clock[0] + 1", "clock[0]"),
+    "the chosen action's value is the target": (QLambda, "else o[best]", "else o[int(action[DRAWN, 0])]"),
+    "termination bootstraps": (QLambda, "real(0) if transition.end == TERMINATED else o[best]", "o[best]"),
+    "truncation does not": (
+        QLambda,
+        "if transition.end == TERMINATED else o[best]",
+        "if transition.end != CONTINUES else o[best]",
+    ),
+    "the gradient is the greedy action's": (
+        QLambda,
+        "_credit(cell, n, int(choice.action[DRAWN, 0]))",
+        "_credit(cell, n, best)",
+    ),
+    "an episode leaves its memory": (QLambda, "    clear(network.flat_memory)\n", ""),
+    "epsilon is a step late": (QLambda, "Choice(steps, buffers.noise", "Choice(buffers.clock[0], buffers.noise"),
     "grad delta has the wrong sign": (QRC, "- along_next * following", "+ along_next * following"),
-    "h grad q is lost": (QRC, "first, e, h, action, b.x, reward", "first, e, real(0), action, b.x, reward"),
-    "e forgets": (QRC, "* b.e[0] + h", "* real(0) + h"),
-    "e survives exploration": (QRC, "e if decay != 0 and end", "e if end"),
-    "e survives an episode": (QRC, "decay != 0 and end == CONTINUES", "decay != 0"),
+    "h grad q is lost": (QRC, "arrays.q, e, h, transition", "arrays.q, e, real(0), transition"),
+    "e forgets": (QRC, "* arrays.e[0] + h", "* real(0) + h"),
+    "e survives exploration": (QRC, "e if decay != 0 and transition.end", "e if transition.end"),
+    "e survives an episode": (QRC, "decay != 0 and transition.end == CONTINUES", "decay != 0"),
     "h is not regularised": (QRC, "- beta * params[k]", ""),
     "h is that of the step after": (QRC, "- h * gradient[k] - beta", "- delta * gradient[k] - beta"),
     "grad q_t is that of the target": (QRC, "+ along_now * gradient[k]", "+ along_now * following"),
-    "grad delta goes on after termination": (QRC, "real(0) if end == TERMINATED else e *", "e *"),
+    "grad delta goes on after termination": (QRC, "real(0) if transition.end == TERMINATED else e *", "e *"),
 }
 
 
 @in_plain_python
 @pytest.mark.parametrize("bug", BUGS, ids=lambda bug: bug.replace(" ", "-"))
-def test_a_planted_bug_turns_it_red(bug, monkeypatch):
+def test_a_planted_bug_turns_it_red(bug, mutant):
     kind, old, new = BUGS[bug]
-    source = Path(kernels.__file__).read_text()
-    assert old in source, f"nothing to plant the bug in: {old!r}"
-    mutant = types.ModuleType("mutant")
-    exec(compile(source.replace(old, new), bug, "exec"), mutant.__dict__)
-    monkeypatch.setattr("rtu_np.control.q_lambda.kernels", mutant)
-    monkeypatch.setattr(kind, "_step_kernel", staticmethod(mutant.step))
-    monkeypatch.setattr(kind, "_carve", staticmethod(mutant.agent))
-    monkeypatch.setattr(kind, "_carve_acting", staticmethod(mutant.acting))
+    package = mutant("control/q_lambda_kernels.py", [(old, new)])
     optimizers = {"optimizer": SGD(0.01), "h_optimizer": SGD(0.02)} if kind is QRC else {}
     with pytest.raises(AssertionError, match="step"):
-        check_against_the_oracle(make(kind, **optimizers), KINDS["linear RTU"])
+        check_against_the_oracle(make(kind, package=package, **optimizers), KINDS["linear RTU"])
 
 
 def twins(kind, steps=30, **settings):
@@ -178,7 +188,7 @@ def twins(kind, steps=30, **settings):
     agents, s = [make(kind, **small, **settings) for _ in range(2)], oracles.stream(steps + 1, D, 4, ends=False)
     for agent in agents:
         for row in zip(s.observations[:steps], s.cumulants[:steps], strict=True):
-            agent._noise[:] = 1, 0  # greedy
+            agent._buffers.noise[:] = 1, 0  # greedy
             agent.step(*row)
     return agents, s.observations[steps]
 
@@ -187,35 +197,35 @@ def twins(kind, steps=30, **settings):
 def test_exploration_cuts_traces_and_keeps_memory(kind):
     (one, other), x = twins(kind, epsilon=Epsilon(0.5, 0.5, 1))
     prefix = "" if kind is QLambda else "q."
-    before = one.traces[f"{prefix}head.b"].copy()
+    before = one.traces[f"{prefix}value.b"].copy()
     one.step(x, 0.0)
-    greedy = int(one._action[0, 0])
+    greedy = chosen(one)
     explored = (greedy + 1) % N_ACTIONS
-    other._noise[:] = 0, (explored + 0.5) / N_ACTIONS
+    other._buffers.noise[:] = 0, (explored + 0.5) / N_ACTIONS
     other.step(x, 0.0)
-    assert int(other._action[0, 0]) == explored
-    a, b = (agent._networks()[prefix][0].memory for agent in (one, other))
+    assert chosen(other) == explored
+    a, b = (network_of(agent, prefix).memory for agent in (one, other))
     assert np.array_equal(a.state, b.state)
     assert a.units.dc1_da.any()
     for mine, its in zip(a.units[:4], b.units[:4], strict=True):
         assert np.array_equal(mine, its)
     ones = np.eye(N_ACTIONS)
-    assert_close(one.traces[f"{prefix}head.b"], GAMMA * LAMBDA * before + ones[greedy], PLAIN)
-    assert np.array_equal(other.traces[f"{prefix}head.b"], ones[explored])
-    assert_close(other.traces[f"{prefix}head.W"], np.outer(ones[explored], b.y), PLAIN)
+    assert_close(one.traces[f"{prefix}value.b"], GAMMA * LAMBDA * before + ones[greedy], PLAIN)
+    assert np.array_equal(other.traces[f"{prefix}value.b"], ones[explored])
+    assert_close(other.traces[f"{prefix}value.W"], np.outer(ones[explored], b.y), PLAIN)
 
 
 @in_plain_python
 def test_a_tie_is_greedy():
     (one, other), x = twins(QLambda, epsilon=Epsilon(0.5, 0.5, 1))
     for agent in (one, other):
-        agent.parameters["head.W"][:] = agent.parameters["head.W"][0]
-        agent.parameters["head.b"][:] = 0
-    other._noise[:] = 0, 0.99
+        agent.parameters["value.W"][:] = agent.parameters["value.W"][0]
+        agent.parameters["value.b"][:] = 0
+    other._buffers.noise[:] = 0, 0.99
     for agent in (one, other):
         agent.step(x, 0.0)
-    assert [int(agent._action[0, 0]) for agent in (one, other)] == [0, N_ACTIONS - 1]
-    totals = [agent.traces["head.b"].sum() for agent in (one, other)]
+    assert [chosen(agent) for agent in (one, other)] == [0, N_ACTIONS - 1]
+    totals = [agent.traces["value.b"].sum() for agent in (one, other)]
     assert_close(totals[1], totals[0], PLAIN)  # summed in another order
     assert totals[0] > 1
 
@@ -225,7 +235,7 @@ def test_the_bound_of_obgd_holds_at_every_step():
     closest = 0.0
     for t in range(300):
         before = {name: view.copy() for name, view in agent.parameters.items()}
-        first = agent._clock[1]
+        first = agent._clock[IS_FIRST]
         agent.step(s.observations[t], 10 * s.cumulants[t], s.terminated[t], s.truncated[t])
         moved = sum(np.abs(view - before[name]).sum() for name, view in agent.parameters.items())
         delta = abs(latest_delta(agent))
@@ -238,13 +248,13 @@ def test_the_bound_of_obgd_holds_at_every_step():
 def test_termination_learns_from_no_value_and_truncation_from_one():
     for ending, dead in (("terminated", True), ("truncated", False)):
         (agent, watched), x = twins(QLambda)
-        q_t = agent.parameters["head.W"] @ agent._networks()[""][0].memory.y + agent.parameters["head.b"]
-        action = int(agent._action[0, 0])
+        q_t = agent.parameters["value.W"] @ network_of(agent, "").memory.y + agent.parameters["value.b"]
+        action = chosen(agent)
         watched.step(x, 0.5)
-        q = watched.parameters["head.W"] @ watched._networks()[""][0].memory.y + watched.parameters["head.b"]
+        q = watched.parameters["value.W"] @ network_of(watched, "").memory.y + watched.parameters["value.b"]
         assert agent.step(x, 0.5, **{ending: True}) is None
         assert_close(latest_delta(agent), 0.5 + (0.0 if dead else GAMMA * q.max()) - q_t[action], PLAIN)
-        net = agent._networks()[""][0]
+        net = network_of(agent, "")
         assert not net.flat_memory.any()
         assert not net.flat_traces.any()
 
@@ -267,7 +277,7 @@ def test_a_reward_that_is_no_number_changes_nothing(kind, tmp_path):
 def test_saved_in_mid_episode_it_goes_on_bit_for_bit(kind, tmp_path):
     one, world = make(kind, previous_action_reward=True, normalize_observations=True, scale_rewards=True), World()
     one.learn(world, 57, progress=False, log=None)
-    assert one._clock[1] == 0
+    assert one._clock[IS_FIRST] == 0
     one.act(np.ones(D))
     one.save(tmp_path / "one.npz")
     two, twin = kind.load(tmp_path / "one.npz"), World()

@@ -7,11 +7,13 @@ import oracles
 import pytest
 from numba.core.runtime import _nrt_python as _nrt
 from numba.core.runtime import rtsys
+from cases import rtu
 from td_cases import LEARNERS, OPTIMIZERS, PRECISIONS, D, N, everything, learner, run, steps
 from tolerances import LEARNING, PLAIN, assert_close
 
 from rtu_np import RTRL, SGD, TBPTT, Adam, LinearRTU, NonlinearRTU, ObGD, RMSProp, TDLambda
 from rtu_np.jit import compile_for
+from rtu_np.learning.outcomes import IS_FIRST
 from rtu_np.prediction.td_kernels import run as run_kernel
 
 
@@ -21,11 +23,10 @@ def test_learning_equals_the_oracle(kind, optimizer, rng):
     agent.parameters["readout.w"][:] = rng.standard_normal(2 * N)
     settings = dict(vars(OPTIMIZERS[optimizer]))
 
-    def cell(p, state, x):
-        return oracles.rtu(kind is NonlinearRTU, "tanh", p, state, x)
-
     start = {name: view.copy() for name, view in agent.parameters.items()}
-    oracle = oracles.TDOracle(cell, dict(start), 2 * N, 0.8, oracles.Optimizer(optimizer, **settings))
+    oracle = oracles.TDOracle(
+        rtu(kind, "tanh").in_blocks, dict(start), 2 * N, 0.8, oracles.Optimizer(optimizer, **settings)
+    )
     s = oracles.stream(300, D, seed=2)
     assert s.terminated.any()
     assert s.truncated.any()
@@ -81,7 +82,8 @@ def test_traces_are_the_discounted_sum_of_gradients(kind, rng):
     gradients = []
     for x in s.observations:
         y = layer.advance(x)
-        gradients.append({**layer.gradient(agent.parameters["readout.w"]), "readout.w": y, "readout.b": np.ones(1)})
+        of_cell = {f"cell.{name}": g for name, g in layer.gradient(agent.parameters["readout.w"]).items()}
+        gradients.append({**of_cell, "readout.w": y, "readout.b": np.ones(1)})
     decays = 0.7 * s.discounts
     for name, trace in agent.traces.items():
         total = sum(np.prod(decays[k + 1 :]) * gradients[k][name] for k in range(80))
@@ -141,7 +143,7 @@ def test_termination_learns_from_zero_and_truncation_from_the_value():
 def _clear(agent):
     assert not agent._views.flat_memory.any()
     assert not agent._views.flat_traces.any()
-    assert agent._clock[1] == 1
+    assert agent._clock[IS_FIRST] == 1
 
 
 def test_nothing_leaks_across_an_episode():
@@ -169,7 +171,7 @@ def test_predict_learns_nothing_and_has_its_own_memory(kind):
 
     layer = kind(N, r_max=0.95).build(D)
     for name, view in layer.parameters.items():
-        view[:] = twin.parameters[name]
+        view[:] = twin.parameters[f"cell.{name}"]
     expected = [
         layer.advance(x) @ twin.parameters["readout.w"] + twin.parameters["readout.b"][0] for x in s.observations
     ]

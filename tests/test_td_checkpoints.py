@@ -1,15 +1,18 @@
 """TD(lambda): what is saved or copied goes on bit for bit, and what is damaged or foreign is refused."""
 
 import copy
+import io
+import json
 import pickle
 import zipfile
 
 import numpy as np
 import oracles
 import pytest
+from agent_cases import make
 from td_cases import PRECISIONS, D, N, everything, learner, run
 
-from rtu_np import LinearRTU, TDLambda
+from rtu_np import ActorCritic, LinearRTU, TDLambda
 
 
 @pytest.mark.parametrize(("kind", "optimizer", "dtype"), PRECISIONS)
@@ -48,7 +51,7 @@ def test_a_checkpoint_needs_nothing_but_numpy_to_read(tmp_path):
     agent = learner()
     agent.save(tmp_path / "agent.npz")
     with np.load(tmp_path / "agent.npz", allow_pickle=False) as file:
-        assert np.array_equal(file["params.W1"], agent.parameters["W1"])
+        assert np.array_equal(file["params.cell.W1"], agent.parameters["cell.W1"])
 
 
 def test_damaged_and_foreign_checkpoints(tmp_path):
@@ -87,33 +90,51 @@ def rewrite(source, target, name, content):
             new.writestr(item, content if item == name else old.read(item))
 
 
-def test_a_checkpoint_of_another_shape_or_version(tmp_path):
-    import io
-    import json
+def member(array):
+    """The bytes of an array in a checkpoint."""
+    out = io.BytesIO()
+    np.save(out, array)
+    return out.getvalue()
 
+
+def rewrite_settings(source, target, change):
+    """Copy a checkpoint with some of its settings changed."""
+    with np.load(source) as file:
+        page = json.loads(file["settings.json"].tobytes())
+    text = json.dumps({**page, **change}).encode()
+    rewrite(source, target, "settings.json.npy", member(np.frombuffer(text, np.uint8)))
+
+
+def test_a_checkpoint_of_another_shape_or_version(tmp_path):
     agent = learner()
     good, bad = tmp_path / "good.npz", tmp_path / "bad.npz"
     agent.save(good)
-
-    def member(array):
-        out = io.BytesIO()
-        np.save(out, array)
-        return out.getvalue()
-
-    rewrite(good, bad, "params.W1.npy", member(np.zeros((D + 1, N))))
-    with pytest.raises(ValueError, match=r"params.W1 is float64 \(3, 3\), expected float64 \(2, 3\)"):
+    rewrite(good, bad, "params.cell.W1.npy", member(np.zeros((D + 1, N))))
+    with pytest.raises(ValueError, match=r"params.cell.W1 is float64 \(3, 3\), expected float64 \(2, 3\)"):
         TDLambda.load(bad)
-    with np.load(good) as file:
-        page = json.loads(file["settings.json"].tobytes())
     for change, message in (
-        ({"version": 99}, "checkpoint version 99"),
+        ({"version": 99}, "has checkpoint format 99: expected 2; was it written by a newer version of rtu_np"),
         ({"format": "other"}, "another program"),
         ({"learner": "PPO"}, "not a checkpoint of TDLambda"),
-        ({"cell": {"name": "Mine"}}, "cell 'Mine' is not of this package; give it to load"),
+        ({"cell": {"name": "Mine"}}, "cell 'Mine' is not part of rtu_np; pass it to load"),
         ({"gamma": 7}, "gamma is 7"),
         ({"lambda_": None}, "lambda_ is None"),
     ):
-        text = json.dumps({**page, **change}).encode()
-        rewrite(good, bad, "settings.json.npy", member(np.frombuffer(text, np.uint8)))
+        rewrite_settings(good, bad, change)
         with pytest.raises(ValueError, match=message):
             TDLambda.load(bad)
+
+
+def test_a_checkpoint_of_format_1_is_refused(tmp_path):
+    """Its settings and parameters have other names."""
+    new, old = tmp_path / "new.npz", tmp_path / "old.npz"
+    learner().save(new)
+    rewrite_settings(new, old, {"version": 1})
+    with pytest.raises(ValueError, match=r"written by an older version of rtu_np \(checkpoint format 1\): .* format 2"):
+        TDLambda.load(old)
+    make(False).save(new)
+    rewrite_settings(new, old, {"version": 1})
+    with pytest.raises(ValueError, match="written by an older version of rtu_np"):
+        ActorCritic.load(old)
+    rewrite_settings(new, old, {"version": 2})
+    assert ActorCritic.load(old).steps == 0  # it is the version alone that is refused

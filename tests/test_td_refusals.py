@@ -81,7 +81,7 @@ def test_numbers_too_large_for_float32_are_refused():
         ({"n_inputs": 2.0}, TypeError, "n_inputs is 2.0"),
         ({"dtype": "float16"}, ValueError, "dtype is 'float16': expected 'float64' or 'float32'"),
         ({"dtype": "nonsense"}, ValueError, "dtype is 'nonsense'"),
-        ({"optimizer": 1e-3}, TypeError, r"optimizer is 0.001: expected one such as Adam\(1e-3\)"),
+        ({"optimizer": 1e-3}, TypeError, r"optimizer is 0.001: expected an optimiser such as Adam\(1e-3\)"),
         ({"gradient": "RTRL"}, TypeError, "gradient is 'RTRL'"),
         ({"cell": 16}, TypeError, r"cell is 16: expected a cell such as LinearRTU\(16\)"),
     ],
@@ -110,14 +110,14 @@ def test_bad_optimizers(make, message):
 
 def test_degenerate_and_foreign_parameters_are_named_before_a_step():
     agent = learner()
-    agent.parameters["nu_log"][1] = -1000.0
+    agent.parameters["cell.nu_log"][1] = -1000.0
     before = everything(agent)
     for act in (lambda: agent.step([1.0, 2.0], 0.0), lambda: agent.run(**GOOD), lambda: agent.predict([1.0, 2.0])):
         with pytest.raises(ValueError, match=r"nu_log\[1\] is -1000.0: exp\(nu_log\) underflows"):
             act()
         assert everything(agent) == before
-    agent.parameters["nu_log"][1] = 0.0
-    agent.parameters["W2"][1, 0] = np.nan
+    agent.parameters["cell.nu_log"][1] = 0.0
+    agent.parameters["cell.W2"][1, 0] = np.nan
     before = everything(agent)
     with pytest.raises(ValueError, match=r"W2\[1, 0\] is nan"):
         agent.run(**GOOD, progress=False)

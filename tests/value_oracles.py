@@ -27,7 +27,7 @@ class Network:
         self.sensitivity = {k: np.zeros((self.n_state, *v.shape)) for k, v in self.params.items()}
 
     def outputs(self, p: dict, y: np.ndarray) -> np.ndarray:
-        return p["head.W"] @ y + p["head.b"]
+        return p["value.W"] @ y + p["value.b"]
 
     def values(self) -> np.ndarray:
         """Of the latest features, with the parameters as they are now."""

@@ -15,7 +15,7 @@ belongs to a pair is written out for both its units, so that loops run over unit
 """
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 
@@ -33,8 +33,10 @@ from rtu_np.numerics.activations import (
     plain_slope,
     slope,
 )
-from rtu_np.numerics.buffers import aligned, assign, copy, matrix, vector
+from rtu_np.numerics.buffers import aligned, assign, copy
+from rtu_np.numerics.layout import layout_of
 from rtu_np.numerics.products import add_outer, add_product, pull_back
+from rtu_np.protocol import PerInput, PerUnit, PerWeight
 from rtu_np.validation import check_count
 
 
@@ -88,105 +90,56 @@ class BlockDiagonalSpec(NamedTuple):
     activation: Activation
 
 
+PerRecurrent = Annotated[np.ndarray, 2, "spec.n_hidden"]  # row a: to W_recurrent[k, a, b], column 2k+b
+
+
 class BlockDiagonalParameters(NamedTuple):
-    W_input: np.ndarray  # (d, n)
-    W_recurrent: np.ndarray  # (n/2, 2, 2)   pair, from, to
-    b: np.ndarray  # (n,)
+    W_input: PerWeight
+    W_recurrent: Annotated[np.ndarray, "spec.n_hidden // 2", 2, 2]  # pair, from, to
+    b: PerUnit
 
 
 class BlockDiagonalWork(NamedTuple):
-    dz: np.ndarray  # (n,)   scratch
+    dz: PerUnit  # scratch
 
 
 class BlockDiagonalMemory(NamedTuple):
-    state: HiddenState
-    dh0_dW_input: np.ndarray  # (d, n)   sensitivity of the even unit of the pair
-    dh1_dW_input: np.ndarray  # (d, n)   and of the odd one
-    dh0_dW_recurrent: np.ndarray  # (2, n)   row a: to W_recurrent[k, a, b], column 2k+b
-    dh1_dW_recurrent: np.ndarray  # (2, n)
-    dh0_db: np.ndarray  # (n,)
-    dh1_db: np.ndarray  # (n,)
-    y: np.ndarray  # (n,)   the latest output
-    x: np.ndarray  # (d,)   the latest input
-    dz: np.ndarray  # (n,)   f'(z) dy
-    credit0: np.ndarray  # (n,)   dy of the even unit of the pair
-    credit1: np.ndarray  # (n,)   and of the odd one
-    J00: np.ndarray  # (n,)   dh0/dh0 of the pair, and so on
-    J01: np.ndarray  # (n,)   dh0/dh1
-    J10: np.ndarray  # (n,)
-    J11: np.ndarray  # (n,)
-    slope0: np.ndarray  # (n,)   f'_0 at even units, 0 at odd ones
-    slope1: np.ndarray  # (n,)   f'_1 at odd units, 0 at even ones
+    state: Annotated[HiddenState, hidden_state, aligned]
+    dh0_dW_input: PerWeight  # sensitivity of the even unit of the pair
+    dh1_dW_input: PerWeight  # and of the odd one
+    dh0_dW_recurrent: PerRecurrent
+    dh1_dW_recurrent: PerRecurrent
+    dh0_db: PerUnit
+    dh1_db: PerUnit
+    y: PerUnit  # the latest output
+    x: PerInput  # the latest input
+    dz: PerUnit  # f'(z) dy
+    credit0: PerUnit  # dy of the even unit of the pair
+    credit1: PerUnit  # and of the odd one
+    J00: PerUnit  # dh0/dh0 of the pair, and so on
+    J01: PerUnit  # dh0/dh1
+    J10: PerUnit
+    J11: PerUnit
+    slope0: PerUnit  # f'_0 at even units, 0 at odd ones
+    slope1: PerUnit  # f'_1 at odd units, 0 at even ones
 
 
 class BlockDiagonalSensitivities(NamedTuple):
-    dh0_dW_input: np.ndarray  # (d, n)
-    dh1_dW_input: np.ndarray  # (d, n)
-    dh0_dW_recurrent: np.ndarray  # (2, n)
-    dh1_dW_recurrent: np.ndarray  # (2, n)
-    dh0_db: np.ndarray  # (n,)
-    dh1_db: np.ndarray  # (n,)
-    credit0: np.ndarray  # (n,)   what they are multiplied with: dL/dh of the even unit of the pair
-    credit1: np.ndarray  # (n,)   and of the odd one
+    dh0_dW_input: PerWeight
+    dh1_dW_input: PerWeight
+    dh0_dW_recurrent: PerRecurrent
+    dh1_dW_recurrent: PerRecurrent
+    dh0_db: PerUnit
+    dh1_db: PerUnit
+    credit0: PerUnit  # what they are multiplied with: dL/dh of the even unit of the pair
+    credit1: PerUnit  # and of the odd one
 
 
-@protocol.parameters.register(BlockDiagonalSpec)
-def parameters(spec, flat):
-    W_input, flat = matrix(flat, spec.n_inputs, spec.n_hidden)
-    blocks, flat = vector(flat, 2 * spec.n_hidden)
-    b, flat = vector(flat, spec.n_hidden)
-    return BlockDiagonalParameters(W_input, blocks.reshape(spec.n_hidden // 2, 2, 2), b), flat
-
-
-@protocol.work.register(BlockDiagonalSpec)
-def work(spec, flat):
-    dz, flat = vector(flat, spec.n_hidden)
-    return BlockDiagonalWork(dz), flat
-
-
+protocol.parameters.register(BlockDiagonalSpec)(layout_of(BlockDiagonalParameters))
 protocol.state.register(BlockDiagonalSpec)(hidden_state)
-
-
-@protocol.memory.register(BlockDiagonalSpec)
-def memory(spec, flat):
-    d, n = spec.n_inputs, spec.n_hidden
-    state, rest = hidden_state(spec, flat)
-    _, flat = aligned(flat, rest)
-    dh0_dW_input, flat = matrix(flat, d, n)
-    dh1_dW_input, flat = matrix(flat, d, n)
-    dh0_dW_recurrent, flat = matrix(flat, 2, n)
-    dh1_dW_recurrent, flat = matrix(flat, 2, n)
-    dh0_db, flat = vector(flat, n)
-    dh1_db, flat = vector(flat, n)
-    y, flat = vector(flat, n)
-    x, flat = vector(flat, d)
-    dz, flat = vector(flat, n)
-    credit0, flat = vector(flat, n)
-    credit1, flat = vector(flat, n)
-    J00, flat = vector(flat, n)
-    J01, flat = vector(flat, n)
-    J10, flat = vector(flat, n)
-    J11, flat = vector(flat, n)
-    slope0, flat = vector(flat, n)
-    slope1, flat = vector(flat, n)
-    weights = (dh0_dW_input, dh1_dW_input, dh0_dW_recurrent, dh1_dW_recurrent, dh0_db, dh1_db)
-    step = (J00, J01, J10, J11, slope0, slope1)
-    return BlockDiagonalMemory(state, *weights, y, x, dz, credit0, credit1, *step), flat
-
-
-@protocol.stored_sensitivities.register(BlockDiagonalSpec)
-def stored_sensitivities(spec, flat):
-    d, n = spec.n_inputs, spec.n_hidden
-    dh0_dW_input, flat = matrix(flat, d, n)
-    dh1_dW_input, flat = matrix(flat, d, n)
-    dh0_dW_recurrent, flat = matrix(flat, 2, n)
-    dh1_dW_recurrent, flat = matrix(flat, 2, n)
-    dh0_db, flat = vector(flat, n)
-    dh1_db, flat = vector(flat, n)
-    credit0, flat = vector(flat, n)
-    credit1, flat = vector(flat, n)
-    weights = (dh0_dW_input, dh1_dW_input, dh0_dW_recurrent, dh1_dW_recurrent, dh0_db, dh1_db)
-    return BlockDiagonalSensitivities(*weights, credit0, credit1), flat
+protocol.work.register(BlockDiagonalSpec)(layout_of(BlockDiagonalWork))
+protocol.memory.register(BlockDiagonalSpec)(layout_of(BlockDiagonalMemory))
+protocol.stored_sensitivities.register(BlockDiagonalSpec)(layout_of(BlockDiagonalSensitivities))
 
 
 # ------------------------------------------------------------------------------------------- reference: plain NumPy

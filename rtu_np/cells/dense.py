@@ -6,7 +6,7 @@ al. 2024, Fig. 1). Below a layer without state, layer-local RTRL is exact: nothi
 """
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 
@@ -23,8 +23,10 @@ from rtu_np.numerics.activations import (
     plain_slope,
     slope,
 )
-from rtu_np.numerics.buffers import copy, matrix, vector
+from rtu_np.numerics.buffers import copy
+from rtu_np.numerics.layout import layout_of
 from rtu_np.numerics.products import add_outer, add_product, decay_and_add_outer, pull_back
+from rtu_np.protocol import PerInput, PerOutput
 from rtu_np.validation import check_count
 
 _LECUN_NORMAL = LecunNormal()
@@ -60,54 +62,33 @@ class DenseSpec(NamedTuple):
 
 
 class DenseParameters(NamedTuple):
-    W: np.ndarray  # (d, n_outputs)
-    b: np.ndarray  # (n_outputs,)
+    W: Annotated[np.ndarray, "spec.n_inputs", "spec.n_outputs"]
+    b: PerOutput
 
 
 class NoState(NamedTuple):
     pass
 
 
+no_state = kernel(layout_of(NoState))
+
+
 class FeedforwardMemory(NamedTuple):
-    state: NoState
-    y: np.ndarray  # (n_outputs,)
-    x: np.ndarray  # (d,)
-    dz: np.ndarray  # (n_outputs,)   the gradient before the activation
-
-
-@protocol.parameters.register(DenseSpec)
-def parameters(spec, flat):
-    W, flat = matrix(flat, spec.n_inputs, spec.n_outputs)
-    b, flat = vector(flat, spec.n_outputs)
-    return DenseParameters(W, b), flat
-
-
-@kernel
-def no_state(spec, flat):
-    return NoState(), flat
-
-
-@kernel
-def feedforward_memory(spec, flat):
-    y, flat = vector(flat, spec.n_outputs)
-    x, flat = vector(flat, spec.n_inputs)
-    dz, flat = vector(flat, spec.n_outputs)
-    return FeedforwardMemory(NoState(), y, x, dz), flat
-
-
-@kernel
-def feedforward_work(spec, flat):
-    dz, flat = vector(flat, spec.n_outputs)
-    return FeedforwardWork(dz), flat
+    state: Annotated[NoState, no_state]
+    y: PerOutput
+    x: PerInput
+    dz: PerOutput  # the gradient before the activation
 
 
 class FeedforwardWork(NamedTuple):
-    dz: np.ndarray  # (n_outputs,)   scratch
+    dz: PerOutput  # scratch
 
 
+feedforward_memory = layout_of(FeedforwardMemory)
+protocol.parameters.register(DenseSpec)(layout_of(DenseParameters))
 protocol.state.register(DenseSpec)(no_state)
 protocol.memory.register(DenseSpec)(feedforward_memory)
-protocol.work.register(DenseSpec)(feedforward_work)
+protocol.work.register(DenseSpec)(layout_of(FeedforwardWork))
 protocol.without_sensitivities(DenseSpec)
 
 
@@ -251,25 +232,16 @@ class NoParameters(NamedTuple):
 
 
 class IdentityMemory(NamedTuple):
-    state: NoState
-    y: np.ndarray  # (n_outputs,)
-    dy: np.ndarray  # (n_outputs,)
+    state: Annotated[NoState, no_state]
+    y: PerOutput
+    dy: PerOutput
 
 
+no_parameters = layout_of(NoParameters)
+protocol.parameters.register(IdentitySpec)(no_parameters)
 protocol.state.register(IdentitySpec)(no_state)
+protocol.memory.register(IdentitySpec)(layout_of(IdentityMemory))
 protocol.without_sensitivities(IdentitySpec)
-
-
-@protocol.parameters.register(IdentitySpec)
-def no_parameters(spec, flat):
-    return NoParameters(), flat
-
-
-@protocol.memory.register(IdentitySpec)
-def _identity_memory(spec, flat):
-    y, flat = vector(flat, spec.n_outputs)
-    dy, flat = vector(flat, spec.n_outputs)
-    return IdentityMemory(NoState(), y, dy), flat
 
 
 @protocol.plain_forward.register(IdentitySpec)

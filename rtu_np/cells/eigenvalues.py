@@ -17,13 +17,13 @@ Each form is a type of stored parameters with a pair of functions, `plain_eigenv
 and `store`, their inverse at the start.
 """
 
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import numpy as np
 
 from rtu_np.jit import generic, like
-from rtu_np.numerics.buffers import vector
 from rtu_np.numerics.elementary import exp, expm1
+from rtu_np.numerics.layout import layout_of
 from rtu_np.validation import check_choice
 
 R_BOUNDS = (1e-6, 1.0 - 1e-6)
@@ -65,57 +65,38 @@ def parameterization(name: object):
 EIGENVALUE_FLOPS = {NuLogThetaLog: 5, NuLogTheta: 4, NuTheta: 3, RTheta: 4}
 
 
+PerEigenvalue = Annotated[np.ndarray, "n"]
+
+
 class NuLogThetaLogParameters(NamedTuple):
-    nu_log: np.ndarray  # (n,)   log of nu, the decay rate in 1/step
-    theta_log: np.ndarray  # (n,)   log of theta, the phase in radians per step
+    nu_log: PerEigenvalue  # log of nu, the decay rate in 1/step
+    theta_log: PerEigenvalue  # log of theta, the phase in radians per step
 
 
 class NuLogThetaParameters(NamedTuple):
-    nu_log: np.ndarray  # (n,)
-    theta: np.ndarray  # (n,)   the phase in radians per step
+    nu_log: PerEigenvalue
+    theta: PerEigenvalue  # the phase in radians per step
 
 
 class NuThetaParameters(NamedTuple):
-    nu: np.ndarray  # (n,)   the decay rate in 1/step
-    theta: np.ndarray  # (n,)
+    nu: PerEigenvalue  # the decay rate in 1/step
+    theta: PerEigenvalue
 
 
 class RThetaParameters(NamedTuple):
-    r: np.ndarray  # (n,)   the modulus
-    theta: np.ndarray  # (n,)
+    r: PerEigenvalue  # the modulus
+    theta: PerEigenvalue
 
 
 @generic
 def eigenvalue_parameters(form, n, flat):
-    """Carve the two parameters of `n` eigenvalues off `flat`: (views, rest)."""
+    """Layout of the two parameters of each of `n` eigenvalues."""
 
 
-@eigenvalue_parameters.register(NuLogThetaLog)
-def _nu_log_theta_log_parameters(form, n, flat):
-    nu_log, flat = vector(flat, n)
-    theta_log, flat = vector(flat, n)
-    return NuLogThetaLogParameters(nu_log, theta_log), flat
-
-
-@eigenvalue_parameters.register(NuLogTheta)
-def _nu_log_theta_parameters(form, n, flat):
-    nu_log, flat = vector(flat, n)
-    theta, flat = vector(flat, n)
-    return NuLogThetaParameters(nu_log, theta), flat
-
-
-@eigenvalue_parameters.register(NuTheta)
-def _nu_theta_parameters(form, n, flat):
-    nu, flat = vector(flat, n)
-    theta, flat = vector(flat, n)
-    return NuThetaParameters(nu, theta), flat
-
-
-@eigenvalue_parameters.register(RTheta)
-def _r_theta_parameters(form, n, flat):
-    r, flat = vector(flat, n)
-    theta, flat = vector(flat, n)
-    return RThetaParameters(r, theta), flat
+eigenvalue_parameters.register(NuLogThetaLog)(layout_of(NuLogThetaLogParameters, "form", "n"))
+eigenvalue_parameters.register(NuLogTheta)(layout_of(NuLogThetaParameters, "form", "n"))
+eigenvalue_parameters.register(NuTheta)(layout_of(NuThetaParameters, "form", "n"))
+eigenvalue_parameters.register(RTheta)(layout_of(RThetaParameters, "form", "n"))
 
 
 # ----------------------------------------------------------------------------------------------- reference and start

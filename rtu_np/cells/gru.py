@@ -15,7 +15,7 @@ It brings no sensitivities of its own: RTRL is the dense recursion of `rtu_np.gr
 """
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 
@@ -23,9 +23,11 @@ from rtu_np import protocol
 from rtu_np.cells.layer import Cell
 from rtu_np.cells.rnn import HiddenState, hidden_state
 from rtu_np.jit import noalias
-from rtu_np.numerics.buffers import aligned, copy, matrix, vector
+from rtu_np.numerics.buffers import aligned, copy
 from rtu_np.numerics.elementary import sigmoid, tanh
+from rtu_np.numerics.layout import layout_of
 from rtu_np.numerics.products import add_outer, add_product, pull_back
+from rtu_np.protocol import PerUnit
 from rtu_np.validation import check_count
 
 
@@ -62,58 +64,35 @@ class GRUSpec(NamedTuple):
     n_outputs: int
 
 
+PerGate = Annotated[np.ndarray, "3 * spec.n_hidden"]  # r, z, n
+
+
 class GRUParameters(NamedTuple):
-    W_input: np.ndarray  # (d, 3n)   columns: r, z, n
-    W_recurrent: np.ndarray  # (n, 3n)
-    b_input: np.ndarray  # (3n,)
-    b_recurrent: np.ndarray  # (3n,)
+    W_input: Annotated[np.ndarray, "spec.n_inputs", "3 * spec.n_hidden"]  # columns: r, z, n
+    W_recurrent: Annotated[np.ndarray, "spec.n_hidden", "3 * spec.n_hidden"]
+    b_input: PerGate
+    b_recurrent: PerGate
 
 
 class GRURecord(NamedTuple):
-    state: HiddenState
-    y: np.ndarray  # (n,)
-    r: np.ndarray  # (n,)
-    z: np.ndarray  # (n,)
-    n: np.ndarray  # (n,)
-    m: np.ndarray  # (n,)   h W_hn + b_hn
+    state: Annotated[HiddenState, hidden_state, aligned]
+    y: PerUnit
+    r: PerUnit
+    z: PerUnit
+    n: PerUnit
+    m: PerUnit  # h W_hn + b_hn
 
 
 class GRUWork(NamedTuple):
-    on_input: np.ndarray  # (3n,)   x W_input + b_input; the gates' gradient in reverse mode
-    on_state: np.ndarray  # (3n,)   h W_recurrent + b_recurrent; likewise
-    dh: np.ndarray  # (n,)   scratch
+    on_input: PerGate  # x W_input + b_input; the gates' gradient in reverse mode
+    on_state: PerGate  # h W_recurrent + b_recurrent; likewise
+    dh: PerUnit  # scratch
 
 
-@protocol.parameters.register(GRUSpec)
-def parameters(spec, flat):
-    W_input, flat = matrix(flat, spec.n_inputs, 3 * spec.n_hidden)
-    W_recurrent, flat = matrix(flat, spec.n_hidden, 3 * spec.n_hidden)
-    b_input, flat = vector(flat, 3 * spec.n_hidden)
-    b_recurrent, flat = vector(flat, 3 * spec.n_hidden)
-    return GRUParameters(W_input, W_recurrent, b_input, b_recurrent), flat
-
-
+protocol.parameters.register(GRUSpec)(layout_of(GRUParameters))
 protocol.state.register(GRUSpec)(hidden_state)
-
-
-@protocol.record.register(GRUSpec)
-def record(spec, flat):
-    state, rest = hidden_state(spec, flat)
-    _, flat = aligned(flat, rest)
-    y, flat = vector(flat, spec.n_hidden)
-    r, flat = vector(flat, spec.n_hidden)
-    z, flat = vector(flat, spec.n_hidden)
-    n, flat = vector(flat, spec.n_hidden)
-    m, flat = vector(flat, spec.n_hidden)
-    return GRURecord(state, y, r, z, n, m), flat
-
-
-@protocol.work.register(GRUSpec)
-def work(spec, flat):
-    on_input, flat = vector(flat, 3 * spec.n_hidden)
-    on_state, flat = vector(flat, 3 * spec.n_hidden)
-    dh, flat = vector(flat, spec.n_hidden)
-    return GRUWork(on_input, on_state, dh), flat
+protocol.record.register(GRUSpec)(layout_of(GRURecord))
+protocol.work.register(GRUSpec)(layout_of(GRUWork))
 
 
 # ------------------------------------------------------------------------------------------- reference: plain NumPy

@@ -7,13 +7,14 @@ With the free scale comes a third sensitivity of a unit to itself, e' = lambda e
 W1, W2 in the one and B_re, B_im in the other; kernels unpack them and need not know.
 """
 
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import numpy as np
 
 from rtu_np.jit import generic, noalias
-from rtu_np.numerics.buffers import copy, matrix, vector
+from rtu_np.numerics.buffers import copy
 from rtu_np.numerics.elementary import exp
+from rtu_np.numerics.layout import layout_of
 
 # ----------------------------------------------------------------------------------------------------------- types
 
@@ -31,59 +32,45 @@ class TiedScale(NamedTuple):
 
 
 class FreeScale(NamedTuple):
-    gamma_log: np.ndarray  # (n,)
+    gamma_log: Annotated[np.ndarray, "n"]
 
 
 class FreeScaleSensitivities(NamedTuple):
-    dc1_dgamma_log: np.ndarray  # (n,)
-    dc2_dgamma_log: np.ndarray  # (n,)
+    dc1_dgamma_log: Annotated[np.ndarray, "n"]
+    dc2_dgamma_log: Annotated[np.ndarray, "n"]
 
 
 class RTUWeights(NamedTuple):
-    W1: np.ndarray  # (d, n)
-    W2: np.ndarray  # (d, n)
+    W1: Annotated[np.ndarray, "d", "n"]
+    W2: Annotated[np.ndarray, "d", "n"]
 
 
 class LRUWeights(NamedTuple):
-    B_re: np.ndarray  # (d, n)
-    B_im: np.ndarray  # (d, n)
+    B_re: Annotated[np.ndarray, "d", "n"]
+    B_im: Annotated[np.ndarray, "d", "n"]
 
 
 @generic
-def input_scale_and_weights(kind, d, n, flat):
-    """Carve (scale parameters, weights) off `flat`, and the rest."""
-
-
-@input_scale_and_weights.register(Tied)
-def _tied_parameters(kind, d, n, flat):
-    W1, flat = matrix(flat, d, n)
-    W2, flat = matrix(flat, d, n)
-    return TiedScale(), RTUWeights(W1, W2), flat
-
-
-@input_scale_and_weights.register(Free)
-def _free_parameters(kind, d, n, flat):
-    gamma_log, flat = vector(flat, n)
-    B_re, flat = matrix(flat, d, n)
-    B_im, flat = matrix(flat, d, n)
-    return FreeScale(gamma_log), LRUWeights(B_re, B_im), flat
+def input_scale_parameters(kind, n, flat):
+    """Layout of the parameters of the scale of `n` units."""
 
 
 @generic
 def input_scale_sensitivities(kind, n, flat):
-    """Carve the sensitivities to the parameters of the scale off `flat`: (views, rest)."""
+    """Layout of the sensitivities to these parameters."""
 
 
-@input_scale_sensitivities.register(Tied)
-def _tied_sensitivities(kind, n, flat):
-    return TiedScale(), flat
+@generic
+def input_weights(kind, d, n, flat):
+    """Layout of the weights from `d` inputs to `n` units."""
 
 
-@input_scale_sensitivities.register(Free)
-def _free_sensitivities(kind, n, flat):
-    dc1_dgamma_log, flat = vector(flat, n)
-    dc2_dgamma_log, flat = vector(flat, n)
-    return FreeScaleSensitivities(dc1_dgamma_log, dc2_dgamma_log), flat
+input_scale_parameters.register(Tied)(layout_of(TiedScale, "kind", "n"))
+input_scale_parameters.register(Free)(layout_of(FreeScale, "kind", "n"))
+input_scale_sensitivities.register(Tied)(layout_of(TiedScale, "kind", "n"))
+input_scale_sensitivities.register(Free)(layout_of(FreeScaleSensitivities, "kind", "n"))
+input_weights.register(Tied)(layout_of(RTUWeights, "kind", "d", "n"))
+input_weights.register(Free)(layout_of(LRUWeights, "kind", "d", "n"))
 
 
 # --------------------------------------------------------------------------------------------------------- kernels

@@ -60,10 +60,10 @@ def check_gradient(gradient: Any) -> GradientMethod:
     return gradient
 
 
-def initial_values(settings: Any, carve: Any, spec: Any, rng: np.random.Generator) -> np.ndarray:
+def initial_values(settings: Any, layout: Any, spec: Any, rng: np.random.Generator) -> np.ndarray:
     """Flat parameters in float64, so that both precisions start from the same values."""
-    flat = allocate(size(carve, spec), "float64")
-    settings.initialise(carve(spec, flat)[0], rng)
+    flat = allocate(size(layout, spec), "float64")
+    settings.initialise(layout(spec, flat)[0], rng)
     return flat
 
 

@@ -11,7 +11,7 @@ It has no state and no parameters, so layer-local RTRL passes through it exactly
 """
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 
@@ -28,8 +28,9 @@ from rtu_np.numerics.activations import (
     plain_slope,
     slope,
 )
-from rtu_np.numerics.buffers import vector
+from rtu_np.numerics.layout import layout_of
 from rtu_np.numerics.products import dot, total
+from rtu_np.protocol import PerOutput
 
 EPSILON = 1e-5
 
@@ -71,26 +72,19 @@ class LayerNormSpec(NamedTuple):
 class LayerNormMemory(NamedTuple):
     """Both the memory of RTRL and the record of a step."""
 
-    state: NoState
-    y: np.ndarray  # (n_outputs,)
-    k: np.ndarray  # (n_outputs,)   normalised, before the activation
-    s: np.ndarray  # (1,)
-    dk: np.ndarray  # (n_outputs,)
+    state: Annotated[NoState, no_state]
+    y: PerOutput
+    k: PerOutput  # normalised, before the activation
+    s: Annotated[np.ndarray, 1]
+    dk: PerOutput
 
 
+memory_and_record = layout_of(LayerNormMemory)
 protocol.parameters.register(LayerNormSpec)(no_parameters)
 protocol.state.register(LayerNormSpec)(no_state)
+protocol.memory.register(LayerNormSpec)(memory_and_record)
+protocol.record.register(LayerNormSpec)(memory_and_record)
 protocol.without_sensitivities(LayerNormSpec)
-
-
-@protocol.memory.register(LayerNormSpec)
-@protocol.record.register(LayerNormSpec)
-def memory(spec, flat):
-    y, flat = vector(flat, spec.n_outputs)
-    k, flat = vector(flat, spec.n_outputs)
-    s, flat = vector(flat, 1)
-    dk, flat = vector(flat, spec.n_outputs)
-    return LayerNormMemory(NoState(), y, k, s, dk), flat
 
 
 # ------------------------------------------------------------------------------------------- reference: plain NumPy

@@ -20,7 +20,7 @@ The released code of the paper keeps all four sensitivities per pair, and its e 
 """
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 
@@ -60,7 +60,9 @@ from rtu_np.numerics.activations import (
     plain_slope,
     slope,
 )
-from rtu_np.numerics.buffers import aligned, assign, matrix, vector
+from rtu_np.numerics.buffers import aligned, assign
+from rtu_np.numerics.layout import layout_of
+from rtu_np.protocol import PerInput, PerOutput, PerUnit, PerWeight
 
 
 @dataclass(frozen=True)
@@ -96,48 +98,26 @@ class LinearRTUSpec(NamedTuple):
 
 
 class LinearRTUMemory(NamedTuple):
-    state: DiagonalState
-    units: UnitSensitivities
-    dc1_dW1: np.ndarray  # (d, n)   sensitivities: of a unit to its own weights, those to others' being zero
-    dc2_dW1: np.ndarray  # (d, n)
-    y: np.ndarray  # (2n,)   the latest output
-    x: np.ndarray  # (d,)    the latest input
-    credit1: np.ndarray  # (n,)   f'(c1) dy1
-    credit2: np.ndarray  # (n,)   f'(c2) dy2
-    work: Rotation
+    state: Annotated[DiagonalState, diagonal_state, aligned]
+    units: Annotated[UnitSensitivities, unit_sensitivities]
+    dc1_dW1: PerWeight  # sensitivities: of a unit to its own weights, those to others' being zero
+    dc2_dW1: PerWeight
+    y: PerOutput  # the latest output
+    x: PerInput  # the latest input
+    credit1: PerUnit  # f'(c1) dy1
+    credit2: PerUnit  # f'(c2) dy2
+    work: Annotated[Rotation, diagonal_work]
 
 
 class LinearRTUSensitivities(NamedTuple):
-    units: UnitSensitivities
-    dc1_dW1: np.ndarray  # (d, n)
-    dc2_dW1: np.ndarray  # (d, n)
+    units: Annotated[UnitSensitivities, unit_sensitivities]
+    dc1_dW1: PerWeight
+    dc2_dW1: PerWeight
 
 
 register_diagonal(LinearRTUSpec)
-
-
-@protocol.memory.register(LinearRTUSpec)
-def memory(spec, flat):
-    d, n = spec.n_inputs, spec.n_hidden
-    state, rest = diagonal_state(spec, flat)
-    _, flat = aligned(flat, rest)
-    units, flat = unit_sensitivities(spec, flat)
-    dc1_dW1, flat = matrix(flat, d, n)
-    dc2_dW1, flat = matrix(flat, d, n)
-    y, flat = vector(flat, 2 * n)
-    x, flat = vector(flat, d)
-    credit1, flat = vector(flat, n)
-    credit2, flat = vector(flat, n)
-    work, flat = diagonal_work(spec, flat)
-    return LinearRTUMemory(state, units, dc1_dW1, dc2_dW1, y, x, credit1, credit2, work), flat
-
-
-@protocol.stored_sensitivities.register(LinearRTUSpec)
-def stored_sensitivities(spec, flat):
-    units, flat = unit_sensitivities(spec, flat)
-    dc1_dW1, flat = matrix(flat, spec.n_inputs, spec.n_hidden)
-    dc2_dW1, flat = matrix(flat, spec.n_inputs, spec.n_hidden)
-    return LinearRTUSensitivities(units, dc1_dW1, dc2_dW1), flat
+protocol.memory.register(LinearRTUSpec)(layout_of(LinearRTUMemory))
+protocol.stored_sensitivities.register(LinearRTUSpec)(layout_of(LinearRTUSensitivities))
 
 
 # ------------------------------------------------------------------------------------------- reference: plain NumPy

@@ -13,7 +13,7 @@ online LRU, which turns that gradient around.
 """
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 
@@ -35,8 +35,10 @@ from rtu_np.cells.ring import ComplexDiagonal
 from rtu_np.cells.stack import register_pair
 from rtu_np.jit import kernel, noalias
 from rtu_np.numerics.activations import Activation, activate, activation, plain_activate, plain_slope, slope
-from rtu_np.numerics.buffers import clear, copy, matrix, vector
+from rtu_np.numerics.buffers import clear, copy
+from rtu_np.numerics.layout import layout_of
 from rtu_np.numerics.products import add_outer, add_product, decay_and_add_outer, pull_back
+from rtu_np.protocol import PerInput, PerOutput
 from rtu_np.validation import check_count, check_flag
 
 
@@ -145,14 +147,14 @@ class LRUParts(NamedTuple):
 
 
 class ComplexReadoutParameters(NamedTuple):
-    C_re: np.ndarray  # (n, n_outputs)
-    C_im: np.ndarray  # (n, n_outputs)
-    D: np.ndarray  # (d, n_outputs), or (0, n_outputs)
+    C_re: Annotated[np.ndarray, "spec.n_units", "spec.n_outputs"]
+    C_im: Annotated[np.ndarray, "spec.n_units", "spec.n_outputs"]
+    D: Annotated[np.ndarray, "spec.n_inputs - 2 * spec.n_units", "spec.n_outputs"]  # no rows without a direct term
 
 
 class ComplexReadoutWork(NamedTuple):
-    k: np.ndarray  # (n_inputs,)   [Re h; -Im h; x]
-    dz: np.ndarray  # (n_outputs,)
+    k: PerInput  # [Re h; -Im h; x]
+    dz: PerOutput
 
 
 register_pair(LRUSpec)
@@ -163,22 +165,9 @@ def _recurrence_and_readout(spec, lower, upper):
     return LRUParts(lower, upper)
 
 
-@protocol.parameters.register(ComplexReadoutSpec)
-def parameters(spec, flat):
-    C_re, flat = matrix(flat, spec.n_units, spec.n_outputs)
-    C_im, flat = matrix(flat, spec.n_units, spec.n_outputs)
-    D, flat = matrix(flat, spec.n_inputs - 2 * spec.n_units, spec.n_outputs)
-    return ComplexReadoutParameters(C_re, C_im, D), flat
-
-
-@protocol.work.register(ComplexReadoutSpec)
-def work(spec, flat):
-    k, flat = vector(flat, spec.n_inputs)
-    dz, flat = vector(flat, spec.n_outputs)
-    return ComplexReadoutWork(k, dz), flat
-
-
+protocol.parameters.register(ComplexReadoutSpec)(layout_of(ComplexReadoutParameters))
 protocol.state.register(ComplexReadoutSpec)(no_state)
+protocol.work.register(ComplexReadoutSpec)(layout_of(ComplexReadoutWork))
 protocol.without_sensitivities(ComplexReadoutSpec)
 protocol.memory.register(ComplexReadoutSpec)(feedforward_memory)
 protocol.plain_advance.register(ComplexReadoutSpec)(feedforward_plain_advance)

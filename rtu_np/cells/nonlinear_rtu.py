@@ -16,7 +16,7 @@ linear unit's. The gradient of dy . y_t, derivations (15): dy1 e1 + dy2 e2.
 """
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 
@@ -56,7 +56,9 @@ from rtu_np.numerics.activations import (
     plain_slope,
     slope,
 )
-from rtu_np.numerics.buffers import aligned, assign, matrix, rebuild, vector
+from rtu_np.numerics.buffers import aligned, assign, rebuild
+from rtu_np.numerics.layout import layout_of
+from rtu_np.protocol import PerInput, PerOutput, PerUnit, PerWeight
 
 
 @dataclass(frozen=True)
@@ -94,71 +96,36 @@ class NonlinearRTUSpec(NamedTuple):
 
 
 class NonlinearRTUMemory(NamedTuple):
-    state: DiagonalState
-    units: UnitSensitivities
-    dc1_dW1: np.ndarray  # (d, n)   sensitivities: of a unit to its own weights, those to others' being zero
-    dc2_dW1: np.ndarray  # (d, n)
-    dc1_dW2: np.ndarray  # (d, n)
-    dc2_dW2: np.ndarray  # (d, n)
-    y: np.ndarray  # (2n,)   the latest output
-    x: np.ndarray  # (d,)    the latest input
-    credit1: np.ndarray  # (n,)   dy1
-    credit2: np.ndarray  # (n,)   dy2
-    work: Rotation
-    g1: np.ndarray  # (n,)   g, p and gamma times the slope f'_1
-    p1: np.ndarray  # (n,)
-    gamma1: np.ndarray  # (n,)
-    g2: np.ndarray  # (n,)   g, p and gamma times the slope f'_2
-    p2: np.ndarray  # (n,)
-    gamma2: np.ndarray  # (n,)
+    state: Annotated[DiagonalState, diagonal_state, aligned]
+    units: Annotated[UnitSensitivities, unit_sensitivities]
+    dc1_dW1: PerWeight  # sensitivities: of a unit to its own weights, those to others' being zero
+    dc2_dW1: PerWeight
+    dc1_dW2: PerWeight
+    dc2_dW2: PerWeight
+    y: PerOutput  # the latest output
+    x: PerInput  # the latest input
+    credit1: PerUnit  # dy1
+    credit2: PerUnit  # dy2
+    work: Annotated[Rotation, diagonal_work]
+    g1: PerUnit  # g, p and gamma times the slope f'_1
+    p1: PerUnit
+    gamma1: PerUnit
+    g2: PerUnit  # g, p and gamma times the slope f'_2
+    p2: PerUnit
+    gamma2: PerUnit
 
 
 class NonlinearRTUSensitivities(NamedTuple):
-    units: UnitSensitivities
-    dc1_dW1: np.ndarray  # (d, n)
-    dc2_dW1: np.ndarray  # (d, n)
-    dc1_dW2: np.ndarray  # (d, n)
-    dc2_dW2: np.ndarray  # (d, n)
+    units: Annotated[UnitSensitivities, unit_sensitivities]
+    dc1_dW1: PerWeight
+    dc2_dW1: PerWeight
+    dc1_dW2: PerWeight
+    dc2_dW2: PerWeight
 
 
 register_diagonal(NonlinearRTUSpec)
-
-
-@protocol.memory.register(NonlinearRTUSpec)
-def memory(spec, flat):
-    d, n = spec.n_inputs, spec.n_hidden
-    state, rest = diagonal_state(spec, flat)
-    _, flat = aligned(flat, rest)
-    units, flat = unit_sensitivities(spec, flat)
-    dc1_dW1, flat = matrix(flat, d, n)
-    dc2_dW1, flat = matrix(flat, d, n)
-    dc1_dW2, flat = matrix(flat, d, n)
-    dc2_dW2, flat = matrix(flat, d, n)
-    y, flat = vector(flat, 2 * n)
-    x, flat = vector(flat, d)
-    credit1, flat = vector(flat, n)
-    credit2, flat = vector(flat, n)
-    work, flat = diagonal_work(spec, flat)
-    g1, flat = vector(flat, n)
-    p1, flat = vector(flat, n)
-    gamma1, flat = vector(flat, n)
-    g2, flat = vector(flat, n)
-    p2, flat = vector(flat, n)
-    gamma2, flat = vector(flat, n)
-    sensitivities = (dc1_dW1, dc2_dW1, dc1_dW2, dc2_dW2)
-    latest = (y, x, credit1, credit2, work, g1, p1, gamma1, g2, p2, gamma2)
-    return NonlinearRTUMemory(state, units, *sensitivities, *latest), flat
-
-
-@protocol.stored_sensitivities.register(NonlinearRTUSpec)
-def stored_sensitivities(spec, flat):
-    d, n = spec.n_inputs, spec.n_hidden
-    units, flat = unit_sensitivities(spec, flat)
-    dc1_dW1, flat = matrix(flat, d, n)
-    dc2_dW1, flat = matrix(flat, d, n)
-    dc1_dW2, flat = matrix(flat, d, n)
-    dc2_dW2, flat = matrix(flat, d, n)
-    return NonlinearRTUSensitivities(units, dc1_dW1, dc2_dW1, dc1_dW2, dc2_dW2), flat
+protocol.memory.register(NonlinearRTUSpec)(layout_of(NonlinearRTUMemory))
+protocol.stored_sensitivities.register(NonlinearRTUSpec)(layout_of(NonlinearRTUSensitivities))
 
 
 # ------------------------------------------------------------------------------------------- reference: plain NumPy

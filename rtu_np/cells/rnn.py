@@ -10,7 +10,7 @@ It brings no sensitivities of its own: RTRL is the dense recursion of `rtu_np.gr
 """
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 
@@ -27,8 +27,10 @@ from rtu_np.numerics.activations import (
     plain_slope,
     slope,
 )
-from rtu_np.numerics.buffers import copy, matrix, packed, vector
+from rtu_np.numerics.buffers import copy, packed
+from rtu_np.numerics.layout import layout_of
 from rtu_np.numerics.products import add_outer, add_product, pull_back
+from rtu_np.protocol import PerUnit, PerWeight
 from rtu_np.validation import check_count
 
 
@@ -76,40 +78,23 @@ class VanillaRNNSpec(NamedTuple):
 
 
 class VanillaRNNParameters(NamedTuple):
-    W_input: np.ndarray  # (d, n)
-    W_recurrent: np.ndarray  # (n, n)   from row to column
-    b: np.ndarray  # (n,)
+    W_input: PerWeight
+    W_recurrent: Annotated[np.ndarray, "spec.n_hidden", "spec.n_hidden"]  # from row to column
+    b: PerUnit
 
 
 class HiddenState(NamedTuple):
-    h: np.ndarray  # (n,)
+    h: Annotated[np.ndarray, packed, "spec.n_hidden"]
 
 
 class VanillaRNNWork(NamedTuple):
-    dz: np.ndarray  # (n,)   scratch
+    dz: PerUnit  # scratch
 
 
-@protocol.parameters.register(VanillaRNNSpec)
-def parameters(spec, flat):
-    W_input, flat = matrix(flat, spec.n_inputs, spec.n_hidden)
-    W_recurrent, flat = matrix(flat, spec.n_hidden, spec.n_hidden)
-    b, flat = vector(flat, spec.n_hidden)
-    return VanillaRNNParameters(W_input, W_recurrent, b), flat
-
-
-@kernel
-def hidden_state(spec, flat):
-    h, flat = packed(flat, spec.n_hidden)
-    return HiddenState(h), flat
-
-
+hidden_state = kernel(layout_of(HiddenState))
+protocol.parameters.register(VanillaRNNSpec)(layout_of(VanillaRNNParameters))
 protocol.state.register(VanillaRNNSpec)(hidden_state)
-
-
-@protocol.work.register(VanillaRNNSpec)
-def work(spec, flat):
-    dz, flat = vector(flat, spec.n_hidden)
-    return VanillaRNNWork(dz), flat
+protocol.work.register(VanillaRNNSpec)(layout_of(VanillaRNNWork))
 
 
 # ------------------------------------------------------------------------------------------- reference: plain NumPy

@@ -13,13 +13,16 @@ TBPTT(T)           exact within its window, through all layers.
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import chain
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 
 from rtu_np import protocol
 from rtu_np.cells.layer import Cell
-from rtu_np.numerics.buffers import Pair, aligned, assign, copy, vector
+from rtu_np.jit import kernel
+from rtu_np.numerics.buffers import Pair, aligned, assign, copy
+from rtu_np.numerics.layout import layout_of
+from rtu_np.protocol import PerInput, PerOutput
 
 
 @dataclass(frozen=True)
@@ -77,28 +80,42 @@ class StackSpec(NamedTuple):
     upper: Any
 
 
+Between = Annotated[np.ndarray, "spec.upper.n_inputs"]  # the input of the upper layer, or its gradient
+
+
 class PairRecord(NamedTuple):
-    state: Any
-    y: np.ndarray  # (n_outputs,)
-    lower: Any
-    upper: Any
-    between: np.ndarray  # the input of the upper layer
+    state: Annotated[Any, protocol.state, aligned]
+    y: PerOutput
+    lower: Annotated[Any, protocol.record, "spec.lower"]
+    upper: Annotated[Any, protocol.record, "spec.upper"]
+    between: Between
 
 
 class PairWork(NamedTuple):
-    lower: Any
-    upper: Any
-    dbetween: np.ndarray
+    lower: Annotated[Any, protocol.work, "spec.lower"]
+    upper: Annotated[Any, protocol.work, "spec.upper"]
+    dbetween: Between
+
+
+class PairSensitivities(NamedTuple):
+    lower: Annotated[Any, protocol.stored_sensitivities, "spec.lower"]
+    upper: Annotated[Any, protocol.stored_sensitivities, "spec.upper"]
+
+
+@kernel
+def _states(spec, lower, upper, flat):
+    """The states in the memories of both layers, as one."""
+    return protocol.pair_views(spec, lower.state, upper.state), flat
 
 
 class PairMemory(NamedTuple):
-    state: Any
-    y: np.ndarray  # (n_outputs,)
-    lower: Any
-    upper: Any
-    between: np.ndarray  # the input of the upper layer
-    dbetween: np.ndarray
-    dx: np.ndarray  # (d,)   what reaches the input beside the lower layer
+    lower: Annotated[Any, protocol.memory, "spec.lower"]
+    upper: Annotated[Any, protocol.memory, "spec.upper"]
+    state: Annotated[Any, _states, "spec", "lower", "upper"]  # takes no numbers
+    y: PerOutput
+    between: Between
+    dbetween: Between
+    dx: PerInput  # what reaches the input beside the lower layer
 
 
 @protocol.pair_views.register(StackSpec)
@@ -125,40 +142,6 @@ def _state(spec, flat):
     lower, flat = protocol.state(spec.lower, flat)
     upper, flat = protocol.state(spec.upper, flat)
     return protocol.pair_views(spec, lower, upper), flat
-
-
-def _record(spec, flat):
-    state, rest = protocol.state(spec, flat)
-    _, flat = aligned(flat, rest)
-    y, flat = vector(flat, spec.n_outputs)
-    lower, flat = protocol.record(spec.lower, flat)
-    upper, flat = protocol.record(spec.upper, flat)
-    between, flat = vector(flat, spec.upper.n_inputs)
-    return PairRecord(state, y, lower, upper, between), flat
-
-
-def _work(spec, flat):
-    lower, flat = protocol.work(spec.lower, flat)
-    upper, flat = protocol.work(spec.upper, flat)
-    dbetween, flat = vector(flat, spec.upper.n_inputs)
-    return PairWork(lower, upper, dbetween), flat
-
-
-def _memory(spec, flat):
-    lower, flat = protocol.memory(spec.lower, flat)
-    upper, flat = protocol.memory(spec.upper, flat)
-    y, flat = vector(flat, spec.n_outputs)
-    between, flat = vector(flat, spec.upper.n_inputs)
-    dbetween, flat = vector(flat, spec.upper.n_inputs)
-    dx, flat = vector(flat, spec.n_inputs)
-    state = protocol.pair_views(spec, lower.state, upper.state)
-    return PairMemory(state, y, lower, upper, between, dbetween, dx), flat
-
-
-def _stored_sensitivities(spec, flat):
-    lower, flat = protocol.stored_sensitivities(spec.lower, flat)
-    upper, flat = protocol.stored_sensitivities(spec.upper, flat)
-    return Pair(lower, upper), flat
 
 
 def _map_layers(spec, convert):
@@ -319,10 +302,10 @@ def _flops(spec):
 _PAIR: dict[Any, Any] = {
     protocol.parameters: _parameters,
     protocol.state: _state,
-    protocol.record: _record,
-    protocol.work: _work,
-    protocol.memory: _memory,
-    protocol.stored_sensitivities: _stored_sensitivities,
+    protocol.record: layout_of(PairRecord),
+    protocol.work: layout_of(PairWork),
+    protocol.memory: layout_of(PairMemory),
+    protocol.stored_sensitivities: layout_of(PairSensitivities),
     protocol.map_layers: _map_layers,
     protocol.plain_forward: _plain_forward,
     protocol.plain_backward: _plain_backward,

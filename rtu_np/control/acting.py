@@ -9,9 +9,7 @@
 A network's spec has fields `cell` and `readout`; which heads the readout holds is chosen by its type.
 """
 
-from typing import NamedTuple
-
-import numpy as np
+from typing import Annotated, NamedTuple
 
 from rtu_np import protocol
 from rtu_np.control import policies
@@ -19,6 +17,8 @@ from rtu_np.control.inputs import (
     DETERMINISTIC,
     DRAWN,
     REWARD,
+    AgentInput,
+    Previous,
     execute,
     input_statistics,
     normalize,
@@ -29,7 +29,8 @@ from rtu_np.learning import heads, readout
 from rtu_np.learning.heads import HeadSpec
 from rtu_np.learning.network import ForwardNetwork, forward_arrays
 from rtu_np.learning.outcomes import STEPS
-from rtu_np.numerics.buffers import copy, vector
+from rtu_np.numerics.buffers import copy
+from rtu_np.numerics.layout import layout_of
 
 
 @generic
@@ -73,12 +74,6 @@ def bootstrap_value(spec, params, state, scratch, x):
 # ------------------------------------------------------------------------------------------- acting without learning
 
 
-class ActingMemory(NamedTuple):
-    network: ForwardNetwork
-    x: np.ndarray  # (n_inputs,)
-    previous: np.ndarray  # (n_previous,)   the previous action and reward
-
-
 @generic
 def acting_network(spec):
     """The spec of the network that acts, of an agent with this spec."""
@@ -89,13 +84,20 @@ def acting_weights(spec, flat):
     """The parameters of the network that acts."""
 
 
-@kernel(inline=False)
-def acting_memory(spec, flat):
-    """Layout of the memory of an agent that acts without learning."""
-    x, flat = vector(flat, spec.inputs.n_observation + spec.inputs.n_previous)
-    previous, flat = vector(flat, spec.inputs.n_previous)
-    network, flat = forward_arrays(acting_network(spec), flat)
-    return ActingMemory(network, x, previous), flat
+@kernel
+def _acting_arrays(spec, flat):
+    return forward_arrays(acting_network(spec), flat)
+
+
+class ActingMemory(NamedTuple):
+    """The memory of an agent that acts without learning."""
+
+    x: AgentInput
+    previous: Previous
+    network: Annotated[ForwardNetwork, _acting_arrays]
+
+
+acting_memory = kernel(inline=False)(layout_of(ActingMemory))
 
 
 def act(spec, flat, flat_acting, buffers):

@@ -16,7 +16,7 @@ If actor and critic share a body, v(s_{t+1}) is computed on scratch first. One t
 both objectives, and one step is taken along it.
 """
 
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 
@@ -30,14 +30,15 @@ from rtu_np.control.acting import (
     policy_part,
     value_forward,
 )
-from rtu_np.control.inputs import DRAWN
+from rtu_np.control.inputs import DRAWN, AgentInput, Previous
 from rtu_np.control.streaming_kernels import agent_arrays, draw_action, end_episode, learn
-from rtu_np.jit import generic, kernel
+from rtu_np.jit import kernel
 from rtu_np.learning import heads, optimizers, readout
 from rtu_np.learning.heads import HeadActivations, HeadParameters, HeadSpec
 from rtu_np.learning.network import forward_arrays, network_arrays
 from rtu_np.learning.outcomes import TERMINATED
-from rtu_np.numerics.buffers import clear, finite, vector
+from rtu_np.numerics.buffers import clear, finite
+from rtu_np.numerics.layout import layout_of
 from rtu_np.prediction.td_kernels import Moment, learn_step
 
 
@@ -49,8 +50,8 @@ class TwoNetworksSpec(NamedTuple):
     policy: Any
     inputs: Any
     entropy_coef: float  # tau
-    n_actor: int  # numbers that each takes
-    n_critic: int
+    n_actor: int  # numbers of the actor
+    n_second: int  # numbers of the critic
 
 
 class SharedNetworkSpec(NamedTuple):
@@ -61,14 +62,14 @@ class SharedNetworkSpec(NamedTuple):
     inputs: Any
     entropy_coef: float
     n_actor: int
-    n_scratch: int
+    n_second: int  # numbers of the scratch on which v(s_{t+1}) is computed
 
 
 class ActorCriticArrays(NamedTuple):
-    actor: np.ndarray
-    critic: np.ndarray  # of a shared body: scratch, on which v(s_{t+1}) is computed
-    x: np.ndarray  # (n_inputs,)
-    previous: np.ndarray  # (n_previous,)
+    actor: Annotated[np.ndarray, "spec.n_actor"]
+    critic: Annotated[np.ndarray, "spec.n_second"]  # of a shared body: scratch, on which v(s_{t+1}) is computed
+    x: AgentInput
+    previous: Previous
 
 
 # ------------------------------------------------------------------------------------------- a readout of two heads
@@ -81,29 +82,18 @@ class TwoHeadsSpec(NamedTuple):
 
 
 class TwoHeads(NamedTuple):
-    value: Any
-    policy: HeadParameters
+    value: Annotated[Any, readout.parameters, "spec.value"]
+    policy: Annotated[HeadParameters, readout.parameters, "spec.policy"]
 
 
 class TwoHeadsActivations(NamedTuple):
-    value: Any
-    policy: HeadActivations
-    dy: np.ndarray  # (n_features,)   the value's part of the gradient
+    value: Annotated[Any, readout.activations, "spec.value"]
+    policy: Annotated[HeadActivations, readout.activations, "spec.policy"]
+    dy: Annotated[np.ndarray, "spec.n_features"]  # the value's part of the gradient
 
 
-@readout.parameters.register(TwoHeadsSpec)
-def _two_heads(spec, flat):
-    value, flat = readout.parameters(spec.value, flat)
-    policy, flat = readout.parameters(spec.policy, flat)
-    return TwoHeads(value, policy), flat
-
-
-@readout.activations.register(TwoHeadsSpec)
-def _two_heads_activations(spec, flat):
-    value, flat = readout.activations(spec.value, flat)
-    policy, flat = readout.activations(spec.policy, flat)
-    dy, flat = vector(flat, spec.n_features)
-    return TwoHeadsActivations(value, policy, dy), flat
+readout.parameters.register(TwoHeadsSpec)(layout_of(TwoHeads))
+readout.activations.register(TwoHeadsSpec)(layout_of(TwoHeadsActivations))
 
 
 @policy_part.register(TwoHeadsSpec)
@@ -119,36 +109,6 @@ def _policy_forward(spec, params, activations, y):
 @value_forward.register(TwoHeadsSpec)
 def _value_forward(spec, params, activations, y):
     return value_forward(spec.value, params.value, activations.value, y)
-
-
-# ---------------------------------------------------------------------------------------------------------- layout
-
-
-@generic
-def _n_second(spec):
-    """Numbers that stand behind the actor's."""
-
-
-_n_second.register(TwoNetworksSpec)(lambda spec: spec.n_critic)
-_n_second.register(SharedNetworkSpec)(lambda spec: spec.n_scratch)
-
-
-@kernel
-def _agent_arrays(spec, flat):
-    actor, flat = vector(flat, spec.n_actor)
-    critic, flat = vector(flat, _n_second(spec))
-    x, flat = vector(flat, spec.inputs.n_observation + spec.inputs.n_previous)
-    previous, flat = vector(flat, spec.inputs.n_previous)
-    return ActorCriticArrays(actor, critic, x, previous), flat
-
-
-@kernel
-def _acting_network(spec):
-    return spec.actor
-
-
-def _acting_weights(spec, flat):
-    return network_arrays(spec.actor, agent_arrays(spec, flat)[0].actor)[0].params
 
 
 # -------------------------------------------------------------------------------------------------------- learning
@@ -242,6 +202,15 @@ def _accumulate_body(spec, a):
 
 
 @kernel
+def _acting_network(spec):
+    return spec.actor
+
+
+def _acting_weights(spec, flat):
+    return network_arrays(spec.actor, agent_arrays(spec, flat)[0].actor)[0].params
+
+
+@kernel
 def _draw_action(spec, arrays, steps, buffers):
     if not _advance(spec.actor, arrays.actor, arrays.x):
         return False
@@ -281,6 +250,7 @@ def _clear(spec, flat):
     clear(a.flat_traces)
 
 
+_agent_arrays = layout_of(ActorCriticArrays)
 for _kind in (TwoNetworksSpec, SharedNetworkSpec):
     agent_arrays.register(_kind)(_agent_arrays)
     acting_network.register(_kind)(_acting_network)

@@ -8,7 +8,7 @@ The statistics are in float64 whatever the precision of the learner (`rtu_np.lea
 without learning reads them and does not change them.
 """
 
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 
@@ -45,6 +45,11 @@ class InputSpec(NamedTuple):
     @property
     def n_inputs(self) -> int:
         return self.n_observation + self.n_previous
+
+
+# The input of a network, and its last part, by the spec of an agent.
+AgentInput = Annotated[np.ndarray, "spec.inputs.n_observation + spec.inputs.n_previous"]
+Previous = Annotated[np.ndarray, "spec.inputs.n_previous"]  # the previous action and reward
 
 
 class StepBuffers(NamedTuple):

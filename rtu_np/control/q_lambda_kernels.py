@@ -22,7 +22,7 @@ QRC(lambda) follows the gradient of a projected Bellman error. A second network 
 grad q(s_t, a_t) is stored at time t, when the sensitivities are those of s_t.
 """
 
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 
@@ -30,13 +30,14 @@ from rtu_np import protocol
 from rtu_np.control import policies
 from rtu_np.control.acting import acting_network, acting_weights, policy_forward
 from rtu_np.control.exploration import EpsilonSpec
-from rtu_np.control.inputs import DRAWN
+from rtu_np.control.inputs import DRAWN, AgentInput, Previous
 from rtu_np.control.streaming_kernels import agent_arrays, learn
 from rtu_np.jit import kernel, noalias
 from rtu_np.learning import heads, optimizers
 from rtu_np.learning.network import Network, Weights, network_arrays, weights
 from rtu_np.learning.outcomes import CONTINUES, TERMINATED
-from rtu_np.numerics.buffers import clear, decay_and_add, finite, vector
+from rtu_np.numerics.buffers import clear, decay_and_add, finite, packed, taken
+from rtu_np.numerics.layout import layout_of
 
 
 class QLambdaSpec(NamedTuple):
@@ -57,26 +58,26 @@ class QRCSpec(NamedTuple):
 
 
 class QLambdaArrays(NamedTuple):
-    q: np.ndarray
-    x: np.ndarray  # (n_inputs,)
-    previous: np.ndarray  # (n_previous,)
+    q: Annotated[np.ndarray, "spec.n_q"]
+    x: AgentInput
+    previous: Previous
 
 
 class QRCArrays(NamedTuple):
-    q: np.ndarray
-    h: np.ndarray
-    e: np.ndarray  # (1,)
-    x: np.ndarray
-    previous: np.ndarray
+    q: Annotated[np.ndarray, "spec.n_q"]
+    h: Annotated[np.ndarray, "spec.n_h"]
+    e: Annotated[np.ndarray, 1]
+    x: AgentInput
+    previous: Previous
 
 
 class CorrectedNetwork(NamedTuple):
     """A network of QRC(lambda)."""
 
-    network: Network
-    gradient: Weights  # of its output for the latest action
-    flat_gradient: np.ndarray
-    flat_direction: np.ndarray  # of the step
+    network: Annotated[Network, network_arrays]
+    gradient: Annotated[Weights, weights]  # of its output for the latest action
+    flat_gradient: Annotated[np.ndarray, taken]
+    flat_direction: Annotated[np.ndarray, packed, "flat_gradient.shape[0]"]  # of the step
 
 
 class Choice(NamedTuple):
@@ -87,35 +88,9 @@ class Choice(NamedTuple):
     action: np.ndarray  # (2, 1)
 
 
-# ---------------------------------------------------------------------------------------------------------- layout
-
-
-@agent_arrays.register(QLambdaSpec)
-def _q_lambda_arrays(spec, flat):
-    q, flat = vector(flat, spec.n_q)
-    x, flat = vector(flat, spec.inputs.n_observation + spec.inputs.n_previous)
-    previous, flat = vector(flat, spec.inputs.n_previous)
-    return QLambdaArrays(q, x, previous), flat
-
-
-@agent_arrays.register(QRCSpec)
-def _qrc_arrays(spec, flat):
-    q, flat = vector(flat, spec.n_q)
-    h, flat = vector(flat, spec.n_h)
-    e, flat = vector(flat, 1)
-    x, flat = vector(flat, spec.inputs.n_observation + spec.inputs.n_previous)
-    previous, flat = vector(flat, spec.inputs.n_previous)
-    return QRCArrays(q, h, e, x, previous), flat
-
-
-@kernel(inline=False)
-def corrected_arrays(spec, flat):
-    """Layout of a network of QRC(lambda)."""
-    network, flat = network_arrays(spec, flat)
-    n_weights = network.flat_params.shape[0]
-    gradient, rest = weights(spec, flat)
-    _, end = weights(spec, rest)
-    return CorrectedNetwork(network, gradient, flat[:n_weights], rest[:n_weights]), end
+agent_arrays.register(QLambdaSpec)(layout_of(QLambdaArrays))
+agent_arrays.register(QRCSpec)(layout_of(QRCArrays))
+corrected_arrays = kernel(inline=False)(layout_of(CorrectedNetwork))
 
 
 @acting_network.register(QLambdaSpec)

@@ -11,14 +11,16 @@ n^2 m products per step and 2 n m numbers, is the honest one of dense RTRL: fine
 """
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 
 from rtu_np import protocol
 from rtu_np.gradients.stored_gradient import register_stored_gradient
 from rtu_np.jit import kernel, njit
-from rtu_np.numerics.buffers import add_scaled, clear, copy, matrix, numbers, size, vector
+from rtu_np.numerics.buffers import add_scaled, ahead, aligned, clear, copy, numbers, size
+from rtu_np.numerics.layout import layout_of
+from rtu_np.protocol import PerInput, PerOutput
 from rtu_np.validation import check_fits, check_flag
 
 _BLOCK = 256  # columns of S that are brought along together, so that they stay in the cache
@@ -70,44 +72,29 @@ class FullRTRLSpec(NamedTuple):
 protocol.delegate(FullRTRLSpec)
 
 
+PerState = Annotated[np.ndarray, "spec.n_state"]
+StateByParameter = Annotated[np.ndarray, "spec.n_state", "spec.n_params"]
+
+
 class FullRTRLMemory(NamedTuple):
-    state: Any
-    y: np.ndarray  # (n_outputs,)
-    S: np.ndarray  # (n_state, n_params)   dh_{t-1}/dparameters
-    J: np.ndarray  # (n_state, n_state)    of the latest step
-    F: np.ndarray  # (n_state, n_params)   of the latest step
-    x: np.ndarray  # (d,)
-    flat_state: np.ndarray  # (n_state,)   the same numbers as `state`
-    flat_state_tm1: np.ndarray  # (n_state,)
-    flat_state_t: np.ndarray  # (n_state,)   the same numbers as `record.state`
-    record: Any
-    work: Any
-    gradient: np.ndarray  # (n_params,)   of the latest `credit`
-    dstate: np.ndarray  # (n_state,)
-    dx: np.ndarray  # (d,)
-    no_dy: np.ndarray  # (n_outputs,)   zeros
+    state: Annotated[Any, protocol.state, "spec.cell"]
+    flat_state: Annotated[np.ndarray, aligned]
+    flat_state_tm1: PerState
+    y: PerOutput
+    S: StateByParameter  # dh_{t-1}/dparameters
+    J: Annotated[np.ndarray, "spec.n_state", "spec.n_state"]  # of the latest step
+    F: StateByParameter  # of the latest step
+    x: PerInput
+    flat_state_t: Annotated[np.ndarray, ahead, "spec.n_state"]  # the same numbers as `record.state`
+    record: Annotated[Any, protocol.record, "spec.cell"]
+    work: Annotated[Any, protocol.work, "spec.cell"]
+    gradient: Annotated[np.ndarray, "spec.n_params"]  # of the latest `credit`
+    dstate: PerState
+    dx: PerInput
+    no_dy: PerOutput  # zeros
 
 
-@protocol.memory.register(FullRTRLSpec)
-def memory(spec, flat):
-    cell, n, m = spec.cell, spec.n_state, spec.n_params
-    state, _ = protocol.state(cell, flat)
-    flat_state, flat = vector(flat, n)
-    flat_state_tm1, flat = vector(flat, n)
-    y, flat = vector(flat, spec.n_outputs)
-    S, flat = matrix(flat, n, m)
-    J, flat = matrix(flat, n, n)
-    F, flat = matrix(flat, n, m)
-    x, flat = vector(flat, spec.n_inputs)
-    flat_state_t = flat[:n]
-    record, flat = protocol.record(cell, flat)
-    work, flat = protocol.work(cell, flat)
-    gradient, flat = vector(flat, m)
-    dstate, flat = vector(flat, n)
-    dx, flat = vector(flat, spec.n_inputs)
-    no_dy, flat = vector(flat, spec.n_outputs)
-    step = (x, flat_state, flat_state_tm1, flat_state_t, record, work)
-    return FullRTRLMemory(state, y, S, J, F, *step, gradient, dstate, dx, no_dy), flat
+protocol.memory.register(FullRTRLSpec)(layout_of(FullRTRLMemory))
 
 
 @kernel
@@ -168,13 +155,10 @@ register_stored_gradient(FullRTRLSpec)
 
 
 class FullRTRLSensitivities(NamedTuple):
-    S: np.ndarray  # (n_state, n_params)   dh_t/dparameters
+    S: StateByParameter  # dh_t/dparameters
 
 
-@protocol.stored_sensitivities.register(FullRTRLSpec)
-def stored_sensitivities(spec, flat):
-    S, flat = matrix(flat, spec.n_state, spec.n_params)
-    return FullRTRLSensitivities(S), flat
+protocol.stored_sensitivities.register(FullRTRLSpec)(layout_of(FullRTRLSensitivities))
 
 
 @protocol.store_sensitivities.register(FullRTRLSpec)

@@ -7,13 +7,15 @@ gradient. Time and memory grow with T, and nothing else does.
 """
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 
 from rtu_np import protocol
 from rtu_np.gradients.stored_gradient import register_stored_gradient
-from rtu_np.numerics.buffers import clear, copy, matrix, numbers, size, vector
+from rtu_np.numerics.buffers import aligned, clear, copy, numbers, size
+from rtu_np.numerics.layout import layout_of
+from rtu_np.protocol import PerInput, PerOutput
 from rtu_np.validation import check_count
 
 
@@ -28,7 +30,7 @@ class TBPTT:
 
     def spec(self, cell_spec: Any, dtype: Any) -> Any:
         """The spec whose memory carries this gradient."""
-        sizes = (size(carve, cell_spec) for carve in (protocol.state, protocol.record, protocol.parameters))
+        sizes = (size(layout, cell_spec) for layout in (protocol.state, protocol.record, protocol.parameters))
         shape = (cell_spec.n_inputs, cell_spec.n_hidden, cell_spec.n_outputs)
         return TBPTTSpec(*shape, cell_spec, self.steps, *sizes)
 
@@ -49,37 +51,21 @@ protocol.without_sensitivities(TBPTTSpec)
 
 
 class TBPTTMemory(NamedTuple):
-    state: Any
-    y: np.ndarray  # (n_outputs,)
-    clock: np.ndarray  # (2,)   the row of the latest step; how many rows are filled
-    states: np.ndarray  # (T, n_state)   ring: the state before each step
-    inputs: np.ndarray  # (T, d)         ring
-    records: np.ndarray  # (T, n_record)   the window replayed, oldest step first
-    flat_state: np.ndarray  # (n_state,)   the same numbers as `state`
-    work: Any
-    gradient: np.ndarray  # (n_params,)   of the latest `credit`
-    dstate: np.ndarray  # (n_state,)
-    dx: np.ndarray  # (d,)
-    no_dy: np.ndarray  # (n_outputs,)   zeros
+    state: Annotated[Any, protocol.state, "spec.cell"]
+    flat_state: Annotated[np.ndarray, aligned]
+    y: PerOutput
+    clock: Annotated[np.ndarray, 2]  # the row of the latest step; how many rows are filled
+    states: Annotated[np.ndarray, "spec.steps", "spec.n_state"]  # ring: the state before each step
+    inputs: Annotated[np.ndarray, "spec.steps", "spec.n_inputs"]  # ring
+    records: Annotated[np.ndarray, "spec.steps", "spec.n_record"]  # the window replayed, oldest step first
+    work: Annotated[Any, protocol.work, "spec.cell"]
+    gradient: Annotated[np.ndarray, "spec.n_params"]  # of the latest `credit`
+    dstate: Annotated[np.ndarray, "spec.n_state"]
+    dx: PerInput
+    no_dy: PerOutput  # zeros
 
 
-@protocol.memory.register(TBPTTSpec)
-def memory(spec, flat):
-    cell, T = spec.cell, spec.steps
-    state, _ = protocol.state(cell, flat)
-    flat_state, flat = vector(flat, spec.n_state)
-    y, flat = vector(flat, spec.n_outputs)
-    clock, flat = vector(flat, 2)
-    states, flat = matrix(flat, T, spec.n_state)
-    inputs, flat = matrix(flat, T, spec.n_inputs)
-    records, flat = matrix(flat, T, spec.n_record)
-    work, flat = protocol.work(cell, flat)
-    gradient, flat = vector(flat, spec.n_params)
-    dstate, flat = vector(flat, spec.n_state)
-    dx, flat = vector(flat, spec.n_inputs)
-    no_dy, flat = vector(flat, spec.n_outputs)
-    window = (clock, states, inputs, records, flat_state, work)
-    return TBPTTMemory(state, y, *window, gradient, dstate, dx, no_dy), flat
+protocol.memory.register(TBPTTSpec)(layout_of(TBPTTMemory))
 
 
 @protocol.move.register(TBPTTSpec)

@@ -8,14 +8,15 @@ the linear outputs.
 """
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 
 from rtu_np.cells.initializers import Initializer, SparseUniform
 from rtu_np.jit import kernel, noalias
 from rtu_np.learning import readout
-from rtu_np.numerics.buffers import add_scaled, matrix, vector
+from rtu_np.numerics.buffers import add_scaled
+from rtu_np.numerics.layout import layout_of
 from rtu_np.numerics.products import dot
 
 _SPARSE = SparseUniform()
@@ -38,32 +39,23 @@ class HeadSpec(NamedTuple):
     n_free: int
 
 
+PerOutput = Annotated[np.ndarray, "spec.n_linear + spec.n_free"]
+
+
 class HeadParameters(NamedTuple):
-    W: np.ndarray  # (n_linear, n_features)
-    b: np.ndarray  # (n_linear,)
-    log_std: np.ndarray  # (n_free,)
+    W: Annotated[np.ndarray, "spec.n_linear", "spec.n_features"]
+    b: Annotated[np.ndarray, "spec.n_linear"]
+    log_std: Annotated[np.ndarray, "spec.n_free"]
 
 
 class HeadActivations(NamedTuple):
-    o: np.ndarray  # (n_linear + n_free,)   outputs
-    do: np.ndarray  # (n_linear + n_free,)   the gradient with respect to them
+    o: PerOutput  # outputs
+    do: PerOutput  # the gradient with respect to them
 
 
-@readout.parameters.register(HeadSpec)
-def parameters(spec, flat):
-    """Layout of the parameters."""
-    W, flat = matrix(flat, spec.n_linear, spec.n_features)
-    b, flat = vector(flat, spec.n_linear)
-    log_std, flat = vector(flat, spec.n_free)
-    return HeadParameters(W, b, log_std), flat
-
-
-@readout.activations.register(HeadSpec)
-def activations(spec, flat):
-    """Layout of the outputs and of their gradient."""
-    o, flat = vector(flat, spec.n_linear + spec.n_free)
-    do, flat = vector(flat, spec.n_linear + spec.n_free)
-    return HeadActivations(o, do), flat
+parameters = layout_of(HeadParameters)
+readout.parameters.register(HeadSpec)(parameters)
+readout.activations.register(HeadSpec)(layout_of(HeadActivations))
 
 
 @kernel

@@ -4,7 +4,7 @@ All of it is one flat array for each learner; `network_arrays` names the views i
 learning takes a state of its own; `forward_arrays` names the views into that.
 """
 
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 
@@ -13,7 +13,8 @@ from rtu_np.cells.layer import check_parameters, initial_values
 from rtu_np.jit import kernel
 from rtu_np.learning import optimizers, readout
 from rtu_np.learning.blocks import named_layers
-from rtu_np.numerics.buffers import aligned, leaves, vector
+from rtu_np.numerics.buffers import ahead, aligned, leaves, taken
+from rtu_np.numerics.layout import layout_of
 
 
 class NetworkSpec(NamedTuple):
@@ -24,67 +25,42 @@ class NetworkSpec(NamedTuple):
 
 
 class Weights(NamedTuple):
-    cell: Any
-    readout: Any
+    """One number for each weight: the weights themselves, traces, or a gradient."""
+
+    cell: Annotated[Any, protocol.parameters, "spec.cell"]
+    readout: Annotated[Any, readout.parameters, "spec.readout"]
+
+
+weights = kernel(layout_of(Weights))
 
 
 class Network(NamedTuple):
-    params: Weights
-    traces: Weights
-    flat_params: np.ndarray
-    flat_traces: np.ndarray
-    moments: Any
-    memory: Any
-    flat_memory: np.ndarray
-    activations: Any  # of the readout, at the latest step
-    dy: np.ndarray  # the gradient with respect to the features y_t
+    """All that a learner holds."""
 
-
-@kernel
-def weights(spec, flat):
-    """Layout of one number for each weight: the weights themselves, traces, or a gradient."""
-    params, flat = protocol.parameters(spec.cell, flat)
-    read, flat = readout.parameters(spec.readout, flat)
-    return Weights(params, read), flat
-
-
-@kernel(inline=False)
-def network_arrays(spec, flat):
-    """Layout of all that a learner holds."""
-    params, rest = weights(spec, flat)
-    flat_params = flat[: flat.shape[0] - rest.shape[0]]
-    n_weights = flat_params.shape[0]
-    traces, after = weights(spec, rest)
-    flat_traces = rest[:n_weights]
-    moments, after = optimizers.moments(spec.optimizer, n_weights, after)
-    memory, rest = protocol.memory(spec.cell, after)
-    flat_memory = after[: after.shape[0] - rest.shape[0]]
-    activations, rest = readout.activations(spec.readout, rest)
-    dy, rest = vector(rest, spec.cell.n_outputs)
-    return Network(params, traces, flat_params, flat_traces, moments, memory, flat_memory, activations, dy), rest
+    params: Annotated[Weights, weights]
+    flat_params: Annotated[np.ndarray, taken]
+    traces: Annotated[Weights, weights]
+    flat_traces: Annotated[np.ndarray, taken]
+    moments: Annotated[Any, optimizers.moments, "spec.optimizer", "flat_params.shape[0]"]
+    memory: Annotated[Any, protocol.memory, "spec.cell"]
+    flat_memory: Annotated[np.ndarray, taken]
+    activations: Annotated[Any, readout.activations, "spec.readout"]  # at the latest step
+    dy: Annotated[np.ndarray, "spec.cell.n_outputs"]  # the gradient with respect to the features y_t
 
 
 class ForwardNetwork(NamedTuple):
-    """What a step without learning needs."""
+    """What a step without learning needs. It begins with the state."""
 
-    state: Any
-    record: Any
-    work: Any
-    activations: Any
-    flat_state: np.ndarray  # the same numbers as `state`
-    flat_state_t: np.ndarray  # the same numbers as `record.state`
+    state: Annotated[Any, protocol.state, "spec.cell"]
+    flat_state: Annotated[np.ndarray, aligned]
+    flat_state_t: Annotated[np.ndarray, ahead, "flat_state.shape[0]"]  # the same numbers as `record.state`
+    record: Annotated[Any, protocol.record, "spec.cell"]
+    work: Annotated[Any, protocol.work, "spec.cell"]
+    activations: Annotated[Any, readout.activations, "spec.readout"]
 
 
-@kernel(inline=False)
-def forward_arrays(spec, flat):
-    """Layout of what a step without learning needs. It begins with the state."""
-    state, rest = protocol.state(spec.cell, flat)
-    flat_state, flat = aligned(flat, rest)
-    flat_state_t = flat[: flat_state.shape[0]]
-    record, flat = protocol.record(spec.cell, flat)
-    work, flat = protocol.work(spec.cell, flat)
-    activations, flat = readout.activations(spec.readout, flat)
-    return ForwardNetwork(state, record, work, activations, flat_state, flat_state_t), flat
+network_arrays = kernel(inline=False)(layout_of(Network))
+forward_arrays = kernel(inline=False)(layout_of(ForwardNetwork))
 
 
 def initialise(network: Network, spec: NetworkSpec, cell: Any, readout_settings: Any, rng: np.random.Generator) -> None:

@@ -7,34 +7,31 @@ Rewards are divided by the running deviation of the discounted return G <- gamma
 shift would change which policy is best where episodes end. Elsayed et al. 2024.
 """
 
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import numpy as np
 
 from rtu_np.jit import kernel, noalias
 from rtu_np.numerics.buffers import vector
+from rtu_np.numerics.layout import layout_of
 
 EPSILON = 1e-8
 
 
 class Statistics(NamedTuple):
-    n: np.ndarray  # (1,)   samples so far
-    mean: np.ndarray  # (size,)
-    M: np.ndarray  # (size,)   sum of squared distances from the mean
+    """Of vectors of `size` numbers, float64."""
+
+    n: Annotated[np.ndarray, 1]  # samples so far
+    mean: Annotated[np.ndarray, "size"]
+    M: Annotated[np.ndarray, "size"]  # sum of squared distances from the mean
+
+
+statistics = kernel(layout_of(Statistics, "size"))
 
 
 class ReturnStatistics(NamedTuple):
     G: np.ndarray  # (1,)   the discounted return so far
     statistics: Statistics  # of G
-
-
-@kernel
-def statistics(size, flat):
-    """Layout of the statistics of vectors of `size` numbers, float64."""
-    n, flat = vector(flat, 1)
-    mean, flat = vector(flat, size)
-    M, flat = vector(flat, size)
-    return Statistics(n, mean, M), flat
 
 
 @kernel

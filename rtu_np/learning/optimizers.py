@@ -6,12 +6,12 @@ and take a pass of their own.
 """
 
 from dataclasses import astuple, dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import Annotated, Any, NamedTuple, Protocol
 
 import numpy as np
 
 from rtu_np.jit import generic, kernel, njit, noalias
-from rtu_np.numerics.buffers import vector
+from rtu_np.numerics.layout import layout_of
 from rtu_np.validation import check_real
 
 
@@ -99,10 +99,8 @@ class ObGD:
         return ObGDSpec(*map(float, astuple(self)))
 
 
-@moments.register(SGDSpec)
-@moments.register(ObGDSpec)
-def _no_moments(spec, n_weights, flat):
-    return NoMoments(), flat
+moments.register(SGDSpec)(layout_of(NoMoments, "spec", "n_weights"))
+moments.register(ObGDSpec)(layout_of(NoMoments, "spec", "n_weights"))
 
 
 @step.register(SGDSpec)
@@ -136,6 +134,9 @@ def norm1(a):
 # --------------------------------------------------------------------------------------------------- Adam, RMSProp
 
 
+PerWeight = Annotated[np.ndarray, "n_weights"]
+
+
 class AdamSpec(NamedTuple):
     step_size: float
     beta1: float
@@ -144,9 +145,9 @@ class AdamSpec(NamedTuple):
 
 
 class AdamMoments(NamedTuple):
-    mean: np.ndarray  # (n_weights,)
-    square: np.ndarray  # (n_weights,)
-    bias_correction: np.ndarray  # (2,)   1 - beta1^t, 1 - beta2^t
+    mean: PerWeight
+    square: PerWeight
+    bias_correction: Annotated[np.ndarray, 2]  # 1 - beta1^t, 1 - beta2^t
 
 
 class RMSPropSpec(NamedTuple):
@@ -156,7 +157,7 @@ class RMSPropSpec(NamedTuple):
 
 
 class RMSPropMoments(NamedTuple):
-    square: np.ndarray  # (n_weights,)
+    square: PerWeight
 
 
 @dataclass(frozen=True)
@@ -193,18 +194,8 @@ class RMSProp:
         return RMSPropSpec(*map(float, astuple(self)))
 
 
-@moments.register(AdamSpec)
-def _adam_moments(spec, n_weights, flat):
-    mean, flat = vector(flat, n_weights)
-    square, flat = vector(flat, n_weights)
-    bias_correction, flat = vector(flat, 2)
-    return AdamMoments(mean, square, bias_correction), flat
-
-
-@moments.register(RMSPropSpec)
-def _rmsprop_moments(spec, n_weights, flat):
-    square, flat = vector(flat, n_weights)
-    return RMSPropMoments(square), flat
+moments.register(AdamSpec)(layout_of(AdamMoments, "spec", "n_weights"))
+moments.register(RMSPropSpec)(layout_of(RMSPropMoments, "spec", "n_weights"))
 
 
 @step.register(AdamSpec)

@@ -7,14 +7,15 @@ A learner reads y_t once to learn from (`read`, which stores k), and y_tm1 again
 """
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import Annotated, Any, NamedTuple, Protocol
 
 import numpy as np
 
 from rtu_np.cells.initializers import LecunNormal
 from rtu_np.jit import generic, kernel, noalias
 from rtu_np.numerics.activations import Activation, activate, activation, slope
-from rtu_np.numerics.buffers import add_scaled, matrix, vector
+from rtu_np.numerics.buffers import add_scaled
+from rtu_np.numerics.layout import layout_of
 from rtu_np.numerics.products import add_product, decay_and_add_outer, dot, pull_back
 from rtu_np.validation import check_count
 
@@ -78,19 +79,21 @@ class LinearReadoutSpec(NamedTuple):
 
 
 class LinearReadoutParameters(NamedTuple):
-    w: np.ndarray  # (n_features,)
-    b: np.ndarray  # (1,)
+    w: Annotated[np.ndarray, "n_features"]
+    b: Annotated[np.ndarray, 1]
 
 
 class NoActivations(NamedTuple):
     pass
 
 
-@kernel
-def _linear_parameters(n_features, flat):
-    w, flat = vector(flat, n_features)
-    b, flat = vector(flat, 1)
-    return LinearReadoutParameters(w, b), flat
+_linear_parameters = kernel(layout_of(LinearReadoutParameters, "n_features"))
+activations.register(LinearReadoutSpec)(layout_of(NoActivations))
+
+
+@parameters.register(LinearReadoutSpec)
+def _linear_readout_parameters(spec, flat):
+    return _linear_parameters(spec.n_features, flat)
 
 
 @kernel
@@ -103,16 +106,6 @@ def _learn_linear(params, traces, y, decay, step):
     if step is not None:
         params.b[0] += step * traces.b[0]
     traces.b[0] = decay * traces.b[0] + 1
-
-
-@parameters.register(LinearReadoutSpec)
-def _linear_readout_parameters(spec, flat):
-    return _linear_parameters(spec.n_features, flat)
-
-
-@activations.register(LinearReadoutSpec)
-def _no_activations(spec, flat):
-    return NoActivations(), flat
 
 
 @read.register(LinearReadoutSpec)
@@ -160,30 +153,22 @@ class HiddenReadoutSpec(NamedTuple):
     activation: Activation
 
 
+PerHidden = Annotated[np.ndarray, "spec.n_hidden"]
+
+
 class HiddenReadoutParameters(NamedTuple):
-    W_hidden: np.ndarray  # (n_features, n_hidden)
-    b_hidden: np.ndarray  # (n_hidden,)
-    linear: LinearReadoutParameters
+    W_hidden: Annotated[np.ndarray, "spec.n_features", "spec.n_hidden"]
+    b_hidden: PerHidden
+    linear: Annotated[LinearReadoutParameters, _linear_parameters, "spec.n_hidden"]
 
 
 class HiddenActivations(NamedTuple):
-    k: np.ndarray  # (n_hidden,)
-    dk: np.ndarray  # (n_hidden,)   dv/d(before the activation)
+    k: PerHidden
+    dk: PerHidden  # dv/d(before the activation)
 
 
-@parameters.register(HiddenReadoutSpec)
-def _hidden_parameters(spec, flat):
-    W_hidden, flat = matrix(flat, spec.n_features, spec.n_hidden)
-    b_hidden, flat = vector(flat, spec.n_hidden)
-    linear, flat = _linear_parameters(spec.n_hidden, flat)
-    return HiddenReadoutParameters(W_hidden, b_hidden, linear), flat
-
-
-@activations.register(HiddenReadoutSpec)
-def _hidden_activations(spec, flat):
-    k, flat = vector(flat, spec.n_hidden)
-    dk, flat = vector(flat, spec.n_hidden)
-    return HiddenActivations(k, dk), flat
+parameters.register(HiddenReadoutSpec)(layout_of(HiddenReadoutParameters))
+activations.register(HiddenReadoutSpec)(layout_of(HiddenActivations))
 
 
 @read.register(HiddenReadoutSpec)

@@ -1,6 +1,6 @@
 """Activation functions, each with its derivative.
 
-The derivative is taken from the output y = f(z), so that nothing but y need be kept: 1, [y > 0], .01 or 1, 1 - y^2.
+The derivative is computed from the output y = f(z), so only y must be stored: 1, [y > 0], .01 or 1, 1 - y^2.
 """
 
 from typing import NamedTuple
@@ -39,12 +39,12 @@ ACTIVATIONS: dict[str, Activation] = {
 
 
 def activation(name: object, argument: str = "activation") -> Activation:
-    """The activation called `name`; ValueError, naming the `argument`, where there is none."""
+    """The activation called `name`. If there is no such activation, ValueError names the `argument`."""
     return check_choice(argument, name, ACTIVATIONS)
 
 
 def activation_flops(kind: Activation) -> tuple[int, int]:
-    """Operations of f and of f', for one number."""
+    """(operations of f, operations of f') for one number."""
     return (1, 2) if isinstance(kind, Tanh) else (int(isinstance(kind, LeakyReLU)), 0)
 
 
@@ -90,7 +90,7 @@ def _identity_slope(kind, y):
 
 @activate.register(ReLU)
 def _relu(kind, z):
-    return like(z, 0.0) if z <= 0 else z  # this way round, NaN is not swallowed
+    return like(z, 0.0) if z <= 0 else z  # NaN compares false, and so passes
 
 
 @slope.register(ReLU)

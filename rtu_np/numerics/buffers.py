@@ -1,7 +1,7 @@
 """Flat buffers and the named views into them.
 
 Parameters, traces and memory are each one flat array, so that optimisers, traces and checkpoints are loops over one
-array. A *carving* function cuts named views off the front of a buffer and returns what is left:
+array. Each of the functions below takes its numbers from the start of a buffer, and returns (view, rest):
 
 >>> import numpy as np
 >>> buffer = np.arange(40.0)
@@ -12,7 +12,7 @@ array([0., 1., 2.])
 >>> weights.shape, bool(np.shares_memory(weights, buffer))
 ((2, 4), True)
 
-The same functions run in Python and inside kernels, so the layout is written once.
+The same functions run in Python and inside kernels. `rtu_np.numerics.layout` makes layouts of many views from them.
 """
 
 from collections.abc import Callable, Iterable
@@ -32,7 +32,7 @@ _WHOLE = np.broadcast_to(np.int8(0), 2**60)  # longer than any array; it takes n
 
 @kernel
 def _room(size):
-    """Elements set aside for `size` of them.
+    """How many elements a view of `size` elements takes.
 
     Loops read up to six equally large arrays side by side. Where these start at the same offset of a memory page, their
     loads and stores collide (measured at 512 x 128: 1.6 times slower), so large views are pushed apart.
@@ -50,7 +50,7 @@ def vector(flat, n):
 
 @kernel
 def padded(flat, n):
-    """As `vector`, with what is set aside up to a whole cache line as part of the view.
+    """As `vector`, but the view goes on to the end of the cache line.
 
     For scratch of costly functions: a loop over whole lines has no remainder, which would go element by element (of 10
     units in float32 a third of the step).
@@ -65,16 +65,35 @@ def matrix(flat, rows, columns):
 
 
 @kernel
+def block(flat, pages, rows, columns):
+    """As `matrix`, with three dimensions."""
+    n = pages * rows * columns
+    return flat[:n].reshape(pages, rows, columns), flat[_room(n) :]
+
+
+@kernel
 def packed(flat, n):
-    """As `vector`, with nothing set aside: for states, which dense RTRL and T-BPTT copy and run over as flat arrays."""
+    """As `vector`, but the rest follows without a gap: for states, which RTRL and T-BPTT use as flat arrays, too."""
     return flat[:n], flat[n:]
 
 
 @kernel
 def aligned(flat, rest):
-    """(what has been carved off `flat`, as one array; the rest from the next cache line on), after packed vectors."""
-    taken = flat.shape[0] - rest.shape[0]
-    return flat[:taken], flat[_room(taken) :]
+    """(all numbers from `flat` to `rest`, as one array; the rest from the next cache line on), after packed vectors."""
+    n = flat.shape[0] - rest.shape[0]
+    return flat[:n], flat[_room(n) :]
+
+
+@kernel
+def taken(flat, rest):
+    """(all numbers from `flat` to `rest`, as one array; the rest as it is)"""
+    return flat[: flat.shape[0] - rest.shape[0]], rest
+
+
+@kernel
+def ahead(flat, n):
+    """As `vector`, but the rest is all of `flat`: the next view takes the same numbers again."""
+    return flat[:n], flat
 
 
 def size(layout: Callable[..., tuple[Any, Any]], *arguments: Any) -> int:

@@ -1,26 +1,26 @@
 """exp, expm1, tanh, sine and cosine of a scalar, in float64 and float32, without a branch.
 
-Numba's own exp, tanh, sin and cos are calls to the C library, and a loop with a call in it does not vectorise. These
-are arithmetic, integer shifts and selections throughout, so that any loop that calls them does.
+Numba's own exp, tanh, sin and cos are calls to the C library, and a loop with a call in it does not vectorise. The
+functions here consist of arithmetic, integer shifts and selections only, so loops that call them vectorise.
 
 **exp, expm1, tanh.** With m = round(x / log 2) and s = x - m log 2, so that |s| <= log(2) / 2,
 
     e^x = 2^m (1 + q(s)),    expm1 x = 2^m q(s) + (2^m - 1),    tanh x = t / (t + 2) = 1 - 2 / (t + 2),  t = expm1(2 x)
 
 where q(s) = s + s^2 / 2 + s^3 P(s) approximates expm1 s. Below 0.27, where the division would cost the last digit,
-tanh x = x + x^3 T(x^2). log 2 is subtracted in two parts, the first with so few digits
-that its product with m is exact, whether or not the processor fuses it with the subtraction.
+tanh x = x + x^3 T(x^2). log 2 is subtracted in two parts. The first has so few digits that its product with m is exact,
+whether or not the processor fuses it with the subtraction.
 
 **sin, cos.** With m = round(2 x / pi), s = x - m pi / 2 in three parts or more, |s| <= pi / 4; polynomials for the sine
-and cosine of s, exchanged and given signs by the last two bits of m. Up to |x| = 1e5 this is as accurate as stated
-below. Beyond, digits are lost in proportion to |x|, down to an arbitrary point of the unit circle; never one off it.
-NaN and infinity give NaN.
+and cosine of s, exchanged and given signs by the last two bits of m. The table gives errors up to
+|x| = 1e5. Beyond, digits are lost in proportion to |x|, until the pair is an arbitrary point of the unit circle, but
+never a point off the circle. NaN and infinity give NaN.
 
 Rounding to an integer adds and subtracts 1.5 x 2^52 (in float32 2^23); 2^m is m + bias moved into the exponent's bits.
 
 P, T and the polynomials of sine and cosine interpolate at the Chebyshev points of their interval, computed with 200
-bits. Worst errors seen against correctly rounded values, among 20,000 to 60,000 arguments in each of several intervals,
-with fused multiply-add and without, in units in the last place:
+bits. Largest errors observed against correctly rounded values, in units in the last place, for 20,000 to 60,000
+arguments in each of several intervals, with fused multiply-add and without:
 
 | | float64 | float32 |
 |---|---|---|
@@ -60,7 +60,7 @@ def sin_cos(x: Any) -> tuple[Any, Any]:
 
 
 # ------------------------------------------------------------------------------------------------- compiled code
-# `view` wants to see the NumPy type in the source, hence a pair of each.
+# Numba needs the NumPy type in the source for `view`, so each function exists twice.
 
 
 @kernel
@@ -86,17 +86,17 @@ def _scale32(x):
 
 
 class _Precision(NamedTuple):
-    """What differs between float64 and float32."""
+    """Constants and functions of float64 or of float32."""
 
     real: Any
     bits: Callable
     scale: Callable
-    rounder: float  # 1.5 x 2^digits: adding it rounds to an integer, which then stands in the lowest bits
+    rounder: float  # 1.5 x 2^digits: adding it rounds to an integer, in the lowest bits of the sum
     bias: float  # of the exponent
-    highest: float  # where exp has overflowed
-    lowest: float  # where exp has vanished
-    saturated: float  # where expm1 is -1
-    tiny: float  # below, expm1 x = tanh x = sin x = x; keeps subnormal digits, and the sign of 0
+    highest: float  # exp overflows from here on
+    lowest: float  # exp is 0 up to here
+    saturated: float  # expm1 is -1 up to here
+    tiny: float  # below, expm1 x = tanh x = sin x = x: this preserves subnormal digits, and the sign of 0
     log2: tuple[float, ...]
     half_pi: tuple[float, ...]
     P: tuple[float, ...]
@@ -190,7 +190,7 @@ _FLOAT32 = _Precision(
 
 
 def _compiled(k: _Precision) -> dict[str, Callable]:
-    """The four functions in one precision. Constants carry its type: a bare literal would lift float32 to float64."""
+    """The four functions in one precision. Constants have its type: a bare literal would lift float32 to float64."""
     real, bits, scale = k.real, k.bits, k.scale
     rounder, power = real(k.rounder), real(k.rounder + k.bias)
     highest, lowest, saturated, tiny = real(k.highest), real(k.lowest), real(k.saturated), real(k.tiny)
@@ -216,7 +216,7 @@ def _compiled(k: _Precision) -> dict[str, Callable]:
         return m, s + s * s * (half + s * polynomial(P, s))
 
     def exp(x):
-        x = highest if x > highest else x  # a NaN compares false, and goes through
+        x = highest if x > highest else x  # NaN compares false, and so passes
         x = lowest if x < lowest else x
         m, q = reduced(x)
         # 2^m in two factors: m may be outside the range of an exponent while the result is subnormal or infinite.
@@ -240,7 +240,7 @@ def _compiled(k: _Precision) -> dict[str, Callable]:
         u = x * x
         series = x + x * u * polynomial(T, u)
         t = _expm1(two * (steepest if a > steepest else a))
-        # Both forms are tanh a; the second keeps the digits of t where the first has lost none of its own.
+        # Both forms are tanh a. The first does not cancel for small a, the second rounds less for large a.
         near = a < four_fifths
         y = (t if near else two) / (t + two)
         y = y if near else one - y
@@ -252,7 +252,7 @@ def _compiled(k: _Precision) -> dict[str, Callable]:
         rounded = x * per_half_pi + rounder
         m = rounded - rounder
         s = ((((x - m * pi_1) - m * pi_2) - m * pi_3) - m * pi_4) - m * pi_5
-        # Far out, where the digits of x are spent, the pair stays on the unit circle: a recurrence must not blow up.
+        # Even if |x| is too large for any digit, the pair is on the unit circle: a recurrence must not blow up.
         s = widest if s > widest else s
         s = -widest if s < -widest else s
         u = s * s
@@ -281,6 +281,6 @@ for _function in (exp, expm1, tanh, sin_cos):
 
 @kernel
 def sigmoid(x):
-    """1 / (1 + e^-x), without a branch: where e^-x overflows, this is 0."""
+    """1 / (1 + e^-x), without a branch; 0 if e^-x overflows."""
     one = like(x, 1.0)
     return one / (one + exp(-x))

@@ -1,6 +1,6 @@
 """Sums over vectors, and products with weight matrices.
 
-Matrices are (d, n) and vectors are rows, so a layer computes x W. The output index is innermost: then only `pull_back`
+Matrices are (d, n) and vectors are rows, so a layer computes x W. The output index is innermost, so only `pull_back`
 needs a reduction.
 """
 
@@ -9,7 +9,7 @@ from rtu_np.jit import kernel, njit, noalias
 
 @njit(fastmath={"contract", "reassoc"})
 def dot(a, b):
-    """Inner product of two vectors. Sums in any order (`reassoc`), without which a reduction does not vectorise."""
+    """Inner product of two vectors. Sums in any order (`reassoc`), as a reduction else does not vectorise."""
     total = a.dtype.type(0)
     for k in range(a.shape[0]):
         total += a[k] * b[k]
@@ -38,7 +38,7 @@ def add_product(x, W, out):
 @kernel
 @noalias
 def add_outer(x, dz, dW):
-    """dW (d, n) <- dW + x dz^T, the gradient of x W by W"""
+    """dW (d, n) <- dW + x dz^T, the gradient of x W with respect to W"""
     for j in range(dW.shape[0]):
         x_j = x[j]
         for i in range(dW.shape[1]):
@@ -58,6 +58,6 @@ def decay_and_add_outer(decay, x, dz, dW):
 @kernel
 @noalias
 def pull_back(W, dz, dx):
-    """dx (d,) <- W dz, the gradient of x W by x; nothing where dx has no room"""
+    """dx (d,) <- W dz, the gradient of x W with respect to x; no effect if dx is empty"""
     for j in range(dx.shape[0]):
         dx[j] = dot(W[j], dz)

@@ -1,4 +1,4 @@
-"""What one learning step costs on this machine: `measure` it, `table` and `save` what was found."""
+"""Time one learning step on this machine: `measure` it, print a `table`, `save` the results."""
 
 from rtu_np.timing.measure import enough_steps, first_step, measure, measure_all, seconds_per_step, stream
 from rtu_np.timing.report import Timing, save, table

@@ -1,4 +1,4 @@
-"""Timings drawn: the roofline, and how late single steps come. Imported only where a figure is asked for."""
+"""Figures of timings: the roofline, and the latencies of single steps. Imported only when a figure is drawn."""
 
 from collections.abc import Iterator, Sequence
 from itertools import cycle
@@ -16,7 +16,7 @@ from rtu_np.timing.machine import Machine
 if TYPE_CHECKING:
     from rtu_np.timing.report import Timing
 
-# Readable in grey as well: they differ in lightness (after Okabe & Ito 2008), in marker, and in dash.
+# Readable in grey, too: timings differ in lightness (after Okabe & Ito 2008), in marker, and in dash.
 _COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#000000")
 _MARKERS = ("o", "s", "^", "D", "v")
 _DASHES = ("-", "--", "-.", ":")
@@ -24,18 +24,18 @@ _GREY = "0.45"
 
 
 def save(timings: Sequence["Timing"], machine: Machine, path: Path) -> None:
-    """Draw both pictures side by side into `path`."""
+    """Draw both panels side by side into the file `path`."""
     with mpl.rc_context({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False}):
         figure = Figure(figsize=(10, 4.2 + 0.17 * len(timings)), dpi=120, layout="constrained")
         left, right = figure.subplots(1, 2)
         roofline(left, timings, machine)
         latency(right, timings)
-        handles = [Line2D([], [], label=_sentence(t), **look) for t, look in _looks(timings)]
+        handles = [Line2D([], [], label=_sentence(t), **style) for t, style in _styled(timings)]
         figure.legend(handles=handles, loc="outside lower center", frameon=False, fontsize=8, handlelength=3)
         figure.savefig(path)
 
 
-def _looks(timings: Sequence["Timing"]) -> Iterator[tuple["Timing", dict[str, Any]]]:
+def _styled(timings: Sequence["Timing"]) -> Iterator[tuple["Timing", dict[str, Any]]]:
     """Each timing with its colour, marker and dash."""
     for t, colour, marker, dash in zip(timings, cycle(_COLOURS), cycle(_MARKERS), cycle(_DASHES), strict=False):
         yield t, {"color": colour, "marker": marker, "linestyle": dash}
@@ -47,7 +47,7 @@ def _sentence(t: "Timing") -> str:
 
 
 def roofline(axes: Axes, timings: Sequence["Timing"], machine: Machine) -> None:
-    """Speed against operations per byte, under what memory and arithmetic allow on this machine."""
+    """Speed against operations per byte, below the limits of this machine's memory and arithmetic."""
     intensity = [t.flops / t.bytes for t in timings]
     x = np.geomspace(min(*intensity, 0.1) / 2, max(*intensity, 1) * 8, 200)
     peak = max(machine.gflops.values())
@@ -57,18 +57,18 @@ def roofline(axes: Axes, timings: Sequence["Timing"], machine: Machine) -> None:
     for dtype, gflops in machine.gflops.items():
         axes.axhline(gflops, color=_GREY, linestyle=":", linewidth=1)
         axes.text(x[-1], gflops, f"{dtype}: {gflops:.0f} GFLOP/s", color=_GREY, fontsize=7, ha="right", va="bottom")
-    for (t, look), x_t in zip(_looks(timings), intensity, strict=True):
-        axes.plot(x_t, t.gflops, markersize=7, markeredgecolor="white", **look)
+    for (t, style), x_t in zip(_styled(timings), intensity, strict=True):
+        axes.plot(x_t, t.gflops, markersize=7, markeredgecolor="white", **style)
     axes.set(xscale="log", yscale="log", xlabel="operations per byte", ylabel="GFLOP/s, one core")
-    axes.set_title("Speed, under the limits of this machine", loc="left", fontsize=9)
+    axes.set_title("Speed, and the limits of this machine", loc="left", fontsize=9)
 
 
 def latency(axes: Axes, timings: Sequence["Timing"]) -> None:
-    """How many of the single steps from Python took longer than so many microseconds."""
-    for t, look in _looks(timings):
+    """Histogram of the times of single steps from Python, in microseconds."""
+    for t, style in _styled(timings):
         edges = np.array(t.histogram_edges) / 1e3
         axes.stairs(
-            np.array(t.histogram) / t.calls, edges, color=look["color"], linestyle=look["linestyle"], linewidth=1.2
+            np.array(t.histogram) / t.calls, edges, color=style["color"], linestyle=style["linestyle"], linewidth=1.2
         )
     axes.set(xscale="log", yscale="log", xlabel="us per call of step()", ylabel="share of calls per bin")
-    axes.set_title("Single steps from Python: how long they took", loc="left", fontsize=9)
+    axes.set_title("Single steps from Python: their latencies", loc="left", fontsize=9)

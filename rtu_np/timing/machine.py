@@ -1,8 +1,8 @@
-"""What this machine is, and the most that one core of it was seen to do.
+"""This machine, and the measured peaks of one of its cores.
 
-Two peaks bound a step: operations per second, by a loop that does nothing but multiply and add in registers; and bytes
-per second, by a loop that reads and writes each number of an array once. The second depends on which cache the array
-fits, so it is measured over sizes.
+Two peaks bound a step. Operations per second are measured by a loop that only multiplies and adds in registers; bytes
+per second by a loop that reads and writes each number of an array once. The second depends on which cache the array
+fits, so it is measured for several sizes.
 """
 
 import math
@@ -20,14 +20,14 @@ from rtu_np.jit import njit
 from rtu_np.numerics.buffers import allocate
 from rtu_np.validation import DTYPES
 
-SIZES = {"256 kB": 1 << 18, "256 MB": 1 << 28}  # within a core's cache, and far beyond
+SIZES = {"256 kB": 1 << 18, "256 MB": 1 << 28}  # fits a core's cache; far larger than any cache
 _CHAIN = 8  # dependent multiply-adds on each number: enough to outweigh its load and store, few enough to overlap
 _BEST_OF = 7
 
 
 @dataclass(frozen=True)
 class Machine:
-    """One core of this machine: GFLOP/s by precision, GB/s by size of the array, and what they were measured on."""
+    """One core of this machine: GFLOP/s by precision, GB/s by size of the array; with the processor and versions."""
 
     gflops: dict[str, float]
     gbytes: dict[str, float]
@@ -54,18 +54,18 @@ class Machine:
 
 
 def processor() -> str:
-    """The processor's name, as the system tells it."""
+    """The processor's name, as reported by the system."""
     page = Path("/proc/cpuinfo")
     names = (
         [line.split(":")[1].strip() for line in page.read_text().splitlines() if line.startswith("model name")]
-        if (page.exists())
+        if page.exists()
         else []
     )
     return (names or [platform.processor() or platform.machine()])[0]
 
 
 def bandwidth(n_bytes: int, dtype: Any = "float64") -> float:
-    """GB/s of reading and writing an array of `n_bytes`: twice its size is moved."""
+    """GB/s of reading and writing an array of `n_bytes`, so twice that many bytes are moved."""
     x = allocate(max(n_bytes // np.dtype(dtype).itemsize, 1), dtype)
     passes = max(1, math.ceil(2e6 / x.nbytes))  # about a tenth of a millisecond or more
     return 2 * x.nbytes * passes / _best(_pass, x, passes) / 1e9
@@ -78,7 +78,7 @@ def _peak(dtype: Any) -> float:
 
 
 def _best(function: Any, x: np.ndarray, passes: int) -> float:
-    """Seconds of the best of several runs."""
+    """Seconds of the fastest of several runs."""
     function(x, passes)
     times = []
     for _ in range(_BEST_OF):

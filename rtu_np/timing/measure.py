@@ -1,13 +1,14 @@
-"""What one learning step costs on this machine, measured.
+"""Time one learning step on this machine.
 
     timing = measure(LinearRTU(192), n_inputs=64, dtype="float32")
 
-times TD(lambda) with a linear readout: many steps in compiled code (`TDLambda.run`), for the cost of a step; and single
-steps called from Python (`TDLambda.step`), for how late the slowest ones are. Beside these stand the operations and
-bytes of a step (`rtu_np.costs`), and the most that this machine was seen to do (`rtu_np.timing.machine`).
+times TD(lambda) (temporal differences) with a linear readout. Many steps in compiled code (`TDLambda.run`) give the
+cost of a step; single steps called from Python (`TDLambda.step`) give the latencies of the slowest ones. The result
+also has the operations and bytes of a step (`rtu_np.costs`), to compare with this machine's peaks
+(`rtu_np.timing.machine`).
 
-A step's time is that of its slowest resource: a working set that fits no cache waits for memory, whatever the
-arithmetic. `rtu_np.timing.figure` draws the two limits, the *roofline* (Williams et al. 2009).
+A step takes as long as its slowest resource: if the working set fits no cache, the step waits for memory, however fast
+the arithmetic is. `rtu_np.timing.figure` draws the two limits, the *roofline* (Williams et al. 2009).
 """
 
 import gc
@@ -52,11 +53,19 @@ def measure(
 
     Parameters
     ----------
-    cell, n_inputs, gradient, dtype : as of `TDLambda`
-    optimizer : SGD(1e-6) by default: what the step is worth is not asked here, and a small one never diverges
-    repeats : runs of at least 20 ms each, of which median and percentiles are taken
-    calls : single steps from Python
+    cell, n_inputs, gradient, dtype : as in `TDLambda`
+    optimizer : SGD(1e-6) by default: so small a step size never diverges
+    repeats : number of runs, of at least 20 ms each, for median and percentiles
+    calls : number of single steps from Python
     compiling : whether to time compiling too, in two processes with a cache of their own
+
+    Returns
+    -------
+    Timing : times in nanoseconds
+
+    Raises
+    ------
+    ValueError, TypeError : by name, for an argument out of its range or of the wrong type
 
     Examples
     --------
@@ -115,13 +124,13 @@ def measure(
 
 
 def stream(n_steps: int, n_inputs: int, dtype: Any = "float64") -> tuple[np.ndarray, np.ndarray]:
-    """Observations and cumulants without any sense: noise, and a 1 now and then."""
+    """(observations, cumulants) with no structure: noise, and rarely a 1."""
     rng = np.random.default_rng(0)
     return rng.uniform(-1, 1, (n_steps, n_inputs)).astype(dtype), (rng.random(n_steps) < _EVENTS).astype(dtype)
 
 
 def seconds_per_step(learner: TDLambda, n_steps: int) -> float:
-    """One run over `n_steps` steps."""
+    """Seconds per step of one run of `n_steps` steps."""
     observations, cumulants = stream(n_steps, learner.n_inputs, learner.dtype)
     began = time.perf_counter()
     learner.run(observations, cumulants, progress=False)
@@ -129,7 +138,7 @@ def seconds_per_step(learner: TDLambda, n_steps: int) -> float:
 
 
 def enough_steps(learner: TDLambda, seconds: float = _REPEAT) -> int:
-    """How many steps take `seconds`, after a run that has compiled what there is to compile."""
+    """The number of steps that take `seconds`. A first run compiles, and is not counted."""
     n_steps = 16
     seconds_per_step(learner, n_steps)
     while (each := seconds_per_step(learner, n_steps)) * n_steps < seconds / 4:
@@ -143,7 +152,7 @@ def _run_ns(learner: TDLambda, repeats: int) -> np.ndarray:
 
 
 def _latencies(learner: TDLambda, calls: int) -> tuple[np.ndarray, float]:
-    """Nanoseconds of single steps, and of the clock."""
+    """(nanoseconds of each single step, nanoseconds of reading the clock)"""
     observations, cumulants = stream(calls, learner.n_inputs, learner.dtype)
     rows, values = list(observations), cumulants.tolist()
     clock, step = time.perf_counter_ns, learner.step
@@ -159,19 +168,19 @@ def _latencies(learner: TDLambda, calls: int) -> tuple[np.ndarray, float]:
 
 
 def _allocations(learner: TDLambda, n_steps: int = 1000) -> float:
-    """Memory blocks of Python that a step leaves behind. Compiled code cannot allocate: see `rtu_np.jit`."""
+    """Memory blocks of Python that a step leaves allocated. Compiled code cannot allocate: see `rtu_np.jit`."""
     x, step = np.zeros(learner.n_inputs, learner.dtype), learner.step
     left, collecting = [], gc.isenabled()
-    for _ in range(5):  # the least of several, since other threads allocate as well
+    for _ in range(5):  # the fewest of several counts, since other threads allocate as well
         gc.collect()
-        gc.disable()  # what it frees meanwhile would be taken off
-        before = sys.getallocatedblocks()
+        gc.disable()  # blocks that it frees meanwhile would be subtracted
+        at_start = sys.getallocatedblocks()
         for _ in range(n_steps):
             step(x, 0.0)
-        left.append(sys.getallocatedblocks() - before)
+        left.append(sys.getallocatedblocks() - at_start)
         if collecting:
             gc.enable()
-    return max(min(left), 0) // 10 * 10 / n_steps  # the loop itself keeps a few
+    return max(min(left), 0) // 10 * 10 / n_steps  # the loop itself allocates a few
 
 
 _FIRST_STEP = (
@@ -180,7 +189,7 @@ _FIRST_STEP = (
 
 
 def first_step(settings: dict[str, Any]) -> float:
-    """Seconds of the first step of a learner made by `settings`."""
+    """Seconds of the first step of the learner TDLambda(**settings)."""
     learner = TDLambda(**settings)
     began = time.perf_counter()
     learner.step(np.zeros(learner.n_inputs), 0.0)
@@ -188,7 +197,7 @@ def first_step(settings: dict[str, Any]) -> float:
 
 
 def _compile_seconds(settings: dict[str, Any]) -> tuple[float, float]:
-    """Seconds of the first step with an empty cache and with a full one; NaN where a cell cannot leave `__main__`."""
+    """Seconds of the first step with an empty cache and with a full one; NaN if the cell is defined in `__main__`."""
     if type(settings["cell"]).__module__ == "__main__":
         return math.nan, math.nan
     with tempfile.TemporaryDirectory() as cache:
@@ -206,7 +215,7 @@ def _compile_seconds(settings: dict[str, Any]) -> tuple[float, float]:
 
 
 def measure_all(settings: Sequence[dict[str, Any]], **options: Any) -> tuple[list[Timing], Machine]:
-    """`measure` for each of several settings, and the machine's peaks, with a progress bar."""
+    """(a `measure` of each of `settings`, the machine's peaks), with a progress bar."""
     with tqdm(total=len(settings) + 1, disable=None, unit="measurement") as bar:
         bar.set_postfix_str("the machine")
         machine = Machine.measure()

@@ -1,4 +1,4 @@
-"""What a measurement found, as text and as files."""
+"""Timings as text and as files."""
 
 import csv
 import json
@@ -12,7 +12,7 @@ from rtu_np.timing.machine import Machine
 
 @dataclass(frozen=True)
 class Timing:
-    """What `measure` found. Times are in nanoseconds, unless they say otherwise."""
+    """Result of `measure`. Times are in nanoseconds, unless their names say seconds (`_s`)."""
 
     cell: str
     gradient: str
@@ -28,17 +28,17 @@ class Timing:
     latency_p999: float
     latency_max: float
     calls: int
-    clock_ns: float  # of reading the clock, which each latency contains
+    clock_ns: float  # of reading the clock; each latency contains it
     flops: int
     bytes: int
     gflops: float  # per second
     gbytes: float  # per second
-    gbytes_reachable: float  # per second, by a plain loop over as many bytes
+    gbytes_reachable: float  # per second, of a plain loop over as many bytes
     bytes_held: int  # parameters, traces, moments, memory
-    bytes_staged: int  # rows of the stream, between Python and the compiled code
+    bytes_staged: int  # rows of the stream that compiled code reads
     allocations_per_step: float
-    compile_cold_s: float  # of the first step, nothing compiled before
-    compile_warm_s: float  # of the first step in a new process, compiled before
+    compile_cold_s: float  # of the first step, with an empty cache
+    compile_warm_s: float  # of the first step in a new process, with a full cache
     histogram: tuple[int, ...]  # calls by latency
     histogram_edges: tuple[float, ...]
 
@@ -51,7 +51,7 @@ class Timing:
 
 
 def table(timings: Sequence[Timing], machine: Machine | None = None) -> str:
-    """Timings as text, a column for each."""
+    """Timings as text, one column each; GFLOP/s also in percent of the peak of `machine`."""
 
     def us(*ns: float) -> str:
         return " - ".join(f"{value / 1e3:.2f}" for value in ns)
@@ -81,20 +81,20 @@ def table(timings: Sequence[Timing], machine: Machine | None = None) -> str:
         "bytes per step": lambda t: f"{t.bytes:,}",
         "GFLOP/s": lambda t: part(t.gflops, peak(t)),
         "GB/s": lambda t: part(t.gbytes, t.gbytes_reachable),
-        "learner holds": lambda t: size(t.bytes_held),
-        "  and stages": lambda t: size(t.bytes_staged),
+        "arrays of the learner": lambda t: size(t.bytes_held),
+        "  rows of stream": lambda t: size(t.bytes_staged),
         "allocations per step": lambda t: f"{t.allocations_per_step:g}",
     }
     if not any(math.isnan(t.compile_cold_s) for t in timings):
         rows["first step, s, cold"] = lambda t: f"{t.compile_cold_s:.2f}"
-        rows["  compiled before"] = lambda t: f"{t.compile_warm_s:.2f}"
+        rows["  from the cache"] = lambda t: f"{t.compile_warm_s:.2f}"
     cells = [[name, *(form(t) for t in timings)] for name, form in rows.items()]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     return "\n".join("  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in cells)
 
 
 def save(timings: Sequence[Timing], machine: Machine, folder: Path, command: str) -> list[Path]:
-    """Write timing.json (all), timing.csv (a row each, without the histogram) and timing.png; returns their paths."""
+    """Write timing.json (all), timing.csv (a row each, without histograms) and timing.png; returns their paths."""
     from rtu_np.timing import figure
 
     folder.mkdir(parents=True, exist_ok=True)

@@ -184,6 +184,7 @@ class PPO(Agent):
             n_state=size(protocol.state, body),
             n_record=size(protocol.record, body),
             n_stored=size(protocol.stored_sensitivities, body),
+            n_memory=size(protocol.memory, body),
         )
 
     def _initialise(self) -> None:

@@ -9,17 +9,19 @@ as it serves the streaming agents. A *rollout* is N transitions, each with the s
 sensitivities of that state. A *chunk* is what one thread needs to compute the gradient of a part of a minibatch.
 """
 
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 
 from rtu_np import protocol
 from rtu_np.control.acting import acting_network, acting_weights, policy_forward, value_forward
+from rtu_np.control.inputs import Previous
 from rtu_np.jit import kernel
 from rtu_np.learning import heads, optimizers, readout
 from rtu_np.learning.heads import HeadParameters, HeadSpec
 from rtu_np.learning.network import Weights, weights
-from rtu_np.numerics.buffers import aligned, matrix, vector
+from rtu_np.numerics.buffers import aligned
+from rtu_np.numerics.layout import layout_of
 
 # What a chunk sums over its samples: slots, and their names in reports.
 STATISTICS = ("policy_loss", "value_loss", "entropy", "approximate_kl", "clip_fraction", "not_finite")
@@ -52,6 +54,7 @@ class PPOSpec(NamedTuple):
     n_state: int
     n_record: int
     n_stored: int
+    n_memory: int
 
 
 # --------------------------------------------------------------------------------- a readout of two heads, each behind
@@ -67,59 +70,37 @@ class BranchesSpec(NamedTuple):
 
 
 class Branches(NamedTuple):
-    actor: Any
-    policy: HeadParameters
-    critic: Any
-    value: HeadParameters
+    actor: Annotated[Any, protocol.parameters, "spec.actor"]
+    policy: Annotated[HeadParameters, readout.parameters, "spec.policy"]
+    critic: Annotated[Any, protocol.parameters, "spec.critic"]
+    value: Annotated[HeadParameters, readout.parameters, "spec.value"]
+
+
+PerOutput = Annotated[np.ndarray, "spec.policy.n_linear + spec.policy.n_free"]  # of the policy head
+PerFeature = Annotated[np.ndarray, "spec.n_features"]
 
 
 class BranchActivations(NamedTuple):
     """What one pass through actor and critic leaves, and what reverse mode writes."""
 
-    actor_state: Any  # empty
-    actor: Any  # record
-    actor_work: Any
-    critic_state: Any  # empty
-    critic: Any  # record
-    critic_work: Any
-    o: np.ndarray  # (outputs of the policy head,)
-    v: np.ndarray  # (1,)
-    do: np.ndarray
-    dv: np.ndarray
-    dactor: np.ndarray  # dL/d actor.y
-    dcritic: np.ndarray
-    dy: np.ndarray  # dL/dy, through the actor; then through both
-    dy_critic: np.ndarray
+    actor_state: Annotated[Any, protocol.state, "spec.actor"]  # empty
+    actor: Annotated[Any, protocol.record, "spec.actor"]
+    actor_work: Annotated[Any, protocol.work, "spec.actor"]
+    critic_state: Annotated[Any, protocol.state, "spec.critic"]  # empty
+    critic: Annotated[Any, protocol.record, "spec.critic"]
+    critic_work: Annotated[Any, protocol.work, "spec.critic"]
+    o: PerOutput
+    v: Annotated[np.ndarray, 1]
+    do: PerOutput
+    dv: Annotated[np.ndarray, 1]
+    dactor: Annotated[np.ndarray, "spec.actor.n_outputs"]  # dL/d actor.y
+    dcritic: Annotated[np.ndarray, "spec.critic.n_outputs"]
+    dy: PerFeature  # dL/dy, through the actor; then through both
+    dy_critic: PerFeature
 
 
-@readout.parameters.register(BranchesSpec)
-def _branches(spec, flat):
-    actor, flat = protocol.parameters(spec.actor, flat)
-    policy, flat = readout.parameters(spec.policy, flat)
-    critic, flat = protocol.parameters(spec.critic, flat)
-    value, flat = readout.parameters(spec.value, flat)
-    return Branches(actor, policy, critic, value), flat
-
-
-@readout.activations.register(BranchesSpec)
-def _branch_activations(spec, flat):
-    actor_state, flat = protocol.state(spec.actor, flat)
-    actor, flat = protocol.record(spec.actor, flat)
-    actor_work, flat = protocol.work(spec.actor, flat)
-    critic_state, flat = protocol.state(spec.critic, flat)
-    critic, flat = protocol.record(spec.critic, flat)
-    critic_work, flat = protocol.work(spec.critic, flat)
-    n_outputs = spec.policy.n_linear + spec.policy.n_free
-    o, flat = vector(flat, n_outputs)
-    v, flat = vector(flat, 1)
-    do, flat = vector(flat, n_outputs)
-    dv, flat = vector(flat, 1)
-    dactor, flat = vector(flat, spec.actor.n_outputs)
-    dcritic, flat = vector(flat, spec.critic.n_outputs)
-    dy, flat = vector(flat, spec.n_features)
-    dy_critic, flat = vector(flat, spec.n_features)
-    forward = (actor_state, actor, actor_work, critic_state, critic, critic_work, o, v)
-    return BranchActivations(*forward, do, dv, dactor, dcritic, dy, dy_critic), flat
+readout.parameters.register(BranchesSpec)(layout_of(Branches))
+readout.activations.register(BranchesSpec)(layout_of(BranchActivations))
 
 
 @policy_forward.register(BranchesSpec)
@@ -143,105 +124,63 @@ def _value_forward(spec, params, activations, y):
 
 
 class Learned(NamedTuple):
-    params: Weights
-    flat_params: np.ndarray
-    flat_gradient: np.ndarray  # of the latest minibatch
-    moments: Any
+    """Parameters, gradient and the optimiser's moments."""
 
-
-@kernel(inline=False)
-def learned(spec, flat):
-    """Layout of parameters, gradient and the optimiser's moments."""
-    params, rest = weights(spec, flat)
-    flat_params, flat = aligned(flat, rest)
-    n = flat_params.shape[0]
-    flat_gradient, flat = vector(flat, n)
-    moments, flat = optimizers.moments(spec.optimizer, n, flat)
-    return Learned(params, flat_params, flat_gradient, moments), flat
+    params: Annotated[Weights, weights]
+    flat_params: Annotated[np.ndarray, aligned]
+    flat_gradient: Annotated[np.ndarray, "flat_params.shape[0]"]  # of the latest minibatch
+    moments: Annotated[Any, optimizers.moments, "spec.optimizer", "flat_params.shape[0]"]
 
 
 class Live(NamedTuple):
-    """The network in mid-stream."""
+    """The network in mid-stream. Zeros are a fresh start."""
 
-    x: np.ndarray  # (d,)   the latest input
-    previous: np.ndarray  # (n_previous,)   the previous action and reward
-    memory: Any
-    flat_memory: np.ndarray
-    record: Any  # of a step in which memory takes no part
-    work: Any
-    activations: BranchActivations
+    x: Annotated[np.ndarray, "spec.cell.n_inputs"]  # the latest input
+    previous: Previous
+    memory: Annotated[Any, protocol.memory, "spec.cell"]
+    flat_memory: Annotated[np.ndarray, aligned]
+    record: Annotated[Any, protocol.record, "spec.cell"]  # of a step in which memory takes no part
+    work: Annotated[Any, protocol.work, "spec.cell"]
+    activations: Annotated[BranchActivations, readout.activations, "spec.readout"]
 
 
-@kernel(inline=False)
-def live(spec, flat):
-    """Layout of the network in mid-stream. Zeros are a fresh start."""
-    x, flat = vector(flat, spec.cell.n_inputs)
-    previous, flat = vector(flat, spec.inputs.n_previous)
-    memory, rest = protocol.memory(spec.cell, flat)
-    flat_memory, flat = aligned(flat, rest)
-    record, flat = protocol.record(spec.cell, flat)
-    work, flat = protocol.work(spec.cell, flat)
-    activations, flat = readout.activations(spec.readout, flat)
-    return Live(x, previous, memory, flat_memory, record, work, activations), flat
+PerStep = Annotated[np.ndarray, "spec.n_steps"]
 
 
 class Rollout(NamedTuple):
     """N transitions. If an episode is cut off, `finals` has what followed, and `bootstraps` the value of that."""
 
-    x: np.ndarray  # (N, d)   observations as the network gets them
-    finals: np.ndarray  # (N, d)
-    states: np.ndarray  # (N, n_state)   before the step
-    stored: np.ndarray  # (N, n_stored)   sensitivities of these states
-    actions: np.ndarray  # (N, n_action)
-    starts: np.ndarray  # (N,)   1 if an episode starts
-    ends: np.ndarray  # (N,)   how the step ends
-    log_p: np.ndarray  # (N,)   of the action, when it was chosen
-    values: np.ndarray  # (N,)
-    rewards: np.ndarray  # (N,)
-    bootstraps: np.ndarray  # (N,)
-    advantages: np.ndarray  # (N,)
-    returns: np.ndarray  # (N,)
-    memory: np.ndarray  # all of the memory, before the first step
+    x: Annotated[np.ndarray, "spec.n_steps", "spec.cell.n_inputs"]  # observations as the network gets them
+    finals: Annotated[np.ndarray, "spec.n_steps", "spec.cell.n_inputs"]
+    states: Annotated[np.ndarray, "spec.n_steps", "spec.n_state"]  # before the step
+    stored: Annotated[np.ndarray, "spec.n_steps", "spec.n_stored"]  # sensitivities of these states
+    actions: Annotated[np.ndarray, "spec.n_steps", "spec.policy.n_action"]
+    starts: PerStep  # 1 if an episode starts
+    ends: PerStep  # how the step ends
+    log_p: PerStep  # of the action, when it was chosen
+    values: PerStep
+    rewards: PerStep
+    bootstraps: PerStep
+    advantages: PerStep
+    returns: PerStep
+    memory: Annotated[np.ndarray, "spec.n_memory"]  # all of the memory, before the first step
 
 
-@kernel(inline=False)
-def rollout(spec, flat):
-    """Layout of a rollout."""
-    N = spec.n_steps
-    x, flat = matrix(flat, N, spec.cell.n_inputs)
-    finals, flat = matrix(flat, N, spec.cell.n_inputs)
-    states, flat = matrix(flat, N, spec.n_state)
-    stored, flat = matrix(flat, N, spec.n_stored)
-    actions, flat = matrix(flat, N, spec.policy.n_action)
-    starts, flat = vector(flat, N)
-    ends, flat = vector(flat, N)
-    log_p, flat = vector(flat, N)
-    values, flat = vector(flat, N)
-    rewards, flat = vector(flat, N)
-    bootstraps, flat = vector(flat, N)
-    advantages, flat = vector(flat, N)
-    returns, flat = vector(flat, N)
-    _, rest = protocol.memory(spec.cell, flat)
-    memory, flat = aligned(flat, rest)
-    steps = (x, finals, states, stored, actions, starts, ends, log_p, values, rewards, bootstraps, advantages, returns)
-    return Rollout(*steps, memory), flat
+learned = kernel(inline=False)(layout_of(Learned))
+live = kernel(inline=False)(layout_of(Live))
+rollout = kernel(inline=False)(layout_of(Rollout))
 
 
 class PPOArrays(NamedTuple):
-    learned: Learned
-    live: Live
-    recomputed: Live  # of a rollout that is run again
-    rollout: Rollout
+    """All that a PPO agent holds."""
+
+    learned: Annotated[Learned, learned]
+    live: Annotated[Live, live]
+    recomputed: Annotated[Live, live]  # of a rollout that is run again
+    rollout: Annotated[Rollout, rollout]
 
 
-@kernel(inline=False)
-def ppo_arrays(spec, flat):
-    """Layout of all that a PPO agent holds."""
-    known, flat = learned(spec, flat)
-    now, flat = live(spec, flat)
-    recomputed, flat = live(spec, flat)
-    steps, flat = rollout(spec, flat)
-    return PPOArrays(known, now, recomputed, steps), flat
+ppo_arrays = kernel(inline=False)(layout_of(PPOArrays))
 
 
 @acting_network.register(PPOSpec)
@@ -255,27 +194,17 @@ def _acting_weights(spec, flat):
 
 
 class Chunk(NamedTuple):
-    gradient: Weights
-    flat_gradient: np.ndarray
-    statistics: np.ndarray  # (6,)   STATISTICS
-    states: np.ndarray  # (T, n_state)   before each step of a sequence
-    records: np.ndarray  # (T, n_record)   of the sequence, recomputed
-    activations: BranchActivations
-    work: Any
-    dstate: Any
-    flat_dstate: np.ndarray  # the same numbers
+    """What one thread needs."""
+
+    gradient: Annotated[Weights, weights]
+    flat_gradient: Annotated[np.ndarray, aligned]
+    statistics: Annotated[np.ndarray, len(STATISTICS)]
+    states: Annotated[np.ndarray, "spec.sequence", "spec.n_state"]  # before each step of a sequence
+    records: Annotated[np.ndarray, "spec.sequence", "spec.n_record"]  # of the sequence, recomputed
+    activations: Annotated[BranchActivations, readout.activations, "spec.readout"]
+    work: Annotated[Any, protocol.work, "spec.cell"]
+    dstate: Annotated[Any, protocol.state, "spec.cell"]
+    flat_dstate: Annotated[np.ndarray, aligned]
 
 
-@kernel(inline=False)
-def chunk(spec, flat):
-    """Layout of what one thread needs."""
-    gradient, rest = weights(spec, flat)
-    flat_gradient, flat = aligned(flat, rest)
-    statistics, flat = vector(flat, len(STATISTICS))
-    states, flat = matrix(flat, spec.sequence, spec.n_state)
-    records, flat = matrix(flat, spec.sequence, spec.n_record)
-    activations, flat = readout.activations(spec.readout, flat)
-    work, flat = protocol.work(spec.cell, flat)
-    dstate, _ = protocol.state(spec.cell, flat)
-    flat_dstate, flat = vector(flat, spec.n_state)
-    return Chunk(gradient, flat_gradient, statistics, states, records, activations, work, dstate, flat_dstate), flat
+chunk = kernel(inline=False)(layout_of(Chunk))

@@ -1,0 +1,112 @@
+"""Layouts: a NamedTuple of arrays whose annotations also say which numbers of a flat array each field views.
+
+A layout takes a flat array and returns (views, rest). `layout_of` makes it from the NamedTuple:
+
+>>> import inspect
+>>> from typing import Annotated, NamedTuple
+>>> import numpy as np
+>>> class Weights(NamedTuple):
+...     W: Annotated[np.ndarray, "spec.n_inputs", "spec.n_outputs"]
+...     b: Annotated[np.ndarray, "spec.n_outputs"]
+>>> weights = layout_of(Weights)
+>>> print(inspect.getsource(weights), end="")
+def layout_of_Weights(spec, flat):
+    W, flat = matrix(flat, spec.n_inputs, spec.n_outputs)
+    b, flat = vector(flat, spec.n_outputs)
+    return Weights(W, b), flat
+>>> class Spec(NamedTuple):
+...     n_inputs: int
+...     n_outputs: int
+>>> views, rest = weights(Spec(2, 4), np.arange(40.0))
+>>> views.W.shape, views.b
+((2, 4), array([16., 17., 18., 19.]))
+
+Each field takes its numbers from the start of `flat`, in the order of the fields. After its type, an annotation holds:
+
+    "spec.n_inputs", 3                     the shape: one to three lengths
+    packed, "spec.n_hidden"                the shape, and the function that makes the view: packed, padded or ahead
+    diagonal_state                         another layout, which gets the same arguments
+    protocol.state, "spec.cell"            another layout, and its arguments before `flat`
+    protocol.state, "spec.cell", aligned   the same; the next field starts on a cache line
+    aligned                                no shape: the numbers of the field before, as one array. Or `taken`
+
+Text is Python. It can name the arguments of the layout and the fields before.
+"""
+
+import itertools
+import linecache
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple, get_type_hints
+
+from rtu_np.numerics.buffers import ahead, aligned, block, matrix, packed, padded, taken, vector
+
+_BY_SHAPE = (vector, matrix, block)  # of one, two and three lengths
+_VIEWS = {*_BY_SHAPE, packed, padded, ahead}  # (flat, *shape) -> (view, rest)
+_WHOLES = {aligned, taken}  # (flat, rest) -> (all numbers from the one to the other, rest)
+
+
+class _Call(NamedTuple):
+    """One line of a layout: `target, rest = function(arguments)`."""
+
+    target: str
+    function: Callable
+    arguments: str
+
+
+def layout_of(kind: type, *arguments: str) -> Callable[..., tuple[Any, Any]]:
+    """The layout (*arguments, flat) -> (views, rest) of a NamedTuple, for Python and for kernels.
+
+    It is compiled from the source that one would write by hand. Tracebacks and Numba's messages quote this source.
+
+    Parameters
+    ----------
+    kind : a NamedTuple with annotations as above
+    arguments : names of the layout's arguments before `flat`; "spec" by default
+
+    Raises
+    ------
+    ValueError : if a field has a name that the source needs for something else
+    TypeError : if an annotation gives neither a shape nor a function
+    """
+    hints, arguments = get_type_hints(kind, include_extras=True), arguments or ("spec",)
+    needed = {"flat", "rest", kind.__name__, *arguments, *(function.__name__ for function in _VIEWS | _WHOLES)}
+    if clash := hints.keys() & needed:
+        raise ValueError(f"{kind.__name__}.{min(clash)}: its layout needs this name for something else; rename it")
+    name = f"layout_of_{kind.__name__}"
+    names: dict[str, Any] = {"__name__": kind.__module__, kind.__name__: kind}
+    lines = [f"def {name}({', '.join(arguments)}, flat):"]
+    calls = [call for field, hint in hints.items() for call in _calls(kind, field, hint, arguments)]
+    for call, following in itertools.pairwise([*calls, None]):
+        known = call.function in _VIEWS | _WHOLES
+        called = call.function.__name__ if known else f"_{call.target}"  # no field begins like this
+        names[called] = call.function
+        rest = "rest" if following and following.function in _WHOLES else "flat"
+        origin = "" if known else f"  # {call.function.__module__}.{call.function.__name__}"
+        lines.append(f"    {call.target}, {rest} = {called}({call.arguments}){origin}")
+    lines.append(f"    return {kind.__name__}({', '.join(hints)}), flat")
+    source, file = "\n".join(lines) + "\n", f"<layout of {kind.__module__}.{kind.__qualname__}>"
+    linecache.cache[file] = (len(source), None, source.splitlines(keepends=True), file)
+    exec(compile(source, file, "exec"), names)
+    names[name].__doc__ = kind.__doc__
+    return names[name]
+
+
+def _calls(kind: type, field: str, hint: Any, arguments: tuple[str, ...]) -> Iterator[_Call]:
+    """The line that makes a field, and the line that aligns what follows, if the annotation asks for it."""
+    parts = getattr(hint, "__metadata__", ())
+    text, functions = [str(part) for part in parts if not callable(part)], [part for part in parts if callable(part)]
+    if not functions and not 1 <= len(text) <= len(_BY_SHAPE):
+        raise TypeError(
+            f"{kind.__name__}.{field}: its annotation gives {len(text)} lengths; expected one to three, or a function"
+        )
+    first, *more = functions or [_BY_SHAPE[len(text) - 1]]
+    if first in _WHOLES:
+        yield _Call(field, first, "flat, rest")
+    elif first in _VIEWS:
+        yield _Call(field, first, ", ".join(["flat", *text]))
+    else:
+        yield _Call(field, first, ", ".join([*(text or arguments), "flat"]))
+    for whole in more:
+        if whole not in _WHOLES:
+            raise TypeError(f"{kind.__name__}.{field}: {whole.__name__} stands second; expected aligned or taken there")
+        yield _Call("_", whole, "flat, rest")

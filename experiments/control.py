@@ -17,9 +17,8 @@ import numpy as np
 
 import rtu_np
 from envs import snapshot
-from experiments import plotting
-from experiments.prediction import Config, Results
-from experiments.results import interval
+from experiments.engine import plotting
+from experiments.engine.results import Config, Results, interval
 from rtu_np import checkpoint
 from rtu_np.agent import Agent
 

@@ -25,8 +25,8 @@ import gymnasium
 import numpy as np
 
 import envs  # noqa: F401   registers the environments
-from experiments import plotting
-from experiments.results import interval
+from experiments.engine import plotting
+from experiments.engine.results import interval
 from rtu_np import GRU, LRU, PPO, RTRL, SGD, TBPTT, LinearRTU, TDLambda, encoded
 from rtu_np.cells.layer import Cell, GradientMethod
 from rtu_np.timing import seconds_per_step

@@ -19,7 +19,8 @@ from typing import Any
 
 from experiments import control
 from experiments.control import describe, label, run
-from experiments.prediction import Config, Results, parameters
+from experiments.engine.results import Config, Results
+from experiments.prediction import parameters
 from experiments.stream_mujoco import METHODS as STREAMING
 from experiments.stream_mujoco import TASKS
 from rtu_np import GRU, LRU, TBPTT, Adam, LinearRTU, NonlinearRTU, Stack, checkpoint, encoded

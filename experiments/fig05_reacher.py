@@ -13,8 +13,8 @@ from typing import Any
 
 from experiments import control
 from experiments.control import describe, label, run
+from experiments.engine.results import Results
 from experiments.fig04_mujoco import ALL, SHORT, SMALL, ppo, score
-from experiments.prediction import Results
 
 __all__ = ["PRESETS", "describe", "label", "plot", "run", "score"]
 

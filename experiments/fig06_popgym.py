@@ -15,8 +15,8 @@ from typing import Any
 
 from experiments import control
 from experiments.control import describe, label, run
+from experiments.engine.results import Config, Results
 from experiments.fig04_mujoco import ALL, PUBLISHED, SHORT, SMALL, ppo, score
-from experiments.prediction import Config, Results
 from experiments.stream_popgym import TASKS
 
 __all__ = ["PRESETS", "describe", "label", "plot", "run", "score"]

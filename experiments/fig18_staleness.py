@@ -17,11 +17,11 @@ from typing import Any
 
 import numpy as np
 
-from experiments import control, plotting
+from experiments import control
 from experiments.control import describe, label
+from experiments.engine import plotting
+from experiments.engine.results import Config, Results, interval
 from experiments.fig04_mujoco import ALONE, PUBLISHED, SHORT, SMALL
-from experiments.prediction import Config, Results
-from experiments.results import interval
 from rtu_np import LinearRTU, encoded
 
 __all__ = ["PRESETS", "describe", "label", "plot", "run", "score"]

@@ -17,7 +17,7 @@ from typing import Any
 
 from experiments import control
 from experiments.control import describe, label, run, score
-from experiments.prediction import Config, Results
+from experiments.engine.results import Config, Results
 from rtu_np import GRU, TBPTT, Dense, LinearRTU, streaming_network
 
 __all__ = ["PRESETS", "describe", "label", "plot", "run", "score"]

@@ -15,7 +15,7 @@ from typing import Any
 
 from experiments import control
 from experiments.control import describe, label, run, score
-from experiments.prediction import Config, Results
+from experiments.engine.results import Config, Results
 from experiments.stream_mujoco import METHODS, SMALL
 
 __all__ = ["PRESETS", "describe", "label", "plot", "run", "score"]

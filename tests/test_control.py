@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from experiments import control, fig18_staleness, memory_chain, results, stream_mujoco, sweep
+from experiments import control, fig18_staleness, memory_chain, stream_mujoco
+from experiments.engine import results, sweep
 
 RUNS = {
     "streaming": (stream_mujoco, 0),

@@ -20,6 +20,9 @@ from typing import Any
 
 import numpy as np
 
+Config = dict[str, Any]  # the settings of a run, as plain data
+Results = list[tuple[Config, list[dict[str, np.ndarray]]]]  # for each Config, the arrays of its runs, seed by seed
+
 DONE = "DONE"
 MARK, MARKED = "README", "Runs and figures of `python -m experiments`; deleting a run's folder makes it run again.\n"
 

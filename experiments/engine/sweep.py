@@ -1,13 +1,13 @@
 """Run every (settings, seed) of a plan: on this machine's cores, on a Dask cluster, or as the tasks of a job array.
 
-Each run has a folder of its own, written whole or not at all (`experiments.results`), so what is finished is never
-repeated: a sweep that was killed, at any moment and however often, goes on where it stopped, and a longer plan adds
-only what is new. A run knows its settings and its seed and nothing else, so where it ran, and beside what, does not
-show in its bits. Runs of agents take long, so that these go on in their middle, too: where `run` takes `unfinished`, it
-is given a folder that it can leave its state in.
+Each run has a folder of its own, which is written whole or not at all (`experiments.engine.results`). A finished run is
+never repeated. A sweep may be killed at any moment, and however often: the same command goes on where it stopped. A
+longer plan adds only what is new. A run knows its settings and its seed and nothing else, so its bits do not depend on
+where it ran, or beside what. Runs of agents take long, so they can go on in their middle, too: if `run` has a parameter
+`unfinished`, it is given a folder in which it can leave its state.
 
-A run that fails is tried once more, and reported; the others go on. Where there is no room left for results, no others
-are made: they would be lost.
+A run that fails is tried once more, and reported; the others go on. If the disk has no room left for results, the sweep
+makes no more runs, since they would be lost.
 """
 
 import errno
@@ -26,7 +26,7 @@ from typing import Any
 from joblib import cpu_count
 from tqdm import tqdm
 
-from experiments import results
+from experiments.engine import results
 
 ATTEMPTS = 2
 NO_ROOM = [f"[Errno {number}]" for number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)]

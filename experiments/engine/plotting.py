@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from experiments.results import interval
+from experiments.engine.results import interval
 
 # Readable in grey, too: the first four differ in lightness as well as in hue (after Okabe & Ito 2008).
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#000000", "#D55E00", "0.5")

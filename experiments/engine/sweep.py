@@ -23,10 +23,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from joblib import cpu_count
 from tqdm import tqdm
 
 from experiments.engine import results
+from rtu_np.processes import SchedulerError, in_processes, on_dask
 
 ATTEMPTS = 2
 NO_ROOM = [f"[Errno {number}]" for number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)]
@@ -63,8 +63,10 @@ def folder_of(root: Path, settings: dict[str, Any], seed: int) -> Path:
 
 
 def execute(task: Task) -> str:
-    """Make one run, in whichever process; returns "" or, where it failed, the traceback."""
+    """Make one run, in whichever process; returns "", or the traceback if it failed."""
     try:
+        if results.is_done(task.folder, task.settings, task.seed):
+            return ""  # by a process that died before it could say so
         experiment = importlib.import_module(task.experiment)
         results.began(task.folder)
         start = time.perf_counter()
@@ -129,57 +131,14 @@ def run_all(tasks: list[Task], backend: Backend, finished: Callable[[Task], Any]
 
 
 def processes(jobs: int | None = None) -> Backend:
-    """On this machine, in so many processes, all cores by default; in this one where it is one."""
+    """On this machine, in so many processes, by default one for each core."""
 
     def run(tasks: list[Task]) -> Generator[tuple[Task, str]]:
-        workers = jobs or cpu_count()
-        if workers < 2:
-            yield from ((task, execute(task)) for task in tasks)
-            return
-        left = list(tasks)
-        while left:
-            ended = [task for task in left if results.is_done(task.folder, task.settings, task.seed)]
-            yield from ((task, "") for task in ended)  # by a process that died before it could say so
-            left = [task for task in left if task not in ended]
-            suspects: list[Task] = []
-            for task, error in _in_pool(left, workers):
-                if error is None:  # a worker died
-                    suspects = [task for task in left if results.has_begun(task.folder)]
-                    break
-                left.remove(task)
-                yield task, error
-            for task in suspects:  # each alone, so that only the one at fault is blamed
-                left.remove(task)
-                (answer,) = _in_pool([task], 1)
-                yield task, "the process that ran it died" if answer[1] is None else answer[1]
+        for task in tasks:
+            results.forget_begun(task.folder)  # a mark of an earlier sweep would blame a run of this one
+        return _told(in_processes(execute, tasks, jobs, lambda task: results.has_begun(task.folder)))
 
     return run
-
-
-def _in_pool(tasks: list[Task], workers: int) -> Generator[tuple[Task, str | None]]:
-    """(task, error) as they end; ends with an error of None where a worker died, and with it the pool."""
-    from concurrent.futures import as_completed
-    from concurrent.futures.process import BrokenProcessPool
-
-    from joblib.externals.loky import ProcessPoolExecutor
-
-    if not tasks:
-        return
-    for task in tasks:
-        results.forget_begun(task.folder)
-    # Workers that have nothing to do leave after a while, so that none stay behind when this process is killed.
-    with ProcessPoolExecutor(min(workers, len(tasks)), timeout=10) as pool:
-        futures = {pool.submit(execute, task): task for task in tasks}
-        try:
-            for future in as_completed(futures):
-                try:
-                    yield futures[future], future.result()
-                except BrokenProcessPool:
-                    yield futures[future], None
-                    return
-        finally:
-            for future in futures:  # those that have not begun, where nobody asks for them any more
-                future.cancel()
 
 
 def dask(scheduler: str) -> Backend:
@@ -187,20 +146,18 @@ def dask(scheduler: str) -> Backend:
 
     def run(tasks: list[Task]) -> Generator[tuple[Task, str]]:
         try:
-            from distributed import Client, as_completed
-        except ImportError as error:
-            raise SweepError("--scheduler needs Dask: pip install -e '.[cluster]'") from error
-        try:
-            client = Client(scheduler, timeout=10)
-        except (OSError, TimeoutError, ValueError) as error:
-            raise SweepError(f"--scheduler {scheduler}: cannot be reached ({error}); is it running?") from error
-        with client:
-            futures = dict(zip(client.map(execute, tasks, pure=False), tasks, strict=True))
-            for future in as_completed(futures):
-                task = futures[future]
-                yield task, future.result() if future.status == "finished" else str(future.exception())
+            yield from _told(on_dask(execute, tasks, scheduler))
+        except SchedulerError as error:
+            raise SweepError(f"--scheduler: {error}") from error
 
     return run
+
+
+def _told(answers: Generator[tuple[Task, str | Exception]]) -> Generator[tuple[Task, str]]:
+    """What `execute` returned. If its process died, it returned nothing, and the text says that."""
+    with closing(answers):
+        for task, answer in answers:
+            yield task, answer if isinstance(answer, str) else f"{type(answer).__name__}: {answer}"
 
 
 def share(tasks: list[Task], task_id: int, num_tasks: int) -> list[Task]:

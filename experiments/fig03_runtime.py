@@ -67,6 +67,7 @@ def _settings(
 
 def _batch(windows: list[int], updates: int, sizes: dict[str, int], rollout: int) -> list[dict[str, Any]]:
     """PPO's settings; RTRL of a GRU would have to store 13 GB."""
+    # The words are those of settings, whatever PPO calls its arguments: a run's folder is a hash of them.
     return [
         {"cell": cell, "against": "T in batches", "n": n, "window": window, "updates": updates, "rollout": rollout}
         for cell, n in sizes.items()

@@ -57,7 +57,7 @@ def plan(experiment: str, configs: list[dict[str, Any]], seeds: list[int], root:
 
 
 def folder_of(root: Path, settings: dict[str, Any], seed: int) -> Path:
-    """Where a run belongs: the same settings in any order have the same folder."""
+    """The folder of a run. The same settings in any order have the same folder."""
     page = json.dumps(settings, sort_keys=True)
     return root / hashlib.sha256(page.encode()).hexdigest()[:12] / f"seed-{seed}"
 
@@ -89,8 +89,8 @@ def run_all(tasks: list[Task], backend: Backend, finished: Callable[[Task], Any]
 
     Raises
     ------
-    SweepError : at the end, naming the runs that failed twice; all others are kept. At once, where results cannot be
-        written for want of room
+    SweepError : at the end, naming the runs that failed twice; all others are kept. At once, if the disk has no
+        room for results
     """
     waiting = []
     for task in tasks:

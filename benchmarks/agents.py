@@ -1,12 +1,13 @@
-"""What a streaming agent costs per step of its environment, called from Python.
+"""Time of a streaming agent per step of its environment, called from Python.
 
     python benchmarks/agents.py
 
-The agent is `ActorCritic(env)` as it comes: two networks, each an encoder of two layers of 128 and 192 linear RTUs
-with RTRL, ObGD, float32, observations normalised and rewards scaled. Its own time is that of `step`, on observations
-that were drawn before; beside it, the same with T-BPTT(1), what a normaliser takes in compiled code, and steps per
-second in HalfCheetah-P. Rounds in turn; the median and the fastest, as other work on the machine makes steps slower
-and none makes them faster.
+The agent is `ActorCritic(env)` with its defaults: two networks, each an encoder of two layers of 128 and 192 linear
+recurrent trace units (RTUs) with real-time recurrent learning (RTRL), ObGD, float32, observations normalised and
+rewards scaled. Timed are `step` of the agent alone, on observations drawn beforehand; the same with truncated
+backpropagation through one step, T-BPTT(1); normalising an observation in compiled code; and agent and HalfCheetah-P
+together. All take turns in each round. Median and fastest are printed, since other work on the machine makes steps
+slower, never faster.
 """
 
 import argparse
@@ -29,6 +30,7 @@ TASK = "rtu_np/HalfCheetah-P-v0"
 
 @njit
 def _normalise(flat, rows, out):
+    """What an agent does with each observation, for all `rows`."""
     stats, _ = normalizers.statistics(rows.shape[1], flat)
     for t in range(rows.shape[0]):
         normalizers.include(stats, rows[t])
@@ -36,6 +38,7 @@ def _normalise(flat, rows, out):
 
 
 def stepping(agent: ActorCritic, observations: np.ndarray) -> Callable[[], None]:
+    """A function that makes one step of `agent` for each of `observations`."""
     agent.step(observations[0])
 
     def steps() -> None:
@@ -46,14 +49,15 @@ def stepping(agent: ActorCritic, observations: np.ndarray) -> Callable[[], None]
 
 
 def contenders() -> dict[str, Callable[[], object]]:
+    """{name: a function that makes STEPS steps}"""
     env = gymnasium.make(TASK, disable_env_checker=True)
     observations = np.random.default_rng(0).standard_normal((STEPS, *env.observation_space.shape))
     stats, out = np.zeros(size(normalizers.statistics, observations.shape[1])), np.zeros(observations.shape[1], "f4")
     learner = ActorCritic(env)
-    window = ActorCritic(env, streaming_network(LinearRTU(192)), gradient=TBPTT(1))
+    truncated = ActorCritic(env, streaming_network(LinearRTU(192)), gradient=TBPTT(1))
     return {
         "the agent alone, RTRL": stepping(ActorCritic(env), observations),
-        "the agent alone, T-BPTT(1)": stepping(window, observations),
+        "the agent alone, T-BPTT(1)": stepping(truncated, observations),
         "normalising an observation": lambda: _normalise(stats, observations, out),
         "agent and HalfCheetah-P": lambda: learner.learn(env, STEPS, progress=False, log=None),
     }

@@ -1,12 +1,13 @@
-"""What carrying a gradient costs, and what approximating it loses.
-
-RTRL against the length of the past, T-BPTT against T, dense RTRL against n; then the angle between the exact gradient
-of a stack and layer-local RTRL or T-BPTT.
+"""The cost of carrying a gradient, and the error of approximating it.
 
     python benchmarks/gradients.py
 
+Real-time recurrent learning (RTRL) against the length of the past, truncated backpropagation through time (T-BPTT)
+against its T, dense RTRL against n units; then the angle between the exact gradient of a stack and layer-local RTRL or
+T-BPTT.
+
 Times are of TD(lambda) with SGD and a linear readout, `TDLambda.run`, float64, on one core: medians of several runs, in
-microseconds per step. Takes about four minutes. docs/costs.md shows what it printed.
+microseconds per step. Takes about four minutes. docs/costs.md shows the output.
 """
 
 import time
@@ -78,12 +79,12 @@ def past(bar) -> None:
     print("\nRTRL against the length of the past, 32 units, 8 inputs\n")
     print("| cell | steps 0 - 2,000 | steps 200,000 - 202,000 | ratio | flops per step |\n|---|---|---|---|---|")
     for cell in CELLS[:4]:
-        before, after = learner(cell, RTRL()), learner(cell, RTRL())
+        young, old = learner(cell, RTRL()), learner(cell, RTRL())
         rng = np.random.default_rng(1)
-        after.run(rng.standard_normal((200_000, N_INPUTS)), np.zeros(200_000), progress=False)
-        young, old = microseconds(before, 2000), microseconds(after, 2000)
+        old.run(rng.standard_normal((200_000, N_INPUTS)), np.zeros(200_000), progress=False)
+        first, later = microseconds(young, 2000), microseconds(old, 2000)
         counted = flops(cell, N_INPUTS)
-        print(f"| {name(cell)} | {young:.2f} | {old:.2f} | {old / young:.2f} | {counted:,} |", flush=True)
+        print(f"| {name(cell)} | {first:.2f} | {later:.2f} | {later / first:.2f} | {counted:,} |", flush=True)
         bar.update()
 
 

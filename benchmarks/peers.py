@@ -1,8 +1,8 @@
-"""What a user would otherwise take: a plain JAX RTU, and PyTorch's GRUCell. Each is timed where it is installed.
+"""The usual alternatives: a plain recurrent trace unit (RTU) in JAX, and PyTorch's GRUCell. Each is timed if installed.
 
-Both do what `TDLambda` with SGD and a linear readout does, in float32 on one core: predict, take the TD error with the
-readout as it stands now, update along accumulating traces, and add the new gradient to these. Written for this
-benchmark as their users would write them, and no leaner or fatter than our own equations.
+Both do what `TDLambda` with SGD and a linear readout does, in float32 on one core: predict, compute the temporal
+difference (TD) error with the present readout, update along accumulating traces, and add the new gradient to the
+traces. We wrote them for this benchmark as their users would, with the same equations as ours.
 """
 
 import importlib.util
@@ -23,7 +23,10 @@ def installed(name: str) -> bool:
 
 
 def timed(function: Callable[[], Any], n_steps: int) -> Callable[[], float]:
-    """`function`, which makes so many steps, as what says its seconds per step; called once before, to compile."""
+    """A function that calls `function`, which makes `n_steps` steps, and returns the seconds per step.
+
+    `function` is called once before, to compile.
+    """
     function()
 
     def seconds() -> float:
@@ -38,11 +41,10 @@ def timed(function: Callable[[], Any], n_steps: int) -> Callable[[], float]:
 
 
 def jax_rtu(learner: TDLambda, observations: np.ndarray, cumulants: np.ndarray) -> dict[str, Callable[[], Any]]:
-    """{"scanned", "per call"}: what `learner` does, from its parameters on; each returns the predictions.
+    """{"scanned", "per call"}: functions that learn as `learner` does, from its parameters, and return the predictions.
 
     One complex sensitivity per weight pair, as two real arrays. `scanned` runs over the whole stream in one compiled
-    loop; `per call` makes one compiled call per step, buffers donated, and waits for each prediction, as an agent that
-    acts on it must.
+    loop. `per call` makes one compiled call per step, buffers donated, and waits for each prediction, as an agent must.
     """
     import jax
     import jax.numpy as jnp
@@ -139,7 +141,7 @@ def torch_gru(n: int, d: int, window: int, observations: np.ndarray, cumulants: 
 
 
 def contenders(n: int, d: int, windows: list[int], n_steps: int = 2000) -> dict[str, Callable[[], float]]:
-    """{peer: what says its seconds per step}, of whatever is installed."""
+    """{peer: a function that returns its seconds per step}, of the installed peers."""
     observations, cumulants = stream(n_steps, d, "float32")
     out = {}
     if installed("jax"):

@@ -1,11 +1,12 @@
-"""What PPO costs: an update, a step of acting, memory; and steps per second beside sb3-contrib's RecurrentPPO.
+"""Costs of proximal policy optimisation (PPO): an update, a step of acting, memory, and steps per second.
 
     python benchmarks/ppo.py
 
-The network and the settings are the paper's for Ant without velocities: 13 numbers seen, 8 acted on, Dense 64, 192
-units, rollouts of 2048, 4 epochs of 32 minibatches, float32. The environment of the table costs nothing: observations
-are noise. Steps per second are those of HalfCheetah-v5, whole, with each agent's own defaults, where sb3-contrib is
-installed (`pip install sb3-contrib`). Prints Markdown. Takes about three minutes, most of it compiling.
+The network and the settings are the paper's for Ant without velocities: 13 inputs, 8 actions, Dense 64, 192 recurrent
+trace units (RTUs), rollouts of 2048, 4 epochs of 32 minibatches, float32. The table's environment takes no time: its
+observations are noise. Steps per second are in HalfCheetah-v5, unmasked, with each agent's own defaults; next to ours
+are those of RecurrentPPO if sb3-contrib is installed (`pip install sb3-contrib`). Prints Markdown. Takes about three
+minutes, most of it compiling.
 """
 
 import argparse
@@ -19,21 +20,22 @@ import gymnasium
 import numpy as np
 from gymnasium import spaces
 
-from rtu_np import GRU, PPO, RTRL, TBPTT, LinearRTU, NonlinearRTU, ppo_network
+from rtu_np import GRU, PPO, RTRL, TBPTT, LinearRTU, NonlinearRTU
 from rtu_np.cells.layer import Cell, GradientMethod
+from rtu_np.control.ppo import network as ppo_network
 
 CASES: dict[str, tuple[Cell, GradientMethod, str]] = {
-    "linear RTU 192, RTRL": (LinearRTU(192), RTRL(), "nothing"),
+    "linear RTU 192, RTRL": (LinearRTU(192), RTRL(), "none"),
     "the same, refreshed": (LinearRTU(192), RTRL(), "both"),
-    "nonlinear RTU 192, RTRL": (NonlinearRTU(192), RTRL(), "nothing"),
-    "linear RTU 192, T-BPTT(8)": (LinearRTU(192), TBPTT(8), "nothing"),
-    "GRU 64, T-BPTT(8)": (GRU(64), TBPTT(8), "nothing"),
+    "nonlinear RTU 192, RTRL": (NonlinearRTU(192), RTRL(), "none"),
+    "linear RTU 192, T-BPTT(8)": (LinearRTU(192), TBPTT(8), "none"),
+    "GRU 64, T-BPTT(8)": (GRU(64), TBPTT(8), "none"),
 }
 UPDATES = 5
 
 
 class Noise:
-    """Observations and rewards made beforehand, episodes of 1000 steps."""
+    """Observations and rewards drawn beforehand, episodes of 1000 steps."""
 
     observation_space = spaces.Box(-np.inf, np.inf, (13,))
     action_space = spaces.Box(-1.0, 1.0, (8,), np.float32)
@@ -58,17 +60,17 @@ def seconds(function: Callable[[], object]) -> float:
 
 
 def costs(
-    cell: Cell, gradient: GradientMethod, fresh: str, threads: int, updates: int
+    cell: Cell, gradient: GradientMethod, refresh: str, threads: int, updates: int
 ) -> tuple[list[float], np.ndarray]:
     """(seconds of each update, seconds of each step between them), called from Python."""
     env = Noise()
-    agent = PPO(env, ppo_network(cell), gradient=gradient, refresh=fresh, threads=threads)
+    agent = PPO(env, ppo_network(cell), gradient=gradient, refresh=refresh, threads=threads)
     of_updates, of_steps = [], []
     observation, _ = env.reset()
     agent.step(observation)
     while len(of_updates) < updates:
         observation, reward, terminated, truncated, _ = env.step(None)
-        full = (agent.steps + 1) % agent.rollout == 0
+        full = (agent.steps + 1) % agent.n_steps == 0
         taken = seconds(lambda row=(observation, reward, terminated, truncated): agent.step(*row))
         (of_updates if full else of_steps).append(taken)
         if truncated:
@@ -98,10 +100,10 @@ def main(arguments: list[str]) -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--updates", type=int, default=UPDATES)
     parser.add_argument("--cases", nargs="*", default=list(CASES), choices=list(CASES))
-    parser.add_argument("--steps", type=int, default=8192, help="steps in HalfCheetah-v5; 0 leaves it out")
+    parser.add_argument("--steps", type=int, default=8192, help="steps in HalfCheetah-v5; 0 skips it")
     settings = parser.parse_args(arguments)
 
-    print("| | update, s | two threads, s | acting, us | slowest 1 %, us | held, MB |\n|---|---|---|---|---|---|")
+    print("| | update, s | two threads, s | acting, us | slowest 1 %, us | arrays, MB |\n|---|---|---|---|---|---|")
     for name in settings.cases:
         (one, acting), (two, _) = (costs(*CASES[name], threads, settings.updates) for threads in (1, 2))
         held = PPO(Noise(), ppo_network(CASES[name][0]), gradient=CASES[name][1]).bytes_held / 1e6

@@ -1,11 +1,12 @@
-"""Whether PPO learns what needs memory: CartPole without velocities, and naming the card of four before.
+"""Does proximal policy optimisation (PPO) solve tasks that need memory?
 
     python benchmarks/ppo_solves.py
 
-Prints, for each seed, at which step the mean return of the last 100 episodes first reached what counts as solved, that
-mean at the end, and the mean of 100 episodes afterwards without learning, always with the most probable action. Seeds
-run side by side, each on one thread. RepeatPreviousEasy needs `pip install -e ".[popgym]"`. Takes about five minutes on
-two cores.
+The tasks are CartPole without velocities, and RepeatPreviousEasy: name the suit of four cards ago. The latter needs
+`pip install -e ".[popgym]"`. Prints for each seed: the step at which the mean return of the last 100 episodes first
+reached the level that counts as solved; that mean at the end; and the mean of 100 episodes afterwards, without learning
+and always with the most probable action. Seeds run in parallel, each on one thread. Takes about five minutes on two
+cores.
 """
 
 import argparse
@@ -18,8 +19,9 @@ import gymnasium
 import numpy as np
 from joblib import Parallel, cpu_count, delayed
 
-from rtu_np import PPO, Adam, LinearRTU, ppo_network
+from rtu_np import PPO, Adam, LinearRTU
 from rtu_np.cells.layer import Cell
+from rtu_np.control.ppo import network as ppo_network
 
 
 @dataclass(frozen=True)
@@ -28,7 +30,7 @@ class Task:
     steps: int
     solved: float  # mean return of 100 episodes
     cell: Cell
-    settings: dict[str, Any]
+    settings: dict[str, Any]  # of PPO
 
 
 SETTINGS = {"optimizer": Adam(3e-4, epsilon=1e-5)}

@@ -21,7 +21,7 @@ import numpy as np
 
 import envs  # noqa: F401   registers the environments
 import rtu_np
-from experiments import results
+from experiments.engine import results
 from rtu_np.control.agent import Agent
 
 PARTS = 20

@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 
 from tqdm import tqdm
 
-from experiments import plotting, prediction, results, selection, sweep
+from experiments.engine import plotting, results, selection, sweep
 
 EXPERIMENTS = {
     "trace-conditioning": "experiments.trace_conditioning",
@@ -102,7 +102,7 @@ def run(experiment: ModuleType, arguments: argparse.Namespace) -> None:
     """Run a preset, print what comes, and leave `PRESET.json` and `PRESET.png` in the output folder."""
     preset, output = experiment.PRESETS[arguments.preset], arguments.output / arguments.name
     results.claim(output)
-    found: prediction.Results = []
+    found: results.Results = []
     manifests: list[dict[str, Any]] = []
     for settings, seeds in selection.stages(preset):
         configs = settings(found)

@@ -17,14 +17,24 @@ import numpy as np
 
 import rtu_np
 from envs import snapshot
-from experiments import plotting
-from experiments.prediction import Config, Results
-from experiments.results import interval
+from experiments.engine import plotting
+from experiments.engine.results import Config, Results, interval
 from rtu_np import checkpoint
 from rtu_np.control.agent import Agent
 
 BINS = 50  # points of a learning curve
 EVERY = 300.0  # seconds after which an unfinished run is written down
+
+# The folder of a run is a hash of its settings, so settings keep their words. If an agent renames an argument, the left
+# side of these tables changes, and the right side stays. An argument that is not in a table is its own word.
+WORDS = {  # {argument: word in settings}
+    "n_steps": "rollout",
+    "n_minibatches": "minibatches",
+    "n_epochs": "epochs",
+    "refresh": "fresh",
+    "previous_action_reward": "previous",
+}
+VALUES = {"fresh": {"none": "nothing"}}  # {word of an argument: {value: word of the value}}
 
 
 def setting(task: str, method: str, steps: int, agent: str, env: dict[str, Any] | None = None, **parts: Any) -> Config:
@@ -32,8 +42,22 @@ def setting(task: str, method: str, steps: int, agent: str, env: dict[str, Any] 
 
     task : the environment's id without "rtu_np/". agent : the class's name; `parts` are its arguments.
     """
-    described = {name: checkpoint.describe(part) for name, part in parts.items()}
+    described = {}
+    for argument, part in parts.items():
+        word = WORDS.get(argument, argument)
+        described[word] = VALUES[word].get(part, part) if word in VALUES else checkpoint.describe(part)
     return {"task": task, "env": env or {}, "method": method, "steps": steps, "agent": agent, "parts": described}
+
+
+def arguments(config: Config) -> dict[str, Any]:
+    """The arguments of the agent, from their words in a setting."""
+    argument_of = {word: argument for argument, word in WORDS.items()}
+    value_of = {word: {written: value for value, written in table.items()} for word, table in VALUES.items()}
+    parts = {}
+    for word, written in config["parts"].items():
+        part = checkpoint.build(word, written) if isinstance(written, dict) else written
+        parts[argument_of.get(word, word)] = value_of[word].get(part, part) if word in VALUES else part
+    return parts
 
 
 def make_env(config: Config) -> gymnasium.Env:
@@ -41,8 +65,7 @@ def make_env(config: Config) -> gymnasium.Env:
 
 
 def make_agent(config: Config, env: gymnasium.Env, seed: int) -> Agent:
-    parts = {n: checkpoint.build(n, p) if isinstance(p, dict) else p for n, p in config["parts"].items()}
-    return getattr(rtu_np, config["agent"])(env, seed=seed, **parts)
+    return getattr(rtu_np, config["agent"])(env, seed=seed, **arguments(config))
 
 
 def run(

@@ -21,8 +21,8 @@ from typing import Any
 import numpy as np
 
 from envs import TraceConditioning
-from experiments import plotting
-from experiments.prediction import Config, Results
+from experiments.engine import plotting
+from experiments.engine.results import Config, Results
 from rtu_np import GRU, RTRL, TBPTT, Adam, LinearRTU, TDLambda, checkpoint
 from rtu_np.cells.layer import Cell
 

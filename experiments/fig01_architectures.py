@@ -18,7 +18,8 @@ from typing import Any
 import numpy as np
 
 from experiments import prediction
-from experiments.prediction import Config, describe, label, score
+from experiments.engine.results import Config, Results
+from experiments.prediction import describe, label, score
 from experiments.released_lru import ReleasedRTRL
 from rtu_np import LRU, Dense, LinearRTU, NonlinearRTU, Stack
 from rtu_np.cells.layer import Cell
@@ -88,6 +89,6 @@ def run(config: Config, seed: int) -> dict[str, np.ndarray]:
     return prediction.summary(prediction.follow(config, seed, gradient))
 
 
-def plot(results: prediction.Results) -> Any:
+def plot(results: Results) -> Any:
     """A panel for each architecture: MSRE against the number of units."""
     return prediction.plot(results, "units n", "Trace conditioning, ISI 10")

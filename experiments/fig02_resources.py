@@ -22,7 +22,8 @@ from collections.abc import Callable
 from typing import Any
 
 from experiments import prediction
-from experiments.prediction import Config, describe, label, largest, parameters, run, score
+from experiments.engine.results import Config, Results
+from experiments.prediction import describe, label, largest, parameters, run, score
 from rtu_np import GRU, LRU, RTRL, TBPTT, LinearRTU, flops
 from rtu_np.cells.layer import Cell
 
@@ -110,6 +111,6 @@ PRESETS: dict[str, dict[str, Any]] = {
 }
 
 
-def plot(results: prediction.Results) -> Any:
+def plot(results: Results) -> Any:
     """Four panels: MSRE against T, operations and parameters."""
     return prediction.plot(results, X_LABELS, "Trace conditioning, ISI 10", columns=2)

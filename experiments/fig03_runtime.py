@@ -10,8 +10,8 @@ In batches, T-BPTT is slightly cheaper than RTRL.
 Not published, and chosen here: 32 inputs, 64 units where T varies, a window of 16 where n varies, float32, SGD, a
 linear readout. The stream is noise, since time does not depend on what is learned. Each seed times every setting anew,
 ten stretches of it; the number is the median. Runs go one at a time, on one core. In batches, the agents are those of
-`fig04-mujoco`, a minibatch of 64 is cut into sequences of T, and the number is the time of an update, 4 epochs over
-2048 steps, for each of these steps; acting and the robot are not in it.
+`experiments.ppo_agents`, a minibatch of 64 is cut into sequences of T, and the number is the time of an update, 4
+epochs over 2048 steps, for each of these steps; acting and the robot are not in it.
 
 `slope` is, against T, the microseconds that each step of the window adds (a straight line by least squares); against n,
 the exponent over the three largest sizes.
@@ -25,14 +25,14 @@ import gymnasium
 import numpy as np
 
 import envs  # noqa: F401   registers the environments
-from experiments import plotting
-from experiments.results import interval
+from experiments import ppo_agents
+from experiments.engine import plotting
+from experiments.engine.results import interval
 from rtu_np import GRU, LRU, PPO, RTRL, SGD, TBPTT, LinearRTU, TDLambda, ppo_network
 from rtu_np.cells.layer import Cell, GradientMethod
 from rtu_np.timing import seconds_per_step
 
 CELLS = {"RTU": LinearRTU, "LRU": LRU, "GRU": GRU}
-BATCH = {"RTU": 192, "LRU": 82, "GRU": 64}  # units that have about 24,000 parameters
 JOBS = 1  # what is timed runs alone
 STRETCHES = 10
 UNITS, INPUTS, WINDOW = 64, 32, 16
@@ -67,6 +67,7 @@ def _settings(
 
 def _batch(windows: list[int], updates: int, sizes: dict[str, int], rollout: int) -> list[dict[str, Any]]:
     """PPO's settings; RTRL of a GRU would have to store 13 GB."""
+    # The words are those of settings, whatever PPO calls its arguments: a run's folder is a hash of them.
     return [
         {"cell": cell, "against": "T in batches", "n": n, "window": window, "updates": updates, "rollout": rollout}
         for cell, n in sizes.items()
@@ -79,7 +80,7 @@ _LAPTOP = _settings(
     [2**k for k in range(3, 10)],
     [8, 16, 32, 64],
     2000,
-    _batch([2**k for k in range(7)], 3, BATCH, 2048),
+    _batch([2**k for k in range(7)], 3, ppo_agents.UNITS, 2048),
 )
 PRESETS: dict[str, dict[str, Any]] = {
     "smoke": {

@@ -4,7 +4,7 @@ Elelimy et al. 2024, Fig. 5. The task's definition was not found; `rtu_np/Reache
 
 Claim: the nonlinear RTU is above the linear one, which is level with the GRU, and all are above the LRU trained online.
 
-Chosen here: the agents of `fig04-mujoco`, with Adam's step 3e-4 in `laptop`; nothing is tuned.
+Chosen here: the agents of `experiments.ppo_agents`, with Adam's step 3e-4 in `laptop`; nothing is tuned.
 
 Minutes on two cores: smoke 1, laptop 7, overnight 55 (estimated), paper 500 (estimated).
 """
@@ -13,19 +13,17 @@ from typing import Any
 
 from experiments import control
 from experiments.control import describe, label, run
-from experiments.fig04_mujoco import ALL, SHORT, SMALL, ppo, score
-from experiments.prediction import Results
+from experiments.engine.results import Results
+from experiments.ppo_agents import METHODS, SHORT, ppo, score, smoke
 
 __all__ = ["PRESETS", "describe", "label", "plot", "run", "score"]
 
 TASK = "ReacherPOMDP"
-
-
 PRESETS: dict[str, dict[str, Any]] = {
-    "smoke": {"settings": [control.setting(TASK, "small RTU", 1000, "PPO", **SMALL)], "seeds": range(1)},
-    "laptop": {"settings": ppo(TASK, 200_000, ALL, **SHORT), "seeds": range(5)},
-    "overnight": {"settings": ppo(TASK, 1_000_000, ALL), "seeds": range(10)},
-    "paper": {"settings": ppo(TASK, 3_000_000, ALL), "seeds": range(30)},
+    "smoke": {"settings": smoke(TASK), "seeds": range(1)},
+    "laptop": {"settings": ppo(TASK, 200_000, METHODS, **SHORT), "seeds": range(5)},
+    "overnight": {"settings": ppo(TASK, 1_000_000, METHODS), "seeds": range(10)},
+    "paper": {"settings": ppo(TASK, 3_000_000, METHODS), "seeds": range(30)},
 }
 
 

@@ -5,8 +5,8 @@ Elelimy et al. 2024, Fig. 6: CountRecall, RepeatFirst, Concentration, Autoencode
 
 Claim: RTUs are above LRU and GRU, or tied with the best.
 
-Chosen here: the agents of `fig04-mujoco`; rewards are not scaled, as an episode's are within -1 and 1; Adam's
-step is 3e-4 in `laptop`; nothing is tuned.
+Chosen here: the agents of `experiments.ppo_agents`; rewards are not scaled, as an episode's are within -1 and 1;
+Adam's step is 3e-4 in `laptop`; nothing is tuned.
 
 Minutes on two cores: smoke 1, laptop 9, overnight 140 (estimated), paper 4000 (estimated).
 """
@@ -15,9 +15,9 @@ from typing import Any
 
 from experiments import control
 from experiments.control import describe, label, run
-from experiments.fig04_mujoco import ALL, PUBLISHED, SHORT, SMALL, ppo, score
-from experiments.prediction import Config, Results
-from experiments.stream_popgym import TASKS
+from experiments.engine.results import Config, Results
+from experiments.ppo_agents import METHODS, PUBLISHED, SHORT, ppo, score, smoke
+from experiments.tasks import POPGYM, REPEAT_PREVIOUS
 
 __all__ = ["PRESETS", "describe", "label", "plot", "run", "score"]
 
@@ -25,11 +25,11 @@ INPUT: dict[str, Any] = {"previous": True, "scale_rewards": False}
 
 
 def settings(steps: int, **parts: Any) -> list[Config]:
-    return [config for task in TASKS[1:] for config in ppo(task, steps, ALL, **INPUT, **parts)]
+    return [config for task in POPGYM for config in ppo(task, steps, METHODS, **INPUT, **parts)]
 
 
 PRESETS: dict[str, dict[str, Any]] = {
-    "smoke": {"settings": [control.setting(TASKS[0], "small RTU", 1000, "PPO", **SMALL, **INPUT)], "seeds": range(1)},
+    "smoke": {"settings": smoke(REPEAT_PREVIOUS, **INPUT), "seeds": range(1)},
     "laptop": {"settings": settings(100_000, **SHORT), "seeds": range(3)},
     "overnight": {"settings": settings(1_000_000), "seeds": range(5)},
     "paper": {"settings": settings(5_000_000), "seeds": range(30)},

@@ -20,9 +20,8 @@ from typing import Any
 import numpy as np
 
 from envs.three_state import MIDDLE, ThreeState
-from experiments import plotting
-from experiments.prediction import Config, Results
-from experiments.results import interval
+from experiments.engine import plotting
+from experiments.engine.results import Config, Results, interval
 from rtu_np import RTRL, Adam, LinearRTU, TDLambda, VanillaRNN
 
 CHECKPOINTS = 50

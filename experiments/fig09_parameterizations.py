@@ -15,7 +15,8 @@ Minutes on two cores: smoke 0.3, laptop 5, overnight 22 (estimated), paper 66 (e
 from typing import Any
 
 from experiments import prediction
-from experiments.prediction import Config, describe, label, run, score
+from experiments.engine.results import Config, Results
+from experiments.prediction import describe, label, run, score
 from rtu_np import LinearRTU
 from rtu_np.cells.eigenvalues import PARAMETERIZATIONS
 
@@ -48,6 +49,6 @@ PRESETS: dict[str, dict[str, Any]] = {
 }
 
 
-def plot(results: prediction.Results) -> Any:
+def plot(results: Results) -> Any:
     """MSRE against the step size, a curve for each parameterisation."""
     return prediction.plot(results, "step size of Adam", "Trace conditioning, ISI 10")

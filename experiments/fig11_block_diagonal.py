@@ -17,7 +17,8 @@ Minutes on two cores: smoke 0.5, laptop 6, overnight 40 (estimated), paper 100 (
 from typing import Any
 
 from experiments import prediction
-from experiments.prediction import Config, describe, label, largest, parameters, run, score
+from experiments.engine.results import Config, Results
+from experiments.prediction import describe, label, largest, parameters, run, score
 from rtu_np import LRU, BlockDiagonalRNN, LinearRTU, NonlinearRTU
 
 __all__ = ["PRESETS", "describe", "label", "plot", "run", "score"]
@@ -67,6 +68,6 @@ PRESETS: dict[str, dict[str, Any]] = {
 }
 
 
-def plot(results: prediction.Results) -> Any:
+def plot(results: Results) -> Any:
     """A panel for each ISI: MSRE against the number of parameters."""
     return prediction.plot(results, "parameters of the cell", "Trace conditioning")

@@ -14,7 +14,8 @@ Minutes on two cores: smoke 0.3, laptop 3, overnight 24 (estimated), paper 62 (e
 from typing import Any
 
 from experiments import prediction
-from experiments.prediction import Config, describe, label, run, score
+from experiments.engine.results import Config, Results
+from experiments.prediction import describe, label, run, score
 from rtu_np import RTRL, TBPTT, LinearRTU, NonlinearRTU
 
 __all__ = ["PRESETS", "describe", "label", "plot", "run", "score"]
@@ -57,6 +58,6 @@ PRESETS: dict[str, dict[str, Any]] = {
 }
 
 
-def plot(results: prediction.Results) -> Any:
+def plot(results: Results) -> Any:
     """A panel for each RTU: MSRE against T."""
     return prediction.plot(results, "steps T of the window", "Trace conditioning, ISI 10, 8 units")

@@ -13,7 +13,8 @@ Minutes on two cores: smoke 0.3, laptop 7, overnight 28 (estimated), paper 83 (e
 from typing import Any
 
 from experiments import prediction
-from experiments.prediction import Config, describe, label, run, score
+from experiments.engine.results import Config, Results
+from experiments.prediction import describe, label, run, score
 from rtu_np import LinearRTU, NonlinearRTU
 
 __all__ = ["PRESETS", "describe", "label", "plot", "run", "score"]
@@ -46,6 +47,6 @@ PRESETS: dict[str, dict[str, Any]] = {
 }
 
 
-def plot(results: prediction.Results) -> Any:
+def plot(results: Results) -> Any:
     """MSRE against the step size, a curve for each size."""
     return prediction.plot(results, "step size of Adam", "Trace conditioning, ISI 10")

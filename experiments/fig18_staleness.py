@@ -17,35 +17,29 @@ from typing import Any
 
 import numpy as np
 
-from experiments import control, plotting
+from experiments import control
 from experiments.control import describe, label
-from experiments.fig04_mujoco import ALONE, PUBLISHED, SHORT, SMALL
-from experiments.prediction import Config, Results
-from experiments.results import interval
+from experiments.engine import plotting
+from experiments.engine.results import Results, interval
+from experiments.ppo_agents import PUBLISHED, SHORT, SMALL, UNITS, ppo
 from rtu_np import LinearRTU, ppo_network
 
 __all__ = ["PRESETS", "describe", "label", "plot", "run", "score"]
 
 FRESH = {
-    "stale gradients, stale targets": "nothing",
-    "fresh gradients, stale targets": "gradients",
-    "stale gradients, fresh targets": "targets",
-    "fresh gradients, fresh targets": "both",
+    "stale gradients, stale targets": {"fresh": "nothing"},
+    "fresh gradients, stale targets": {"fresh": "gradients"},
+    "stale gradients, fresh targets": {"fresh": "targets"},
+    "fresh gradients, fresh targets": {"fresh": "both"},
+}
+LARGE = {"cell": ppo_network(LinearRTU(UNITS["RTU"]))}
+PRESETS: dict[str, dict[str, Any]] = {
+    "smoke": {"settings": ppo("Hopper-P", 1000, FRESH, **SMALL), "seeds": range(1)},
+    "laptop": {"settings": ppo("Ant-P", 150_000, FRESH, **LARGE, **SHORT), "seeds": range(3)},
+    "overnight": {"settings": ppo("Ant-P", 1_000_000, FRESH, **LARGE), "seeds": range(3)},
+    "paper": {"settings": ppo("Ant-P", 5_000_000, FRESH, **LARGE), "seeds": range(30)},
 }
 run = partial(control.run, watched=("approximate_kl",))
-
-
-def settings(task: str, steps: int, **parts: Any) -> list[Config]:
-    return [control.setting(task, name, steps, "PPO", refresh=fresh, **parts) for name, fresh in FRESH.items()]
-
-
-LARGE = {"cell": ppo_network(LinearRTU(192)), **ALONE}
-PRESETS: dict[str, dict[str, Any]] = {
-    "smoke": {"settings": settings("Hopper-P", 1000, **SMALL), "seeds": range(1)},
-    "laptop": {"settings": settings("Ant-P", 150_000, **LARGE, **SHORT), "seeds": range(3)},
-    "overnight": {"settings": settings("Ant-P", 1_000_000, **LARGE), "seeds": range(3)},
-    "paper": {"settings": settings("Ant-P", 5_000_000, **LARGE), "seeds": range(30)},
-}
 
 
 def score(results: Results) -> dict[str, dict[str, float]]:

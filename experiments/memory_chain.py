@@ -34,9 +34,10 @@ from typing import Any
 
 import numpy as np
 
-from experiments import control, plotting
+from experiments import control
 from experiments.control import describe, run
-from experiments.prediction import Config, Results
+from experiments.engine import plotting
+from experiments.engine.results import Config, Results
 from rtu_np import GRU, RTRL, SGD, TBPTT, Dense, Epsilon, LinearRTU
 
 __all__ = ["PRESETS", "describe", "label", "plot", "run", "score"]

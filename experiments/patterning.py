@@ -17,7 +17,8 @@ Minutes on two cores: smoke 0.5, laptop 14, overnight 70 (estimated), paper 180 
 from typing import Any
 
 from experiments import prediction
-from experiments.prediction import Config, describe, label, run, score
+from experiments.engine.results import Config, Results
+from experiments.prediction import describe, label, run, score
 from rtu_np import GRU, RTRL, TBPTT, HiddenReadout, Identity, LinearRTU, NonlinearRTU
 
 __all__ = ["PRESETS", "describe", "label", "plot", "run", "score"]
@@ -75,6 +76,6 @@ PRESETS: dict[str, dict[str, Any]] = {
 }
 
 
-def plot(results: prediction.Results) -> Any:
+def plot(results: Results) -> Any:
     """A panel for each task: MSRE against the number of units; fixed representations across."""
     return prediction.plot(results, "units n of the learned state", "Patterning")

@@ -17,17 +17,15 @@ import numpy as np
 
 import envs
 from envs.conditioning import returns
-from experiments import plotting, representations
-from experiments.results import interval
+from experiments import representations
+from experiments.engine import plotting
+from experiments.engine.results import Config, Results, interval
 from rtu_np import TBPTT, Adam, TDLambda, checkpoint
 from rtu_np.cells.layer import Cell, GradientMethod
 from rtu_np.learning.readout import Readout
 
 BINS = 100  # points of a learning curve
 CHUNK = 10_000
-
-Config = dict[str, Any]
-Results = list[tuple[Config, list[dict[str, np.ndarray]]]]
 
 
 def setting(

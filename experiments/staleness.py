@@ -22,9 +22,8 @@ from typing import Any
 import numpy as np
 
 from envs import TraceConditioning
-from experiments import plotting
-from experiments.prediction import Config, Results
-from experiments.results import interval
+from experiments.engine import plotting
+from experiments.engine.results import Config, Results, interval
 from rtu_np import GRU, RTRL, SGD, Adam, LinearRTU, NonlinearRTU, TDLambda, checkpoint
 from rtu_np.cells.layer import Cell
 

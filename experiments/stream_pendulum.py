@@ -6,7 +6,7 @@ the pole is up, 1000 at most.
 Claim: a network with memory learns it from single steps, with RTRL and with T-BPTT(1), and a feedforward one does not.
 A velocity is the difference of two observations: it takes little memory, and so no long gradient.
 
-Chosen here: the agents of `stream-mujoco`; nothing is tuned.
+Chosen here: the agents of `experiments.streaming_agents`; nothing is tuned.
 
 Minutes on two cores: smoke 0.5, laptop 30 (on a busy machine), overnight 60 (estimated), paper 200 (estimated).
 """
@@ -15,23 +15,17 @@ from typing import Any
 
 from experiments import control
 from experiments.control import describe, label, run, score
-from experiments.prediction import Config, Results
-from experiments.stream_mujoco import METHODS, SMALL
+from experiments.engine.results import Results
+from experiments.streaming_agents import METHODS, SMALL, streaming
 
 __all__ = ["PRESETS", "describe", "label", "plot", "run", "score"]
 
 TASK = "InvertedPendulum-P"
-
-
-def settings(steps: int, methods: list[str]) -> list[Config]:
-    return [control.setting(TASK, method, steps, "ActorCritic", **(METHODS | SMALL)[method]) for method in methods]
-
-
 PRESETS: dict[str, dict[str, Any]] = {
-    "smoke": {"settings": settings(1000, ["small RTU"]), "seeds": range(1)},
-    "laptop": {"settings": settings(150_000, list(METHODS)), "seeds": range(5)},
-    "overnight": {"settings": settings(500_000, list(METHODS)), "seeds": range(10)},
-    "paper": {"settings": settings(1_000_000, list(METHODS)), "seeds": range(30)},
+    "smoke": {"settings": streaming(TASK, 1000, SMALL), "seeds": range(1)},
+    "laptop": {"settings": streaming(TASK, 150_000, METHODS), "seeds": range(5)},
+    "overnight": {"settings": streaming(TASK, 500_000, METHODS), "seeds": range(10)},
+    "paper": {"settings": streaming(TASK, 1_000_000, METHODS), "seeds": range(30)},
 }
 
 

@@ -6,10 +6,10 @@ the popgym package. The action and the reward before are part of the input, as i
 Claim: RTU with RTRL is above the same network with T-BPTT(1), and above a feedforward network, where a task
 rewards memory.
 
-Chosen here: the agents of `stream-mujoco`, with gamma .99, lambda .95 and no scaling of the rewards, which are within
--1 and 1 for a whole episode; nothing is tuned. ObGD, which they learn with, hardly moves the recurrent layer
-(docs/agents.md), so that the same agents learn with Adam as well. Two of its steps were tried: 1e-4, with which one
-run of three lost what it had learned, and 3e-5, on seed 1000.
+Chosen here: the agents of `experiments.streaming_agents`, with gamma .99, lambda .95 and no scaling of the rewards,
+which are within -1 and 1 for a whole episode; nothing is tuned. ObGD, which they learn with, hardly moves the recurrent
+layer (docs/agents.md), so that the same agents learn with Adam as well. Two of its steps were tried: 1e-4, with which
+one run of three lost what it had learned, and 3e-5, on seed 1000.
 
 Minutes on two cores: smoke 0.5, laptop 14, overnight 450 (estimated), paper 2200 (estimated).
 """
@@ -18,38 +18,31 @@ from typing import Any
 
 from experiments import control
 from experiments.control import describe, label, run, score
-from experiments.prediction import Config, Results
-from experiments.stream_mujoco import METHODS, SMALL
+from experiments.engine.results import Config, Results
+from experiments.streaming_agents import METHODS, RTUS, SMALL, Methods, streaming
+from experiments.tasks import POPGYM, REPEAT_PREVIOUS
 from rtu_np import Adam
 
 __all__ = ["PRESETS", "describe", "label", "plot", "run", "score"]
 
-TASKS = [
-    f"{name}Easy"
-    for name in ("RepeatPrevious", "RepeatFirst", "CountRecall", "Concentration", "Autoencode", "HigherLower")
-]
-
-ADAM = {"actor_optimizer": Adam(3e-5), "critic_optimizer": Adam(3e-5)}
-MOVED: dict[str, dict[str, Any]] = {f"{name}, Adam": METHODS[name] | ADAM for name in list(METHODS)[:2]}
+TASKS = [REPEAT_PREVIOUS, *POPGYM]
+ADAM: dict[str, Any] = {"actor_optimizer": Adam(3e-5), "critic_optimizer": Adam(3e-5)}
+MOVED: Methods = {f"{name}, Adam": method | ADAM for name, method in RTUS.items()}
 
 
-def settings(steps: int, tasks: list[str], methods: list[str]) -> list[Config]:
+def settings(steps: int, tasks: list[str], methods: Methods) -> list[Config]:
     more: dict[str, Any] = {"lambda_": 0.95, "previous": True, "scale_rewards": False}
-    return [
-        control.setting(task, method, steps, "ActorCritic", **(METHODS | MOVED | SMALL)[method], **more)
-        for task in tasks
-        for method in methods
-    ]
+    return [config for task in tasks for config in streaming(task, steps, methods, **more)]
 
 
 PRESETS: dict[str, dict[str, Any]] = {
-    "smoke": {"settings": settings(1000, TASKS[:1], ["small RTU"]), "seeds": range(1)},
+    "smoke": {"settings": settings(1000, TASKS[:1], SMALL), "seeds": range(1)},
     "laptop": {
-        "settings": settings(200_000, TASKS, [*METHODS][:2]) + settings(200_000, TASKS[:1], [*MOVED]),
+        "settings": settings(200_000, TASKS, RTUS) + settings(200_000, TASKS[:1], MOVED),
         "seeds": range(3),
     },
-    "overnight": {"settings": settings(2_000_000, TASKS, [*METHODS, *MOVED]), "seeds": range(5)},
-    "paper": {"settings": settings(5_000_000, TASKS, [*METHODS, *MOVED]), "seeds": range(10)},
+    "overnight": {"settings": settings(2_000_000, TASKS, METHODS | MOVED), "seeds": range(5)},
+    "paper": {"settings": settings(5_000_000, TASKS, METHODS | MOVED), "seeds": range(10)},
 }
 
 

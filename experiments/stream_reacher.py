@@ -6,7 +6,8 @@ and this one is ours.
 
 Claim: RTU with RTRL reaches nearer than the same network with T-BPTT(1), GRU with T-BPTT(1), or a feedforward network.
 
-Chosen here: the agents of `stream-mujoco`, with gamma .95 and lambda .9, as an episode has 50 steps; nothing is tuned.
+Chosen here: the agents of `experiments.streaming_agents`, with gamma .95 and lambda .9, as an episode has 50 steps;
+nothing is tuned.
 
 Minutes on two cores: smoke 0.5, laptop 5, overnight 120 (estimated), paper 400 (estimated).
 """
@@ -15,25 +16,21 @@ from typing import Any
 
 from experiments import control
 from experiments.control import describe, label, run, score
-from experiments.prediction import Config, Results
-from experiments.stream_mujoco import METHODS, SMALL
+from experiments.engine.results import Config, Results
+from experiments.streaming_agents import METHODS, SMALL, Methods, streaming
 
 __all__ = ["PRESETS", "describe", "label", "plot", "run", "score"]
 
 
-def settings(steps: int, methods: list[str]) -> list[Config]:
-    more: dict[str, Any] = {"gamma": 0.95, "lambda_": 0.9}
-    return [
-        control.setting("ReacherPOMDP", method, steps, "ActorCritic", **(METHODS | SMALL)[method], **more)
-        for method in methods
-    ]
+def settings(steps: int, methods: Methods) -> list[Config]:
+    return streaming("ReacherPOMDP", steps, methods, gamma=0.95, lambda_=0.9)
 
 
 PRESETS: dict[str, dict[str, Any]] = {
-    "smoke": {"settings": settings(1000, ["small RTU"]), "seeds": range(1)},
-    "laptop": {"settings": settings(200_000, list(METHODS)), "seeds": range(5)},
-    "overnight": {"settings": settings(1_000_000, list(METHODS)), "seeds": range(10)},
-    "paper": {"settings": settings(2_000_000, list(METHODS)), "seeds": range(30)},
+    "smoke": {"settings": settings(1000, SMALL), "seeds": range(1)},
+    "laptop": {"settings": settings(200_000, METHODS), "seeds": range(5)},
+    "overnight": {"settings": settings(1_000_000, METHODS), "seeds": range(10)},
+    "paper": {"settings": settings(2_000_000, METHODS), "seeds": range(30)},
 }
 
 

@@ -24,9 +24,9 @@ from typing import Any
 import numpy as np
 
 from experiments import prediction
-from experiments.plotting import COLOURS, GREY, band
-from experiments.prediction import Config, Results, describe
-from experiments.results import interval
+from experiments.engine.plotting import COLOURS, GREY, band
+from experiments.engine.results import Config, Results, interval
+from experiments.prediction import describe
 from rtu_np import LinearRTU, NonlinearRTU
 
 __all__ = ["PRESETS", "describe", "label", "plot", "run", "score"]

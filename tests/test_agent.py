@@ -82,7 +82,10 @@ def test_an_observation_as_a_vector(space, observation, expected):
     ("space", "message"),
     [
         (spaces.Dict({"a": spaces.Discrete(2)}), r"expected Box, Discrete.*FlattenObservation"),
-        (spaces.Box(0, 255, (84, 84, 3), np.uint8), r"shape \(84, 84, 3\), which looks like an image: expected a vector"),
+        (
+            spaces.Box(0, 255, (84, 84, 3), np.uint8),
+            r"shape \(84, 84, 3\), which looks like an image: expected a vector",
+        ),
         (spaces.Text(5), "expected Box, Discrete"),
     ],
 )
@@ -258,7 +261,11 @@ def test_logs_go_on_where_a_loaded_agent_was(tmp_path, monkeypatch):
         ({"entropy_coef": -1.0}, ValueError, "entropy_coef is -1.0"),
         ({"dtype": "int8"}, ValueError, "dtype is 'int8'"),
         ({"cell": "RTU"}, TypeError, "cell is 'RTU'"),
-        ({"policy": Softmax()}, ValueError, r"policy is Softmax\(\) for the action space Box.*: expected Gaussian\(\)$"),
+        (
+            {"policy": Softmax()},
+            ValueError,
+            r"policy is Softmax\(\) for the action space Box.*: expected Gaussian\(\)$",
+        ),
         ({"shared": True, "critic_cell": LinearRTU(3)}, ValueError, "critic_cell is LinearRTU.*there is one body"),
         ({"scale_rewards": 1}, TypeError, "scale_rewards is 1"),
         ({"gradient": "BPTT"}, TypeError, "gradient is 'BPTT'"),

@@ -1,9 +1,13 @@
-"""Runs of agents in environments that are stopped in their middle go on to the same bits."""
+"""Runs of agents in environments: one that was stopped goes on to the same bits, one that is made keeps its folder."""
+
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from experiments import control, fig18_staleness, memory_chain, results, stream_mujoco, sweep
+from experiments import control, fig03_runtime, fig06_popgym, fig18_staleness, memory_chain, stream_mujoco
+from experiments.engine import results, sweep
+from rtu_np import LinearRTU
 
 RUNS = {
     "streaming": (stream_mujoco, 0),
@@ -67,3 +71,28 @@ def test_a_sweep_goes_on_in_the_middle_of_a_run_and_tidies_up(tmp_path, stopping
     assert sweep.execute(task) == ""
     assert not results.unfinished(task.folder).exists()
     same(results.load_run(task.folder)[0], control.run(config, 3))
+
+
+@pytest.mark.parametrize(
+    ("experiment", "k", "folder"),
+    [
+        (fig03_runtime, -1, "941b53a7bf0d"),
+        (fig06_popgym, 0, "e14f5fb6489d"),
+        (fig18_staleness, 0, "0acd678530f0"),
+        (fig18_staleness, 1, "3d3c433452c6"),
+    ],
+)
+def test_a_renamed_argument_leaves_every_run_in_its_folder(experiment, k, folder):
+    """These settings have all words of `control.WORDS`; with another hash, runs that are there would be made again."""
+    config = experiment.PRESETS["smoke"]["settings"][k]
+    assert sweep.folder_of(Path(), config, 0).parent.name == folder
+
+
+def test_an_agent_gets_the_arguments_that_were_written_down(monkeypatch):
+    monkeypatch.setattr(control, "WORDS", {"n_steps": "rollout", "refresh": "fresh"})
+    monkeypatch.setattr(control, "VALUES", {"fresh": {"none": "nothing"}})
+    for given in ({"n_steps": 64, "refresh": "none", "gamma": 0.9}, {"refresh": "both", "cell": LinearRTU(4)}):
+        config = control.setting("Hopper-P", "m", 1000, "PPO", **given)
+        assert control.arguments(config) == given
+    config = control.setting("Hopper-P", "m", 1000, "PPO", n_steps=64, refresh="none")
+    assert config["parts"] == {"rollout": 64, "fresh": "nothing"}

@@ -190,7 +190,9 @@ def test_where_the_last_step_of_an_update_was_too_far_it_is_taken_back(tmp_path)
         return fault
 
     agent._update._learn = too_far
-    with pytest.raises(FloatingPointError, match=r"an output of the network is no longer finite.* those before the latest update"):
+    with pytest.raises(
+        FloatingPointError, match=r"an output of the network is no longer finite.* those before the latest update"
+    ):
         agent.learn(world, 20, progress=False, log=None)
     for name, view in agent.parameters.items():
         assert np.array_equal(view, start[name])

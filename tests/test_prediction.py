@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from cases import COMPILED
 
-from experiments import prediction, representations, selection
+from experiments import prediction, representations
 from experiments.__main__ import EXPERIMENTS, listed
+from experiments.engine import selection
 from experiments.released_lru import ReleasedRTRL
 from rtu_np import GRU, LRU, RTRL, SGD, TBPTT, HiddenReadout, Identity, LinearRTU, TDLambda, check_gradients, flops
 

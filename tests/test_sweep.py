@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from experiments import results, sweep
+from experiments.engine import results, sweep
 
 HERE = Path(__file__).parent
 NAME = "counting_experiment"
@@ -106,7 +106,7 @@ def test_a_run_that_kills_its_process(tmp_path, always, unbroken):
 DRIVER = f"""
 import sys; sys.path.insert(0, {str(HERE)!r})
 from pathlib import Path
-from experiments import sweep
+from experiments.engine import sweep
 configs = [{{"steps": 300, "lambda_": l, "seconds": 0.15}} for l in (0.0, 0.5, 0.9)]
 sweep.run_all(sweep.plan({NAME!r}, configs, [0, 1, 2, 3, 4, 5], Path(sys.argv[1])), sweep.processes(2))
 """

@@ -5,13 +5,13 @@ import math
 import numpy as np
 import oracles
 import pytest
+from cases import rtu
 from numba.core.runtime import _nrt_python as _nrt
 from numba.core.runtime import rtsys
-from cases import rtu
 from td_cases import LEARNERS, OPTIMIZERS, PRECISIONS, D, N, everything, learner, run, steps
 from tolerances import LEARNING, PLAIN, assert_close
 
-from rtu_np import RTRL, SGD, TBPTT, Adam, LinearRTU, NonlinearRTU, ObGD, RMSProp, TDLambda
+from rtu_np import RTRL, SGD, TBPTT, Adam, LinearRTU, ObGD, RMSProp, TDLambda
 from rtu_np.jit import compile_for
 from rtu_np.learning.outcomes import IS_FIRST
 from rtu_np.prediction.td_kernels import run as run_kernel

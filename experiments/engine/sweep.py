@@ -1,13 +1,13 @@
 """Run every (settings, seed) of a plan: on this machine's cores, on a Dask cluster, or as the tasks of a job array.
 
-Each run has a folder of its own, written whole or not at all (`experiments.results`), so what is finished is never
-repeated: a sweep that was killed, at any moment and however often, goes on where it stopped, and a longer plan adds
-only what is new. A run knows its settings and its seed and nothing else, so where it ran, and beside what, does not
-show in its bits. Runs of agents take long, so that these go on in their middle, too: where `run` takes `unfinished`, it
-is given a folder that it can leave its state in.
+Each run has a folder of its own, which is written whole or not at all (`experiments.engine.results`). A finished run is
+never repeated. A sweep may be killed at any moment, and however often: the same command goes on where it stopped. A
+longer plan adds only what is new. A run knows its settings and its seed and nothing else, so its bits do not depend on
+where it ran, or beside what. Runs of agents take long, so they can go on in their middle, too: if `run` has a parameter
+`unfinished`, it is given a folder in which it can leave its state.
 
-A run that fails is tried once more, and reported; the others go on. Where there is no room left for results, no others
-are made: they would be lost.
+A run that fails is tried once more, and reported; the others go on. If the disk has no room left for results, the sweep
+makes no more runs, since they would be lost.
 """
 
 import errno
@@ -23,10 +23,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from joblib import cpu_count
 from tqdm import tqdm
 
-from experiments import results
+from experiments.engine import results
+from rtu_np.processes import SchedulerError, in_processes, on_dask
 
 ATTEMPTS = 2
 NO_ROOM = [f"[Errno {number}]" for number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)]
@@ -57,14 +57,16 @@ def plan(experiment: str, configs: list[dict[str, Any]], seeds: list[int], root:
 
 
 def folder_of(root: Path, settings: dict[str, Any], seed: int) -> Path:
-    """Where a run belongs: the same settings in any order have the same folder."""
+    """The folder of a run. The same settings in any order have the same folder."""
     page = json.dumps(settings, sort_keys=True)
     return root / hashlib.sha256(page.encode()).hexdigest()[:12] / f"seed-{seed}"
 
 
 def execute(task: Task) -> str:
-    """Make one run, in whichever process; returns "" or, where it failed, the traceback."""
+    """Make one run, in whichever process; returns "", or the traceback if it failed."""
     try:
+        if results.is_done(task.folder, task.settings, task.seed):
+            return ""  # by a process that died before it could say so
         experiment = importlib.import_module(task.experiment)
         results.began(task.folder)
         start = time.perf_counter()
@@ -87,8 +89,8 @@ def run_all(tasks: list[Task], backend: Backend, finished: Callable[[Task], Any]
 
     Raises
     ------
-    SweepError : at the end, naming the runs that failed twice; all others are kept. At once, where results cannot be
-        written for want of room
+    SweepError : at the end, naming the runs that failed twice; all others are kept. At once, if the disk has no
+        room for results
     """
     waiting = []
     for task in tasks:
@@ -129,57 +131,14 @@ def run_all(tasks: list[Task], backend: Backend, finished: Callable[[Task], Any]
 
 
 def processes(jobs: int | None = None) -> Backend:
-    """On this machine, in so many processes, all cores by default; in this one where it is one."""
+    """On this machine, in so many processes, by default one for each core."""
 
     def run(tasks: list[Task]) -> Generator[tuple[Task, str]]:
-        workers = jobs or cpu_count()
-        if workers < 2:
-            yield from ((task, execute(task)) for task in tasks)
-            return
-        left = list(tasks)
-        while left:
-            ended = [task for task in left if results.is_done(task.folder, task.settings, task.seed)]
-            yield from ((task, "") for task in ended)  # by a process that died before it could say so
-            left = [task for task in left if task not in ended]
-            suspects: list[Task] = []
-            for task, error in _in_pool(left, workers):
-                if error is None:  # a worker died
-                    suspects = [task for task in left if results.has_begun(task.folder)]
-                    break
-                left.remove(task)
-                yield task, error
-            for task in suspects:  # each alone, so that only the one at fault is blamed
-                left.remove(task)
-                (answer,) = _in_pool([task], 1)
-                yield task, "the process that ran it died" if answer[1] is None else answer[1]
+        for task in tasks:
+            results.forget_begun(task.folder)  # a mark of an earlier sweep would blame a run of this one
+        return _told(in_processes(execute, tasks, jobs, lambda task: results.has_begun(task.folder)))
 
     return run
-
-
-def _in_pool(tasks: list[Task], workers: int) -> Generator[tuple[Task, str | None]]:
-    """(task, error) as they end; ends with an error of None where a worker died, and with it the pool."""
-    from concurrent.futures import as_completed
-    from concurrent.futures.process import BrokenProcessPool
-
-    from joblib.externals.loky import ProcessPoolExecutor
-
-    if not tasks:
-        return
-    for task in tasks:
-        results.forget_begun(task.folder)
-    # Workers that have nothing to do leave after a while, so that none stay behind when this process is killed.
-    with ProcessPoolExecutor(min(workers, len(tasks)), timeout=10) as pool:
-        futures = {pool.submit(execute, task): task for task in tasks}
-        try:
-            for future in as_completed(futures):
-                try:
-                    yield futures[future], future.result()
-                except BrokenProcessPool:
-                    yield futures[future], None
-                    return
-        finally:
-            for future in futures:  # those that have not begun, where nobody asks for them any more
-                future.cancel()
 
 
 def dask(scheduler: str) -> Backend:
@@ -187,20 +146,18 @@ def dask(scheduler: str) -> Backend:
 
     def run(tasks: list[Task]) -> Generator[tuple[Task, str]]:
         try:
-            from distributed import Client, as_completed
-        except ImportError as error:
-            raise SweepError("--scheduler needs Dask: pip install -e '.[cluster]'") from error
-        try:
-            client = Client(scheduler, timeout=10)
-        except (OSError, TimeoutError, ValueError) as error:
-            raise SweepError(f"--scheduler {scheduler}: cannot be reached ({error}); is it running?") from error
-        with client:
-            futures = dict(zip(client.map(execute, tasks, pure=False), tasks, strict=True))
-            for future in as_completed(futures):
-                task = futures[future]
-                yield task, future.result() if future.status == "finished" else str(future.exception())
+            yield from _told(on_dask(execute, tasks, scheduler))
+        except SchedulerError as error:
+            raise SweepError(f"--scheduler: {error}") from error
 
     return run
+
+
+def _told(answers: Generator[tuple[Task, str | Exception]]) -> Generator[tuple[Task, str]]:
+    """What `execute` returned. If its process died, it returned nothing, and the text says that."""
+    with closing(answers):
+        for task, answer in answers:
+            yield task, answer if isinstance(answer, str) else f"{type(answer).__name__}: {answer}"
 
 
 def share(tasks: list[Task], task_id: int, num_tasks: int) -> list[Task]:

@@ -1,4 +1,4 @@
-"""The house style of figures. Knows nothing of any experiment."""
+"""The house style of figures. It knows no experiment."""
 
 from collections.abc import Iterable
 from contextlib import contextmanager
@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from experiments.results import interval
+from experiments.engine.results import interval
 
 # Readable in grey, too: the first four differ in lightness as well as in hue (after Okabe & Ito 2008).
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#000000", "#D55E00", "0.5")
@@ -53,7 +53,7 @@ def band(axes: Any, x: Any, samples: Any, **line: Any) -> None:
 
 
 def headline(figure: Any, text: str, seeds: int, published: str = "") -> None:
-    """What the whole figure shows, and of how many seeds; what the published one is of, where that is more."""
+    """What the whole figure shows, and of how many seeds; and what the published one is of, if that is more."""
     text = f"{text}; mean of {seeds} seeds, 95 % intervals{published and f' (published: {published})'}"
     figure.suptitle(text, x=0.01, ha="left", fontsize=9)
 
@@ -76,7 +76,7 @@ def look(k: int) -> dict[str, Any]:
 
 
 def points(axes: Any, x: list[Any], samples: list[Any], **line: Any) -> None:
-    """Means with 95 % intervals, for the samples at each x; where the only x is None, a line across the axes."""
+    """Means with 95 % intervals, for the samples at each x; a line across the axes if the only x is None."""
     means, (low, high) = [s.mean() for s in samples], zip(*map(interval, samples), strict=True)
     if x == [None]:
         line.pop("marker")

@@ -1,8 +1,8 @@
-"""What a run leaves behind, and what many runs say together.
+"""The files that a run leaves, and the numbers that many runs give together.
 
 A run is a folder with its arrays (`arrays.npz`), a manifest (`manifest.json`: experiment, settings, seed, versions,
-commit, wall time, host) and, written last, a DONE mark. The folder is written beside its place and renamed into it, so
-that whoever reads it finds a whole run or none. Nothing that is there is overwritten.
+commit, wall time, host) and a DONE mark, which is written last. The folder is written beside its place and renamed into
+it, so a reader finds a whole run or none. A finished run is never overwritten.
 """
 
 import json
@@ -20,6 +20,9 @@ from typing import Any
 
 import numpy as np
 
+Config = dict[str, Any]  # the settings of a run, as plain data
+Results = list[tuple[Config, list[dict[str, np.ndarray]]]]  # for each Config, the arrays of its runs, seed by seed
+
 DONE = "DONE"
 MARK, MARKED = "README", "Runs and figures of `python -m experiments`; deleting a run's folder makes it run again.\n"
 
@@ -29,7 +32,7 @@ class ForeignResultsError(Exception):
 
 
 def claim(root: Path) -> None:
-    """Make `root` a folder of ours; ForeignResultsError, where it is somebody else's already."""
+    """Make `root` a folder of ours; ForeignResultsError, if it holds files of something else."""
     root.mkdir(parents=True, exist_ok=True)
     mark = root / MARK
     if not any(root.iterdir()):  # on a full disk the mark may be cut short
@@ -79,10 +82,10 @@ def is_done(folder: Path, settings: dict[str, Any], seed: int) -> bool:
 
 
 def find(folder: Path, settings: dict[str, Any], seed: int) -> tuple[dict[str, np.ndarray], dict[str, Any]] | None:
-    """(arrays, manifest) of the finished run of exactly these settings and this seed; None, where there is none.
+    """(arrays, manifest) of the finished run of exactly these settings and this seed; None, if there is none.
 
-    What cannot be read is set aside under another name, and counts as not there. ForeignResultsError, where the folder
-    holds a run of other settings.
+    A folder that cannot be read is set aside under another name, and counts as not there. ForeignResultsError, if the
+    folder holds a run of other settings.
     """
     if not folder.exists():
         return None
@@ -102,7 +105,7 @@ def find(folder: Path, settings: dict[str, Any], seed: int) -> tuple[dict[str, n
 
 
 def began(folder: Path) -> None:
-    """Leave a mark that a process is at work on this run: where it dies, the mark stays."""
+    """Leave a mark that a process is at work on this run. If the process dies, the mark stays."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     _begun(folder).touch()
 
@@ -120,7 +123,7 @@ def _begun(folder: Path) -> Path:
 
 
 def unfinished(folder: Path) -> Path:
-    """Where a run that takes long may leave what it needs to go on."""
+    """The folder in which an unfinished run may leave what it needs to go on."""
     return folder.with_name(f".{folder.name}.unfinished")
 
 

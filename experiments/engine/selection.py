@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from experiments.prediction import Config, Results
+from experiments.engine.results import Config, Results
 
 Preset = dict[str, Any]
 

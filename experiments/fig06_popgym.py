@@ -21,7 +21,7 @@ from experiments.tasks import POPGYM, REPEAT_PREVIOUS
 
 __all__ = ["PRESETS", "describe", "label", "plot", "run", "score"]
 
-INPUT: dict[str, Any] = {"previous": True, "scale_rewards": False}
+INPUT: dict[str, Any] = {"previous_action_reward": True, "scale_rewards": False}
 
 
 def settings(steps: int, **parts: Any) -> list[Config]:

@@ -27,10 +27,10 @@ from rtu_np import LinearRTU, ppo_network
 __all__ = ["PRESETS", "describe", "label", "plot", "run", "score"]
 
 FRESH = {
-    "stale gradients, stale targets": {"fresh": "nothing"},
-    "fresh gradients, stale targets": {"fresh": "gradients"},
-    "stale gradients, fresh targets": {"fresh": "targets"},
-    "fresh gradients, fresh targets": {"fresh": "both"},
+    "stale gradients, stale targets": {"refresh": "none"},
+    "fresh gradients, stale targets": {"refresh": "gradients"},
+    "stale gradients, fresh targets": {"refresh": "targets"},
+    "fresh gradients, fresh targets": {"refresh": "both"},
 }
 LARGE = {"cell": ppo_network(LinearRTU(UNITS["RTU"]))}
 PRESETS: dict[str, dict[str, Any]] = {

@@ -28,27 +28,29 @@ BINS = 100  # points of a learning curve
 CHUNK = 10_000
 
 
+# What a setting has unless it is given: the task, its stream, and the learner's numbers.
+DEFAULTS: Config = {
+    "task": "TraceConditioning",
+    "isi": 10,  # inter-stimulus interval, in steps
+    "representation": "presence",
+    "lambda_": 0.9,
+    "beta2": 0.9999,
+    "dtype": "float32",
+}
+
+
 def setting(
-    cell: Cell,
-    gradient: GradientMethod | None = None,
-    *,
-    task: str = "TraceConditioning",
-    steps: int,
-    readout: Readout | None = None,
-    dtype: str = "float32",
-    lambda_: float = 0.9,
-    beta2: float = 0.9999,
-    representation: str = "presence",
-    isi: int | None = 10,
-    **more: Any,
+    cell: Cell, gradient: GradientMethod | None = None, *, steps: int, readout: Readout | None = None, **more: Any
 ) -> Config:
-    """A learner with Adam on a task, as plain data; `more` are the step size, where it is fixed, and the place in a
-    figure: panel, method, x."""
+    """A learner with Adam on a task, as plain data.
+
+    `more` replaces `DEFAULTS` (isi=None for a task that has none), and adds a step size, if it is fixed, and the place
+    in a figure: panel, method, x.
+    """
     parts = {"cell": cell, "gradient": gradient, "readout": readout}
-    written = {role: checkpoint.describe(part) for role, part in parts.items() if part is not None}
-    numbers = {"lambda_": lambda_, "beta2": beta2, "steps": steps, "dtype": dtype}
-    world = {"task": task, "representation": representation} | ({} if isi is None else {"isi": isi})
-    return {**written, **numbers, **world, **more}
+    described = {role: checkpoint.describe(part) for role, part in parts.items() if part is not None}
+    written = {**described, "steps": steps, **DEFAULTS, **more}
+    return {name: value for name, value in written.items() if name != "isi" or value is not None}
 
 
 def parameters(cell: Cell, n_inputs: int) -> int:

@@ -25,7 +25,7 @@ class ReleasedRTRL:
     """RTRL of an LRU with that term wrong; exact RTRL of any other cell."""
 
     def spec(self, cell_spec: Any, dtype: Any) -> Any:
-        if isinstance(cell_spec, LinearRTUSpec | NonlinearRTUSpec) and isinstance(cell_spec.scale, Free):
+        if isinstance(cell_spec, LinearRTUSpec | NonlinearRTUSpec) and isinstance(cell_spec.input_scale, Free):
             return ReleasedSpec(cell_spec.n_inputs, cell_spec.n_hidden, cell_spec.n_outputs, cell_spec)
         if protocol.map_layers(cell_spec, lambda layer: layer) is not cell_spec:
             return protocol.map_layers(cell_spec, lambda layer: self.spec(layer, dtype))
@@ -66,6 +66,6 @@ def _nonlinear(spec, params, memory):
 
 
 @protocol.learn.register(ReleasedSpec)
-def _learn(spec, params, traces, memory, decay, scale):
+def _learn(spec, params, traces, memory, decay, step):
     _put_the_term_wrong(spec.cell, params, memory)
-    protocol.learn(spec.cell, params, traces, memory, decay, scale)
+    protocol.learn(spec.cell, params, traces, memory, decay, step)

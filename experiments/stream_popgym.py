@@ -31,7 +31,7 @@ MOVED: Methods = {f"{name}, Adam": method | ADAM for name, method in RTUS.items(
 
 
 def settings(steps: int, tasks: list[str], methods: Methods) -> list[Config]:
-    more: dict[str, Any] = {"lambda_": 0.95, "previous": True, "scale_rewards": False}
+    more: dict[str, Any] = {"lambda_": 0.95, "previous_action_reward": True, "scale_rewards": False}
     return [config for task in tasks for config in streaming(task, steps, methods, **more)]
 
 

@@ -82,7 +82,7 @@ def is_done(folder: Path, settings: dict[str, Any], seed: int) -> bool:
 
 
 def find(folder: Path, settings: dict[str, Any], seed: int) -> tuple[dict[str, np.ndarray], dict[str, Any]] | None:
-    """(arrays, manifest) of the finished run of exactly these settings and this seed; None, if there is none.
+    """(arrays, manifest) of the finished run of exactly these settings and this seed, or None.
 
     A folder that cannot be read is set aside under another name, and counts as not there. ForeignResultsError, if the
     folder holds a run of other settings.

@@ -4,7 +4,7 @@
 
 `ActorCritic` with its defaults learns in `rtu_np/TASK-v0`, with real-time recurrent learning (RTRL) and with truncated
 backpropagation through one step, T-BPTT(1), on the same seed. A row for each array of parameters, named by network and
-block (`rtu_np.learning.blocks`): its share of the ||z||_1 of the network's traces, which ObGD bounds (mean over every
+block (`rtu_np.learning.blocks`): its part of the ||z||_1 of the network's traces, which ObGD bounds (mean over every
 997th step), and the length of its change in percent of its length at the start (- if that is zero). Prints Markdown.
 Takes about half a minute.
 """
@@ -25,7 +25,7 @@ EVERY = 997  # steps between two readings of the traces: a prime, since episodes
 
 
 def blocks(task: str, gradient: GradientMethod, steps: int, seed: int) -> dict[str, tuple[float, float]]:
-    """{array: (share of the ||z||_1 of its network in percent, change in percent)}"""
+    """{array: (part of the ||z||_1 of its network in percent, change in percent)}"""
     env = gymnasium.make(f"rtu_np/{task}-v0", disable_env_checker=True)
     agent = ActorCritic(env, streaming_network(LinearRTU(192)), gradient=gradient, seed=seed)
     start = {name: view.copy() for name, view in agent.parameters.items()}
@@ -55,7 +55,7 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args(arguments)
     found = {name: blocks(given.task, gradient, given.steps, given.seed) for name, gradient in METHODS.items()}
-    heads = [f"{name}: {what}" for name in METHODS for what in ("share of the traces, %", "change, %")]
+    heads = [f"{name}: {what}" for name in METHODS for what in ("part of the traces, %", "moved, %")]
     print(f"| parameters | {' | '.join(heads)} |\n|{'---|' * (1 + len(heads))}")
     for block in next(iter(found.values())):
         numbers = [value for of_method in found.values() for value in of_method[block]]

@@ -20,9 +20,8 @@ import gymnasium
 import numpy as np
 from gymnasium import spaces
 
-from rtu_np import GRU, PPO, RTRL, TBPTT, LinearRTU, NonlinearRTU
+from rtu_np import GRU, PPO, RTRL, TBPTT, LinearRTU, NonlinearRTU, ppo_network
 from rtu_np.cells.layer import Cell, GradientMethod
-from rtu_np.control.ppo import network as ppo_network
 
 CASES: dict[str, tuple[Cell, GradientMethod, str]] = {
     "linear RTU 192, RTRL": (LinearRTU(192), RTRL(), "none"),

@@ -19,9 +19,8 @@ import gymnasium
 import numpy as np
 from joblib import Parallel, cpu_count, delayed
 
-from rtu_np import PPO, Adam, LinearRTU
+from rtu_np import PPO, Adam, LinearRTU, ppo_network
 from rtu_np.cells.layer import Cell
-from rtu_np.control.ppo import network as ppo_network
 
 
 @dataclass(frozen=True)

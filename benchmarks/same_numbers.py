@@ -1,15 +1,16 @@
-"""Whether this checkout computes the numbers of an earlier commit, to the bit, and at what speed.
+"""Compare the learned parameters of this checkout with those of an earlier commit, to the bit, and the speed.
 
     python benchmarks/same_numbers.py b918572
 
 Every learner, cell, gradient method and optimiser of a small grid learns from the same 2,000 steps, once with the
 package of the earlier commit (in a `git worktree` of its own) and once with this one, in both precisions. Equal means:
-all parameters have the same bits. Both sides take turns, each case in two fresh processes with an empty cache, so that
-the table also says what the first step costs (compiling included) and what later steps cost, as ratios of one run.
+all parameters have the same bits. The two commits take turns, each in a new process with an empty cache for each case.
+So the table also has the times of the first step (compiling included) and of later steps, and their ratios, from one
+run each.
 
-`--only TEXT` restricts the grid to cases whose name contains the text. `--output` writes what was found as JSON. The
-exit code is 1 if any parameter differs. The whole grid takes about an hour on two cores; `--keep FOLDER` keeps the
-numbers of the earlier commit in a folder and reuses them, and times nothing of it again.
+`--only TEXT` restricts the grid to cases whose name contains the text. `--output` writes the rows as JSON. The exit
+code is 1 if any parameter differs. The whole grid takes about an hour on two cores. `--keep FOLDER` stores parameters
+and times of the earlier commit in a folder; later runs read them from there.
 """
 
 import argparse
@@ -31,7 +32,7 @@ import numpy as np
 
 STEPS = 2000
 ROOT = Path(__file__).parent.parent
-# Keywords as this checkout spells them, and as commits before the renaming did.
+# {keyword of this checkout: keyword of commits before the renaming}
 OLD_KEYWORDS = {
     "n_steps": "rollout",
     "n_minibatches": "minibatches",
@@ -50,7 +51,7 @@ OLD_VALUES = {"none": "nothing"}
 
 
 def _spelled(kind: Any, settings: dict[str, Any]) -> dict[str, Any]:
-    """The settings, with the keywords that `kind` takes."""
+    """`settings` with the keywords that `kind` accepts."""
     known = inspect.signature(kind).parameters
     out = {}
     for name, value in settings.items():
@@ -60,7 +61,7 @@ def _spelled(kind: Any, settings: dict[str, Any]) -> dict[str, Any]:
 
 
 def cases() -> dict[str, Callable[[str], tuple[Any, Callable[[], None]]]]:
-    """{name: a function of the dtype that makes (learner, a function that lets it learn for 2,000 steps)}"""
+    """{name: a function of the dtype, which makes (learner, a function for the first step, one for 2,000 steps)}"""
     import rtu_np as r
 
     cells = {
@@ -92,7 +93,7 @@ def cases() -> dict[str, Callable[[str], tuple[Any, Callable[[], None]]]]:
     )
     body, bare = r.streaming_network(r.LinearRTU(8), 12), r.LinearRTU(8)
     cart, pole = "CartPole-v1", "Pendulum-v1"
-    for name, world, kind, settings in (
+    for name, env_id, kind, settings in (
         ("ActorCritic", cart, r.ActorCritic, {"cell": body}),
         ("ActorCritic, Gaussian, previous", pole, r.ActorCritic, {"cell": bare, "previous_action_reward": True}),
         ("ActorCritic, TBPTT, Adam", cart, r.ActorCritic, {"cell": bare, "gradient": r.TBPTT(3), **_both(r.Adam)}),
@@ -107,7 +108,7 @@ def cases() -> dict[str, Callable[[str], tuple[Any, Callable[[], None]]]]:
         ("PPO, Gaussian, both fresh", pole, r.PPO, {"cell": r.NonlinearRTU(6), **_ROLLOUT, "refresh": "both"}),
         ("PPO, TBPTT", cart, r.PPO, {"cell": r.GRU(6), "gradient": r.TBPTT(4), **_ROLLOUT, **_PREVIOUS}),
     ):
-        grid[name] = functools.partial(_control, kind, world, settings)
+        grid[name] = functools.partial(_control, kind, env_id, settings)
     return grid
 
 
@@ -134,10 +135,10 @@ def _prediction(cell: Any, gradient: Any, optimizer: Any, dtype: str, **settings
     return learner, lambda: learner.step(observations[0], 0.0), learn
 
 
-def _control(kind: Any, world: str, settings: dict[str, Any], dtype: str) -> Any:
+def _control(kind: Any, env_id: str, settings: dict[str, Any], dtype: str) -> Any:
     import gymnasium
 
-    env = gymnasium.make(world)
+    env = gymnasium.make(env_id)
     agent = kind(env, **_spelled(kind, settings), seed=5, dtype=dtype)
 
     def learn(steps: int) -> None:
@@ -153,21 +154,21 @@ def run_case(name: str, dtype: str, output: Path) -> None:
     learner, first, learn = make(dtype)
     first()
     cold = time.perf_counter() - began
-    before = np.concatenate([view.ravel() for view in learner.parameters.values()])
+    start = np.concatenate([view.ravel() for view in learner.parameters.values()])
     times = []
     for _ in range(1 if name.startswith("PPO") else 3):
         began = time.perf_counter()
         learn()
         times.append((time.perf_counter() - began) / STEPS * 1e6)
-    after = np.concatenate([view.ravel() for view in learner.parameters.values()])
-    np.savez(output, parameters=after, moved=np.abs(after - before).max(), first=cold, each=min(times))
+    parameters = np.concatenate([view.ravel() for view in learner.parameters.values()])
+    np.savez(output, parameters=parameters, moved=np.abs(parameters - start).max(), first=cold, each=min(times))
 
 
 # -------------------------------------------------------------------------------------------------- the two sides
 
 
 def measure(name: str, dtype: str, package: Path, folder: Path) -> dict[str, Any]:
-    """A case in a fresh process with an empty cache, with the package that stands in `package`."""
+    """The results of one case, in a new process with an empty cache, with the package in the folder `package`."""
     output = folder / f"{name}-{dtype}.npz".replace("/", "-")
     if not output.exists():
         with tempfile.TemporaryDirectory() as cache:
@@ -239,7 +240,7 @@ def main(typed: list[str]) -> int:
         run_case(arguments.case[0], arguments.case[1], Path(arguments.case[2]))
         return 0
     if not arguments.commit:
-        parser.error("commit is missing: expected the commit to compare with, b918572")
+        parser.error("commit is missing: expected the commit to compare with, such as b918572")
     print(HEAD)
     rows = compare(arguments.commit, arguments.only, arguments.keep, arguments.dtype)
     ratios = {key: np.array([row[f"{key} new"] / row[f"{key} old"] for row in rows]) for key in ("first", "each")}

@@ -1,11 +1,12 @@
-"""Whether an agent holds over millions of steps: its speed, the memory it takes, and that every number stays finite.
+"""Is an agent stable over millions of steps? Its speed, its memory, and whether every number stays finite.
 
     python benchmarks/soak.py HalfCheetah-P
     python benchmarks/soak.py HalfCheetah-P --agent PPO --steps 5_000_000 --threads 2
 
-The agent is as it comes, in `rtu_np/TASK-v0`. A row for each of twenty parts: steps per second, the memory that the
-process holds, the mean return of its episodes, the greatest parameter; it stops where a number is not finite. The slope
-of speed and memory over the parts, first left out, is the drift. `--output` writes the rows as JSON, with the machine.
+PPO is proximal policy optimisation. The agent learns with its defaults in `rtu_np/TASK-v0`. A row for each of twenty
+parts: steps per second, resident memory of the process, mean return of the episodes, greatest parameter. The run stops
+if a number is not finite. The drift is the slope of speed and of memory over all parts but the first. `--output` writes
+the rows as JSON, with the machine.
 """
 
 import argparse
@@ -29,7 +30,7 @@ HEADS = ("steps", "steps/s", "resident, MB", "mean return", "greatest parameter"
 
 
 def resident() -> float:
-    """Memory that this process holds now, in MB; the most that it has held, where the system does not say."""
+    """Resident memory of this process now, in MB; its peak, if the system does not report the present value."""
     status = Path("/proc/self/statm")
     if status.exists():
         return int(status.read_text().split()[1]) * resource.getpagesize() / 1e6
@@ -37,7 +38,7 @@ def resident() -> float:
 
 
 def peak() -> float:
-    """The most that this process has held, in MB; macOS counts bytes where Linux counts 1024 of them."""
+    """Peak resident memory of this process, in MB. macOS reports bytes, Linux units of 1024 bytes."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024) / 1e6
 
 
@@ -48,6 +49,7 @@ def check_finite(agent: Agent) -> None:
 
 
 def part(agent: Agent, env: gymnasium.Env, steps: int) -> list[float]:
+    """The row of one part, in the order of HEADS."""
     began = time.perf_counter()
     episodes = agent.learn(env, steps, progress=False, log=None)
     taken = time.perf_counter() - began
@@ -58,7 +60,7 @@ def part(agent: Agent, env: gymnasium.Env, steps: int) -> list[float]:
 
 
 def drift(rows: np.ndarray, column: int) -> float:
-    """Change of a column over the whole run, in percent of its mean, by a straight line through all parts but one."""
+    """Change of a column over the run, in percent of its mean, by a straight line through all parts but the first."""
     steps, values = rows[1:, 0], rows[1:, column]
     slope = np.polyfit(steps, values, 1)[0]
     return float(slope * (steps[-1] - steps[0]) / values.mean() * 100)
@@ -66,17 +68,17 @@ def drift(rows: np.ndarray, column: int) -> float:
 
 def main(arguments: list[str]) -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("task", help="of rtu_np/TASK-v0: HalfCheetah-P, Ant-P, ...")
+    parser.add_argument("task", help="HalfCheetah-P, Ant-P or another TASK of rtu_np/TASK-v0")
     parser.add_argument("--agent", default="ActorCritic", choices=("ActorCritic", "PPO"))
     parser.add_argument("--steps", type=int, default=10_000_000)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--threads", type=int, help="of PPO's updates; all cores, if not given")
+    parser.add_argument("--threads", type=int, help="of PPO's updates; all cores by default")
     parser.add_argument("--output", type=Path, help="a JSON file to write")
     given = parser.parse_args(arguments)
 
     env = gymnasium.make(f"rtu_np/{given.task}-v0", disable_env_checker=True)
-    own: dict[str, Any] = {"threads": given.threads} if given.agent == "PPO" else {}
-    agent = getattr(rtu_np, given.agent)(env, seed=given.seed, **own)
+    threads: dict[str, Any] = {"threads": given.threads} if given.agent == "PPO" else {}
+    agent = getattr(rtu_np, given.agent)(env, seed=given.seed, **threads)
     print(f"| {' | '.join(HEADS)} |\n|{'---|' * len(HEADS)}", flush=True)
     began, rows = time.perf_counter(), []
     for _ in range(PARTS):
@@ -84,17 +86,17 @@ def main(arguments: list[str]) -> None:
         rows.append([steps, *measured])
         print(f"| {steps:,} | {' | '.join(f'{value:,.5g}' for value in measured)} |", flush=True)
     table = np.array(rows)
-    told = {
+    summary = {
         "minutes": (time.perf_counter() - began) / 60,
         "peak, MB": peak(),
         "drift of steps/s, %": drift(table, 1),
         "drift of memory, %": drift(table, 2),
     }
-    print("\n" + ", ".join(f"{name} {value:.3g}" for name, value in told.items()))
+    print("\n" + ", ".join(f"{name} {value:.3g}" for name, value in summary.items()))
     if given.output:
         settings = {name: value for name, value in vars(given).items() if name != "output"}
         page: dict[str, Any] = {"benchmark": "soak", **settings, **results.circumstances()}
-        page |= {"columns": HEADS, "parts": rows, **told}
+        page |= {"columns": HEADS, "parts": rows, **summary}
         given.output.write_text(json.dumps(page, indent=1) + "\n")
 
 

@@ -1,11 +1,12 @@
-"""How fast a learning step is: beside C, beside JAX and PyTorch, across optimisers and sizes, all in one run.
+"""Speed of a learning step: compared with C, JAX and PyTorch, for several optimisers and sizes, all in one run.
 
     python benchmarks/speed.py
 
-TD(lambda) with a linear RTU, exact RTRL, tanh, linear readout and SGD unless a table says otherwise, on one core. Each
-number is the best of several runs; each ratio is the median of ratios of runs that followed one another, since machines
-are noisy. yardstick.c is compiled on the spot where there is a C compiler; JAX and PyTorch are timed where they are
-installed (`pip install jax torch`). Prints Markdown, and writes it as JSON. Takes about six minutes.
+TD(lambda) (temporal differences) with a linear recurrent trace unit (RTU), exact real-time recurrent learning (RTRL),
+tanh, linear readout and SGD, unless a table has another of these, on one core. Each time is the shortest of several
+runs. Each ratio is the median of ratios of successive runs, since machines are noisy. yardstick.c is compiled if there
+is a C compiler; JAX and PyTorch are timed if installed (`pip install jax torch`). Prints Markdown, and writes JSON.
+Takes about six minutes.
 """
 
 import argparse
@@ -40,7 +41,7 @@ C_FLAGS = ["-O3", "-march=native", "-ffast-math"]
 
 
 def race(rounds: int, contenders: dict[str, Any]) -> dict[str, np.ndarray]:
-    """{name: (rounds,) microseconds per step}: each contender, which says its seconds, once a round, in turn."""
+    """{name: (rounds,) microseconds per step}. Contenders return their seconds per step, and take turns in a round."""
     times = {name: np.empty(rounds) for name in contenders}
     for k in range(rounds):
         for name, contender in contenders.items():
@@ -49,13 +50,14 @@ def race(rounds: int, contenders: dict[str, Any]) -> dict[str, np.ndarray]:
 
 
 def ours(cell: Any, d: int, **settings: Any) -> Any:
+    """A function that returns the seconds per step of `TDLambda.run`."""
     learner = TDLambda(cell, d, **{"optimizer": SGD(1e-6), **settings})
     n_steps = enough_steps(learner)
     return lambda: min(seconds_per_step(learner, n_steps) for _ in range(5))
 
 
 def yardsticks(folder: Path) -> dict[str, Path]:
-    """The C program in both precisions; none where there is no compiler."""
+    """{dtype: the compiled C program}; empty without a C compiler."""
     compiler = shutil.which("cc") or shutil.which("gcc")
     if compiler is None:
         return {}
@@ -73,7 +75,7 @@ def c_program(path: Path, n: int, d: int, n_steps: int) -> Any:
 
 
 def grid(rounds: int, sizes: list[tuple[int, int]]) -> Iterator[dict[str, Any]]:
-    """Beside C; and the nonlinear unit beside the linear one."""
+    """Our linear unit and C, and our nonlinear unit and our linear one."""
     with tempfile.TemporaryDirectory() as folder:
         programs = yardsticks(Path(folder))
         for dtype in DTYPES:
@@ -93,7 +95,7 @@ def grid(rounds: int, sizes: list[tuple[int, int]]) -> Iterator[dict[str, Any]]:
 
 
 def exponent(rows: list[dict[str, Any]], dtype: str) -> float:
-    """Of the time in n d, from 64 x 32 on."""
+    """The exponent of the time per step as a power of n d, fitted from 64 x 32 on."""
     large = [row for row in rows if row["dtype"] == dtype and row["n"] >= 64]
     return float(np.polyfit(np.log([r["n"] * r["d"] for r in large]), np.log([r["us"] for r in large]), 1)[0])
 
@@ -110,7 +112,7 @@ def optimizers(rounds: int) -> Iterator[dict[str, Any]]:
 
 
 def called(cell: Any, d: int, **settings: Any) -> Any:
-    """Seconds per step of steps called from Python."""
+    """A function that returns the seconds per step of steps called from Python."""
     learner = TDLambda(cell, d, **{"optimizer": SGD(1e-6), **settings})
     observations, cumulants = stream(2000, d, learner.dtype)
     rows, values, step = list(observations), cumulants.tolist(), learner.step
@@ -125,7 +127,7 @@ def called(cell: Any, d: int, **settings: Any) -> Any:
 
 
 def from_python(rounds: int, sizes: list[tuple[int, int]]) -> Iterator[dict[str, Any]]:
-    """Single steps called from Python, beside the same steps in compiled code."""
+    """Single steps called from Python, and the same steps in compiled code."""
     for dtype in DTYPES:
         for n, d in sizes:
             cell = LinearRTU(n)
@@ -137,8 +139,8 @@ def from_python(rounds: int, sizes: list[tuple[int, int]]) -> Iterator[dict[str,
             yield row | {"added": best["step"] - best["run"], **quantiles}
 
 
-def beside_peers(rounds: int) -> Iterator[dict[str, Any]]:
-    """`ratio` is to `run` for what is scanned, and to `step` for what is called step by step."""
+def against_peers(rounds: int) -> Iterator[dict[str, Any]]:
+    """JAX, PyTorch and ours. `ratio` is to `run` for a scan over the stream, and to `step` for calls step by step."""
     run, step = "rtu_np, RTU, RTRL, run", "rtu_np, RTU, RTRL, step from Python"
     for n, d in (SMALL, MIDDLE):
         cell = LinearRTU(n)
@@ -150,7 +152,7 @@ def beside_peers(rounds: int) -> Iterator[dict[str, Any]]:
 
 
 def threads(rounds: int) -> Iterator[dict[str, Any]]:
-    """Several seeds with `run_many`, beside one by one. Not bound to one core."""
+    """Several seeds with `run_many`, and one after the other. Not bound to one core."""
     for n, d in SIZES[:4]:
         probe = TDLambda(LinearRTU(n), d, optimizer=SGD(1e-6))
         observations, cumulants = stream(enough_steps(probe, 0.3), d)
@@ -184,7 +186,7 @@ def markdown(rows: list[dict[str, Any]]) -> str:
 
 
 def collect(rows: Iterable[dict[str, Any]], title: str) -> list[dict[str, Any]]:
-    """The rows as plain numbers, printed under their title."""
+    """The rows as plain numbers; they are also printed, under `title`."""
     bar = tqdm(rows, desc=title, disable=None, leave=False)
     plain = [{k: float(v) if isinstance(v, np.floating) else v for k, v in row.items()} for row in bar]
     print(f"\n## {title}\n\n{markdown(plain)}", flush=True)
@@ -193,9 +195,9 @@ def collect(rows: Iterable[dict[str, Any]], title: str) -> list[dict[str, Any]]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=15, help="runs of each contender")
-    parser.add_argument("--sizes", type=int, default=len(SIZES), help="how many of the sizes, from the smallest")
-    parser.add_argument("--output", type=Path, default=Path("runs/speed.json"), help="where the numbers go")
+    parser.add_argument("--rounds", type=int, default=15, help="rounds in which all contenders take turns")
+    parser.add_argument("--sizes", type=int, default=len(SIZES), help="number of sizes, from the smallest")
+    parser.add_argument("--output", type=Path, default=Path("runs/speed.json"), help="the JSON file to write")
     arguments = parser.parse_args()
     sizes, rounds = SIZES[: arguments.sizes], arguments.rounds
     cores = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set()
@@ -208,10 +210,10 @@ def main() -> int:
     page["grid"] = collect(grid(rounds, sizes), "Beside C")
     page["exponents"] = {dtype: exponent(page["grid"], dtype) for dtype in DTYPES} if len(sizes) > 3 else {}
     for dtype, value in page["exponents"].items():
-        print(f"\nTime grows with the power {value:.2f} of n d from 64 x 32 on, in {dtype}.")
+        print(f"\nFrom 64 x 32 on, time grows as (n d)^{value:.2f} in {dtype}.")
     page["optimizers"] = collect(optimizers(rounds), f"Optimisers, {MIDDLE[0]} x {MIDDLE[1]}")
     page["from Python"] = collect(from_python(rounds, sizes), "From Python")
-    page["peers"] = collect(beside_peers(rounds), "Beside JAX and PyTorch, float32")
+    page["peers"] = collect(against_peers(rounds), "Beside JAX and PyTorch, float32")
     if cores:
         os.sched_setaffinity(0, cores)
     page["threads"] = collect(threads(min(rounds, 7)), "Many seeds at once")

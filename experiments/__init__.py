@@ -1,1 +1,1 @@
-"""One file per figure; the only place where learners meet environments. `python -m experiments` lists them."""
+"""One file for each figure. Learners meet environments only here. `python -m experiments` lists all experiments."""

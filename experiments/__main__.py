@@ -37,29 +37,31 @@ EXPERIMENTS = {
     "credit": "experiments.credit",
 }
 
-TOLD = 50  # runs of which each is told when it ends; of more, the bar alone tells
+ANNOUNCED = 50  # a plan of at most so many runs prints a line for each; a longer plan shows the bar alone
 
 
 class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
-        """In one line, without the usage."""
-        self.exit(2, f"{message}; python -m experiments lists all, --help says the options\n")
+        """Print the message in one line, without the usage."""
+        self.exit(2, f"{message}; python -m experiments lists all experiments, --help lists the options\n")
 
 
 def parser() -> argparse.ArgumentParser:
     top = Parser(
         prog="python -m experiments",
-        description="Run an experiment: learn, print its table, draw its figure. Without a name, list them.",
+        description="Run an experiment: learn, print its table, draw its figure. Without a name, list all experiments.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     top.add_argument("name", nargs="?", choices=EXPERIMENTS, metavar="NAME", help=", ".join(EXPERIMENTS))
-    top.add_argument("--preset", default="laptop", help="how much of it to run")
-    top.add_argument("--output", type=Path, default=Path("runs"), help="folder for runs, table and figure")
-    top.add_argument("--jobs", type=int, help="runs at a time; as the experiment says, or all cores, if not given")
-    top.add_argument("--scheduler", metavar="ADDRESS", help="of a Dask cluster that makes the runs: tcp://host:8786")
+    top.add_argument("--preset", default="laptop", help="the size of the experiment: smoke, laptop, overnight or paper")
+    top.add_argument("--output", type=Path, default=Path("runs"), help="the folder of runs, table and figure")
+    top.add_argument("--jobs", type=int, help="runs at a time; if not given, one for each core or the experiment's own")
+    top.add_argument(
+        "--scheduler", metavar="ADDRESS", help="the scheduler of a Dask cluster that makes the runs: tcp://host:8786"
+    )
     top.add_argument("--task-id", type=int, metavar="K", help="make the share of task K, from 0, of a job array")
-    top.add_argument("--num-tasks", type=int, metavar="N", help="of how many tasks the job array consists")
-    top.add_argument("--plot-only", action="store_true", help="draw from the runs that are there, and make none")
+    top.add_argument("--num-tasks", type=int, metavar="N", help="the number of tasks in the job array")
+    top.add_argument("--plot-only", action="store_true", help="draw the figure from finished runs, and make no run")
     return top
 
 
@@ -91,15 +93,15 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def listed(name: str) -> str:
-    """What an experiment is, what it claims and how long its presets take, as its docstring says it."""
+    """An experiment's name, and from its docstring the title, the claim and the minutes of its presets."""
     text = importlib.import_module(EXPERIMENTS[name]).__doc__ or ""
     title, *paragraphs = (" ".join(paragraph.split()) for paragraph in text.split("\n\n"))
-    told = [title, *(p for p in paragraphs if p.startswith(("Claim: ", "Minutes on two cores: ")))]
-    return "\n".join([name, *(textwrap.fill(p, 110, initial_indent="    ", subsequent_indent="      ") for p in told)])
+    shown = [title, *(p for p in paragraphs if p.startswith(("Claim: ", "Minutes on two cores: ")))]
+    return "\n".join([name, *(textwrap.fill(p, 110, initial_indent="    ", subsequent_indent="      ") for p in shown)])
 
 
 def run(experiment: ModuleType, arguments: argparse.Namespace) -> None:
-    """Run a preset, print what comes, and leave `PRESET.json` and `PRESET.png` in the output folder."""
+    """Run a preset, print its table, and write `PRESET.json` and `PRESET.png` to the output folder."""
     preset, output = experiment.PRESETS[arguments.preset], arguments.output / arguments.name
     results.claim(output)
     found: results.Results = []
@@ -109,14 +111,14 @@ def run(experiment: ModuleType, arguments: argparse.Namespace) -> None:
         tasks = sweep.plan(experiment.__name__, configs, seeds, output)
         make(experiment, tasks, arguments)
         runs = [results.find(task.folder, task.settings, task.seed) for task in tasks]
-        there = [run for run in runs if run is not None]
-        if len(there) < len(tasks):
-            print(f"{len(there)} of {len(tasks)} runs are there: what follows waits for them, {output}")
+        finished = [run for run in runs if run is not None]
+        if len(finished) < len(tasks):
+            print(f"{len(finished)} of {len(tasks)} runs are finished: the next stage waits for the others, {output}")
             return
-        # By the order of the plan, seeds outermost, and not by which of the runs ended first.
+        # In the order of the plan, with seeds as the outer loop. The order in which runs ended does not matter.
         n = len(configs)
-        found = [(config, [arrays for arrays, _ in there[k::n]]) for k, config in enumerate(configs)]
-        manifests += [manifest for _, manifest in there]
+        found = [(config, [arrays for arrays, _ in finished[k::n]]) for k, config in enumerate(configs)]
+        manifests += [manifest for _, manifest in finished]
     scores = experiment.score(found)
     print("\n" + table(scores))
     for line in selection.at_an_edge(preset, found):
@@ -124,7 +126,7 @@ def run(experiment: ModuleType, arguments: argparse.Namespace) -> None:
     page = {"experiment": experiment.__name__, "preset": arguments.preset, "seeds": list(preset["seeds"])}
     if "tuning" in preset:
         page["tuning"] = {**preset["tuning"], "seeds": list(preset["tuning"]["seeds"])}
-    page |= {"runs": len(manifests), **results.gathered(manifests), "scores": scores}
+    page |= {"runs": len(manifests), **results.merge_manifests(manifests), "scores": scores}
     numbers, picture = output / f"{arguments.preset}.json", output / f"{arguments.preset}.png"
     text = json.dumps(page, indent=1) + "\n"
     results.write(numbers, lambda part: part.write_text(text))
@@ -135,7 +137,7 @@ def run(experiment: ModuleType, arguments: argparse.Namespace) -> None:
 
 
 def make(experiment: ModuleType, tasks: list[sweep.Task], arguments: argparse.Namespace) -> None:
-    """Make the runs that are asked for: all, a share, or none."""
+    """Make the requested runs: all, a share, or none."""
     if arguments.plot_only:
         return
     if arguments.task_id is not None:
@@ -145,15 +147,15 @@ def make(experiment: ModuleType, tasks: list[sweep.Task], arguments: argparse.Na
     else:
         backend = sweep.processes(arguments.jobs or getattr(experiment, "JOBS", None))
 
-    def tell(task: sweep.Task) -> None:
+    def announce(task: sweep.Task) -> None:
         arrays, _ = results.load_run(task.folder)
         tqdm.write(f"{experiment.label(task.settings)}, seed {task.seed}: {experiment.describe(arrays)}")
 
-    sweep.run_all(tasks, backend, tell if len(tasks) <= TOLD else lambda task: None)
+    sweep.run_all(tasks, backend, announce if len(tasks) <= ANNOUNCED else lambda task: None)
 
 
 def table(scores: dict[str, dict[str, float]]) -> str:
-    """Scores as aligned text: a row per setting."""
+    """Scores as aligned text, with a row for each setting."""
     heads = ["", *next(iter(scores.values()))]
     rows = [heads, *([name, *(f"{value:.4g}" for value in row.values())] for name, row in scores.items())]
     widths = [max(len(row[k]) for row in rows) for k in range(len(heads))]

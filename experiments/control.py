@@ -1,8 +1,8 @@
-"""An agent in an environment: what the experiments on control share.
+"""An agent in an environment: the common part of the experiments on control.
 
-A setting is plain data: which environment, how the agent is made, how many steps. A run keeps every episode's return,
-and the time that the agent and the environment took for a step. The score is the mean return of the episodes that ended
-in the last tenth of the steps.
+A setting is plain data: the environment, the agent's class and arguments, and the number of steps. A run stores the
+return of every episode, and the time per step of agent and environment together. The score is the mean return of the
+episodes that ended in the last tenth of the steps.
 """
 
 import shutil
@@ -23,10 +23,10 @@ from rtu_np import checkpoint
 from rtu_np.control.agent import Agent
 
 BINS = 50  # points of a learning curve
-EVERY = 300.0  # seconds after which an unfinished run is written down
+EVERY = 300.0  # seconds after which an unfinished run saves its state
 
-# The folder of a run is a hash of its settings, so settings keep their words. If an agent renames an argument, the left
-# side of these tables changes, and the right side stays. An argument that is not in a table is its own word.
+# The name of a run's folder is a hash of its settings, so the words of settings stay. If an agent renames an argument,
+# the left side of these tables changes, and the right side stays. If no table has an argument, its name is its word.
 WORDS = {  # {argument: word in settings}
     "n_steps": "rollout",
     "n_minibatches": "minibatches",
@@ -40,7 +40,7 @@ VALUES = {"fresh": {"none": "nothing"}}  # {word of an argument: {value: word of
 def setting(task: str, method: str, steps: int, agent: str, env: dict[str, Any] | None = None, **parts: Any) -> Config:
     """One agent in one environment, as plain data.
 
-    task : the environment's id without "rtu_np/". agent : the class's name; `parts` are its arguments.
+    task : the environment's id without "rtu_np/" and version. agent : the class's name; `parts` are its arguments.
     """
     described = {}
     for argument, part in parts.items():
@@ -71,10 +71,10 @@ def make_agent(config: Config, env: gymnasium.Env, seed: int) -> Agent:
 def run(
     config: Config, seed: int, unfinished: Path | None = None, watched: tuple[str, ...] = ()
 ) -> dict[str, np.ndarray]:
-    """Learn for as many steps as the setting says; `watched` are diagnostics of the agent to keep a curve of.
+    """Learn for the setting's number of steps. `watched` names diagnostics of the agent; the run stores their curves.
 
-    Where a run takes long, it leaves in the folder `unfinished`, now and then, what it needs to go on from there, and
-    goes on from what it finds: the bits are those of a run that nothing stopped.
+    A long run saves its state to the folder `unfinished` from time to time. If the folder has a state, the run
+    continues from there. Its bits are those of a run without interruption.
     """
     env = make_env(config)
     found = _latest(unfinished, config, env) if unfinished else None
@@ -92,7 +92,7 @@ def run(
             ended = agent.learn(env, config["steps"] // BINS, progress=False, log=None)
         except FloatingPointError:
             if course["parts"] == 0:
-                raise  # nothing has been learned that could be shown
+                raise  # no part is finished, so there is no curve to show
             diverged = True
             break
         finally:
@@ -119,8 +119,8 @@ def run(
 
 
 def _leave(unfinished: Path, agent: Agent, env: gymnasium.Env, course: dict[str, np.ndarray]) -> None:
-    """What a run has come to, written whole or not at all; then what was there before is of no more use."""
-    before = list(unfinished.glob("*")) if unfinished.exists() else []
+    """Save the state of an unfinished run completely, or not at all. Then delete its older states."""
+    older = list(unfinished.glob("*")) if unfinished.exists() else []
     place = unfinished / f"{course['parts']:02d}"
     part = place.with_name(f".{place.name}")
     part.mkdir(parents=True, exist_ok=True)
@@ -128,20 +128,20 @@ def _leave(unfinished: Path, agent: Agent, env: gymnasium.Env, course: dict[str,
     checkpoint.save(part / "env.npz", *snapshot.capture(env))
     np.savez(part / "course.npz", **course)  # type: ignore[arg-type]
     part.rename(place)
-    for old in before:  # among them, perhaps, what a kill has left of the part that has just got its name
-        shutil.rmtree(old, ignore_errors=True)
+    for folder in older:  # also the temporary folder of a process that was killed while it saved this part
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _latest(unfinished: Path, config: Config, env: gymnasium.Env) -> tuple[Agent, dict[str, np.ndarray]] | None:
-    """The agent, and its course so far, that a run left; `env` is put where it stood. None, where there is nothing."""
+    """(agent, its course so far) of the newest saved state, or None. `env` is restored to the same moment."""
     for place in sorted(unfinished.glob("[0-9]*"), reverse=True):
         try:
             agent = getattr(rtu_np, config["agent"]).load(place / "agent.npz")
             with np.load(place / "course.npz", allow_pickle=False) as file:
                 course = {name: file[name] for name in file.files}
             snapshot.restore(env, snapshot.Snapshot(*checkpoint.load(place / "env.npz")))
-        except Exception as error:  # a damaged archive raises nearly anything
-            print(f"{place} cannot be gone on from ({error}): the run begins anew", file=sys.stderr)
+        except Exception as error:  # a damaged archive raises almost any error
+            print(f"{place} cannot be loaded ({error}): the run starts without this state", file=sys.stderr)
             shutil.rmtree(place, ignore_errors=True)
             continue
         agent.resume(env)
@@ -150,7 +150,10 @@ def _latest(unfinished: Path, config: Config, env: gymnasium.Env) -> tuple[Agent
 
 
 def curve(steps: np.ndarray, returns: np.ndarray, total: int) -> np.ndarray:
-    """Mean return of the episodes that ended in each of BINS parts of a run; where none did, the part before's."""
+    """Mean return of the episodes that ended in each of BINS parts of a run.
+
+    A part without the end of an episode has the previous part's mean.
+    """
     parts = np.minimum(steps * BINS // total, BINS - 1)
     means = np.full(BINS, np.nan)
     for k in range(BINS):
@@ -160,7 +163,7 @@ def curve(steps: np.ndarray, returns: np.ndarray, total: int) -> np.ndarray:
 
 
 def final(steps: np.ndarray, returns: np.ndarray, total: int) -> float:
-    """Mean return of the episodes that ended in the last tenth; the last one's, where none did."""
+    """Mean return of the episodes that ended in the last tenth of the steps. If no episode did, the last return."""
     late = returns[steps > 0.9 * total]
     return float(late.mean() if late.size else returns[-1] if returns.size else np.nan)
 
@@ -196,7 +199,7 @@ def score(results: Results, label: Callable[[Config], str] = label) -> dict[str,
 def plot(results: Results, title: str, columns: int = 4, published: str = "") -> Any:
     """Learning curves, a panel for each task, a curve for each method, with 95 % intervals.
 
-    published : how long, and of how many seeds, the paper's runs are
+    published : the length or the number of the paper's runs
     """
     import matplotlib.pyplot as plt
 
@@ -204,18 +207,18 @@ def plot(results: Results, title: str, columns: int = 4, published: str = "") ->
     methods = list(dict.fromkeys(config["method"] for config, _ in results))
     columns = min(columns, len(tasks))
     rows = -(-len(tasks) // columns)
-    width = max(3.4 * columns + 0.4, 6.4)  # one panel alone has room for the legend, too
+    width = max(3.4 * columns + 0.4, 6.4)  # a single panel must have room for the legend
     figure, axes = plt.subplots(rows, columns, figsize=(width, 3.0 * rows + 0.7), squeeze=False)
     for ax in axes.flat[len(tasks) :]:
         ax.set_axis_off()
     for ax, task in zip(axes.flat, tasks, strict=False):
         for config, runs in results:
             if config["task"] == task:
-                look = plotting.look(methods.index(config["method"]))
+                line = plotting.curve_style(methods.index(config["method"]))
                 steps = np.linspace(0, config["steps"], BINS + 1)[1:]
                 curves = np.array([r["curve"] for r in runs])
-                there = np.isfinite(curves).all(0)
-                plotting.band(ax, steps[there], curves[:, there], label=config["method"], **look)
+                finite = np.isfinite(curves).all(0)
+                plotting.band(ax, steps[finite], curves[:, finite], label=config["method"], **line)
         ax.set(title=task, xlabel="step")
         ax.ticklabel_format(axis="x", style="sci", scilimits=(0, 0))
     for ax in axes[:, 0]:

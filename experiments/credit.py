@@ -1,17 +1,21 @@
-"""Credit: what weight a past input has in the update, by its lag, for RTRL, T-BPTT and the traces of TD(lambda).
+"""Credit: the weight of a past input in the update, by its lag, for several gradients and traces.
 
-Three things reach back in time. The gradient of v_t by the parameters is a sum over the steps at which they were used,
-and RTRL has all of it, T-BPTT(T) the last T terms. The eligibility trace adds the gradients of v_{t-1}, v_{t-2}, ...,
-each shrunk by gamma lambda: z_t = sum_j (gamma lambda)^j grad v_{t-j}. Beyond the paper.
+Three things reach back in time. Real-time recurrent learning (RTRL) has the whole gradient of v_t by the parameters,
+which is a sum over the steps that used them. Truncated backpropagation through time, T-BPTT(T), has the last T terms of
+this sum. The eligibility trace of temporal-difference learning, TD(lambda), adds the gradients of v_{t-1}, v_{t-2},
+..., each shrunk by gamma lambda: z_t = sum_j (gamma lambda)^j grad v_{t-j}. This is beyond the paper.
 
-Claim: T-BPTT gives no weight to what is older than its window; a trace gives the old inputs weight, but as inputs of
-earlier predictions, not as causes of this one; RTRL's weight falls off as the state forgets, and no sooner.
+Claim: T-BPTT gives no weight to an input that is older than its window. A trace gives weight to old inputs, but as
+inputs of earlier predictions, not as causes of this one. RTRL's weight falls off as the state forgets, and no sooner.
 
-How it is measured: for fixed parameters the terms are exact differences. What the input at lag k adds to the gradient
-of v_t is the T-BPTT gradient with T = k + 1 less that with T = k; what it adds to z_t is the same sum over j as above,
-with lag k - j in grad v_{t-j}. The weight is the norm over all parameters of the cell, at the steps from a CS to its
-US, relative to that of lag 0 with RTRL. Trace conditioning, ISI 10, after training with RTRL (GRU: T-BPTT(16)) and
-before it; tanh, phases from (0, 1], Adam with beta2 .9999.
+For fixed parameters the terms are measured as exact differences. The input at lag k adds to the gradient of v_t the
+T-BPTT gradient with T = k + 1, less that with T = k. It adds to z_t the same sum over j as above, with lag k - j in
+grad v_{t-j}. The weight is the norm over all parameters of the cell, relative to that of lag 0 with RTRL. It is
+measured at the steps from a conditioned stimulus (CS) to its unconditioned stimulus (US).
+
+Chosen here: trace conditioning, inter-stimulus interval (ISI) 10; before training, and after training with RTRL (gated
+recurrent unit, GRU: T-BPTT(16)); the other cell is a recurrent trace unit (RTU); tanh, phases from (0, 1], Adam with
+beta2 .9999.
 
 Minutes on two cores: smoke 0.5, laptop 2, overnight 10 (estimated), paper 30 (estimated).
 """
@@ -50,7 +54,7 @@ PRESETS: dict[str, dict[str, Any]] = {
 
 
 def run(config: Config, seed: int) -> dict[str, np.ndarray]:
-    """Weight by lag, for each way of giving credit."""
+    """Weight by lag, for each gradient, without traces and with traces."""
     stream_seed, learner_seed = np.random.SeedSequence(seed).generate_state(2).tolist()
     env, lags = TraceConditioning(), config["lags"]
     cell, gradient = checkpoint.build("cell", config["cell"]), CELLS[config["name"]][1]
@@ -60,7 +64,7 @@ def run(config: Config, seed: int) -> dict[str, np.ndarray]:
     learner.run(observations, cumulants, progress=False)
 
     parameters = learner.parameters
-    # Before anything is learned the readout is zero, and so is every gradient: then any readout will do.
+    # Before learning the readout is zero, and so is every gradient. Any other readout then serves.
     readout = parameters["readout.w"]
     if not readout.any():
         readout = np.random.default_rng(seed).standard_normal(readout.shape)
@@ -70,19 +74,19 @@ def run(config: Config, seed: int) -> dict[str, np.ndarray]:
     decay = env.gamma * LAMBDA
     out = {}
     for name, window in (("RTRL", lags), (f"T-BPTT({WINDOW})", WINDOW), ("T-BPTT(1)", 1)):
-        seen, traced = np.zeros((2, chosen.size, lags, terms.shape[2]))
-        seen[:, :window] = terms[chosen, :window]
+        direct, traced = np.zeros((2, chosen.size, lags, terms.shape[2]))
+        direct[:, :window] = terms[chosen, :window]
         for j in range(lags):
             reach = min(window, lags - j)
             traced[:, j : j + reach] += decay**j * terms[chosen - j, :reach]
-        out[name] = np.linalg.norm(seen, axis=2).mean(0)
+        out[name] = np.linalg.norm(direct, axis=2).mean(0)
         out[f"{name}, traces"] = np.linalg.norm(traced, axis=2).mean(0)
     scale = out["RTRL"][0]
     return {name: weight / scale for name, weight in out.items()}
 
 
 def _waiting(stream: np.ndarray, lags: int) -> np.ndarray:
-    """Steps at which a CS has begun and its US has not, and that have enough behind them."""
+    """The steps from a CS to its US that have 2 `lags` steps or more before them."""
     us, cs = stream[:, 0] > 0, stream[:, 1] > 0
     waiting, out = False, np.zeros(len(stream), bool)
     for t in range(len(stream)):
@@ -92,7 +96,7 @@ def _waiting(stream: np.ndarray, lags: int) -> np.ndarray:
 
 
 def _terms(cell: Cell, parameters: dict[str, np.ndarray], readout: np.ndarray, stream: np.ndarray, lags: int):
-    """(T, lags, parameters): what the input at each lag adds to the gradient of v_t, for every step of the stream."""
+    """(T, lags, parameters): the part of the input at each lag in the gradient of v_t, for every step of the stream."""
     gradients = []
     for window in range(1, lags + 1):
         layer = cell.build(stream.shape[1], TBPTT(window))
@@ -117,7 +121,7 @@ def describe(arrays: dict[str, np.ndarray]) -> str:
 
 
 def score(results: Results) -> dict[str, dict[str, float]]:
-    """{setting, way of giving credit: numbers}: weight at some lags, means over seeds."""
+    """{setting and gradient: numbers}: weight at some lags, means over seeds."""
     table = {}
     for config, runs in results:
         for name in runs[0]:
@@ -128,7 +132,7 @@ def score(results: Results) -> dict[str, dict[str, float]]:
 
 
 def plot(results: Results) -> Any:
-    """Weight against lag, a panel for each cell before and after learning."""
+    """Weight against lag, with a panel for each cell before learning and after."""
     import matplotlib.pyplot as plt
 
     columns = 2
@@ -138,11 +142,11 @@ def plot(results: Results) -> Any:
         for k, name in enumerate(runs[0]):
             weight = np.array([r[name] for r in runs])
             shown = weight.mean(0) > 0
-            look = {**plotting.look(k), "markevery": 5}
-            if shown.sum() <= WINDOW:  # few points, on top of others' curves
-                look |= {"markevery": 1, "markersize": 9, "markerfacecolor": "none", "zorder": 3}
+            line = {**plotting.curve_style(k), "markevery": 5}
+            if shown.sum() <= WINDOW:  # few points, on top of other curves
+                line |= {"markevery": 1, "markersize": 9, "markerfacecolor": "none", "zorder": 3}
             text = name if ax is axes[0, 0] else None
-            plotting.band(ax, np.flatnonzero(shown), weight[:, shown], label=text, **look)
+            plotting.band(ax, np.flatnonzero(shown), weight[:, shown], label=text, **line)
         ax.set(yscale="log", title=label(config), ylim=(1e-4, 20))
     for ax in axes[-1]:
         ax.set_xlabel("lag of the input, steps")

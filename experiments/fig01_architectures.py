@@ -1,14 +1,18 @@
-"""Where the nonlinearity goes: five architectures of RTU and LRU, both with exact RTRL, against the number of units.
+"""Where the nonlinearity goes: five architectures of two recurrent cells, against the number of units.
 
-Elelimy et al. 2024, Fig. 1, trace conditioning. The five: a linear recurrence alone; with a nonlinear output; a
-nonlinear recurrence; a linear recurrence with a nonlinear projection; with a linear one.
+Elelimy et al. 2024, Fig. 1, trace conditioning. The cells are the recurrent trace unit (RTU) and the linear recurrent
+unit (LRU), both with exact real-time recurrent learning (RTRL). The five architectures are: a linear recurrence alone;
+a linear recurrence with a nonlinear output; a nonlinear recurrence; a linear recurrence with a nonlinear projection; a
+linear recurrence with a linear projection.
 
 Claim: the RTU's error is below the LRU's, or tied with it, in each of the five. The published LRU had an error in its
-gradient (`experiments.released_lru`); the third curve is an LRU with that error, to show what it did to the baseline.
+gradient (`experiments.released_lru`). The third curve is an LRU with that gradient. It shows what the error did to the
+baseline.
 
-Not published, and chosen here: ISI 10; tanh; projections as wide as there are units (the LRU's own complex C, and a
-real matrix with bias on an RTU); phases of both from (0, 1]; TD(.9), Adam with beta2 .9999, float32. Step sizes are
-chosen for each point, on seeds of their own.
+Chosen here, since the paper does not give them: inter-stimulus interval (ISI) 10; tanh; projections as wide as there
+are units (the LRU has its own complex C, the RTU a real matrix with bias); phases of both cells from (0, 1];
+temporal-difference learning, TD(.9); Adam with beta2 .9999; float32. The step size of each point is chosen on seeds
+that are not reported.
 
 Minutes on two cores: smoke 0.5, laptop 5, overnight 80 (estimated), paper 160 (estimated).
 """
@@ -49,7 +53,7 @@ def architectures(n: int) -> dict[str, tuple[Cell, Cell]]:
 
 
 def settings(sizes: list[int], steps: int, among: tuple[str, ...] = ()) -> list[Config]:
-    """All architectures, or those `among` a few."""
+    """The settings of all architectures, or of those in `among`."""
     return [
         prediction.setting(cell, steps=steps, panel=panel, method=method, x=n)
         for n in sizes
@@ -84,11 +88,11 @@ PRESETS: dict[str, dict[str, Any]] = {
 
 
 def run(config: Config, seed: int) -> dict[str, np.ndarray]:
-    """One run; the published gradient where the setting asks for it."""
+    """One run, with the published gradient if the setting's method is RELEASED."""
     gradient = ReleasedRTRL() if config["method"] == RELEASED else None
     return prediction.summary(prediction.follow(config, seed, gradient))
 
 
 def plot(results: Results) -> Any:
-    """A panel for each architecture: MSRE against the number of units."""
+    """Mean squared return error against the number of units, with a panel for each architecture."""
     return prediction.plot(results, "units n", "Trace conditioning, ISI 10")

@@ -1,19 +1,25 @@
-"""Error under limits on time and size: exact RTRL of an RTU beside truncated BPTT of LRU and GRU.
+"""Error under limits on time and size: an exact gradient next to truncated ones.
 
-Elelimy et al. 2024, Fig. 2, trace conditioning. a: the window T grows, and the number of units is cut so that the
-operations per step stay those of the RTU. b: the same number of units for all, so that the operations grow with T.
-c: T is fixed beyond the ISI, sizes grow, operations per step are the RTU's. d: the same T, equal numbers of parameters,
-operations as they come.
+Elelimy et al. 2024, Fig. 2, trace conditioning. A recurrent trace unit (RTU) with exact real-time recurrent learning
+(RTRL) is compared with a linear recurrent unit (LRU) and a gated recurrent unit (GRU) with truncated backpropagation
+through time (T-BPTT).
 
-Claim: at equal compute the RTU's error is below those of LRU and GRU at every T; where compute is free, the LRU catches
-up in the end and the GRU does not. The LRU with RTRL is extra here: it tells what the cell does from what the gradient
-does.
+    a   the window T grows; the number of units shrinks, so that the operations per step stay those of the RTU
+    b   all cells have the same number of units, so that the operations grow with T
+    c   T is fixed, and longer than any inter-stimulus interval (ISI); sizes grow; the operations per step are the RTU's
+    d   T is the same as in c; all cells have the same number of parameters; operations have no limit
 
-Not published, and chosen here: ISI 10, so that a US comes at most 13 steps after its CS and T = 16 sees it all; linear
-RTU with tanh; LRU with a tanh projection of its own width; phases of both from (0, 1]; TD(.9), Adam with beta2 .9999,
-float32. Operations are counted by `rtu_np.flops` for the cell (the readout's are few, and alike); sizes are the largest
-that do not exceed the RTU's operations or, in d, its parameters, and at least one unit. Step sizes are chosen for each
-point, on seeds of their own. `laptop` has at most 64 units in c and d, and 300,000 steps.
+Claim: at equal compute the RTU's error is below those of LRU and GRU at every T. If compute is free, the LRU catches up
+in the end, and the GRU does not. The LRU with RTRL is an addition: it separates the effect of the cell from the effect
+of the gradient.
+
+Chosen here, since the paper does not give them: ISI 10; linear RTU with tanh; LRU with a tanh projection as wide as its
+units; phases of both from (0, 1]; temporal-difference learning, TD(.9); Adam with beta2 .9999; float32. With ISI 10 an
+unconditioned stimulus (US) comes at most 13 steps after its conditioned stimulus (CS), so T = 16 reaches the CS.
+
+`rtu_np.flops` counts the operations of the cell. The readout has few operations, and about as many for each cell. Sizes
+are the largest that do not exceed the RTU's operations or, in d, its parameters, and at least one unit. The step size
+of each point is chosen on seeds that are not reported. `laptop` has at most 64 units in c and d, and 300,000 steps.
 
 Minutes on two cores: smoke 0.5, laptop 26, overnight 150 (estimated), paper 390 (estimated).
 """
@@ -30,7 +36,7 @@ from rtu_np.cells.layer import Cell
 __all__ = ["PRESETS", "describe", "label", "plot", "run", "score"]
 
 INPUTS = 12
-WINDOW = 16  # beyond the longest ISI of 13
+WINDOW = 16  # longer than the longest ISI, 13 steps
 A, B, C, D = "a: equal operations", "b: equal units", "c: equal operations, T = 16", "d: equal parameters, T = 16"
 X_LABELS = {
     A: "steps T of the window",
@@ -48,10 +54,10 @@ def lru(n: int) -> Cell:
     return LRU(n, activation="tanh", max_phase=1.0)
 
 
-def settings(units: int, same: int, sizes: list[int], windows: list[int], steps: int) -> list[Config]:
-    """units: of the RTU in a. same: of all cells in b. sizes: of the RTU in c and d."""
-    budget = flops(rtu(units), INPUTS)
-    against = {"LRU, T-BPTT": lru, "GRU, T-BPTT": GRU}
+def settings(rtu_units: int, equal_units: int, sizes: list[int], windows: list[int], steps: int) -> list[Config]:
+    """`rtu_units`: units of the RTU in a. `equal_units`: of every cell in b. `sizes`: of the RTU in c and d."""
+    budget = flops(rtu(rtu_units), INPUTS)
+    truncated = {"LRU, T-BPTT": lru, "GRU, T-BPTT": GRU}
     out: list[Config] = []
 
     def add(panel: str, method: str, x: Any, cell: Cell, gradient: Any) -> None:
@@ -64,21 +70,21 @@ def settings(units: int, same: int, sizes: list[int], windows: list[int], steps:
     def within(make: Callable[[int], Cell], budget: int, gradient: Any) -> Cell:
         return largest(make, budget, lambda cell: flops(cell, INPUTS, gradient))
 
-    add(A, "RTU, RTRL", None, rtu(units), RTRL())
+    add(A, "RTU, RTRL", None, rtu(rtu_units), RTRL())
     add(A, "LRU, RTRL", None, within(lru, budget, RTRL()), RTRL())
-    add(B, "RTU, RTRL", None, rtu(same), RTRL())
-    add(B, "LRU, RTRL", None, lru(same), RTRL())
+    add(B, "RTU, RTRL", None, rtu(equal_units), RTRL())
+    add(B, "LRU, RTRL", None, lru(equal_units), RTRL())
     for T in windows:
-        for method, make in against.items():
+        for method, make in truncated.items():
             add(A, method, T, within(make, budget, TBPTT(T)), TBPTT(T))
-            add(B, method, T, make(same), TBPTT(T))
+            add(B, method, T, make(equal_units), TBPTT(T))
     for n in sizes:
         budget, size = flops(rtu(n), INPUTS), parameters(rtu(n), INPUTS)
         add(C, "RTU, RTRL", budget, rtu(n), RTRL())
         add(C, "LRU, RTRL", budget, within(lru, budget, RTRL()), RTRL())
         add(D, "RTU, RTRL", size, rtu(n), RTRL())
         add(D, "LRU, RTRL", size, largest(lru, size, n_parameters), RTRL())
-        for method, make in against.items():
+        for method, make in truncated.items():
             if flops(make(1), INPUTS, TBPTT(WINDOW)) <= budget:
                 add(C, method, budget, within(make, budget, TBPTT(WINDOW)), TBPTT(WINDOW))
             add(D, method, size, largest(make, size, n_parameters), TBPTT(WINDOW))
@@ -112,5 +118,5 @@ PRESETS: dict[str, dict[str, Any]] = {
 
 
 def plot(results: Results) -> Any:
-    """Four panels: MSRE against T, operations and parameters."""
+    """Mean squared return error against T, operations and parameters, in four panels."""
     return prediction.plot(results, X_LABELS, "Trace conditioning, ISI 10", columns=2)

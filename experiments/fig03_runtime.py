@@ -1,20 +1,25 @@
-"""What a step costs: exact RTRL beside truncated BPTT, against the window's length and against the number of units.
+"""What a step costs: exact and truncated gradients, against the window's length and against the number of units.
 
-Elelimy et al. 2024, Fig. 3: learning on every step, TD(lambda) on a stream with one update per step; and learning in
-batches, PPO on Ant without velocities.
+Elelimy et al. 2024, Fig. 3, has two cases. On every step: temporal-difference learning, TD(lambda), on a stream, with
+one update per step. In batches: proximal policy optimisation (PPO) on Ant without velocities. The gradients are
+real-time recurrent learning (RTRL) and truncated backpropagation through time (T-BPTT). The cells are a recurrent trace
+unit (RTU), a linear recurrent unit (LRU) and a gated recurrent unit (GRU).
 
-Claim: on every step, RTRL of an RTU costs the same however long the past is, while T-BPTT grows with its window T; and
-RTRL of a diagonal cell grows with n as its forward pass does, where RTRL of a dense cell grows with the fourth power.
-In batches, T-BPTT is slightly cheaper than RTRL.
+Claim: on every step, the time of RTRL of an RTU does not depend on the length of the past, and the time of T-BPTT grows
+with its window T. RTRL of a diagonal cell grows with n as its forward pass does. RTRL of a dense cell grows with the
+fourth power of n. In batches, T-BPTT is slightly cheaper than RTRL.
 
-Not published, and chosen here: 32 inputs, 64 units where T varies, a window of 16 where n varies, float32, SGD, a
-linear readout. The stream is noise, since time does not depend on what is learned. Each seed times every setting anew,
-ten stretches of it; the number is the median. Runs go one at a time, on one core. In batches, the agents are those of
-`experiments.ppo_agents`, a minibatch of 64 is cut into sequences of T, and the number is the time of an update, 4
-epochs over 2048 steps, for each of these steps; acting and the robot are not in it.
+Chosen here, since the paper does not give them: 32 inputs, 64 units if T varies, a window of 16 if n varies, float32,
+stochastic gradient descent (SGD), a linear readout. The stream is noise, since the time does not depend on the learned
+values. Each seed times every setting again, in ten stretches, and takes their median. Runs go one at a time, on one
+core.
 
-`slope` is, against T, the microseconds that each step of the window adds (a straight line by least squares); against n,
-the exponent over the three largest sizes.
+In batches, the agents are those of `experiments.ppo_agents`. A minibatch of 64 steps is divided into sequences of T
+steps. The number is the time of an update, 4 epochs over 2048 steps, divided by these steps. The time of acting and of
+the robot is not part of it.
+
+`slope` against T is the microseconds that each step of the window adds (a straight line by least squares). `slope`
+against n is the exponent over the three largest sizes.
 
 Minutes on two cores: smoke 1, laptop 5, overnight 16 (estimated), paper 50 (estimated).
 """
@@ -33,10 +38,10 @@ from rtu_np.cells.layer import Cell, GradientMethod
 from rtu_np.timing import seconds_per_step
 
 CELLS = {"RTU": LinearRTU, "LRU": LRU, "GRU": GRU}
-JOBS = 1  # what is timed runs alone
+JOBS = 1  # a timed run runs alone
 STRETCHES = 10
 UNITS, INPUTS, WINDOW = 64, 32, 16
-EXACT = 0  # the "window" of RTRL
+EXACT = 0  # stands for RTRL, which has no window
 PANELS = {  # name of the axis, title, room for the legend
     "T": ("steps T of the window", f"on every step: {UNITS} units, {INPUTS} inputs", 60),
     "n": ("units n", f"on every step: {INPUTS} inputs; exponents over the three largest n", 60),
@@ -47,10 +52,10 @@ PANELS = {  # name of the axis, title, room for the legend
 def _settings(
     windows: list[int], sizes: list[int], dense: list[int], steps: int, batch: list[dict[str, Any]]
 ) -> list[dict[str, Any]]:
-    """All settings of a preset; `dense` are the sizes for which RTRL of a GRU is bearable."""
+    """All settings of a preset. RTRL of a GRU is timed at the sizes `dense` only, since larger ones take too long."""
 
     def setting(cell: str, against: str, n: int = UNITS, window: int = WINDOW) -> dict[str, Any]:
-        # Fewer steps of what takes long.
+        # A setting with long steps has fewer of them.
         longer = n**4 / 2e4 if cell == "GRU" and window == EXACT else max(window, 1) * n / UNITS
         stretch = max(int(steps / longer), 2)
         return {"cell": cell, "against": against, "n": n, "d": INPUTS, "window": window, "steps": STRETCHES * stretch}
@@ -66,8 +71,8 @@ def _settings(
 
 
 def _batch(windows: list[int], updates: int, sizes: dict[str, int], rollout: int) -> list[dict[str, Any]]:
-    """PPO's settings; RTRL of a GRU would have to store 13 GB."""
-    # The words are those of settings, whatever PPO calls its arguments: a run's folder is a hash of them.
+    """The settings of PPO. They omit RTRL of a GRU, which would store 13 GB."""
+    # The name of a run's folder is a hash of its settings, so these words stay if PPO renames an argument.
     return [
         {"cell": cell, "against": "T in batches", "n": n, "window": window, "updates": updates, "rollout": rollout}
         for cell, n in sizes.items()
@@ -101,7 +106,7 @@ def run(config: dict[str, Any], seed: int) -> dict[str, np.ndarray]:
         return {"microseconds": _updates(cell, gradient, config["rollout"], config["updates"], seed)}
     learner = TDLambda(cell, config["d"], optimizer=SGD(1e-6), gradient=gradient, seed=seed, dtype="float32")
     n_steps = config["steps"] // STRETCHES
-    seconds_per_step(learner, config["window"] + 1)  # compiles, and fills the window
+    seconds_per_step(learner, config["window"] + 1)  # compiles the learner, and fills its window
     microseconds = []
     for _ in range(STRETCHES):
         microseconds.append(seconds_per_step(learner, n_steps) * 1e6)
@@ -109,7 +114,7 @@ def run(config: dict[str, Any], seed: int) -> dict[str, np.ndarray]:
 
 
 def _updates(cell: Cell, gradient: GradientMethod, rollout: int, updates: int, seed: int) -> np.ndarray:
-    """Microseconds of each update by the steps of its rollout; the first, which waits for memory, is left out."""
+    """Microseconds of each update, divided by its rollout's steps. The first update waits for memory and is omitted."""
     env = gymnasium.make("rtu_np/Ant-P-v0", disable_env_checker=True)
     agent = PPO(
         env, ppo_network(cell), gradient=gradient, n_steps=rollout, n_minibatches=rollout // 64, threads=1, seed=seed
@@ -138,7 +143,7 @@ def describe(arrays: dict[str, np.ndarray]) -> str:
 
 
 def curves(results: Any) -> dict[tuple[str, str], dict[int, np.ndarray]]:
-    """{(against, method): {T or n: microseconds of each seed}}. RTRL has one number for every T, kept under T = 0."""
+    """{(against, method): {T or n: microseconds of each seed}}. RTRL has one number for all T; its key is T = 0."""
     out: dict[tuple[str, str], dict[int, np.ndarray]] = {}
     for config, runs in results:
         x = config["n"] if config["against"] == "n" else config["window"]
@@ -194,8 +199,8 @@ def plot(results: Any) -> Any:
         slope = _slope(against, np.array(list(points)), np.array([s.mean() for s in points.values()]))
         text = f"{method}: " + (f"n^{slope:.2f}" if against == "n" else "flat" if flat else f"{slope:.2f} us per T")
         means, (low, high) = [s.mean() for s in samples], zip(*map(interval, samples), strict=True)
-        look = {"color": colour[cell], "marker": marker[cell], "markersize": 4, "linestyle": "-" if exact else "--"}
-        ax.errorbar(x, means, [np.subtract(means, low), np.subtract(high, means)], label=text, **look)
+        line = {"color": colour[cell], "marker": marker[cell], "markersize": 4, "linestyle": "-" if exact else "--"}
+        ax.errorbar(x, means, [np.subtract(means, low), np.subtract(high, means)], label=text, **line)
     for against, ax in ax_of.items():
         name, title, room = PANELS[against]
         ax.set(xscale="log", yscale="log", xlabel=name, ylabel="us per step", title=title)

@@ -1,16 +1,17 @@
-"""PPO on robots without velocities, or without positions: RTUs beside LRU and GRU, and a streaming agent.
+"""Proximal policy optimisation (PPO) on robots without velocities, or without positions; and a streaming agent.
 
-Elelimy et al. 2024, Fig. 4: Ant, HalfCheetah, Hopper and Walker2d, -P without velocities, -V without positions and
-angles; about 24,000 recurrent parameters each, which the table counts. The streaming agent has two networks with about
+Elelimy et al. 2024, Fig. 4: Ant, HalfCheetah, Hopper and Walker2d. -P hides velocities, -V hides positions and angles.
+PPO has nonlinear or linear recurrent trace units (RTUs), a linear recurrent unit (LRU) or a gated recurrent unit (GRU).
+Each cell has about 24,000 recurrent parameters, which the table counts. The streaming agent has two networks with about
 49,500 each.
 
-Claim: nonlinear and linear RTUs are above the LRU trained online and above LRU and GRU with T-BPTT. In the released
-code the online LRU's gradient of B is wrong (docs/derivations.md, Deviations); here it is right, and whether an RTU is
-still above it is the question.
+Claim: nonlinear and linear RTUs are above the LRU trained online. They are also above LRU and GRU with truncated
+backpropagation through time (T-BPTT). In the released code the online LRU's gradient of B is wrong
+(docs/derivations.md, Deviations). Here this gradient is right. The question is whether an RTU is still above this LRU.
 
-Chosen here: the agents of `experiments.ppo_agents`; nothing is tuned. Runs of `laptop` are a tenth as long, and take
-Adam's steps three times as large, 3e-4, in all methods. The streaming actor-critic of `experiments.streaming_agents`
-learns from as many steps.
+Chosen here: the agents of `experiments.ppo_agents`; nothing is tuned. Runs of `laptop` are a tenth as long. Their
+step size of Adam is three times as large, 3e-4, in all methods of PPO. The streaming actor-critic of
+`experiments.streaming_agents` learns from as many steps as PPO.
 
 Minutes on two cores: smoke 1, laptop 20, overnight 250 (estimated), paper 12000 (estimated).
 """

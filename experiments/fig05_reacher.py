@@ -1,10 +1,11 @@
-"""PPO on an arm that is shown its target once: RTUs beside LRU and GRU.
+"""Proximal policy optimisation (PPO) on an arm that sees its target once, with several recurrent cells.
 
-Elelimy et al. 2024, Fig. 5. The task's definition was not found; `rtu_np/ReacherPOMDP-v0` is ours.
+Elelimy et al. 2024, Fig. 5. We did not find the paper's definition of the task; `rtu_np/ReacherPOMDP-v0` is our own.
 
-Claim: the nonlinear RTU is above the linear one, which is level with the GRU, and all are above the LRU trained online.
+Claim: the nonlinear recurrent trace unit (RTU) is above the linear one. The linear one is level with the gated
+recurrent unit (GRU). All three are above the linear recurrent unit (LRU) trained online.
 
-Chosen here: the agents of `experiments.ppo_agents`, with Adam's step 3e-4 in `laptop`; nothing is tuned.
+Chosen here: the agents of `experiments.ppo_agents`, with Adam's step size 3e-4 in `laptop`; nothing is tuned.
 
 Minutes on two cores: smoke 1, laptop 7, overnight 55 (estimated), paper 500 (estimated).
 """

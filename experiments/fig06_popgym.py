@@ -1,12 +1,13 @@
-"""PPO on POPGym's memory tasks: RTUs beside LRU and GRU.
+"""Proximal policy optimisation (PPO) on POPGym's memory tasks, with several recurrent cells.
 
 Elelimy et al. 2024, Fig. 6: CountRecall, RepeatFirst, Concentration, Autoencode and HigherLower, in their easy versions
-(Morad et al. 2023), with the action and the reward before in the input.
+(Morad et al. 2023). The input includes the previous action and the previous reward.
 
-Claim: RTUs are above LRU and GRU, or tied with the best.
+Claim: recurrent trace units (RTUs) are above the linear recurrent unit (LRU) and the gated recurrent unit (GRU), or
+tied with the best.
 
-Chosen here: the agents of `experiments.ppo_agents`; rewards are not scaled, as an episode's are within -1 and 1;
-Adam's step is 3e-4 in `laptop`; nothing is tuned.
+Chosen here: the agents of `experiments.ppo_agents`. Rewards are not scaled, since the return of an episode is within -1
+and 1. Adam's step size is 3e-4 in `laptop`. Nothing is tuned.
 
 Minutes on two cores: smoke 1, laptop 9, overnight 140 (estimated), paper 4000 (estimated).
 """

@@ -1,16 +1,20 @@
-"""Does a recurrent network need complex eigenvalues? What a vanilla RNN learns on the three-state task.
+"""Does a recurrent network need complex eigenvalues? A vanilla network on the three-state task.
 
-Elelimy et al. 2024, Fig. 7 and 8. From s1 and s2 the way goes on to any state, from s3 back to the state before
-(`envs.three_state`). The learner predicts, one step ahead, whether s1 comes next; where it is in s3 the answer is
-certain for whoever remembers, and the percentage of right answers there is 50 for whoever does not.
+Elelimy et al. 2024, Fig. 7 and 8. From s1 and s2 the state changes to any state. From s3 it changes to the state before
+s3 (`envs.three_state`). The learner predicts, one step ahead, whether s1 comes next. In s3 the answer is certain if the
+learner remembers the state before. Without memory, 50 percent of the answers in s3 are right.
 
-Claim: a vanilla RNN solves the task, and its weight matrix then has more than 1.5 complex eigenvalues on average (30
-runs). Beside it an RTU, whose eigenvalues are complex by construction.
+Claim: a vanilla recurrent neural network (RNN) solves the task, and its weight matrix then has more than 1.5 complex
+eigenvalues on average (30 runs). The figure also has a recurrent trace unit (RTU), whose eigenvalues are complex by
+construction.
 
-Not published, and chosen here: 2 and 3 units, tanh, exact RTRL, TD(0) with discount 0 on the indicator of s1, a linear
-readout, Adam with beta2 .999, float32. A random orthogonal start has complex eigenvalues already, 1 on average of 2,
-and 2 of 3, which says nothing about learning; so there is a second start, symmetric, with none. An eigenvalue counts as
-complex where its imaginary part is not 0, as in rounding it is exactly 0 for a real one.
+Chosen here, since the paper does not give them: 2 and 3 units, tanh, exact real-time recurrent learning (RTRL),
+temporal-difference learning, TD(0), with discount 0 on the indicator of s1, a linear readout, Adam with beta2 .999,
+float32.
+
+A random orthogonal start already has complex eigenvalues, on average 1 of 2, and 2 of 3. They say nothing about
+learning. So there is a second start, which is symmetric and has no complex eigenvalues. An eigenvalue counts as complex
+if its imaginary part is not 0. The imaginary part of a real eigenvalue is exactly 0, even with rounding.
 
 Minutes on two cores: smoke 0.3, laptop 0.6, overnight 3 (estimated), paper 5 (estimated).
 """
@@ -43,7 +47,7 @@ PRESETS: dict[str, dict[str, Any]] = {
 
 
 def run(config: Config, seed: int) -> dict[str, np.ndarray]:
-    """Percentage of right answers in s3, and number of complex eigenvalues, between checkpoints and at them."""
+    """Percentage of right answers in s3 between checkpoints, and number of complex eigenvalues at checkpoints."""
     walk_seed, learner_seed = np.random.SeedSequence(seed).generate_state(2).tolist()
     env, n = ThreeState(), config["n"]
     cell = VanillaRNN(n) if config["cell"] == RNN else LinearRTU(n, "tanh", max_phase=np.pi)
@@ -65,9 +69,9 @@ def run(config: Config, seed: int) -> dict[str, np.ndarray]:
     stretch = config["steps"] // CHECKPOINTS
     for k in range(CHECKPOINTS):
         observations, cumulants = env.generate(stretch, seed=walk_seed if k == 0 else None)
-        says_s1 = learner.run(observations, cumulants, progress=False)[:-1] > 0.5
-        asked = observations[:-1, MIDDLE] == 1
-        correct.append(100 * np.mean(says_s1[asked] == (cumulants[1:][asked] == 1)))
+        predicts_s1 = learner.run(observations, cumulants, progress=False)[:-1] > 0.5
+        in_s3 = observations[:-1, MIDDLE] == 1
+        correct.append(100 * np.mean(predicts_s1[in_s3] == (cumulants[1:][in_s3] == 1)))
         eigenvalues.append(complex_eigenvalues())
     return {
         "steps": stretch * np.arange(1, CHECKPOINTS + 1),
@@ -114,12 +118,12 @@ def plot(results: Results) -> Any:
 
     figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4.4))
     for k, (config, runs) in enumerate(results):
-        look = {**plotting.look(k), "markevery": 8}
+        line = {**plotting.curve_style(k), "markevery": 8}
         correct, eigenvalues = (np.array([r[name] for r in runs]) for name in ("correct", "eigenvalues"))
         steps = runs[0]["steps"]
-        plotting.band(left, steps, correct, label=label(config), **look)
+        plotting.band(left, steps, correct, label=label(config), **line)
         if config["cell"] == RNN:
-            plotting.band(right, np.r_[0, steps], eigenvalues, **look)
+            plotting.band(right, np.r_[0, steps], eigenvalues, **line)
     left.axhline(50, color="k", linestyle="--", linewidth=1)
     left.text(0.99, 50, "no memory", transform=left.get_yaxis_transform(), ha="right", va="bottom", fontsize=8)
     right.axhline(1.5, color="k", linestyle="--", linewidth=1)

@@ -1,13 +1,14 @@
-"""How r and theta are stored: the step-size sensitivity of four parameterisations of the RTU.
+"""How r and theta are stored: the sensitivity of four parameterisations to the step size.
 
-Elelimy et al. 2024, Fig. 9, trace conditioning with 80 units: r = exp(-exp(nu_log)) or exp(-nu) or r itself, theta =
-exp(theta_log) or theta itself (`rtu_np.cells.eigenvalues`).
+Elelimy et al. 2024, Fig. 9, trace conditioning with 80 recurrent trace units (RTUs): r = exp(-exp(nu_log)) or exp(-nu)
+or r itself, theta = exp(theta_log) or theta itself (`rtu_np.cells.eigenvalues`).
 
-Claim: the parameterisation with both logarithms learns over the widest range of step sizes, and as well as any at its
-best.
+Claim: the parameterisation with both logarithms learns over the widest range of step sizes. At its best step size, it
+learns as well as any other.
 
-Not published, and chosen here: ISI 10, linear RTU with tanh; phases from (0, 1]; TD(.9), Adam with beta2 .9999,
-float32. Nothing is tuned: the step size is what varies, and every seed is reported.
+Chosen here, since the paper does not give them: inter-stimulus interval (ISI) 10, linear RTU with tanh; phases from (0,
+1]; temporal-difference learning, TD(.9); Adam with beta2 .9999; float32. Nothing is tuned: the step size varies, and
+every seed is reported.
 
 Minutes on two cores: smoke 0.3, laptop 5, overnight 22 (estimated), paper 66 (estimated).
 """
@@ -50,5 +51,5 @@ PRESETS: dict[str, dict[str, Any]] = {
 
 
 def plot(results: Results) -> Any:
-    """MSRE against the step size, a curve for each parameterisation."""
+    """Mean squared return error against the step size, with a curve for each parameterisation."""
     return prediction.plot(results, "step size of Adam", "Trace conditioning, ISI 10")

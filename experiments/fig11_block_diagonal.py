@@ -1,15 +1,17 @@
-"""Constrained or not: block-diagonal RNN and online LRU beside the RTU, all with exact RTRL, at equal numbers of
-parameters.
+"""Constrained or not: cells with cheap exact gradients, at equal numbers of parameters.
 
-Elelimy et al. 2024, Fig. 11, trace conditioning. A block-diagonal RNN has any 2 x 2 matrix where the RTU has a rotation
-that shrinks; all three have RTRL at the cost of a forward pass.
+Elelimy et al. 2024, Fig. 11, trace conditioning. The recurrence of a recurrent trace unit (RTU) is a rotation that
+shrinks the state. A block-diagonal recurrent neural network (RNN) has any 2 x 2 matrix in place of the rotation. The
+third cell is the online linear recurrent unit (LRU). All three have exact real-time recurrent learning (RTRL) at the
+cost of a forward pass.
 
 Claim: the RTU's error is below those of the block-diagonal RNN and of the online LRU.
 
-Not published, and chosen here: ISI 10 and 20; tanh everywhere, in the recurrence of the block-diagonal RNN and of the
-nonlinear RTU, after it in the linear RTU, on a projection of its own width in the LRU, whose gradient is the right one;
-phases from (0, 1]; TD(.9), Adam with beta2 .9999, float32. Sizes are the largest with no more parameters than the
-linear RTU of n units. Step sizes are chosen for each point, on seeds of their own.
+Chosen here, since the paper does not give them: inter-stimulus intervals (ISI) 10 and 20; tanh in all cells; the right
+gradient for the LRU; phases from (0, 1]; temporal-difference learning, TD(.9); Adam with beta2 .9999; float32. The tanh
+stands in the recurrence of the block-diagonal RNN and of the nonlinear RTU, after the recurrence in the linear RTU, and
+on the LRU's projection, which is as wide as its units. Sizes are the largest with no more parameters than the linear
+RTU of n units. The step size of each point is chosen on seeds that are not reported.
 
 Minutes on two cores: smoke 0.5, laptop 6, overnight 40 (estimated), paper 100 (estimated).
 """
@@ -69,5 +71,5 @@ PRESETS: dict[str, dict[str, Any]] = {
 
 
 def plot(results: Results) -> Any:
-    """A panel for each ISI: MSRE against the number of parameters."""
+    """Mean squared return error against the number of parameters, with a panel for each ISI."""
     return prediction.plot(results, "parameters of the cell", "Trace conditioning")

@@ -1,12 +1,15 @@
-"""Truncation alone: an RTU with T-BPTT as T grows, beside the same RTU with RTRL.
+"""Truncation alone: the same cell with a truncated gradient, as the window T grows, and with an exact gradient.
 
-Elelimy et al. 2024, Fig. 12, trace conditioning.
+Elelimy et al. 2024, Fig. 12, trace conditioning. The cell is a recurrent trace unit (RTU). The gradients are truncated
+backpropagation through time (T-BPTT) and real-time recurrent learning (RTRL).
 
-Claim: with T-BPTT the RTU's error falls as T grows, towards that with RTRL, which it reaches once T covers the ISI.
+Claim: with T-BPTT the RTU's error falls as T grows, towards the error with RTRL. The two errors are equal once T covers
+the inter-stimulus interval (ISI).
 
-Not published, and chosen here: ISI 10, so that a US comes at most 13 steps after its CS; 8 units, tanh; phases from (0,
-1]; TD(.9), Adam with beta2 .9999, float32. T = 1 still learns what the readout can do with recurrent features that are
-moved by one-step gradients alone. Step sizes are chosen for each point, on seeds of their own.
+Chosen here, since the paper does not give them: ISI 10; 8 units; tanh; phases from (0, 1]; temporal-difference
+learning, TD(.9); Adam with beta2 .9999; float32. With ISI 10 an unconditioned stimulus (US) comes at most 13 steps
+after its conditioned stimulus (CS). With T = 1 the readout still learns, from recurrent features that one-step
+gradients alone have moved. The step size of each point is chosen on seeds that are not reported.
 
 Minutes on two cores: smoke 0.3, laptop 3, overnight 24 (estimated), paper 62 (estimated).
 """
@@ -27,8 +30,8 @@ def settings(windows: list[int], n: int, steps: int, panels: tuple[str, ...] = t
     out = []
     for panel in panels:
         cell = CELLS[panel](n, "tanh", max_phase=1.0)
-        ways: list[tuple[str, Any, Any]] = [("RTRL", None, RTRL()), *(("T-BPTT", T, TBPTT(T)) for T in windows)]
-        for method, x, gradient in ways:
+        gradients: list[tuple[str, Any, Any]] = [("RTRL", None, RTRL()), *(("T-BPTT", T, TBPTT(T)) for T in windows)]
+        for method, x, gradient in gradients:
             out.append(prediction.setting(cell, gradient, steps=steps, panel=panel, method=method, x=x))
     return out
 
@@ -59,5 +62,5 @@ PRESETS: dict[str, dict[str, Any]] = {
 
 
 def plot(results: Results) -> Any:
-    """A panel for each RTU: MSRE against T."""
+    """Mean squared return error against T, with a panel for each RTU."""
     return prediction.plot(results, "steps T of the window", "Trace conditioning, ISI 10, 8 units")

@@ -1,11 +1,12 @@
-"""Step sizes: how sensitive linear and nonlinear RTUs are to them, at several sizes.
+"""Step sizes: the sensitivity of linear and nonlinear cells to them, at several sizes.
 
-Elelimy et al. 2024, Fig. 16 (linear) and 17 (nonlinear), trace conditioning.
+Elelimy et al. 2024, Fig. 16 (linear) and 17 (nonlinear), trace conditioning with recurrent trace units (RTUs).
 
-Claim: both learn well over about a decade of step sizes, and the best one hardly depends on the number of units.
+Claim: both learn well over about a decade of step sizes, and the best step size hardly depends on the number of units.
 
-Not published, and chosen here: ISI 10; tanh; 8, 32 and 128 units; phases from (0, 1]; TD(.9), Adam with beta2 .9999,
-float32. Nothing is tuned: the step size is what varies, and every seed is reported.
+Chosen here, since the paper does not give them: inter-stimulus interval (ISI) 10; tanh; 8, 32 and 128 units; phases
+from (0, 1]; temporal-difference learning, TD(.9); Adam with beta2 .9999; float32. Nothing is tuned: the step size
+varies, and every seed is reported.
 
 Minutes on two cores: smoke 0.3, laptop 7, overnight 28 (estimated), paper 83 (estimated).
 """
@@ -48,5 +49,5 @@ PRESETS: dict[str, dict[str, Any]] = {
 
 
 def plot(results: Results) -> Any:
-    """MSRE against the step size, a curve for each size."""
+    """Mean squared return error against the step size, with a curve for each size."""
     return prediction.plot(results, "step size of Adam", "Trace conditioning, ISI 10")

@@ -1,13 +1,15 @@
-"""Stale or fresh: what PPO with RTRL gains from running the rollout again between its epochs.
+"""Stale or fresh: does proximal policy optimisation gain from a rollout that is recomputed between its epochs?
 
-Elelimy et al. 2024, Fig. 18 and Algorithm 1: sensitivities and targets are as they were stored, or made anew with
-present parameters before each epoch but the first; Ant without velocities, return and approximate KL divergence.
+Elelimy et al. 2024, Fig. 18 and Algorithm 1, with proximal policy optimisation (PPO) and real-time recurrent learning
+(RTRL) on Ant without velocities. Stale sensitivities and targets are those stored. Fresh ones are recomputed with
+present parameters before each epoch but the first. The figure has the return and the approximate Kullback-Leibler (KL)
+divergence.
 
 Claim: stale gradients do better.
 
-In the released code the fresh branch stores states after the step where those before it are expected, by our reading;
-here they are those before it. Chosen here: linear RTU of 192 units, with Adam's step 3e-4 in `laptop`; nothing is
-tuned.
+By our reading, the released code's fresh branch stores the states after each step, although the states before the step
+are expected. Here the fresh states are those before the step. Chosen here: linear recurrent trace unit (RTU) of 192
+units, with Adam's step size 3e-4 in `laptop`; nothing is tuned.
 
 Minutes on two cores: smoke 1, laptop 6, overnight 40 (estimated), paper 2000 (estimated).
 """
@@ -26,7 +28,7 @@ from rtu_np import LinearRTU, ppo_network
 
 __all__ = ["PRESETS", "describe", "label", "plot", "run", "score"]
 
-FRESH = {
+REFRESH = {
     "stale gradients, stale targets": {"refresh": "none"},
     "fresh gradients, stale targets": {"refresh": "gradients"},
     "stale gradients, fresh targets": {"refresh": "targets"},
@@ -34,10 +36,10 @@ FRESH = {
 }
 LARGE = {"cell": ppo_network(LinearRTU(UNITS["RTU"]))}
 PRESETS: dict[str, dict[str, Any]] = {
-    "smoke": {"settings": ppo("Hopper-P", 1000, FRESH, **SMALL), "seeds": range(1)},
-    "laptop": {"settings": ppo("Ant-P", 150_000, FRESH, **LARGE, **SHORT), "seeds": range(3)},
-    "overnight": {"settings": ppo("Ant-P", 1_000_000, FRESH, **LARGE), "seeds": range(3)},
-    "paper": {"settings": ppo("Ant-P", 5_000_000, FRESH, **LARGE), "seeds": range(30)},
+    "smoke": {"settings": ppo("Hopper-P", 1000, REFRESH, **SMALL), "seeds": range(1)},
+    "laptop": {"settings": ppo("Ant-P", 150_000, REFRESH, **LARGE, **SHORT), "seeds": range(3)},
+    "overnight": {"settings": ppo("Ant-P", 1_000_000, REFRESH, **LARGE), "seeds": range(3)},
+    "paper": {"settings": ppo("Ant-P", 5_000_000, REFRESH, **LARGE), "seeds": range(30)},
 }
 run = partial(control.run, watched=("approximate_kl",))
 
@@ -61,8 +63,8 @@ def plot(results: Results) -> Any:
         steps = np.linspace(0, config["steps"], control.BINS + 1)[1:]
         for ax, name in zip(axes, ("curve", "approximate_kl"), strict=True):
             curves = np.array([r[name] for r in runs])
-            there = np.isfinite(curves).all(0)
-            plotting.band(ax, steps[there], curves[:, there], label=config["method"], **plotting.look(k))
+            finite = np.isfinite(curves).all(0)
+            plotting.band(ax, steps[finite], curves[:, finite], label=config["method"], **plotting.curve_style(k))
     axes[0].set(xlabel="step", ylabel="return of an episode", title=results[0][0]["task"])
     axes[1].set(xlabel="step", ylabel="nats", title="approximate KL divergence of an update")
     for ax in axes:

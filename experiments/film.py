@@ -1,8 +1,9 @@
 """A moving picture of a trained agent: python -m experiments.film [--task HalfCheetah-P] [--steps 300000]
 
-Trains a streaming actor-critic with an RTU, or goes on with the agent that an earlier call left in the same folder,
-then lets it act, and writes what is seen as a GIF. Rendering needs no screen where MuJoCo has EGL (MUJOCO_GL=egl, which
-is set here unless you say otherwise); where it has not, the command says so and keeps the agent.
+A streaming actor-critic with a recurrent trace unit learns the task. If an earlier call left an agent in the same
+folder, that agent continues to learn. Then the agent acts for one episode, and its frames are written as a GIF.
+Rendering needs no screen if MuJoCo has EGL, an interface for rendering without a window. The command sets MUJOCO_GL=egl
+unless MUJOCO_GL is set. If rendering fails, the command says so and keeps the agent.
 """
 
 import argparse
@@ -20,7 +21,7 @@ FPS, WIDTH, HEIGHT = 20, 240, 160
 
 
 def trained(task: str, steps: int, folder: Path, seed: int) -> ActorCritic:
-    """An agent that has learned for at least so many steps; saved every tenth of them."""
+    """An agent that has learned for at least `steps` steps. It is saved after each tenth of them."""
     path = folder / f"{task}-seed-{seed}.npz"
     env = gymnasium.make(f"rtu_np/{task}-v0")
     agent = ActorCritic.load(path) if path.exists() else ActorCritic(env, seed=seed)
@@ -31,7 +32,7 @@ def trained(task: str, steps: int, folder: Path, seed: int) -> ActorCritic:
 
 
 def film(agent: ActorCritic, task: str, seconds: float, seed: int) -> tuple[np.ndarray, float]:
-    """(frames (n, HEIGHT, WIDTH, 3), the return until then) of one episode."""
+    """One episode, or its first `seconds` of film: (frames (n, HEIGHT, WIDTH, 3), the sum of its rewards)."""
     env = gymnasium.make(f"rtu_np/{task}-v0", render_mode="rgb_array", width=WIDTH, height=HEIGHT)
     every = max(round(env.metadata["render_fps"] / FPS), 1)
     agent.reset()
@@ -49,19 +50,19 @@ def film(agent: ActorCritic, task: str, seconds: float, seed: int) -> tuple[np.n
 
 def main(argv: list[str] | None = None) -> int:
     top = argparse.ArgumentParser(prog="python -m experiments.film", description=__doc__)
-    top.add_argument("--task", default="HalfCheetah-P", help="an environment of rtu_np/, without version")
-    top.add_argument("--steps", type=int, default=300_000, help="of training")
-    top.add_argument("--seconds", type=float, default=6.0, help="of film")
-    top.add_argument("--seed", type=int, default=0)
-    top.add_argument("--output", type=Path, default=Path("runs/film"))
+    top.add_argument("--task", default="HalfCheetah-P", help="an environment's id without rtu_np/ and version")
+    top.add_argument("--steps", type=int, default=300_000, help="the number of training steps")
+    top.add_argument("--seconds", type=float, default=6.0, help="the length of the film")
+    top.add_argument("--seed", type=int, default=0, help="the seed of the agent; the film has the next one")
+    top.add_argument("--output", type=Path, default=Path("runs/film"), help="the folder of agent and film")
     arguments = top.parse_args(argv)
     os.environ.setdefault("MUJOCO_GL", "egl")
     arguments.output.mkdir(parents=True, exist_ok=True)
     agent = trained(arguments.task, arguments.steps, arguments.output, arguments.seed)
     try:
         frames, total = film(agent, arguments.task, arguments.seconds, arguments.seed + 1)
-    except Exception as error:  # whatever a driver raises: the agent is there, the film is not
-        print(f"no film: rendering is not possible here ({error}); MUJOCO_GL=glfw uses a screen", file=sys.stderr)
+    except Exception as error:  # a driver may raise any error; the agent is saved
+        print(f"rendering failed ({error}); the agent is saved; MUJOCO_GL=glfw renders on a screen", file=sys.stderr)
         return 1
     import imageio
 

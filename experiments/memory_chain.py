@@ -1,26 +1,30 @@
 """A cue, a wait, an answer: return against the length of the chain, for streaming Q(lambda) with several memories.
 
-The memory chain of bsuite, lag-free (`envs.memory_chain`): a bit is shown before the first action, and the last one,
-`length` steps later, is paid 1 for naming it and -1 for the other. Who remembers nothing gets 0 on average.
+The memory chain of bsuite, lag-free (`envs.memory_chain`). A bit is shown before the first action. The last action
+comes `length` steps later, and its reward is 1 if it names the bit, and -1 otherwise. An agent that remembers nothing
+gets 0 on average.
 
-Claim: an RTU with RTRL holds up to 64 steps and more, and T-BPTT(1), whatever the cell, collapses (Farr et al. 2026).
+Claim: a recurrent trace unit (RTU) with real-time recurrent learning (RTRL) holds up to 64 steps and more. Truncated
+backpropagation through time over one step, T-BPTT(1), collapses with every cell (Farr et al. 2026).
 
-At 64 it is so where the memory has to be learned, which depends on where the units start and on what they are shown.
-Units that start with r in [.9, .98] lose the cue within some 50 steps. Of those that start slow, r in [.99, 1), it is
-still there when the answer is due, and T-BPTT(1) often has but to read it; the more so from normalised observations,
-which show the cue as many times larger as it is rare. All three are drawn.
+At length 64 the claim holds if the memory has to be learned. That depends on the start of the units and on their
+observations. Units that start with r in [.9, .98] lose the cue within some 50 steps. Units that start slow, with r in
+[.99, 1), still have the cue when the answer is expected. Then T-BPTT(1) often has only to read the cue. Normalised
+observations make this easier, since the rarer a cue is, the larger they show it. The figure has all three cases.
 
-Chosen here, on other seeds: 16 linear RTUs, phases below .1; Q(lambda) with gamma .999, lambda .995 and SGD 1e-3;
-epsilon from 1 to .01 within a tenth of the steps; float32. QRC(lambda), the published learner, is Q(lambda) here: with
-beta 1 its h stays at nothing.
+Chosen here, on other seeds: 16 linear RTUs, phases below .1; Q(lambda) with gamma .999, lambda .995 and stochastic
+gradient descent (SGD) 1e-3; epsilon from 1 to .01 within a tenth of the steps; float32. The gated recurrent unit (GRU)
+has 16 units or 4. The published learner is Q(lambda) with regularised corrections, QRC(lambda). It is Q(lambda) here:
+with beta 1 its h stays at zero.
 
-What else was tried at the longest chains, mean return of seeds 1000 to 1002 (of the first two where it says 2), all
-with RTRL and raw observations unless said:
+Other settings were tried at the longest chains, also with overshooting-bounded gradient descent (ObGD). Numbers are
+mean returns of seeds 1000 to 1002, or of the first two in rows with (2). Rows without other words have RTRL and raw
+observations:
 
     length 128   r from .99, Q(lambda) and SGD, or QRC            .98 to .99
                  the same with ObGD (2)                           .13; on normalised observations .97
-                 r from .9 to 1, phases below .3, QRC (2)         -.55: it settles on the wrong answer, whose value it
-                                                                  knows, as the right one is tried once in 200
+                 r from .9 to 1, phases below .3, QRC (2)         -.55: the agent settles on the wrong answer, and knows
+                                                                  its value; it tries the right one once in 200
     length 256   r from .99, QRC; with lambda .999                .16; .21
                  r from .997, phases below .03; with lambda 1     .07; -.34
                  the same with SGD 3e-3                           diverges in 2 of 3 runs
@@ -60,7 +64,7 @@ LEARNER: dict[str, Any] = {
 
 
 def setting(method: str, length: int, steps: int, cell: Any = FAST, normalized: bool = False) -> Config:
-    """`cell` : of the two methods with RTUs."""
+    """One method on one chain. `cell` is the cell of the two methods with RTUs."""
     rtu = {"cell": cell} if method == "RTU, RTRL" else {"cell": cell, "gradient": TBPTT(1)}
     more = {**LEARNER, "epsilon": Epsilon(1.0, 0.01, steps // 10), "normalize_observations": normalized}
     parts = {**OTHERS.get(method, rtu), **more}
@@ -75,8 +79,8 @@ def all_starts(steps: int, lengths: list[int], methods: list[str]) -> list[Confi
     ]
 
 
-def where_it_shows(steps: int) -> list[Config]:
-    """The lengths at which something changes, and for RTRL all of them."""
+def selected_lengths(steps: int) -> list[Config]:
+    """All lengths for RTRL; for other methods the lengths around which the return changes."""
     rtrl, window = METHODS[:2]
     return [
         *(setting(rtrl, length, steps) for length in LENGTHS),
@@ -90,25 +94,25 @@ def where_it_shows(steps: int) -> list[Config]:
 
 PRESETS: dict[str, dict[str, Any]] = {
     "smoke": {"settings": [setting(METHODS[0], length, 2000) for length in (2, 4)], "seeds": range(1)},
-    "laptop": {"settings": where_it_shows(500_000), "seeds": range(10)},
+    "laptop": {"settings": selected_lengths(500_000), "seeds": range(10)},
     "overnight": {"settings": all_starts(500_000, LENGTHS, METHODS), "seeds": range(16)},
     "paper": {"settings": all_starts(2_000_000, LENGTHS, METHODS), "seeds": range(16)},
 }
 
 
-def world(config: Config) -> str:
-    """Where RTUs start and what they are shown: the panel of the figure that a setting belongs to."""
+def panel_of(config: Config) -> str:
+    """The start of RTUs and their observations, which name the setting's panel in the figure."""
     start = "from .99" if config["parts"]["cell"].get("r_min") == SLOW.r_min else "from .9 to .98"
     return f"r {start}, {'normalised' if config['parts']['normalize_observations'] else 'raw'}"
 
 
 def label(config: Config) -> str:
-    start = f", {world(config)}" if config["parts"]["cell"]["name"] == "LinearRTU" else ""
+    start = f", {panel_of(config)}" if config["parts"]["cell"]["name"] == "LinearRTU" else ""
     return f"{config['method']}{start}, length {config['env']['length']}"
 
 
 def score(results: Results) -> dict[str, dict[str, float]]:
-    """{setting: numbers}: mean return in the last tenth, with a 95 % bootstrap interval, and how many runs hold."""
+    """{setting: numbers}: mean return in the last tenth, with a 95 % bootstrap interval, and the runs above .9."""
     table = control.score(results, label)
     for config, runs in results:
         table[label(config)]["runs above .9"] = int(sum(r["final"] > 0.9 for r in runs))
@@ -116,21 +120,21 @@ def score(results: Results) -> dict[str, dict[str, float]]:
 
 
 def plot(results: Results) -> Any:
-    """Return in the last tenth against length: a panel for each start of the RTUs and what they are shown."""
+    """Return in the last tenth against length, with a panel for each start and observation of the RTUs."""
     import matplotlib.pyplot as plt
 
-    panels = list(dict.fromkeys(world(config) for config, _ in results))
+    panels = list(dict.fromkeys(panel_of(config) for config, _ in results))
     figure, axes = plt.subplots(1, len(panels), figsize=(3.6 * len(panels) + 0.6, 4.0), sharey=True, squeeze=False)
     for ax, panel in zip(axes.flat, panels, strict=True):
         for k, method in enumerate(METHODS):
             found = [
                 (config["env"]["length"], np.array([r["final"] for r in runs]))
                 for config, runs in results
-                if config["method"] == method and world(config) == panel
+                if config["method"] == method and panel_of(config) == panel
             ]
             if found:
                 lengths, finals = zip(*found, strict=True)
-                plotting.points(ax, list(lengths), list(finals), label=method, **plotting.look(k))
+                plotting.points(ax, list(lengths), list(finals), label=method, **plotting.curve_style(k))
         ax.axhline(0, color=plotting.GREY, linewidth=0.8, zorder=0)
         ax.set_xscale("log", base=2)
         ax.set_xticks(LENGTHS, map(str, LENGTHS))

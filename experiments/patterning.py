@@ -1,15 +1,16 @@
-"""Trace and noisy patterning: learned memory beside the fixed representations of the benchmark.
+"""Trace and noisy patterning: learned memory next to the fixed representations of the benchmark.
 
-Rafiee et al. 2022; the streams of Elelimy et al. 2024 are the same benchmark's. Which three of six stimuli are on
-together decides whether the US comes, in trace patterning some 10 steps later, in noisy patterning at once, but wrongly
-in one trial of ten (`envs.patterning`).
+Rafiee et al. 2022; the streams of Elelimy et al. 2024 are the same benchmark's. In each trial three of six stimuli are
+on together. Their pattern decides whether the unconditioned stimulus (US) comes. In trace patterning the US comes some
+10 steps later. In noisy patterning it comes at once, but wrongly in one trial of ten (`envs.patterning`).
 
-Claim: a learner that builds its own state comes closer to the Bayes prediction than any fixed representation of the
+Claim: a learner that builds its own state is closer to the Bayes prediction than any fixed representation of the
 stimuli, with a linear readout or with a hidden layer (`experiments.representations`).
 
-Not published, and chosen here: the constants of the representations; phases of RTU and LRU from (0, 1]; a GRU whose
-T-BPTT covers the longest ISI, T = 16; a hidden layer of 32 tanh units (`laptop`: 16); TD(.9), Adam with beta2 .9999,
-float32. Step sizes are chosen for each point, on seeds of their own.
+Chosen here, since the papers do not give them: the constants of the representations; phases of recurrent trace units
+(RTUs) from (0, 1]; a gated recurrent unit (GRU) with truncated backpropagation through time (T-BPTT), whose T = 16
+covers the longest inter-stimulus interval (ISI); a hidden layer of 32 tanh units (`laptop`: 16); temporal-difference
+learning, TD(.9); Adam with beta2 .9999; float32. The step size of each point is chosen on seeds that are not reported.
 
 Minutes on two cores: smoke 0.5, laptop 14, overnight 70 (estimated), paper 180 (estimated).
 """
@@ -34,16 +35,16 @@ def settings(sizes: list[int], gru_sizes: list[int], steps: int, hidden: int = 3
         "GRU, T-BPTT(16)": (GRU, TBPTT(16), gru_sizes),
     }
     for task, panel in PANELS.items():
-        world: dict[str, Any] = {
+        common: dict[str, Any] = {
             "task": task,
             "isi": 10 if task == "TracePatterning" else None,
             "steps": steps,
             "panel": panel,
         }
         for method, (make, gradient, each) in learned.items():
-            out += [prediction.setting(make(n), gradient, **world, method=method, x=n) for n in each]
+            out += [prediction.setting(make(n), gradient, **common, method=method, x=n) for n in each]
         for representation in ("presence", "tile-coded traces", "microstimuli"):
-            fixed: dict[str, Any] = {**world, "representation": representation, "x": None}
+            fixed: dict[str, Any] = {**common, "representation": representation, "x": None}
             out.append(prediction.setting(Identity(), method=representation, **fixed))
             if representation != "presence":
                 readout = HiddenReadout(hidden, "tanh")
@@ -77,5 +78,5 @@ PRESETS: dict[str, dict[str, Any]] = {
 
 
 def plot(results: Results) -> Any:
-    """A panel for each task: MSRE against the number of units; fixed representations across."""
+    """Mean squared return error against units, with a panel for each task. Fixed representations are lines across."""
     return prediction.plot(results, "units n of the learned state", "Patterning")

@@ -1,6 +1,10 @@
-"""The PPO agents that the figures on control share: RTUs, LRU and GRU, all with about 24,000 recurrent parameters.
+"""The agents of proximal policy optimisation (PPO) that the figures on control share.
 
-PPO's settings are those of the released code of Elelimy et al. 2024, which are the defaults of `PPO`. T = 8 for T-BPTT,
+They have linear or nonlinear recurrent trace units (RTUs), a linear recurrent unit (LRU) or a gated recurrent unit
+(GRU), each with about 24,000 recurrent parameters. They learn by real-time recurrent learning (RTRL) or by truncated
+backpropagation through time (T-BPTT).
+
+PPO's settings are those of the released code of Elelimy et al. 2024. They are the defaults of `PPO`. T = 8 for T-BPTT,
 and tanh, are not published: they were chosen here.
 """
 
@@ -13,7 +17,7 @@ from rtu_np import GRU, LRU, TBPTT, Adam, LinearRTU, NonlinearRTU, Stack, checkp
 from rtu_np.cells.layer import Cell
 
 PUBLISHED = "5 million steps"  # the paper's runs
-UNITS = {"RTU": 192, "LRU": 82, "GRU": 64}  # that have about 24,000 parameters
+UNITS = {"RTU": 192, "LRU": 82, "GRU": 64}  # with about 24,000 parameters each
 
 Methods = dict[str, dict[str, Any]]  # {name: arguments of the agent}
 METHODS: Methods = {
@@ -23,14 +27,16 @@ METHODS: Methods = {
     "LRU, T-BPTT(8)": {"cell": ppo_network(LRU(UNITS["LRU"])), "gradient": TBPTT(8)},
     "GRU, T-BPTT(8)": {"cell": ppo_network(GRU(UNITS["GRU"])), "gradient": TBPTT(8)},
 }
-SHORT: dict[str, Any] = {"optimizer": Adam(3e-4, epsilon=1e-5)}  # for runs a tenth as long as published, or less
-# Of a size that compiles and runs in seconds.
+SHORT: dict[str, Any] = {
+    "optimizer": Adam(3e-4, epsilon=1e-5)
+}  # for runs at most a tenth as long as the published ones
+# Compiles and runs in seconds.
 SMALL: dict[str, Any] = {"cell": LinearRTU(8), "n_steps": 256, "n_minibatches": 4, "n_epochs": 2}
-OBSERVED = 5  # numbers in Hopper-P's observation, which has no encoder in `smoke`
+HOPPER_INPUTS = 5  # numbers in an observation of Hopper-P; the network of `smoke` has no encoder
 
 
 def ppo(task: str, steps: int, methods: Methods, **parts: Any) -> list[Config]:
-    """PPO with each of these methods, on one thread, since runs go side by side; `parts` are arguments of all."""
+    """PPO with each of these methods, on one thread, since several runs go at once. All agents have the arguments `parts`."""
     return [control.setting(task, name, steps, "PPO", threads=1, **method, **parts) for name, method in methods.items()]
 
 
@@ -40,7 +46,7 @@ def smoke(task: str, **parts: Any) -> list[Config]:
 
 
 def recurrent_parameters(cell: Cell, n_inputs: int) -> int:
-    """How many numbers the recurrent layer of a network learns."""
+    """The number of parameters of a network's recurrent layer."""
     *encoder, recurrent = cell.layers if isinstance(cell, Stack) else [cell]
     for layer in encoder:
         n_inputs = layer.spec(n_inputs).n_outputs
@@ -48,9 +54,9 @@ def recurrent_parameters(cell: Cell, n_inputs: int) -> int:
 
 
 def score(results: Results) -> dict[str, dict[str, float]]:
-    """{setting: numbers}: mean return in the last tenth, and how many numbers the recurrent layer learns."""
+    """{setting: numbers}: mean return in the last tenth, and the number of recurrent parameters."""
     table = control.score(results)
     for config, _ in results:
         cell = checkpoint.build("cell", config["parts"]["cell"])
-        table[control.label(config)]["recurrent parameters"] = recurrent_parameters(cell, n_inputs=OBSERVED)
+        table[control.label(config)]["recurrent parameters"] = recurrent_parameters(cell, n_inputs=HOPPER_INPUTS)
     return table

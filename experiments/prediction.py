@@ -1,12 +1,12 @@
-"""One learner on one stream of stimuli: what the experiments on prediction share.
+"""One learner on one stream of stimuli: the common part of the experiments on prediction.
 
-A setting is plain data: `setting` writes the parts of a learner down, `run` builds and runs it. The score is the mean
-squared return error (MSRE) over the last tenth of the stream, beside that of the Bayes prediction on the same stream,
-which no predictor beats (`envs.conditioning`). A learner that diverges stops there and predicts 0 from then on; the
-table says how many did.
+A setting is plain data: `setting` writes the parts of a learner down, `run` builds the learner and runs it. The score
+is the mean squared return error (MSRE) over the last tenth of the stream, and its ratio to the MSRE of the Bayes
+prediction on the same stream. No predictor beats the Bayes prediction (`envs.conditioning`). If a learner diverges, it
+stops, and its predictions are 0 from then on. The table counts the runs that diverged.
 
-A figure has panels, a panel has a curve for each method, and a curve has points: a setting names its `panel`, `method`
-and `x`; where `x` is None, the method does not depend on it, and is drawn as a line across the panel.
+A figure has panels, a panel has a curve for each method, and a curve has points. A setting names its `panel`, `method`
+and `x`. If `x` is None, the method does not depend on x, and its curve is a line across the panel.
 """
 
 import time
@@ -28,7 +28,7 @@ BINS = 100  # points of a learning curve
 CHUNK = 10_000
 
 
-# What a setting has unless it is given: the task, its stream, and the learner's numbers.
+# The defaults of a setting: the task, its stream, and the learner's numbers.
 DEFAULTS: Config = {
     "task": "TraceConditioning",
     "isi": 10,  # inter-stimulus interval, in steps
@@ -44,8 +44,8 @@ def setting(
 ) -> Config:
     """A learner with Adam on a task, as plain data.
 
-    `more` replaces `DEFAULTS` (isi=None for a task that has none), and adds a step size, if it is fixed, and the place
-    in a figure: panel, method, x.
+    `more` replaces `DEFAULTS` (isi=None for a task without an inter-stimulus interval). It also adds the place in a
+    figure (panel, method, x), and the step size if that is fixed.
     """
     parts = {"cell": cell, "gradient": gradient, "readout": readout}
     described = {role: checkpoint.describe(part) for role, part in parts.items() if part is not None}
@@ -54,12 +54,12 @@ def setting(
 
 
 def parameters(cell: Cell, n_inputs: int) -> int:
-    """How many numbers a cell learns."""
+    """The number of parameters of a cell."""
     return sum(view.size for view in cell.build(n_inputs, TBPTT(1)).parameters.values())
 
 
 def largest(make: Callable[[int], Cell], budget: int, cost: Callable[[Cell], int], step: int = 1) -> Cell:
-    """The cell with the most units, a multiple of `step`, whose cost is within a budget; at least so many units."""
+    """The largest cell whose cost is within a budget. Its units are a multiple of `step`, and at least `step`."""
     n = step
     while cost(make(n + step)) <= budget:
         n += step
@@ -67,9 +67,9 @@ def largest(make: Callable[[int], Cell], budget: int, cost: Callable[[Cell], int
 
 
 class Stream(NamedTuple):
-    """What a learner met and what it said."""
+    """The stream that a learner observed, and its predictions."""
 
-    stimuli: np.ndarray  # (steps, 1 + number of CSs)   US, CSs
+    stimuli: np.ndarray  # (steps, 1 + number of CSs)   unconditioned stimulus, conditioned stimuli (CSs)
     target: np.ndarray  # (steps,)   the return G_t
     prediction: np.ndarray  # (steps,)
     bayes: np.ndarray  # (steps,)
@@ -82,7 +82,7 @@ def follow(
     seed: int,
     gradient: GradientMethod | None = None,
 ) -> Stream:
-    """Learn from one stream. `gradient` is given where it is not rtu_np's."""
+    """Learn from one stream. `gradient` replaces the setting's gradient, for a method that rtu_np does not have."""
     stream_seed, learner_seed = np.random.SeedSequence(seed).generate_state(2).tolist()
     env = getattr(envs, config["task"])(**({"isi": config["isi"]} if "isi" in config else {}))
     represent = representations.REPRESENTATIONS[config["representation"]](env.n_inputs)
@@ -102,7 +102,7 @@ def follow(
     )
 
     steps = config["steps"]
-    horizon = int(np.ceil(np.log(1e-9) / np.log(env.gamma)))  # the stream goes on, for the returns of the last steps
+    horizon = int(np.ceil(np.log(1e-9) / np.log(env.gamma)))  # the last returns need cumulants after the last step
     stimuli, cumulants = np.zeros((steps, env.n_stimuli)), np.zeros(steps + horizon)
     prediction, diverged = np.zeros(steps), False
     microseconds = []
@@ -118,8 +118,8 @@ def follow(
                 prediction[rows] = learner.run(features, cumulants[rows], progress=False)
             except (FloatingPointError, ValueError):
                 if learner.steps == 0:
-                    raise  # nothing has been learned that could have diverged
-                diverged = True  # to what is not finite, or to r = 1, where a unit has no derivative
+                    raise  # no step was learned, so the learner has not diverged
+                diverged = True  # a value is not finite, or r is 1 and a unit has no derivative
             microseconds.append((time.perf_counter() - began) / n * 1e6)
     cumulants[steps:] = env.generate(horizon)[1]
     target, bayes = returns(cumulants, env.gamma)[:steps], env.bayes_prediction(stimuli)
@@ -142,12 +142,12 @@ def summary(stream: Stream) -> dict[str, np.ndarray]:
 
 
 def run(config: Config, seed: int) -> dict[str, np.ndarray]:
-    """One run of a setting: what most experiments on prediction need."""
+    """One run of a setting. Most experiments on prediction use it as their `run`."""
     return summary(follow(config, seed))
 
 
 def label(config: Config) -> str:
-    """A setting in a few words: where it is in the figure."""
+    """A setting in a few words: its panel, its method and its x."""
     x = "" if config["x"] is None else f", {config['x']:g}"
     return f"{config['panel']}: {config['method']}{x}"
 
@@ -189,9 +189,9 @@ def panels(results: Results) -> dict[str, dict[str, dict[Any, list[dict[str, np.
 
 
 def plot(results: Results, x_label: str | dict[str, str], title: str, columns: int = 3) -> Any:
-    """MSRE against x, a panel each, with the Bayes floor as a dashed line.
+    """MSRE against x, with a panel for each panel of the settings. A dashed line is the Bayes floor.
 
-    x_label : of all panels, or of each
+    x_label : of all panels, or for each panel
     """
     import matplotlib.pyplot as plt
 
@@ -205,16 +205,16 @@ def plot(results: Results, x_label: str | dict[str, str], title: str, columns: i
         ax.set_axis_off()
     for ax, (panel, drawn) in zip(axes.flat, found.items(), strict=False):
         for method, points in drawn.items():
-            look = plotting.look(methods.index(method))
+            line = plotting.curve_style(methods.index(method))
             samples = [np.array([r["msre"] for r in runs]) for runs in points.values()]
-            plotting.points(ax, list(points), samples, label=method, **look)
+            plotting.points(ax, list(points), samples, label=method, **line)
         floors = [r["floor"] for points in drawn.values() for runs in points.values() for r in runs]
         ax.axhline(np.mean(floors), color="k", linestyle="--", linewidth=1, zorder=0)
         ax.text(0.99, np.mean(floors), "Bayes", transform=ax.get_yaxis_transform(), ha="right", va="top", fontsize=8)
         ax.set(xscale="log", yscale="log", title=panel)
         ax.set_xlabel(x_label if isinstance(x_label, str) else x_label[panel])
         xs = sorted({x for points in drawn.values() for x in points if x is not None})
-        if xs and xs[0] >= 1:  # numbers of something: those that were measured, written out
+        if xs and xs[0] >= 1:  # x counts units, steps, ...: its ticks are the measured numbers
             ax.set_xticks(xs, [f"{x:g}" for x in xs])
             ax.set_xticks([], minor=True)
         ax.yaxis.set_tick_params(labelleft=True)

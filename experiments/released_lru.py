@@ -1,13 +1,13 @@
-"""The gradient that the LRU baseline was published with: RTRL with one term wrong.
+"""The gradient of the published baseline, a linear recurrent unit (LRU): one term is wrong.
 
-The released code of Elelimy et al. 2024 drives the online LRU's sensitivities to B with gamma_log, where the step has
-exp(gamma_log) (derivations (27)):
+The released code of Elelimy et al. 2024 has real-time recurrent learning (RTRL) for the online LRU. In the
+sensitivities to B, its input has the factor gamma_log, but the step has exp(gamma_log) (derivations (27)):
 
     exact       e' = lambda e + exp(gamma_log) x_j
     released    e' = lambda e + gamma_log x_j
 
-With gamma_log = log sqrt(1 - r^2) < 0 this turns the gradient of B around. All other gradients of that code are exact,
-and so are they here. It is kept for Figure 1 alone, which shows what it did to the baseline.
+Since gamma_log = log sqrt(1 - r^2) < 0, the wrong term reverses the gradient of B. All other gradients of that code are
+exact, and they are exact here. Only Figure 1 uses this gradient. It shows what the wrong term did to the baseline.
 """
 
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ from rtu_np.jit import generic, noalias
 
 @dataclass(frozen=True)
 class ReleasedRTRL:
-    """RTRL of an LRU with that term wrong; exact RTRL of any other cell."""
+    """RTRL of an LRU with the wrong term; exact RTRL of any other cell."""
 
     def spec(self, cell_spec: Any, dtype: Any) -> Any:
         if isinstance(cell_spec, LinearRTUSpec | NonlinearRTUSpec) and isinstance(cell_spec.input_scale, Free):
@@ -45,27 +45,27 @@ protocol.delegate(
 
 
 @generic
-def _put_the_term_wrong(spec, params, memory):
-    """gamma_log in place of gamma, where `learn` is about to drive the sensitivities to B with it."""
+def _replace_gamma(spec, params, memory):
+    """Write gamma_log in place of gamma. `learn` then drives the sensitivities to B with gamma_log."""
 
 
-@_put_the_term_wrong.register(LinearRTUSpec)
+@_replace_gamma.register(LinearRTUSpec)
 @noalias
 def _linear(spec, params, memory):
     for i in range(spec.n_hidden):
         memory.work.gamma[i] = params.input_scale.gamma_log[i]
 
 
-@_put_the_term_wrong.register(NonlinearRTUSpec)
+@_replace_gamma.register(NonlinearRTUSpec)
 @noalias
 def _nonlinear(spec, params, memory):
     for i in range(spec.n_hidden):
-        wrong = params.input_scale.gamma_log[i] / memory.work.gamma[i]
-        memory.gamma1[i] *= wrong
-        memory.gamma2[i] *= wrong
+        ratio = params.input_scale.gamma_log[i] / memory.work.gamma[i]
+        memory.gamma1[i] *= ratio
+        memory.gamma2[i] *= ratio
 
 
 @protocol.learn.register(ReleasedSpec)
 def _learn(spec, params, traces, memory, decay, step):
-    _put_the_term_wrong(spec.cell, params, memory)
+    _replace_gamma(spec.cell, params, memory)
     protocol.learn(spec.cell, params, traces, memory, decay, step)

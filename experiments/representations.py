@@ -1,13 +1,14 @@
-"""Fixed representations of a stream of stimuli: what a learner without memory of its own can be given instead.
+"""Fixed representations of a stream of stimuli, for learners without memory of their own.
 
 presence            the observation itself
-tile-coded traces   each stimulus leaves a trace, 1 at its onset and shrinking by `DECAY` a step; `TILINGS` tilings of
-                    `TILES` tiles each, shifted against one another, say how high it is
-microstimuli        the same trace h seen through Gaussians, h exp(-(h - i/m)^2 / 2 sigma^2), i = 1 ... m, m = `MICRO`
+tile-coded traces   each stimulus leaves a trace, which is 1 at the onset and shrinks by `DECAY` a step. `TILINGS`
+                    tilings of `TILES` tiles each, shifted against one another, code the height of the trace
+microstimuli        Gaussians of the same trace h: h exp(-(h - i/m)^2 / 2 sigma^2), i = 1 ... m, m = `MICRO`
                     (Ludvig, Sutton & Kehoe 2008)
 
-The benchmark of Rafiee et al. 2022 compares these. Its constants were not at hand; those here let the trace fall to a
-quarter within the longest ISI of 13 steps, so that every step of it looks different.
+The benchmark of Rafiee et al. 2022 compares these. We did not have its constants. With the constants here, the trace
+falls to a quarter within the longest inter-stimulus interval, 13 steps. So the representation differs from step to
+step.
 """
 
 from abc import ABC, abstractmethod
@@ -24,7 +25,7 @@ MICRO, SIGMA = 10, 0.08
 
 @njit
 def _traces(observations, decay, heights, was_on, out):
-    """Heights of the traces after each step; `heights` and `was_on` (n_inputs,) are brought along."""
+    """Write the heights of the traces after each step to `out`, and update `heights` and `was_on` (n_inputs,)."""
     for t in range(observations.shape[0]):
         for j in range(heights.shape[0]):
             on = observations[t, j] > 0
@@ -68,7 +69,7 @@ class TileCodedTraces(_Traces):
         super().__init__(n_inputs, TILINGS * TILES)
 
     def __call__(self, observations: np.ndarray) -> np.ndarray:
-        # A trace below a hundredth of a tile is over: it is in no tile.
+        # A trace below a hundredth of a tile has ended: no tile is on.
         h = self.heights(observations)
         tile = np.floor(h * (TILES - 1) + np.arange(TILINGS) / TILINGS)
         on = (tile[..., None] == np.arange(TILES)) & (h > 0.01 / TILES)[..., None]

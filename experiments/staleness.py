@@ -1,18 +1,20 @@
-"""Stale sensitivities: how far the gradient that RTRL carries while it learns is from today's.
+"""Stale sensitivities: the distance between the gradient that a learner carries and today's gradient.
 
-RTRL is exact for fixed parameters. While they change, the sensitivities still hold what earlier parameters put into
-them. Here the gradient of v_t that a learner has at hand is compared with the one recomputed: the whole recent stream
-replayed with today's parameters. Beyond the paper, which measures what stale gradients do to PPO (its Fig. 18), not
-how stale they are.
+Real-time recurrent learning (RTRL) is exact for fixed parameters. While parameters change, the sensitivities still have
+the contributions of earlier parameters. This experiment compares the learner's gradient of v_t with a recomputed one.
+To recompute the gradient, today's parameters replay the whole recent stream. This is beyond the paper. Its Fig. 18
+measures what stale gradients do to proximal policy optimisation, and not how stale they are.
 
-Claim: the two agree closely at the step sizes that learn well, angle and norm ratio grow with the step size, and the
-longer the memory, the more.
+Claim: the two gradients agree closely at the step sizes that learn well. Their angle and their ratio of norms grow with
+the step size, and they grow more with a longer memory.
 
-How it is measured: after training, at moments `SPACING` steps apart, the gradient of the cell's parameters is taken out
-of the eligibility traces, z_t - gamma lambda z_{t-1}, in float64. The replay, by a learner that does not move, starts
-`REPLAY` steps earlier from nothing; what lies further back weighs r^`REPLAY`. Trace conditioning, 16 units (GRU 4, by
-dense RTRL), tanh, phases from (0, 1], TD(.9), Adam with beta2 .9999; angle and norm ratio are over all parameters of
-the cell, medians over moments, means over seeds.
+Measured after training, at moments `SPACING` steps apart, in float64: the carried gradient of the cell's parameters is
+taken from the eligibility traces, z_t - gamma lambda z_{t-1}. The replay starts `REPLAY` steps earlier from zero, with
+a learner whose parameters do not move. An input further back has the weight r^`REPLAY`. Angle and ratio of norms are
+over all parameters of the cell. The table has medians over moments, and means of them over seeds.
+
+Chosen here: trace conditioning; 16 recurrent trace units (RTUs), or a gated recurrent unit (GRU) layer of 4 with dense
+RTRL; tanh; phases from (0, 1]; temporal-difference learning, TD(.9); Adam with beta2 .9999.
 
 Minutes on two cores: smoke 0.5, laptop 1, overnight 8 (estimated), paper 24 (estimated).
 """
@@ -55,7 +57,7 @@ PRESETS: dict[str, dict[str, Any]] = {
 
 
 def run(config: Config, seed: int) -> dict[str, np.ndarray]:
-    """Angle in degrees, and norm of the carried gradient by that of the recomputed one, at each moment."""
+    """Angle in degrees, and norm of the carried gradient divided by that of the recomputed one, at each moment."""
     stream_seed, learner_seed = np.random.SeedSequence(seed).generate_state(2).tolist()
     env, cell = TraceConditioning(), checkpoint.build("cell", config["cell"])
     optimizer = Adam(config["step_size"], beta2=0.9999)
@@ -72,11 +74,11 @@ def run(config: Config, seed: int) -> dict[str, np.ndarray]:
         t = config["steps"] + k * SPACING - 1
         learn(t)
         parameters = {name: view.copy() for name, view in learner.parameters.items()}
-        before = {name: learner.traces[name].copy() for name in names}
+        previous = {name: learner.traces[name].copy() for name in names}
         learn(t + 1)
-        carried = {name: learner.traces[name] - env.gamma * LAMBDA * before[name] for name in names}
-        # Step t makes v_t with the parameters as they are before its update. With lambda 0 traces are gradients, and a
-        # step of 1e-300 moves nothing.
+        carried = {name: learner.traces[name] - env.gamma * LAMBDA * previous[name] for name in names}
+        # Step t computes v_t with the parameters before its update. With lambda 0 traces are gradients, and a step size
+        # of 1e-300 moves no parameter.
         replayed = TDLambda(cell, env.n_inputs, env.gamma, 0.0, SGD(1e-300), RTRL())
         for name, view in replayed.parameters.items():
             view[:] = parameters[name]
@@ -100,7 +102,7 @@ def describe(arrays: dict[str, np.ndarray]) -> str:
 
 
 def _medians(runs: list[dict[str, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
-    """Per seed: the angle, and how far the norm ratio is from 1."""
+    """For each seed: the angle, and the distance of the norm ratio from 1."""
     return (
         np.array([np.median(r["angle"]) for r in runs]),
         np.array([np.median(np.abs(r["ratio"] - 1)) for r in runs]),
@@ -130,12 +132,13 @@ def plot(results: Results) -> Any:
     figure, axes = plt.subplots(1, 2, figsize=(9, 4.2))
     names = list(dict.fromkeys(config["name"] for config, _ in results))
     for k, name in enumerate(names):
-        mine = [(config["step_size"], _medians(runs)) for config, runs in results if config["name"] == name]
-        for which, ax in enumerate(axes):
-            samples = [medians[which] for _, medians in mine]
-            plotting.points(ax, [x for x, _ in mine], samples, label=name if which == 0 else None, **plotting.look(k))
-    for ax, what in zip(axes, ("angle, degrees", "|ratio of norms - 1|"), strict=True):
-        ax.set(xscale="log", yscale="log", xlabel="step size of Adam", ylabel=what)
+        points = [(config["step_size"], _medians(runs)) for config, runs in results if config["name"] == name]
+        for column, ax in enumerate(axes):
+            samples = [medians[column] for _, medians in points]
+            line = plotting.curve_style(k)
+            plotting.points(ax, [x for x, _ in points], samples, label=name if column == 0 else None, **line)
+    for ax, y_label in zip(axes, ("angle, degrees", "|ratio of norms - 1|"), strict=True):
+        ax.set(xscale="log", yscale="log", xlabel="step size of Adam", ylabel=y_label)
     axes[0].set_title("RTRL's gradient while learning, to today's")
     figure.legend(loc="outside lower center", ncols=4)
     plotting.headline(figure, f"Trace conditioning, ISI 10, {results[0][0]['steps']:,} steps", len(results[0][1]))

@@ -1,13 +1,15 @@
 """Robots without velocities, or without positions: streaming actor-critic(lambda), with memory and without.
 
-Each step is learned from once, as it comes; no replay, no batches. -P hides velocities, -V hides positions and angles
-(Elelimy et al. 2024, Fig. 4; the streaming agent after Elsayed et al. 2024 and Farr et al. 2026).
+The agent learns from each step once, when the step is made, without replay and without batches. -P hides velocities, -V
+hides positions and angles (Elelimy et al. 2024, Fig. 4; the streaming agent after Elsayed et al. 2024 and Farr et al.
+2026).
 
-Claim: with the same agent on the same steps, RTU with RTRL is above the same network with T-BPTT(1), whose gradient
-does not reach the past, and above a feedforward network, on most of the eight tasks.
+Claim: with the same agent on the same steps, a recurrent trace unit (RTU) with real-time recurrent learning (RTRL) is
+above the same network with truncated backpropagation through time over one step, T-BPTT(1), and above a feedforward
+network, on most of the eight tasks. The gradient of T-BPTT(1) does not reach the past.
 
-Chosen here: the agents of `experiments.streaming_agents`; nothing is tuned. Gymnasium's MuJoCo v5 tasks; the published
-returns are of other physics.
+Chosen here: the agents of `experiments.streaming_agents`; nothing is tuned. The tasks are Gymnasium's MuJoCo v5. The
+published returns are of other physics.
 
 Minutes on two cores: smoke 0.5, laptop 88, overnight 380 (estimated), paper 3100 (estimated).
 """
@@ -27,7 +29,7 @@ def settings(steps: int, tasks: list[str], methods: Methods) -> list[Config]:
     return [config for task in tasks for config in streaming(task, steps, methods)]
 
 
-# On all four robots what the claim is about; beside it, on two, what no memory comes to.
+# The two gradients of the claim on all four robots, and the network without memory on two of them.
 LAPTOP = settings(1_000_000, ROBOTS[:4], RTUS) + settings(1_000_000, ROBOTS[:2], FEEDFORWARD)
 PRESETS: dict[str, dict[str, Any]] = {
     "smoke": {"settings": settings(1000, ["Hopper-P"], SMALL), "seeds": range(1)},

@@ -1,10 +1,11 @@
 """A pole on a cart whose velocities are hidden: streaming actor-critic(lambda), a task of minutes.
 
-Gymnasium's InvertedPendulum without its two velocities (`rtu_np/InvertedPendulum-P-v0`): 1 is paid for each step that
-the pole is up, 1000 at most.
+Gymnasium's InvertedPendulum without its two velocities (`rtu_np/InvertedPendulum-P-v0`). The reward is 1 for each step
+with the pole up, and an episode has 1000 steps at most.
 
-Claim: a network with memory learns it from single steps, with RTRL and with T-BPTT(1), and a feedforward one does not.
-A velocity is the difference of two observations: it takes little memory, and so no long gradient.
+Claim: a network with memory learns the task from single steps, with real-time recurrent learning (RTRL) and with
+truncated backpropagation through time over one step, T-BPTT(1). A feedforward network does not. A velocity is the
+difference of two observations. So the task takes little memory, and no long gradient.
 
 Chosen here: the agents of `experiments.streaming_agents`; nothing is tuned.
 

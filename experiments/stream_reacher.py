@@ -1,13 +1,15 @@
-"""An arm that is shown its target once: streaming actor-critic(lambda) on Reacher with a memory, and without.
+"""An arm that sees its target once: streaming actor-critic(lambda) on Reacher with a memory, and without.
 
-The target appears in the first observation of an episode and is hidden from then on (`rtu_np/ReacherPOMDP-v0`), so an
-arm that reaches it has remembered it. Elelimy et al. 2024, Fig. 5 has the task for PPO; its definition was not found,
-and this one is ours.
+The first observation of an episode shows the target, and the others hide it (`rtu_np/ReacherPOMDP-v0`). So an arm that
+reaches the target has remembered it. Elelimy et al. 2024, Fig. 5, has this task for proximal policy optimisation. We
+did not find the paper's definition of the task; this one is our own.
 
-Claim: RTU with RTRL reaches nearer than the same network with T-BPTT(1), GRU with T-BPTT(1), or a feedforward network.
+Claim: a recurrent trace unit (RTU) with real-time recurrent learning (RTRL) reaches nearer than three others: the same
+network with truncated backpropagation through time over one step, T-BPTT(1), a gated recurrent unit (GRU) with
+T-BPTT(1), and a feedforward network.
 
-Chosen here: the agents of `experiments.streaming_agents`, with gamma .95 and lambda .9, as an episode has 50 steps;
-nothing is tuned.
+Chosen here: the agents of `experiments.streaming_agents`, with gamma .95 and lambda .9, since an episode has 50 steps.
+Nothing is tuned.
 
 Minutes on two cores: smoke 0.5, laptop 5, overnight 120 (estimated), paper 400 (estimated).
 """

@@ -1,8 +1,12 @@
-"""The streaming actor-critics that the figures on streaming control share: a network with memory, and without.
+"""The streaming actor-critics that the figures on streaming control share, with memory and without.
 
-Encoder 128, 128 (sparse, normalised, leaky), then a linear RTU of 192 units, or GRU of 80, or a layer of 384: all with
-about 49,400 parameters. Unless a figure says otherwise, everything else is a default of `ActorCritic`: gamma .99,
-lambda .99, entropy .01, ObGD with kappa 3 (actor) and 2 (critic), float32.
+The encoder has two layers of 128 (sparse, normalised, leaky). Above the encoder stand 192 linear recurrent trace units
+(RTUs), or a gated recurrent unit (GRU) layer of 80, or a feedforward layer of 384. All have about 49,400 parameters.
+RTUs learn by real-time recurrent learning (RTRL), or like the GRU by truncated backpropagation through time over one
+step, T-BPTT(1).
+
+Unless a figure says otherwise, all other settings are defaults of `ActorCritic`: gamma .99, lambda .99, entropy .01,
+float32, and overshooting-bounded gradient descent (ObGD) with kappa 3 (actor) and 2 (critic).
 """
 
 from typing import Any
@@ -26,5 +30,5 @@ SMALL: Methods = {"small RTU": {"cell": LinearRTU(8)}}  # compiles in seconds
 
 
 def streaming(task: str, steps: int, methods: Methods, **parts: Any) -> list[Config]:
-    """A streaming actor-critic with each of these methods; `parts` are arguments that all of them have."""
+    """A streaming actor-critic with each of these methods. All agents have the arguments `parts`."""
     return [control.setting(task, name, steps, "ActorCritic", **method, **parts) for name, method in methods.items()]

@@ -1,20 +1,25 @@
-"""Trace conditioning: an RTU learns, online, to predict the unconditioned stimulus from a stream.
+"""Trace conditioning: a recurrent trace unit (RTU) learns, online, to predict a stimulus from a stream.
 
-A conditioned stimulus (CS) appears for 4 steps; about ISI steps after its onset comes the unconditioned stimulus
-(US), with nothing in between. To predict the discounted US, the learner has to remember the CS. Elelimy et al. 2024,
-Sec. 4, after Rafiee et al. 2022; the setting is in `envs.conditioning`.
+A conditioned stimulus (CS) appears for 4 steps. The unconditioned stimulus (US) comes about one inter-stimulus interval
+(ISI) after the onset of the CS, with nothing in between. To predict the discounted US, the learner has to remember the
+CS. Elelimy et al. 2024, Sec. 4, after Rafiee et al. 2022; the setting is in `envs.conditioning`.
 
-Claim: with RTRL and TD(lambda), an RTU of a few units comes close to what is possible at all. "Possible" is the Bayes
-prediction, the expected return given the whole history, which still errs because ISI and ITI are random. The score is
-the mean squared return error (MSRE) over the last tenth of the stream, and its ratio to the MSRE of the Bayes
-prediction on the same stream.
+Claim: with real-time recurrent learning (RTRL) and temporal-difference learning, TD(lambda), an RTU of a few units is
+close to the best possible prediction. The best possible one is the Bayes prediction, the expected return given the
+whole history. Its error is not zero, since the ISI and the inter-trial interval (ITI) are random. The score is the mean
+squared return error (MSRE) over the last tenth of the stream, and its ratio to the MSRE of the Bayes prediction on the
+same stream.
 
-Not published, and chosen here: 16 units, tanh, Adam, lambda .9, and phases that start in (0, 1] instead of (0, 6.28]
-(the preset `paper` has both). Adam's step size 3e-4 and beta2 .9999 were chosen on the seeds 1000 to 1007 among step
-sizes from 1e-4 to 1e-3 and beta2 from .999 to .99999. `overnight` is an RTU near its best: 32 units, float32, 10
-million steps, step size 2e-4, lambda .95, chosen on the seeds 1000 to 1004 among 32 and 64 units, lambda .8, .9 and
-.95, and step sizes 2e-4 and 3e-4, of which the latter diverged there, with 64 units, after 7 million steps. The seeds
-reported here took no part in it.
+Chosen here, since the paper does not give them: 16 units, tanh, Adam, lambda .9, and phases that start in (0, 1]
+instead of (0, 6.28] (the preset `paper` has both). `overnight` is an RTU near its best: float32, 10 million steps.
+These numbers were chosen on seeds that are not reported:
+
+    presets   chosen                              among                                         seeds
+    others    Adam's step size 3e-4               1e-4 to 1e-3                                  1000 to 1007
+              beta2 .9999                         .999 to .99999
+    overnight 32 units                            32 and 64                                     1000 to 1004
+              lambda .95                          .8, .9 and .95
+              step size 2e-4                      2e-4; 3e-4 (diverges with 64 units, after 7 million steps)
 
 Minutes on two cores: smoke 0.5, laptop 1, overnight 10, paper 2.
 """
@@ -60,7 +65,7 @@ CLOSE_UP = 400  # steps shown before and after learning
 
 
 def run(config: Config, seed: int) -> dict[str, np.ndarray]:
-    """Learn from one stream, and keep a close-up of its beginning and its end."""
+    """Learn from one stream, and store a close-up of its beginning and its end."""
     stream = prediction.follow(config, seed)
     us, cs = stream.stimuli.T
     view, shown = np.stack([cs, us, stream.target, stream.prediction, stream.bayes]), min(CLOSE_UP, config["steps"])
@@ -104,7 +109,7 @@ def plot(results: Results) -> Any:
     isis = list(dict.fromkeys(config["isi"] for config, _ in results))
     drawn: set[int] = set()
     for k, (config, runs) in enumerate(results):
-        # One colour per ISI, its second setting dashed; where there is but one ISI, one colour per setting.
+        # Each ISI has a colour, and its second setting is dashed. If there is only one ISI, each setting has a colour.
         line = {"color": COLOURS[isis.index(config["isi"]) if len(isis) > 1 else k]}
         line["linestyle"] = "--" if len(isis) > 1 and config["isi"] in drawn else "-"
         drawn.add(config["isi"])

@@ -18,7 +18,7 @@ drawn so that no unit is near it.
 
 from dataclasses import dataclass
 from html import escape
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -288,8 +288,8 @@ class _Case:
         work, out = allocate(size(protocol.work, spec), "float64"), allocate(self.flat.size, "float64")
         dx = np.zeros(spec.n_inputs)
         run_back = compile_for(_forward_and_backward, spec)
-        arguments = (spec, self.flat, work, start, self.window, records)
-        run_back(*arguments, steps - 1, steps, self.w.copy(), (dstate, out, dx))
+        window = _Window(self.flat, work, start, self.window, records)
+        run_back(spec, window, steps - 1, steps, self.w.copy(), (dstate, out, dx))
         if name == "x":
             return dx
         layer = self._layer(name)
@@ -297,7 +297,7 @@ class _Case:
             for view in leaves(_above(protocol.state(spec, dstate)[0], layer)).values():
                 view[...] = 0
         no_dy = np.zeros_like(self.w)
-        run_back(*arguments, 0, steps - 1, no_dy, (dstate, out, dx))
+        run_back(spec, window, 0, steps - 1, no_dy, (dstate, out, dx))
         return leaves(protocol.parameters(spec, out)[0])[name]
 
 
@@ -352,18 +352,31 @@ def _error(actual: np.ndarray, expected: np.ndarray) -> float:
     return float(np.abs(actual - expected).max() / scale)
 
 
-def _forward_and_backward(spec, flat, flat_work, start, inputs, records, first, stop, dy, adjoints):
-    """The whole window forward, then reverse mode from step stop - 1, with `dy`, back to `first`."""
-    params, _ = protocol.parameters(spec, flat)
-    work, _ = protocol.work(spec, flat_work)
+class _Window(NamedTuple):
+    """The steps that reverse mode goes through, as flat arrays."""
+
+    params: np.ndarray
+    work: np.ndarray
+    start: np.ndarray  # the state before the first step
+    inputs: np.ndarray  # (steps, n_inputs)
+    records: np.ndarray  # (steps, ...)   written
+
+
+def _forward_and_backward(spec, window, first, stop, dy, adjoints):
+    """The whole window forward, then reverse mode from step stop - 1, with `dy`, back to `first`.
+
+    adjoints : flat arrays of dL/dstate and dL/dparameters, and dx.
+    """
+    inputs, start, records = window.inputs, window.start, window.records
+    params, _ = protocol.parameters(spec, window.params)
+    work, _ = protocol.work(spec, window.work)
     protocol.prepare(spec, params, work)
     for t in range(inputs.shape[0]):
         state_tm1, _ = protocol.state(spec, start if t == 0 else records[t - 1])
         record, _ = protocol.record(spec, records[t])
         protocol.forward(spec, params, work, state_tm1, inputs[t], record)
-    dstate, _ = protocol.state(spec, adjoints[0])
-    out, _ = protocol.parameters(spec, adjoints[1])
-    adjoint = protocol.Adjoint(dstate, out, adjoints[2])
+    flat_dstate, flat_out, dx = adjoints
+    adjoint = protocol.Adjoint(protocol.state(spec, flat_dstate)[0], protocol.parameters(spec, flat_out)[0], dx)
     for t in range(stop - 1, first - 1, -1):
         state_tm1, _ = protocol.state(spec, start if t == 0 else records[t - 1])
         record, _ = protocol.record(spec, records[t])

@@ -16,7 +16,7 @@ MODES = {
         "not process and not test_command_line",
         [
             *("test_cells.py", "test_cells_alike.py", "test_cells_settings.py"),
-            *("test_gradcheck.py", "test_gradients.py", "test_costs.py", "test_actor_critic.py"),
+            *("test_gradcheck.py", "test_gradients.py", "test_costs.py", "test_actor_critic.py", "test_user_names.py"),
         ],
     ),
     "uncompiled learners": (

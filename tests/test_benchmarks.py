@@ -39,7 +39,7 @@ def test_the_yardstick_in_c_predicts_what_we_predict(learning, dtype, tolerance,
     if not programs:
         pytest.skip("there is no C compiler")
     learner, observations, cumulants, expected = learning
-    parts = [learner.parameters[name] for name in ("nu_log", "theta_log", "W1", "W2")]
+    parts = [learner.parameters[f"cell.{name}"] for name in ("nu_log", "theta_log", "W1", "W2")]
     np.concatenate([np.ravel(part) for part in (*parts, observations, cumulants)]).tofile(tmp_path / "start")
     command = [str(programs[dtype]), str(N), str(D), str(T), str(tmp_path / "start")]
     printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
@@ -75,8 +75,8 @@ def test_a_soak_finds_what_is_not_finite_and_measures_drift():
     steps, speed_, memory, _, greatest = soak.part(agent, env, 30)
     assert steps == 30
     assert min(speed_, memory, greatest) > 0
-    agent._senses[-1] = np.inf
-    with pytest.raises(FloatingPointError, match="input_statistics is not finite after 30 steps"):
+    agent._buffers.statistics[-1] = np.inf
+    with pytest.raises(FloatingPointError, match="statistics is not finite after 30 steps"):
         soak.check_finite(agent)
     rows = np.array([[k, 90.0 + 5 * k] for k in range(5)])
     rows[0, 1] = 1e3  # compiling

@@ -214,7 +214,7 @@ BUGS = {
 TRUNCATED_BUGS = {
     "the window is a step too short": [("for k in range(filled - 1, -1, -1)", "for k in range(filled - 1, 0, -1)")],
     "the ring is read from the wrong row": [
-        ("oldest = int(memory.clock[0]) + 1 - filled", "oldest = int(memory.clock[0]) + 2 - filled")
+        ("oldest = int(memory.clock[ROW]) + 1 - filled", "oldest = int(memory.clock[ROW]) + 2 - filled")
     ],
     "the state after the step is stored": [
         ("    copy(memory.flat_state, memory.states[row])\n", ""),

@@ -127,6 +127,7 @@ def test_an_unknown_kind_is_named():
 
 
 @compiled
+@pytest.mark.skipif(jit.numba_compiler.PLAIN, reason="plain Numba has its runtime")
 def test_a_kernel_that_allocates_does_not_compile():
     def allocates(n):
         return np.zeros(n).sum()

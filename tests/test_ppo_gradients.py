@@ -119,3 +119,9 @@ def test_a_planted_bug_is_found(bug, mutant):
     package = mutant(file, [(old, new)])
     with pytest.raises(AssertionError):
         check(name, gradient, True, package)
+
+
+@pytest.mark.skipif(COMPILED, reason="a copy of the package compiles anew; test_modes.py runs it uncompiled")
+@pytest.mark.parametrize(("name", "gradient"), [("linear RTU", RTRL()), ("GRU", TBPTT(T))])
+def test_an_unchanged_copy_stays_green(name, gradient, mutant):
+    check(name, gradient, True, mutant(LOSS, []))

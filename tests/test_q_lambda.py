@@ -182,6 +182,14 @@ def test_a_planted_bug_turns_it_red(bug, mutant):
         check_against_the_oracle(make(kind, package=package, **optimizers), KINDS["linear RTU"])
 
 
+@in_plain_python
+@pytest.mark.parametrize("kind", [QLambda, QRC])
+def test_an_unchanged_copy_stays_green(kind, mutant):
+    package = mutant("control/q_lambda_kernels.py", [])
+    optimizers = {"optimizer": SGD(0.01), "h_optimizer": SGD(0.02)} if kind is QRC else {}
+    check_against_the_oracle(make(kind, package=package, **optimizers), KINDS["linear RTU"])
+
+
 def twins(kind, steps=30, **settings):
     """Two agents of the same past, their step sizes vanishing, and the stream that they were given."""
     small = {"optimizer": SGD(1e-300), "h_optimizer": SGD(1e-300)} if kind is QRC else {"optimizer": ObGD(1e-300)}

@@ -1,4 +1,4 @@
-"""The house style of figures. It knows no experiment."""
+"""The style of all figures. This module knows no experiment."""
 
 from collections.abc import Iterable
 from contextlib import contextmanager
@@ -9,7 +9,7 @@ import numpy as np
 
 from experiments.engine.results import interval
 
-# Readable in grey, too: the first four differ in lightness as well as in hue (after Okabe & Ito 2008).
+# The first four differ in lightness as well as in hue, so they are readable in grey (after Okabe & Ito 2008).
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#000000", "#D55E00", "0.5")
 _MARKERS, _LINES = "os^DvXP*", ("-", "--", "-.", ":")
 GREY = "0.45"
@@ -28,7 +28,7 @@ _STYLE: Any = {
 
 @contextmanager
 def style():
-    """Matplotlib in the house style, without a display. Imported here: it takes half a second."""
+    """Matplotlib in this style, without a display. The import takes half a second, so it stands here."""
     import matplotlib as mpl
 
     mpl.use("Agg")
@@ -47,26 +47,26 @@ def save(figure: Any, path: Path) -> Path:
 
 
 def band(axes: Any, x: Any, samples: Any, **line: Any) -> None:
-    """The mean of samples (seeds, points) with its 95 % interval as a band."""
+    """Draw the mean of samples (seeds, points), with its 95 % interval as a band."""
     (drawn,) = axes.plot(x, samples.mean(0), **line)
     axes.fill_between(x, *interval(samples), color=drawn.get_color(), alpha=0.2, linewidth=0)
 
 
 def headline(figure: Any, text: str, seeds: int, published: str = "") -> None:
-    """What the whole figure shows, and of how many seeds; and what the published one is of, if that is more."""
+    """Write the title of the whole figure: its subject, its seeds, and the published size if that is larger."""
     text = f"{text}; mean of {seeds} seeds, 95 % intervals{published and f' (published: {published})'}"
     figure.suptitle(text, x=0.01, ha="left", fontsize=9)
 
 
 def legend_columns(figure: Any, labels: Iterable[str]) -> int:
-    """How many entries of a legend stand side by side below a figure: four, or as many as there is room for."""
+    """The number of legend entries in one row below a figure: four, or fewer if the figure is narrow."""
     texts = list(labels)
     entry = 0.6 + 0.07 * max(map(len, texts))  # inches
     return max(1, min(len(texts), 4, int(figure.get_figwidth() / entry)))
 
 
-def look(k: int) -> dict[str, Any]:
-    """Colour, marker and line of the k-th curve: no two alike, even in grey."""
+def curve_style(k: int) -> dict[str, Any]:
+    """Colour, marker and line style of the k-th curve. Curves differ even in grey."""
     return {
         "color": COLOURS[k % len(COLOURS)],
         "marker": _MARKERS[k % len(_MARKERS)],
@@ -76,7 +76,7 @@ def look(k: int) -> dict[str, Any]:
 
 
 def points(axes: Any, x: list[Any], samples: list[Any], **line: Any) -> None:
-    """Means with 95 % intervals, for the samples at each x; a line across the axes if the only x is None."""
+    """Draw means with 95 % intervals for the samples at each x. If the only x is None, draw a line across the axes."""
     means, (low, high) = [s.mean() for s in samples], zip(*map(interval, samples), strict=True)
     if x == [None]:
         line.pop("marker")

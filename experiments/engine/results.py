@@ -1,8 +1,8 @@
-"""The files that a run leaves, and the numbers that many runs give together.
+"""The files of a run, and the numbers of many runs together.
 
 A run is a folder with its arrays (`arrays.npz`), a manifest (`manifest.json`: experiment, settings, seed, versions,
-commit, wall time, host) and a DONE mark, which is written last. The folder is written beside its place and renamed into
-it, so a reader finds a whole run or none. A finished run is never overwritten.
+commit, wall time, host) and a DONE mark, which is written last. All files are written to a temporary folder, which is
+then renamed. So a reader finds a complete run, or no run. A finished run is never overwritten.
 """
 
 import json
@@ -24,35 +24,39 @@ Config = dict[str, Any]  # the settings of a run, as plain data
 Results = list[tuple[Config, list[dict[str, np.ndarray]]]]  # for each Config, the arrays of its runs, seed by seed
 
 DONE = "DONE"
+# Folders of earlier versions hold this text, so it stays.
 MARK, MARKED = "README", "Runs and figures of `python -m experiments`; deleting a run's folder makes it run again.\n"
 
 
 class ForeignResultsError(Exception):
-    """A folder holds results of something else, which are not to be lost."""
+    """A folder holds files of another program, or runs of other settings. They must not be lost."""
 
 
 def claim(root: Path) -> None:
-    """Make `root` a folder of ours; ForeignResultsError, if it holds files of something else."""
+    """Mark `root` as a folder of experiments. ForeignResultsError if it holds files of another program."""
     root.mkdir(parents=True, exist_ok=True)
     mark = root / MARK
-    if not any(root.iterdir()):  # on a full disk the mark may be cut short
+    if not any(root.iterdir()):  # on a full disk the mark may be incomplete
         mark.write_text(MARKED)
     elif not mark.exists() or not MARKED.encode().startswith(mark.read_bytes()):
-        raise ForeignResultsError(f"{root} holds files of something else: name another --output, or empty it")
+        raise ForeignResultsError(f"{root} holds files of another program: name another --output, or empty this folder")
 
 
-def write(path: Path, put: Callable[[Path], Any]) -> None:
-    """Make or replace a file whole, or not at all: `put` writes it beside its place, under the same suffix."""
+def write(path: Path, write_to: Callable[[Path], Any]) -> None:
+    """Make or replace a file completely, or not at all.
+
+    `write_to` writes a temporary file in the same folder, with the same suffix. The file is then renamed.
+    """
     part = path.with_name(f".{path.stem}-{os.getpid()}{path.suffix}")
     try:
-        put(part)
+        write_to(part)
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)
 
 
 def save_run(folder: Path, arrays: dict[str, np.ndarray], manifest: dict[str, Any]) -> None:
-    """Write a run to `folder`, which is not there yet: whole, or not at all."""
+    """Write a run to `folder` completely, or not at all. The folder must not exist yet."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     part = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}-"))
     try:
@@ -63,7 +67,7 @@ def save_run(folder: Path, arrays: dict[str, np.ndarray], manifest: dict[str, An
             part.rename(folder)
         except OSError:
             if not is_done(folder, manifest["settings"], manifest["seed"]):
-                raise  # otherwise another process has made the same run meanwhile
+                raise  # a finished run means that another process made the same run in the meantime
         forget_begun(folder)
         shutil.rmtree(unfinished(folder), ignore_errors=True)
     finally:
@@ -77,35 +81,35 @@ def load_run(folder: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
 
 
 def is_done(folder: Path, settings: dict[str, Any], seed: int) -> bool:
-    """Whether `folder` holds a finished run of exactly these settings and this seed, as `find` has it."""
+    """Whether `find` finds a finished run of exactly these settings and this seed in `folder`."""
     return find(folder, settings, seed) is not None
 
 
 def find(folder: Path, settings: dict[str, Any], seed: int) -> tuple[dict[str, np.ndarray], dict[str, Any]] | None:
     """(arrays, manifest) of the finished run of exactly these settings and this seed, or None.
 
-    A folder that cannot be read is set aside under another name, and counts as not there. ForeignResultsError, if the
-    folder holds a run of other settings.
+    A folder that cannot be read is renamed, and the result is None. ForeignResultsError if the folder holds a run of
+    other settings.
     """
     if not folder.exists():
         return None
     try:
         if not (folder / DONE).exists():
-            raise ValueError("it lacks its DONE mark")
+            raise ValueError("the DONE mark is missing")
         arrays, manifest = load_run(folder)
         found = manifest["settings"], manifest["seed"]
-    except Exception as error:  # a damaged archive raises nearly anything, zlib.error and NotImplementedError among it
-        aside = folder.with_name(f"{folder.name}.damaged-{time.time_ns()}")
-        folder.rename(aside)
-        print(f"{folder} cannot be read ({error}): set aside as {aside.name}, and made again", file=sys.stderr)
+    except Exception as error:  # a damaged archive raises almost any error, even zlib.error or NotImplementedError
+        renamed = folder.with_name(f"{folder.name}.damaged-{time.time_ns()}")
+        folder.rename(renamed)
+        print(f"{folder} cannot be read ({error}): renamed to {renamed.name}; the run is made again", file=sys.stderr)
         return None
     if found != (json.loads(json.dumps(settings)), seed):
-        raise ForeignResultsError(f"{folder} holds a run of other settings: move it away, or name another --output")
+        raise ForeignResultsError(f"{folder} holds a run of other settings: move this folder, or name another --output")
     return arrays, manifest
 
 
 def began(folder: Path) -> None:
-    """Leave a mark that a process is at work on this run. If the process dies, the mark stays."""
+    """Write a mark that a process works on this run. If the process dies, the mark stays."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     _begun(folder).touch()
 
@@ -123,7 +127,7 @@ def _begun(folder: Path) -> Path:
 
 
 def unfinished(folder: Path) -> Path:
-    """The folder in which an unfinished run may leave what it needs to go on."""
+    """The folder in which an unfinished run may save its state, to continue later."""
     return folder.with_name(f".{folder.name}.unfinished")
 
 
@@ -142,8 +146,8 @@ def circumstances() -> dict[str, Any]:
     }
 
 
-def gathered(manifests: list[dict[str, Any]]) -> dict[str, Any]:
-    """What the manifests of a sweep say together: core minutes, and every version, commit and machine."""
+def merge_manifests(manifests: list[dict[str, Any]]) -> dict[str, Any]:
+    """The manifests of a sweep as one: core minutes, and every version, commit and machine."""
     out: dict[str, Any] = {"core minutes": round(sum(m["seconds"] for m in manifests) / 60, 1)}
     for name in ("versions", "python", "commit", "machine"):
         found = []

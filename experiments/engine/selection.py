@@ -1,9 +1,9 @@
-"""Step sizes chosen without cheating: on seeds of their own, which take no part in what is reported.
+"""Step sizes are chosen on seeds that are not reported.
 
-A preset with `"tuning": {"step_sizes": ..., "seeds": ...}` has settings without a step size. Each is run with every
-step size on the tuning seeds, for as many steps as are reported, since a step size that is best in a short run may
-diverge in a long one. Of those with the fewest diverged runs, that with the smallest mean error is the setting's own,
-and what is reported are runs on `seeds`.
+A preset with `"tuning": {"step_sizes": ..., "seeds": ...}` has settings without a step size. Each setting is run with
+every step size on the tuning seeds. These runs have as many steps as the reported runs, since a step size that is best
+in a short run may diverge in a long one. The step sizes with the fewest diverged runs are compared, and the one with
+the smallest mean error is chosen. The reported runs use this step size and the preset's `seeds`.
 """
 
 from collections.abc import Callable
@@ -17,7 +17,7 @@ Preset = dict[str, Any]
 
 
 def stages(preset: Preset) -> list[tuple[Callable[[Results], list[Config]], list[int]]]:
-    """What is run one after the other: (results of the stage before -> settings, seeds)."""
+    """The stages of a preset, in order: (a function from the previous stage's results to settings, seeds)."""
     last = (lambda tried: chosen(preset, tried), list(preset["seeds"]))
     if "tuning" not in preset:
         return [last]
@@ -25,28 +25,28 @@ def stages(preset: Preset) -> list[tuple[Callable[[Results], list[Config]], list
 
 
 def trials(preset: Preset) -> list[Config]:
-    """The settings that are run on the tuning seeds."""
+    """The settings of the runs on the tuning seeds."""
     step_sizes = preset["tuning"]["step_sizes"]
     return [{**setting, "step_size": step_size} for setting in preset["settings"] for step_size in step_sizes]
 
 
 def chosen(preset: Preset, tried: Results) -> list[Config]:
-    """The settings that are reported, each with its best step size; `tried` are the runs of `trials`, in that order."""
+    """The reported settings, each with its best step size. `tried` has the runs of `trials`, in the same order."""
     if "tuning" not in preset:
         return preset["settings"]
     n = len(preset["tuning"]["step_sizes"])
-    best = [min(tried[k : k + n], key=_badness)[0]["step_size"] for k in range(0, len(tried), n)]
+    best = [min(tried[k : k + n], key=_divergence_and_error)[0]["step_size"] for k in range(0, len(tried), n)]
     return [{**setting, "step_size": each} for setting, each in zip(preset["settings"], best, strict=True)]
 
 
-def _badness(trial: tuple[Config, list[dict[str, np.ndarray]]]) -> tuple[int, float]:
-    """Number of diverged runs, then mean error: a run that diverged near its end may have a small error still."""
+def _divergence_and_error(trial: tuple[Config, list[dict[str, np.ndarray]]]) -> tuple[int, float]:
+    """(number of diverged runs, mean error). A run that diverges near its end may still have a small error."""
     _, runs = trial
     return sum(bool(arrays["diverged"]) for arrays in runs), float(np.mean([arrays["msre"] for arrays in runs]))
 
 
 def at_an_edge(preset: Preset, found: Results) -> list[str]:
-    """A line that says for how many settings the best step size was the smallest or the largest tried."""
+    """Lines that count the settings whose best step size is the smallest tried, or the largest."""
     if "tuning" not in preset:
         return []
     step_sizes = preset["tuning"]["step_sizes"]

@@ -7,7 +7,7 @@
     r/theta              r, clipped           theta             1 / r, or 0     1
 
 These are derivations (26), the first of them (5), (9) and (10). The first is the paper's; all four are compared in its
-Figure 9. The clip keeps r within `R_BOUNDS`: outside, the function is constant and its derivative nought, so a modulus
+Figure 9. The clip keeps r within `R_BOUNDS`: outside, the function is constant and its derivative zero, so a modulus
 that was carried there stays.
 
 Each form is a type of stored parameters with a pair of functions, `plain_eigenvalue` and `eigenvalue`, which give
@@ -57,7 +57,7 @@ PARAMETERIZATIONS = {
 
 
 def parameterization(name: object):
-    """The form called `name`; ValueError where there is none."""
+    """The form called `name`; ValueError if no form has this name."""
     return check_choice("parameterization", name, PARAMETERIZATIONS)
 
 

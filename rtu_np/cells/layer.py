@@ -52,7 +52,7 @@ def check_cell(cell: Any) -> Cell:
 
 
 def check_gradient(gradient: Any) -> GradientMethod:
-    """The gradient method; RTRL() where none is given."""
+    """The gradient method; RTRL() by default."""
     if gradient is None:
         return RTRL()
     if not hasattr(gradient, "spec"):
@@ -68,7 +68,7 @@ def initial_values(settings: Any, layout: Any, spec: Any, rng: np.random.Generat
 
 
 def check_parameters(spec: Any, params: Any) -> None:
-    """ValueError where `params` are not finite, or the recurrence has no derivative."""
+    """ValueError if `params` are not finite, or if the recurrence has no derivative."""
     for name, values in leaves(params).items():
         check_finite(name, values)
     if protocol.degenerate(spec, params):

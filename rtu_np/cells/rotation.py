@@ -75,7 +75,7 @@ def why_degenerate_rotation(spec, params: DiagonalParameters) -> str:
     a, _ = params.eigenvalue
     i, name = int(np.argmin(a)), params.eigenvalue._fields[0]
     fact, question = {
-        "nu_log": ("exp(nu_log) underflows", "Was a rate nu written where its logarithm is stored?"),
+        "nu_log": ("exp(nu_log) underflows", "Was a rate nu written in place of its logarithm?"),
         "nu": ("exp(-nu) is 1 or more", "Has a step carried nu to or below zero, or was nu_log written in its place?"),
     }[name]
     return (

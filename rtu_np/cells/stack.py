@@ -126,7 +126,7 @@ def _numbered(spec, lower, upper):
 def register_pair(kind: type) -> None:
     """Register for the spec `kind` all functions of a pair of layers but `together`.
 
-    The upper layer sees the lower one's output and, where its input is wider by as much, the pair's input behind it.
+    The upper layer's input is the lower one's output, followed by the pair's input if it is wider by as much.
     """
     for function, implementation in _PAIR.items():
         function.register(kind)(implementation)

@@ -1,11 +1,11 @@
-"""What an agent leaves behind while it learns: two tables as CSV, and TensorBoard's files where it is installed.
+"""What an agent writes while it learns: two tables as CSV, and TensorBoard's files if TensorBoard is installed.
 
     episodes.csv    a row per episode: step, episode, return, length, steps per second
-    learning.csv    a row every 10,000 steps: TD errors and, block by block, the size of traces and of steps. The first
-                    is of step 9,999: episodes end at round numbers, and with them the traces
+    learning.csv    a row every 10,000 steps: the agent's `diagnostics`. The first row is of step 9,999, since episodes
+                    often end at round numbers, and traces are cleared then
 
-An agent that was saved and loaded goes on in its folder: rows of steps that it has not made yet are taken off, as they
-will come again.
+An agent that was saved and loaded continues in its folder. Rows of steps that it has not made yet are removed: it will
+write them again.
 """
 
 import csv
@@ -19,9 +19,9 @@ _EPISODES = ("step", "episode", "return", "length", "steps_per_second")
 
 
 class Log:
-    """The tables of one agent in one folder; nothing at all where `folder` is None.
+    """The tables of one agent in one folder. If `folder` is None, nothing is written.
 
-    Where `folder` is called "runs", a new one in it, called `name` and the time.
+    If `folder` is called "runs", the tables are in a new folder within it, named by `name` and the time.
     """
 
     def __init__(self, folder: str | os.PathLike | None, name: str, agent: Any) -> None:
@@ -76,7 +76,7 @@ def _folder(folder: Path, name: str) -> Path:
 
 
 class _Table:
-    """A CSV file that rows are added to."""
+    """A CSV file that grows by rows."""
 
     def __init__(self, path: Path, columns: tuple[str, ...], steps: int) -> None:
         kept = []
@@ -93,7 +93,7 @@ class _Table:
                     f"log {os.fspath(path)!r} belongs to another run: expected an empty folder for a new agent"
                 )
             kept = [row for row in rows[1:] if len(row) == len(columns) and int(row[0]) <= steps]
-        part = path.with_suffix(".part")  # a kill while rows are taken off loses none
+        part = path.with_suffix(".part")  # if the process is killed here, no row is lost
         with part.open("w", newline="") as file:
             csv.writer(file).writerows([columns, *kept])
         os.replace(part, path)

@@ -1,8 +1,8 @@
 """Gymnasium's spaces as numbers: an observation as a vector, an action as an array of reals.
 
-Box observations are flattened; Discrete, MultiDiscrete and MultiBinary become ones and zeros, one per value; a Tuple is
-its parts one after another. Images and dictionaries are not taken: a wrapper that makes a vector of them knows better
-what matters in them.
+Box observations are flattened. Discrete, MultiDiscrete and MultiBinary become ones and zeros, one per value. A Tuple
+becomes its parts, one after another. Images and dictionaries are refused: a wrapper that makes vectors of them knows
+better what matters.
 """
 
 from collections.abc import Callable
@@ -16,7 +16,7 @@ Writer = Callable[[Any, np.ndarray], None]
 
 
 def observation_writer(space: Any) -> tuple[int, Writer]:
-    """(n, write): how many numbers an observation of this space is, and `write(observation, out)`."""
+    """(n, write): how many numbers an observation of this space has, and `write(observation, out)`."""
     from gymnasium import spaces
 
     if isinstance(space, spaces.Box):
@@ -69,12 +69,12 @@ def _one_hot(offsets: np.ndarray, start: Any) -> Writer:
 
 
 class Actions:
-    """Of an action space: how many choices or components, bounds, and what an environment is given.
+    """An action space as agents see it.
 
     Attributes
     ----------
-    discrete : whether an action is a choice among `n`, and not a vector of `n` components
-    bounds : (2, n) lowest and highest of each component; infinite where there is none
+    discrete : whether an action is one of `n`; otherwise it is continuous, a vector of `n` components
+    bounds : (2, n) lowest and highest of each component; infinite if it has no bound
     """
 
     def __init__(self, space: Any) -> None:
@@ -98,7 +98,7 @@ class Actions:
 
 
 def check_environment(env: Any) -> Any:
-    """`env`, where it is one environment with spaces; what it says of them is checked by those who read it."""
+    """`env`, if it is one environment with spaces. The functions that read its spaces check these."""
     if not (hasattr(env, "observation_space") and hasattr(env, "action_space")):
         raise TypeError(f"env is {env!r}: expected a Gymnasium environment, gymnasium.make('CartPole-v1')")
     if hasattr(env, "num_envs"):

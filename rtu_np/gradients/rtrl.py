@@ -37,7 +37,7 @@ class RTRL:
 
     Raises
     ------
-    MemoryError : where the dense recursion's sensitivities would not fit this machine, with the number of bytes
+    MemoryError : if the full recursion's sensitivities would not fit this machine, with the number of bytes
     """
 
     dense: bool = False

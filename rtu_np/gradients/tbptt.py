@@ -18,6 +18,9 @@ from rtu_np.numerics.layout import layout_of
 from rtu_np.protocol import PerInput, PerOutput
 from rtu_np.validation import check_count
 
+# Slots of the clock: the row of the latest step, and how many rows are filled.
+ROW, FILLED = 0, 1
+
 
 @dataclass(frozen=True)
 class TBPTT:
@@ -54,7 +57,7 @@ class TBPTTMemory(NamedTuple):
     state: Annotated[Any, protocol.state, "spec.cell"]
     flat_state: Annotated[np.ndarray, aligned]
     y: PerOutput
-    clock: Annotated[np.ndarray, 2]  # the row of the latest step; how many rows are filled
+    clock: Annotated[np.ndarray, 2]  # ROW, FILLED
     states: Annotated[np.ndarray, "spec.steps", "spec.n_state"]  # ring: the state before each step
     inputs: Annotated[np.ndarray, "spec.steps", "spec.n_inputs"]  # ring
     records: Annotated[np.ndarray, "spec.steps", "spec.n_record"]  # the window replayed, oldest step first
@@ -71,9 +74,9 @@ protocol.memory.register(TBPTTSpec)(layout_of(TBPTTMemory))
 @protocol.move.register(TBPTTSpec)
 def move(spec, params, memory, x_t):
     cell = spec.cell
-    row = (int(memory.clock[0]) + 1) % spec.steps
-    memory.clock[0] = row
-    memory.clock[1] = min(int(memory.clock[1]) + 1, spec.steps)
+    row = (int(memory.clock[ROW]) + 1) % spec.steps
+    memory.clock[ROW] = row
+    memory.clock[FILLED] = min(int(memory.clock[FILLED]) + 1, spec.steps)
     copy(memory.flat_state, memory.states[row])
     copy(x_t, memory.inputs[row])
     protocol.prepare(cell, params, memory.work)
@@ -85,12 +88,12 @@ def move(spec, params, memory, x_t):
 
 @protocol.credit.register(TBPTTSpec)
 def credit(spec, params, memory, dy):
-    cell, filled = spec.cell, int(memory.clock[1])
-    oldest = int(memory.clock[0]) + 1 - filled + spec.steps
+    cell, filled = spec.cell, int(memory.clock[FILLED])
+    oldest = int(memory.clock[ROW]) + 1 - filled + spec.steps
     for k in range(filled):
         row = (oldest + k) % spec.steps
-        before = memory.states[row] if k == 0 else memory.records[k - 1]
-        state_tm1, _ = protocol.state(cell, before)
+        flat_tm1 = memory.states[row] if k == 0 else memory.records[k - 1]
+        state_tm1, _ = protocol.state(cell, flat_tm1)
         record, _ = protocol.record(cell, memory.records[k])
         protocol.forward(cell, params, memory.work, state_tm1, memory.inputs[row], record)
     clear(memory.dstate)
@@ -98,8 +101,8 @@ def credit(spec, params, memory, dy):
     for k in range(filled - 1, -1, -1):
         last = k == filled - 1
         row = (oldest + k) % spec.steps
-        before = memory.states[row] if k == 0 else memory.records[k - 1]
-        state_tm1, _ = protocol.state(cell, before)
+        flat_tm1 = memory.states[row] if k == 0 else memory.records[k - 1]
+        state_tm1, _ = protocol.state(cell, flat_tm1)
         record, _ = protocol.record(cell, memory.records[k])
         dstate, _ = protocol.state(cell, memory.dstate)
         out, _ = protocol.parameters(cell, memory.gradient)

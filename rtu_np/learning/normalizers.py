@@ -3,8 +3,8 @@
     Welford:  n <- n + 1,   mean <- mean + (x - mean) / n,   M <- M + (x - old mean) (x - new mean)     derivations (41)
 
 Observations become (x - mean) / sqrt(M / (n - 1) + 1e-8), the present one included, and variance 1 for the first.
-Rewards are divided by the running deviation of the discounted return G <- gamma (1 - done) G + r, and not centred: a
-shift would change which policy is best where episodes end. Elsayed et al. 2024.
+Rewards are divided by the running deviation of the discounted return G <- gamma (1 - done) G + r. They are not centred:
+in a task whose episodes end, a shift changes which policy is best. Elsayed et al. 2024.
 """
 
 from typing import Annotated, NamedTuple

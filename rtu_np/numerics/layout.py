@@ -33,7 +33,6 @@ Each field takes its numbers from the start of `flat`, in the order of the field
 Text is Python. It can name the arguments of the layout and the fields before.
 """
 
-import itertools
 import linecache
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, get_type_hints
@@ -66,7 +65,7 @@ def layout_of(kind: type, *arguments: str) -> Callable[..., tuple[Any, Any]]:
     Raises
     ------
     ValueError : if a field has a name that the source needs for something else
-    TypeError : if an annotation gives neither a shape nor a function
+    TypeError : if an annotation gives neither a shape nor a layout
     """
     hints, arguments = get_type_hints(kind, include_extras=True), arguments or ("spec",)
     needed = {"flat", "rest", kind.__name__, *arguments, *(function.__name__ for function in _VIEWS | _WHOLES)}
@@ -76,7 +75,7 @@ def layout_of(kind: type, *arguments: str) -> Callable[..., tuple[Any, Any]]:
     names: dict[str, Any] = {"__name__": kind.__module__, kind.__name__: kind}
     lines = [f"def {name}({', '.join(arguments)}, flat):"]
     calls = [call for field, hint in hints.items() for call in _calls(kind, field, hint, arguments)]
-    for call, following in itertools.pairwise([*calls, None]):
+    for call, following in zip(calls, [*calls, None][1:], strict=True):
         known = call.function in _VIEWS | _WHOLES
         called = call.function.__name__ if known else f"_{call.target}"  # no field begins like this
         names[called] = call.function
@@ -95,9 +94,9 @@ def _calls(kind: type, field: str, hint: Any, arguments: tuple[str, ...]) -> Ite
     """The line that makes a field, and the line that aligns what follows, if the annotation asks for it."""
     parts = getattr(hint, "__metadata__", ())
     text, functions = [str(part) for part in parts if not callable(part)], [part for part in parts if callable(part)]
-    if not functions and not 1 <= len(text) <= len(_BY_SHAPE):
+    if set(functions[:1]) <= _VIEWS and not 1 <= len(text) <= len(_BY_SHAPE):
         raise TypeError(
-            f"{kind.__name__}.{field}: its annotation gives {len(text)} lengths; expected one to three, or a function"
+            f"{kind.__name__}.{field}: its annotation gives {len(text)} lengths; expected one to three, or a layout"
         )
     first, *more = functions or [_BY_SHAPE[len(text) - 1]]
     if first in _WHOLES:

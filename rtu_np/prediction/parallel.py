@@ -1,4 +1,4 @@
-"""Many learners at once, on threads: compiled code lets other threads go on while it runs."""
+"""Many learners at once, on threads: compiled code lets other threads run."""
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -26,10 +26,10 @@ def run_many(
 
     Parameters
     ----------
-    learners : k of them, no two the same
+    learners : k learners, all different
     observations : (T, n_inputs) one stream for all; or one for each, (k, T, n_inputs) or a list of k
     cumulants, discounts, terminated, truncated : likewise (T,), or k of these
-    n_threads : how many run at a time; by default as many as there are cores to be had
+    n_threads : how many run at a time; by default one per core
     progress : whether a run of more than a second shows a bar on a terminal
 
     Returns
@@ -38,8 +38,8 @@ def run_many(
 
     Raises
     ------
-    ValueError, TypeError : before anything is learned, by the number of the learner and the name of the argument
-    FloatingPointError : once all others are done, where one diverged
+    ValueError, TypeError : before anything is learned; names the learner and the argument
+    FloatingPointError : if one diverged, after all others are done
 
     Examples
     --------
@@ -86,7 +86,7 @@ def run_many(
 
 
 def _one_each(name: str, value: Any, ndim: int, k: int) -> Sequence[Any]:
-    """`value` for each of k learners: itself, where it has `ndim` dimensions."""
+    """`value` for each of k learners: the same for all if it has `ndim` dimensions."""
     if value is None:
         return [None] * k
     nested = isinstance(value, list | tuple) and len(value) > 0 and np.ndim(value[0]) >= ndim

@@ -30,7 +30,7 @@ class TDLambda:
     ----------
     cell : `LinearRTU(16)` or any other cell
     n_inputs : width d of an observation
-    gamma : discount, in [0, 1], of steps that do not bring their own
+    gamma : discount, in [0, 1]; `step` and `run` can override it
     lambda_ : trace parameter, in [0, 1]
     optimizer : SGD, Adam (the default), RMSProp or ObGD
     gradient : how the gradient travels through time; RTRL() by default
@@ -41,7 +41,7 @@ class TDLambda:
     Raises
     ------
     ValueError, TypeError : by name, for an argument out of its range or of the wrong type
-    FloatingPointError : in `step` and `run`, where learning diverges
+    FloatingPointError : in `step` and `run`, if learning diverges
 
     Examples
     --------
@@ -92,9 +92,9 @@ class TDLambda:
         rows = max(64, _STAGE // n_inputs)
         self._observations, self._signals, self._predictions = self._stage(rows)
         self._to_run = (self._spec, self._flat, self._clock, self._observations, self._signals, self._predictions)
-        observation, signal, prediction = self._stage(1)
-        self._to_step = (self._spec, self._flat, self._clock, observation, signal, prediction, 1)
-        self._x, self._shape, self._signal = observation[0], (n_inputs,), signal[0]
+        observations, signals, prediction = self._stage(1)
+        self._to_step = (self._spec, self._flat, self._clock, observations, signals, prediction, 1)
+        (self._x,), (self._signal,), self._shape = observations, signals, (n_inputs,)
         self._prediction_made = prediction.item
         self._to_predict = (self._spec, self._flat, self._prediction, self._observations, self._predictions)
 
@@ -115,14 +115,14 @@ class TDLambda:
     def step(
         self, x: Any, c: float, discount: float | None = None, terminated: bool = False, truncated: bool = False
     ) -> float:
-        """Learn from one step; returns v_t (0 where terminated).
+        """Learn from one step; returns v_t (0 if terminated).
 
         Parameters
         ----------
         x : (n_inputs,) the observation
         c : the cumulant that came with it
         discount : of this step, in place of gamma
-        terminated, truncated : whether this observation ends an episode, and how; where both, it has terminated
+        terminated, truncated : whether this observation ends an episode, and how; if both, it has terminated
         """
         # Cheap checks happen here. The compiled step does the others; if it returns REFUSED, we look for the reason.
         x_t, signal = self._x, self._signal
@@ -153,8 +153,8 @@ class TDLambda:
         Parameters
         ----------
         observations : (T, n_inputs)
-        cumulants, discounts, terminated, truncated : (T,) as of `step`; the last three may be left out
-        progress : whether a run of more than a second shows a bar on a terminal
+        cumulants, discounts, terminated, truncated : (T,), as in `step`; the last three are optional
+        progress : whether a run of more than a second shows a bar, on a terminal
         """
         stream = self.check_stream(observations, cumulants, discounts, terminated, truncated)
         with tqdm(
@@ -165,7 +165,7 @@ class TDLambda:
     def check_stream(
         self, observations: Any, cumulants: Any, discounts: Any = None, terminated: Any = None, truncated: Any = None
     ) -> tuple[np.ndarray, ...]:
-        """The arguments of `run` as the arrays that `learn_from` takes; or ValueError, by name."""
+        """The arguments of `run` as the arrays that `learn_from` takes; ValueError names the argument at fault."""
         observations = check_array(
             "observations", observations, (None, self.n_inputs), hint="one row per step", dtype=self.dtype
         )
@@ -186,7 +186,7 @@ class TDLambda:
         return observations, cumulants, discounts, ends
 
     def learn_from(self, stream: tuple[np.ndarray, ...], advanced: Callable[[int], Any]) -> np.ndarray:
-        """Predictions (T,) of a checked stream, learned from; `advanced(steps)` is called as it goes."""
+        """Learn from a checked stream; returns the predictions (T,). `advanced(steps)` is called after each stretch."""
         observations, *signals = stream
         n_steps = len(observations)
         predictions = np.empty(n_steps, self.dtype)
@@ -217,12 +217,12 @@ class TDLambda:
     # ------------------------------------------------------------------------------------------------ prediction
 
     def predict(self, x: Any, reset: bool = False) -> Any:
-        """Predict without learning, with a memory of its own that `step` and `run` do not touch.
+        """Predict without learning. `predict` has a memory of its own that `step` and `run` do not touch.
 
         Parameters
         ----------
         x : (n_inputs,) one observation, or (T, n_inputs) a stretch of stream
-        reset : whether to forget what earlier calls have seen
+        reset : whether to clear that memory first
 
         Returns
         -------
@@ -262,7 +262,7 @@ class TDLambda:
 
     @property
     def bytes_staged(self) -> int:
-        """Bytes of the rows in which a stream is handed to compiled code."""
+        """Bytes of the rows that carry a stream into compiled code."""
         return self._observations.nbytes + self._signals.nbytes + self._predictions.nbytes
 
     @property
@@ -303,8 +303,7 @@ class TDLambda:
     ) -> "TDLambda":
         """The learner that was saved at `path`.
 
-        `cell`, `optimizer`, `readout` and `gradient` are given only where they are not this package's own: a file
-        cannot bring code along.
+        Pass `cell`, `optimizer`, `readout` or `gradient` only if it is not part of this package: a file holds no code.
         """
         given = {"cell": cell, "optimizer": optimizer, "readout": readout, "gradient": gradient}
         settings, arrays = checkpoint.load(path)

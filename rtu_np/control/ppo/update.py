@@ -20,6 +20,7 @@ from rtu_np.numerics.buffers import allocate, size
 PARTS = 4
 _PAGE = 1024  # elements: the parts' memory is kept apart, whatever the precision
 SUMMARY = ("updates", *STATISTICS[:-1], "gradient_norm")  # how many updates there were; means of the latest
+UPDATES = 0  # slot of the summary
 
 
 class Refresh(NamedTuple):
@@ -112,7 +113,7 @@ class Update:
                 norms += norm
         n_updates = self._n_epochs * (n_sequences // per)
         means = self._statistics[:-1] / (n_updates * spec.minibatch)
-        self.summary[:] = self.summary[0] + 1, *means, norms / n_updates
+        self.summary[:] = self.summary[UPDATES] + 1, *means, norms / n_updates
         return ""
 
     def _gradient_of(self, order: np.ndarray, start: int, per: int) -> Callable[[int], None]:

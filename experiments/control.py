@@ -26,7 +26,7 @@ BINS = 50  # points of a learning curve
 EVERY = 300.0  # seconds after which an unfinished run saves its state
 
 # The name of a run's folder is a hash of its settings, so the words of settings stay. If an agent renames an argument,
-# the left side of these tables changes, and the right side stays. If no table has an argument, its name is its word.
+# the left side of these tables changes, and the right side stays. An argument in no table is its own word.
 WORDS = {  # {argument: word in settings}
     "n_steps": "rollout",
     "n_minibatches": "minibatches",

@@ -9,9 +9,9 @@ Claim: T-BPTT gives no weight to an input that is older than its window. A trace
 inputs of earlier predictions, not as causes of this one. RTRL's weight falls off as the state forgets, and no sooner.
 
 For fixed parameters the terms are measured as exact differences. The input at lag k adds to the gradient of v_t the
-T-BPTT gradient with T = k + 1, less that with T = k. It adds to z_t the same sum over j as above, with lag k - j in
-grad v_{t-j}. The weight is the norm over all parameters of the cell, relative to that of lag 0 with RTRL. It is
-measured at the steps from a conditioned stimulus (CS) to its unconditioned stimulus (US).
+T-BPTT gradient with T = k + 1, less that with T = k. The same input adds to z_t the same sum over j as above, with lag
+k - j in grad v_{t-j}. The weight is the norm over all parameters of the cell, relative to that of lag 0 with RTRL. The
+weight is measured at the steps from a conditioned stimulus (CS) to its unconditioned stimulus (US).
 
 Chosen here: trace conditioning, inter-stimulus interval (ISI) 10; before training, and after training with RTRL (gated
 recurrent unit, GRU: T-BPTT(16)); the other cell is a recurrent trace unit (RTU); tanh, phases from (0, 1], Adam with

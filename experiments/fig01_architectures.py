@@ -6,8 +6,8 @@ a linear recurrence with a nonlinear output; a nonlinear recurrence; a linear re
 linear recurrence with a linear projection.
 
 Claim: the RTU's error is below the LRU's, or tied with it, in each of the five. The published LRU had an error in its
-gradient (`experiments.released_lru`). The third curve is an LRU with that gradient. It shows what the error did to the
-baseline.
+gradient (`experiments.released_lru`). The third curve is an LRU with that gradient. The curve shows what the error did
+to the baseline.
 
 Chosen here, since the paper does not give them: inter-stimulus interval (ISI) 10; tanh; projections as wide as there
 are units (the LRU has its own complex C, the RTU a real matrix with bias); phases of both cells from (0, 1];

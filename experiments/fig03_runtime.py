@@ -15,8 +15,8 @@ values. Each seed times every setting again, in ten stretches, and takes their m
 core.
 
 In batches, the agents are those of `experiments.ppo_agents`. A minibatch of 64 steps is divided into sequences of T
-steps. The number is the time of an update, 4 epochs over 2048 steps, divided by these steps. The time of acting and of
-the robot is not part of it.
+steps. The number is the time of an update, 4 epochs over 2048 steps, divided by these steps. The number does not
+include the time of acting and of the robot.
 
 `slope` against T is the microseconds that each step of the window adds (a straight line by least squares). `slope`
 against n is the exponent over the three largest sizes.

@@ -5,12 +5,13 @@ PPO has nonlinear or linear recurrent trace units (RTUs), a linear recurrent uni
 Each cell has about 24,000 recurrent parameters, which the table counts. The streaming agent has two networks with about
 49,500 each.
 
-Claim: nonlinear and linear RTUs are above the LRU trained online. They are also above LRU and GRU with truncated
-backpropagation through time (T-BPTT). In the released code the online LRU's gradient of B is wrong
-(docs/derivations.md, Deviations). Here this gradient is right. The question is whether an RTU is still above this LRU.
+Claim: nonlinear and linear RTUs are above the LRU trained online, by real-time recurrent learning (RTRL). They are also
+above LRU and GRU with truncated backpropagation through time (T-BPTT). In the released code the online LRU's gradient
+of B is wrong (docs/derivations.md, Deviations). Here this gradient is right. The question is whether an RTU is still
+above this LRU.
 
-Chosen here: the agents of `experiments.ppo_agents`; nothing is tuned. Runs of `laptop` are a tenth as long. Their
-step size of Adam is three times as large, 3e-4, in all methods of PPO. The streaming actor-critic of
+Chosen here: the agents of `experiments.ppo_agents`; nothing is tuned. Runs of `laptop` are a tenth as long as the
+paper's, and Adam's step size is three times as large, 3e-4, in all methods of PPO. The streaming actor-critic of
 `experiments.streaming_agents` learns from as many steps as PPO.
 
 Minutes on two cores: smoke 1, laptop 20, overnight 250 (estimated), paper 12000 (estimated).

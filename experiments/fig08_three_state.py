@@ -1,8 +1,8 @@
 """Does a recurrent network need complex eigenvalues? A vanilla network on the three-state task.
 
-Elelimy et al. 2024, Fig. 7 and 8. From s1 and s2 the state changes to any state. From s3 it changes to the state before
-s3 (`envs.three_state`). The learner predicts, one step ahead, whether s1 comes next. In s3 the answer is certain if the
-learner remembers the state before. Without memory, 50 percent of the answers in s3 are right.
+Elelimy et al. 2024, Fig. 7 and 8. From s1 and s2 the next state can be any state. From s3 the next state is the one
+before s3 (`envs.three_state`). The learner predicts, one step ahead, whether s1 comes next. In s3 the answer is certain
+if the learner remembers the state before. Without memory, 50 percent of the answers in s3 are right.
 
 Claim: a vanilla recurrent neural network (RNN) solves the task, and its weight matrix then has more than 1.5 complex
 eigenvalues on average (30 runs). The figure also has a recurrent trace unit (RTU), whose eigenvalues are complex by

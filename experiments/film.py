@@ -21,7 +21,7 @@ FPS, WIDTH, HEIGHT = 20, 240, 160
 
 
 def trained(task: str, steps: int, folder: Path, seed: int) -> ActorCritic:
-    """An agent that has learned for at least `steps` steps. It is saved after each tenth of them."""
+    """An agent that has learned for at least `steps` steps. The agent is saved after each tenth of them."""
     path = folder / f"{task}-seed-{seed}.npz"
     env = gymnasium.make(f"rtu_np/{task}-v0")
     agent = ActorCritic.load(path) if path.exists() else ActorCritic(env, seed=seed)

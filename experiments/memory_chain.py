@@ -4,18 +4,19 @@ The memory chain of bsuite, lag-free (`envs.memory_chain`). A bit is shown befor
 comes `length` steps later, and its reward is 1 if it names the bit, and -1 otherwise. An agent that remembers nothing
 gets 0 on average.
 
-Claim: a recurrent trace unit (RTU) with real-time recurrent learning (RTRL) holds up to 64 steps and more. Truncated
-backpropagation through time over one step, T-BPTT(1), collapses with every cell (Farr et al. 2026).
+Claim: a recurrent trace unit (RTU) with real-time recurrent learning (RTRL) keeps its return up to 64 steps and more.
+Truncated backpropagation through time over one step, T-BPTT(1), collapses with every cell (Farr et al. 2026).
 
-At length 64 the claim holds if the memory has to be learned. That depends on the start of the units and on their
-observations. Units that start with r in [.9, .98] lose the cue within some 50 steps. Units that start slow, with r in
-[.99, 1), still have the cue when the answer is expected. Then T-BPTT(1) often has only to read the cue. Normalised
-observations make this easier, since the rarer a cue is, the larger they show it. The figure has all three cases.
+At length 64 the claim holds if the memory has to be learned. Whether the memory has to be learned depends on the start
+of the units and on their observations. Units that start with r in [.9, .98] lose the cue within some 50 steps. Units
+that start slow, with r in [.99, 1), still have the cue when the answer is expected. Then T-BPTT(1) often has only to
+read the cue. Normalised observations help T-BPTT(1) further, since they enlarge a cue the more, the rarer the cue is.
+The figure has all three cases.
 
 Chosen here, on other seeds: 16 linear RTUs, phases below .1; Q(lambda) with gamma .999, lambda .995 and stochastic
 gradient descent (SGD) 1e-3; epsilon from 1 to .01 within a tenth of the steps; float32. The gated recurrent unit (GRU)
-has 16 units or 4. The published learner is Q(lambda) with regularised corrections, QRC(lambda). It is Q(lambda) here:
-with beta 1 its h stays at zero.
+has 16 units or 4. The published learner is Q(lambda) with regularised corrections, QRC(lambda). Here QRC(lambda)
+equals Q(lambda), since with beta 1 its h stays at zero.
 
 Other settings were tried at the longest chains, also with overshooting-bounded gradient descent (ObGD). Numbers are
 mean returns of seeds 1000 to 1002, or of the first two in rows with (2). Rows without other words have RTRL and raw

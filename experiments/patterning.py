@@ -2,7 +2,7 @@
 
 Rafiee et al. 2022; the streams of Elelimy et al. 2024 are the same benchmark's. In each trial three of six stimuli are
 on together. Their pattern decides whether the unconditioned stimulus (US) comes. In trace patterning the US comes some
-10 steps later. In noisy patterning it comes at once, but wrongly in one trial of ten (`envs.patterning`).
+10 steps later. In noisy patterning the US comes at once, but wrongly in one trial of ten (`envs.patterning`).
 
 Claim: a learner that builds its own state is closer to the Bayes prediction than any fixed representation of the
 stimuli, with a linear readout or with a hidden layer (`experiments.representations`).

@@ -27,16 +27,17 @@ METHODS: Methods = {
     "LRU, T-BPTT(8)": {"cell": ppo_network(LRU(UNITS["LRU"])), "gradient": TBPTT(8)},
     "GRU, T-BPTT(8)": {"cell": ppo_network(GRU(UNITS["GRU"])), "gradient": TBPTT(8)},
 }
-SHORT: dict[str, Any] = {
-    "optimizer": Adam(3e-4, epsilon=1e-5)
-}  # for runs at most a tenth as long as the published ones
+SHORT: dict[str, Any] = {"optimizer": Adam(3e-4, epsilon=1e-5)}  # for runs a tenth as long as published, or less
 # Compiles and runs in seconds.
 SMALL: dict[str, Any] = {"cell": LinearRTU(8), "n_steps": 256, "n_minibatches": 4, "n_epochs": 2}
 HOPPER_INPUTS = 5  # numbers in an observation of Hopper-P; the network of `smoke` has no encoder
 
 
 def ppo(task: str, steps: int, methods: Methods, **parts: Any) -> list[Config]:
-    """PPO with each of these methods, on one thread, since several runs go at once. All agents have the arguments `parts`."""
+    """PPO with each of these methods. `parts` are arguments of all agents.
+
+    Each agent has one thread, since several runs go at once.
+    """
     return [control.setting(task, name, steps, "PPO", threads=1, **method, **parts) for name, method in methods.items()]
 
 

@@ -2,7 +2,7 @@
 
 A setting is plain data: `setting` writes the parts of a learner down, `run` builds the learner and runs it. The score
 is the mean squared return error (MSRE) over the last tenth of the stream, and its ratio to the MSRE of the Bayes
-prediction on the same stream. No predictor beats the Bayes prediction (`envs.conditioning`). If a learner diverges, it
+prediction on the same stream. No predictor beats the Bayes prediction (`envs.conditioning`). A learner that diverges
 stops, and its predictions are 0 from then on. The table counts the runs that diverged.
 
 A figure has panels, a panel has a curve for each method, and a curve has points. A setting names its `panel`, `method`
@@ -44,7 +44,7 @@ def setting(
 ) -> Config:
     """A learner with Adam on a task, as plain data.
 
-    `more` replaces `DEFAULTS` (isi=None for a task without an inter-stimulus interval). It also adds the place in a
+    `more` replaces `DEFAULTS` (isi=None for a task without an inter-stimulus interval). `more` also adds the place in a
     figure (panel, method, x), and the step size if that is fixed.
     """
     parts = {"cell": cell, "gradient": gradient, "readout": readout}
@@ -191,7 +191,7 @@ def panels(results: Results) -> dict[str, dict[str, dict[Any, list[dict[str, np.
 def plot(results: Results, x_label: str | dict[str, str], title: str, columns: int = 3) -> Any:
     """MSRE against x, with a panel for each panel of the settings. A dashed line is the Bayes floor.
 
-    x_label : of all panels, or for each panel
+    x_label : the label of all panels, or {panel: label}
     """
     import matplotlib.pyplot as plt
 

@@ -7,7 +7,8 @@ sensitivities to B, its input has the factor gamma_log, but the step has exp(gam
     released    e' = lambda e + gamma_log x_j
 
 Since gamma_log = log sqrt(1 - r^2) < 0, the wrong term reverses the gradient of B. All other gradients of that code are
-exact, and they are exact here. Only Figure 1 uses this gradient. It shows what the wrong term did to the baseline.
+exact, and they are exact here. Only Figure 1 uses this gradient. That figure shows what the wrong term did to the
+baseline.
 """
 
 from dataclasses import dataclass

@@ -3,8 +3,8 @@
 presence            the observation itself
 tile-coded traces   each stimulus leaves a trace, which is 1 at the onset and shrinks by `DECAY` a step. `TILINGS`
                     tilings of `TILES` tiles each, shifted against one another, code the height of the trace
-microstimuli        Gaussians of the same trace h: h exp(-(h - i/m)^2 / 2 sigma^2), i = 1 ... m, m = `MICRO`
-                    (Ludvig, Sutton & Kehoe 2008)
+microstimuli        the height h of the same trace through m = `MICRO` Gaussians: h exp(-(h - i/m)^2 / 2 sigma^2),
+                    i = 1 ... m (Ludvig, Sutton & Kehoe 2008)
 
 The benchmark of Rafiee et al. 2022 compares these. We did not have its constants. With the constants here, the trace
 falls to a quarter within the longest inter-stimulus interval, 13 steps. So the representation differs from step to

@@ -2,14 +2,14 @@
 
 Real-time recurrent learning (RTRL) is exact for fixed parameters. While parameters change, the sensitivities still have
 the contributions of earlier parameters. This experiment compares the learner's gradient of v_t with a recomputed one.
-To recompute the gradient, today's parameters replay the whole recent stream. This is beyond the paper. Its Fig. 18
+To recompute the gradient, today's parameters replay the whole recent stream. This is beyond the paper: Fig. 18
 measures what stale gradients do to proximal policy optimisation, and not how stale they are.
 
 Claim: the two gradients agree closely at the step sizes that learn well. Their angle and their ratio of norms grow with
 the step size, and they grow more with a longer memory.
 
-Measured after training, at moments `SPACING` steps apart, in float64: the carried gradient of the cell's parameters is
-taken from the eligibility traces, z_t - gamma lambda z_{t-1}. The replay starts `REPLAY` steps earlier from zero, with
+After training, at moments `SPACING` steps apart, the carried gradient of the cell's parameters is taken from the
+eligibility traces, as z_t - gamma lambda z_{t-1}, in float64. The replay starts `REPLAY` steps earlier from zero, with
 a learner whose parameters do not move. An input further back has the weight r^`REPLAY`. Angle and ratio of norms are
 over all parameters of the cell. The table has medians over moments, and means of them over seeds.
 

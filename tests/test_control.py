@@ -60,7 +60,7 @@ def test_where_it_is_damaged_the_run_begins_anew(tmp_path, stopping, capsys):
     archive.write_bytes(archive.read_bytes()[:-200])
     with pytest.raises(StoppedError):
         control.run(config, 3, unfinished=tmp_path)
-    assert "07 cannot be gone on from" in capsys.readouterr().err
+    assert "07 cannot be loaded" in capsys.readouterr().err
 
 
 def test_a_sweep_goes_on_in_the_middle_of_a_run_and_tidies_up(tmp_path, stopping):

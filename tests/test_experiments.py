@@ -24,7 +24,7 @@ def test_smoke(name, tmp_path, capsys, request):
 def test_a_job_array_then_the_figure_from_what_is_there(tmp_path, capsys):
     command = ["trace-conditioning", "--preset", "smoke", "--output", str(tmp_path), "--jobs", "1"]
     assert main([*command, "--task-id", "0", "--num-tasks", "2"]) == 0
-    assert "2 of 4 runs are there: what follows waits" in capsys.readouterr().out
+    assert "2 of 4 runs are finished: the next stage waits" in capsys.readouterr().out
     assert main([*command, "--plot-only"]) == 0
     assert not (tmp_path / "trace-conditioning" / "smoke.png").exists()
     assert main([*command, "--task-id", "1", "--num-tasks", "2"]) == 0
@@ -59,7 +59,7 @@ def test_bad_input_is_one_line(tmp_path, capsys):
         "--task-id 1": "--task-id and --num-tasks: expected both, or neither",
         "--task-id 3 --num-tasks 3": "--task-id is 3 with --num-tasks 3: expected 0 to 2",
         f"--output {tmp_path / 'file'}": "cannot be written to",
-        f"--output {tmp_path / 'foreign'}": "holds files of something else",
+        f"--output {tmp_path / 'foreign'}": "holds files of another program",
     }.items():
         command = ["trace-conditioning", "--preset", "smoke", "--output", str(tmp_path / "out"), *words.split()]
         assert main(command) in (1, 2)
@@ -77,4 +77,4 @@ def test_bad_input_is_one_line(tmp_path, capsys):
         assert left.value.code == 2
         assert error.count("\n") == 1, error
         assert message in error
-        assert "--help says the options" in error
+        assert "--help lists the options" in error

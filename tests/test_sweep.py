@@ -170,7 +170,7 @@ def test_what_cannot_be_read_is_set_aside_and_made_again(tmp_path, unbroken, cap
     sweep.run_all(plan, sweep.processes(1))
     assert bits(plan) == unbroken
     assert len(list(tmp_path.glob("*/*.damaged-*"))) == 5
-    assert capsys.readouterr().err.count("set aside") == 5
+    assert capsys.readouterr().err.count("renamed to") == 5
 
 
 def test_results_of_other_settings_are_not_overwritten(tmp_path):
@@ -185,7 +185,7 @@ def test_results_of_other_settings_are_not_overwritten(tmp_path):
 
 def test_a_folder_of_something_else_is_left_alone(tmp_path):
     (tmp_path / "letters.txt").write_text("mine")
-    with pytest.raises(results.ForeignResultsError, match="holds files of something else"):
+    with pytest.raises(results.ForeignResultsError, match="holds files of another program"):
         results.claim(tmp_path)
     results.claim(tmp_path / "new")
     results.claim(tmp_path / "new")
@@ -194,7 +194,7 @@ def test_a_folder_of_something_else_is_left_alone(tmp_path):
 
 def test_a_readme_of_somebody_else_is_no_mark_of_ours(tmp_path):
     (tmp_path / "README").write_text("mine")
-    with pytest.raises(results.ForeignResultsError, match="holds files of something else"):
+    with pytest.raises(results.ForeignResultsError, match="holds files of another program"):
         results.claim(tmp_path)
     assert (tmp_path / "README").read_text() == "mine"
 
@@ -209,7 +209,7 @@ def test_a_full_disk_stops_the_sweep_and_leaves_nothing_half_written(tmp_path, m
     with pytest.raises(sweep.SweepError, match="No space left on device") as caught:
         sweep.run_all(plan, sweep.processes(1))
     monkeypatch.undo()
-    assert "make room, and the same command goes on" in str(caught.value)
+    assert "make room, and the same command continues" in str(caught.value)
     assert "\n" not in str(caught.value)
     assert len(bits(plan)) == 2
     assert [path.name for path in plan[2].folder.parent.iterdir()] == [f".{plan[2].folder.name}.begun"]

@@ -2,9 +2,9 @@
 
 Each run has its own folder, which is written completely or not at all (`experiments.engine.results`). A finished run is
 never repeated. A sweep may be killed at any moment, any number of times: the same command continues it. A longer plan
-adds only the new runs. A run depends on its settings and its seed alone. So its bits do not depend on its machine, or
-on other runs. A run of an agent takes long, so it can also continue in its middle: if `run` has a parameter
-`unfinished`, it gets a folder in which it can save its state.
+adds only the new runs. A run depends on its settings and its seed alone. So, on processors of one kind, its bits do not
+depend on the machine, or on other runs. A run of an agent takes long, so it can also continue in its middle: if `run`
+has a parameter `unfinished`, it gets a folder in which it can save its state.
 
 If a run fails, it is tried once more and then reported; the other runs continue. If the disk has no room for results,
 the sweep makes no more runs, since their results would be lost.

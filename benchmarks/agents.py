@@ -3,11 +3,11 @@
     python benchmarks/agents.py
 
 The agent is `ActorCritic(env)` with its defaults: two networks, each an encoder of two layers of 128 and 192 linear
-recurrent trace units (RTUs) with real-time recurrent learning (RTRL), ObGD, float32, observations normalised and
-rewards scaled. Timed are `step` of the agent alone, on observations drawn beforehand; the same with truncated
-backpropagation through one step, T-BPTT(1); normalising an observation in compiled code; and agent and HalfCheetah-P
-together. All take turns in each round. Median and fastest are printed, since other work on the machine makes steps
-slower, never faster.
+recurrent trace units (RTUs) with real-time recurrent learning (RTRL), overshooting-bounded gradient descent (ObGD),
+float32, observations normalised and rewards scaled. The rows are: `step` of the agent without an environment, on
+observations drawn beforehand; the same with truncated backpropagation through one step, T-BPTT(1); normalising an
+observation in compiled code; agent and HalfCheetah-P together. All take turns in each round. Median and fastest are
+printed, since other work on the machine makes steps slower, never faster.
 """
 
 import argparse

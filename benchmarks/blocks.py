@@ -4,9 +4,9 @@
 
 `ActorCritic` with its defaults learns in `rtu_np/TASK-v0`, with real-time recurrent learning (RTRL) and with truncated
 backpropagation through one step, T-BPTT(1), on the same seed. A row for each array of parameters, named by network and
-block (`rtu_np.learning.blocks`): its part of the ||z||_1 of the network's traces, which ObGD bounds (mean over every
-997th step), and the length of its change in percent of its length at the start (- if that is zero). Prints Markdown.
-Takes about half a minute.
+block (`rtu_np.learning.blocks`): its part of the ||z||_1 of the network's traces, which overshooting-bounded gradient
+descent (ObGD) bounds (mean over every 997th step), and the length of its change in percent of its length at the start
+(- if that is zero). Prints Markdown. Takes about half a minute.
 """
 
 import argparse

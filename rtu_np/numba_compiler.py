@@ -50,6 +50,8 @@ def _find() -> tuple[Any, Any, str]:
         return object, object, f"Numba {numba.__version__} lacks a private name that rtu_np uses: {error}"
 
 
+_JITCodeLibrary: Any
+_Compiler: Any
 _JITCodeLibrary, _Compiler, _WHY_PLAIN = _find()
 PLAIN = bool(_WHY_PLAIN)
 if PLAIN:

@@ -11,7 +11,7 @@ from mutants import rebuilt
 from ppo_oracle import PPOOracle
 
 import rtu_np
-from rtu_np import GRU, RTRL, TBPTT, LinearRTU
+from rtu_np import GRU, RTRL, LinearRTU
 
 D, N, T = 3, 12, 3
 ENCODED = {
@@ -73,7 +73,7 @@ def collected(agent, world, done=0):
 
 
 def oracle_of(agent, case, rollout, discrete, below=()) -> PPOOracle:
-    steps = agent.gradient.steps if isinstance(agent.gradient, TBPTT) else None
+    steps = getattr(agent.gradient, "steps", None)  # of a copy of the package, too, whose TBPTT is another class
     settings = {name: getattr(agent, name) for name in ("clip", "value_coef", "entropy_coef", "gae_lambda")}
     return PPOOracle(case.in_blocks, case.n_state, rollout, discrete, steps, below, gamma=agent.gamma, **settings)
 

@@ -7,14 +7,14 @@ functions here consist of arithmetic, integer shifts and selections only, so loo
 
     e^x = 2^m (1 + q(s)),    expm1 x = 2^m q(s) + (2^m - 1),    tanh x = t / (t + 2) = 1 - 2 / (t + 2),  t = expm1(2 x)
 
-where q(s) = s + s^2 / 2 + s^3 P(s) approximates expm1 s. Below 0.27, where the division would cost the last digit,
+where q(s) = s + s^2 / 2 + s^3 P(s) approximates expm1 s. Below 0.27 the division would cost the last digit, so there
 tanh x = x + x^3 T(x^2). log 2 is subtracted in two parts. The first has so few digits that its product with m is exact,
 whether or not the processor fuses it with the subtraction.
 
 **sin, cos.** With m = round(2 x / pi), s = x - m pi / 2 in three parts or more, |s| <= pi / 4; polynomials for the sine
-and cosine of s, exchanged and given signs by the last two bits of m. The table gives errors up to
-|x| = 1e5. Beyond, digits are lost in proportion to |x|, until the pair is an arbitrary point of the unit circle, but
-never a point off the circle. NaN and infinity give NaN.
+and cosine of s, exchanged and given signs by the last two bits of m. The table gives errors up to |x| = 1e5. Beyond,
+digits are lost in proportion to |x|, until the pair is an arbitrary point of the unit circle, but never a point off the
+circle. NaN and infinity give NaN.
 
 Rounding to an integer adds and subtracts 1.5 x 2^52 (in float32 2^23); 2^m is m + bias moved into the exponent's bits.
 

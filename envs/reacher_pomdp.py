@@ -64,3 +64,8 @@ class ReacherPOMDP(gymnasium.Wrapper):
         observation, reward, terminated, truncated, info = self.env.step(action)
         observation[TARGET] = 0.0
         return observation, reward, terminated, truncated, info
+
+
+def make(**settings: Any) -> ReacherPOMDP:
+    """The task, for `gymnasium.make`. Before version 1.4, Gymnasium accepts no wrapper class as an entry point."""
+    return ReacherPOMDP(**settings)

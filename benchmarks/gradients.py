@@ -3,7 +3,7 @@
     python benchmarks/gradients.py
 
 Real-time recurrent learning (RTRL) against the length of the past, truncated backpropagation through time (T-BPTT)
-against its T, dense RTRL against n units; then the angle between the exact gradient of a stack and layer-local RTRL or
+against its T, full RTRL against n units; then the angle between the exact gradient of a stack and layer-local RTRL or
 T-BPTT.
 
 Times are of TD(lambda) with SGD and a linear readout, `TDLambda.run`, float64, on one core: medians of several runs, in
@@ -103,7 +103,7 @@ def window(bar) -> None:
 
 def units(bar) -> None:
     sizes = [24, 32, 48, 64, 96]
-    print("\nDense RTRL against n, 8 inputs\n")
+    print("\nFull RTRL against n, 8 inputs\n")
     print(f"| cell | {' | '.join(f'n={n}' for n in sizes)} | exponent | of flops |")
     print("|---" * (len(sizes) + 3) + "|")
     for kind in (VanillaRNN, GRU):

@@ -1,39 +1,40 @@
 """The cell protocol, on one page.
 
-A *cell* is a small frozen dataclass of settings, `LinearRTU(n_hidden=16)` (see `rtu_np.cells.layer.Cell`). Given an
-input width it makes a *spec*, a NamedTuple of sizes and types. Learners are written once against the functions below.
-Which implementation runs is chosen by the type of the spec: in compiled code while it compiles, in Python by a table
+A *cell* is a small frozen dataclass of settings, `LinearRTU(n_hidden=16)` (`rtu_np.cells.layer.Cell`). Given an input
+width, a cell makes a *spec*, a NamedTuple of sizes and types. Learners are written once against the functions below.
+The type of the spec selects the implementation: in compiled code during compilation, in Python by a table
 (`rtu_np.jit.generic`).
 
-What every cell provides
-------------------------
+Every cell provides
+-------------------
 layout      `parameters`, `state`: named views into flat arrays (`rtu_np.numerics.layout`).
 step        `forward`, the step alone; `backward`, one step of reverse mode.
-reference   `plain_forward`, `plain_backward`: the same in plain, allocating NumPy, to be read beside the equations.
+reference   `plain_forward`, `plain_backward`: the same in plain, allocating NumPy, to be read next to the equations.
             `plain_forward` takes complex numbers, for the complex-step derivative.
 
-That is enough for truncated BPTT, and for RTRL by the full recursion S <- J S + F (`rtu_np.gradients`).
+These functions are enough for truncated BPTT, and for full RTRL, the recursion S <- J S + F (`rtu_np.gradients`).
 
-What a cell with sensitivities of its own adds
-----------------------------------------------
+A cell with sensitivities of its own adds
+-----------------------------------------
 Sensitivities are dh/dparameters, also called the influence matrix.
 
 layout      `memory`: state, sensitivities and scratch.
 RTRL        `move` and `propagate`, together `advance`: the step, then its sensitivities; `credit`: the part of the
             gradient that needs the parameters; `accumulate`: the gradient into a trace; `learn`: update, sensitivities
             and traces in one pass; `input_gradient`.
-stored      `stored_sensitivities`, `store_sensitivities`, `accumulate_stored`: the sensitivities of one step are copied
-            and used later (PPO).
+stored      `stored_sensitivities`, `store_sensitivities`, `accumulate_stored`: PPO copies the sensitivities of one step
+            and uses the copy later.
 reference   `plain_advance`, `plain_gradient`.
 
-What a cell may add
--------------------
+A cell may add
+--------------
 `work` and `prepare`, if much of a step depends on the parameters alone; `record`, if reverse mode needs more than state
-and output; `degenerate`, if parameters exist without a derivative; `preactivations`, if there is a kink; `flops`, if
-its costs are to be counted.
+and output; `degenerate` and `why_degenerate`, if parameters exist without a derivative; `preactivations`, if the
+activation function has a kink; `flops`, if the costs of the cell are to be counted.
 
-Kernels write in place, allocate nothing and return nothing. The reference shares no arithmetic with them, so that a
-mistake in one shows against the other. docs/own_stream.md builds a cell from scratch.
+Kernels write in place, allocate nothing and return nothing. The reference shares no arithmetic with the kernels, so a
+mistake in one shows against the other. Gradient checks call `plain_forward`; the other plain functions serve the tests
+of this package. docs/own_stream.md builds a cell from scratch.
 
 One learning step goes through these functions in this order:
 
@@ -71,7 +72,7 @@ def state(spec, flat):
 
 
 class Record(NamedTuple):
-    """One step, as reverse mode needs it: at least these two."""
+    """One step, as reverse mode needs it. The record of every cell has these two fields."""
 
     state: Annotated[Any, state, aligned]
     y: PerOutput
@@ -91,7 +92,7 @@ class NoWork(NamedTuple):
 
 @generic(inline=False)
 def work(spec, flat):
-    """Layout of what `prepare` writes, and of scratch."""
+    """Layout of the results of `prepare`, and of scratch."""
 
 
 work.otherwise(layout_of(NoWork))
@@ -102,7 +103,10 @@ work.otherwise(layout_of(NoWork))
 
 @generic
 def prepare(spec, params, work):
-    """Compute what depends on the parameters alone, once for all steps that use them."""
+    """Compute the numbers that depend on the parameters alone, once for all steps with these parameters.
+
+    work : written
+    """
 
 
 @prepare.otherwise
@@ -112,11 +116,16 @@ def _nothing_to_prepare(spec, params, work):
 
 @generic
 def forward(spec, params, work, state_tm1, x_t, record):
-    """The step alone: state_tm1, x_t -> record.state, record.y. The two states are different buffers."""
+    """The step alone: state_tm1, x_t -> record.state, record.y. The two states are different buffers.
+
+    x_t : (n_inputs,)
+    record : written; record.y is (n_outputs,)
+    work : its scratch is written
+    """
 
 
 class Adjoint(NamedTuple):
-    """What reverse mode writes: dL/dstate, dL/dparameters, dL/dx."""
+    """The arrays that reverse mode writes: dL/dstate, dL/dparameters, dL/dx."""
 
     state: Any
     params: Any
@@ -127,8 +136,11 @@ class Adjoint(NamedTuple):
 def backward(spec, params, work, state_tm1, x_t, record, dy, adjoint):
     """One step of reverse mode, for L = sum over steps of dy . y.
 
-    adjoint.state comes in as the later steps' dL/dstate_t and leaves as dL/dstate_tm1. The gradient of this step is
-    added to adjoint.params. adjoint.x is overwritten with dL/dx_t, if it has room for it.
+    dy : (n_outputs,)
+    adjoint.state : modified in place, from dL/dstate_t through the later steps to dL/dstate_tm1
+    adjoint.params : modified in place; the gradient of this step is added
+    adjoint.x : (n_inputs,) written with dL/dx_t; or (0,) if the caller needs no dL/dx_t
+    work : its scratch is written
     """
 
 
@@ -137,17 +149,21 @@ def backward(spec, params, work, state_tm1, x_t, record, dy, adjoint):
 
 @generic(inline=False)
 def memory(spec, flat):
-    """Layout of the memory of RTRL. It has fields `state` and `y`; zeros are a fresh start."""
+    """Layout of the memory of RTRL. Its views have fields `state` and `y`. A memory of zeros is a fresh start."""
 
 
 @generic
 def move(spec, params, memory, x_t):
-    """state_tm1 -> state_t and memory.y; what `propagate` will need stays in memory."""
+    """state_tm1, x_t -> state_t and memory.y.
+
+    x_t : (n_inputs,)
+    memory : modified in place; it also stores the numbers that `propagate` reads
+    """
 
 
 @generic
 def propagate(spec, memory):
-    """Bring the sensitivities of the state up to the step that `move` has made."""
+    """Advance the sensitivities of the state over the step that `move` has made. `memory` is modified in place."""
 
 
 @propagate.otherwise
@@ -157,33 +173,40 @@ def _nothing_to_propagate(spec, memory):
 
 @kernel
 def advance(spec, params, memory, x_t):
-    """One step of the state and of its sensitivities."""
+    """One step of the state and of its sensitivities. `memory` is modified in place."""
     move(spec, params, memory, x_t)
     propagate(spec, memory)
 
 
 @generic
 def credit(spec, params, memory, dy):
-    """Take dy = dL/dy_t back to the state, into memory. `params` are those of the latest `move`."""
+    """Take dy = dL/dy_t back to the state.
+
+    params : those of the latest `move`
+    memory : modified in place; it stores the result
+    dy : (n_outputs,)
+    """
 
 
 @generic
 def accumulate(spec, memory, decay, out):
-    """out <- decay out + (dy_t/dparams)^T dy, after `credit`."""
+    """out <- decay out + (dy_t/dparams)^T dy, after `credit`. `out` is modified in place."""
 
 
 @generic
 def input_gradient(spec, params, memory, dx):
-    """dx <- (dy_t/dx_t)^T dy, through the present step alone, after `credit`."""
+    """dx <- (dy_t/dx_t)^T dy, through the present step alone, after `credit`. dx (n_inputs,) is written."""
 
 
 @generic
 def learn(spec, params, traces, memory, decay, step):
     """Update, propagate and accumulate in one pass over memory, after `move` and `credit`.
 
-    params <- params + step traces, with the traces up to t-1 (no update if step is None); then the sensitivities; then
-    traces <- decay traces + (dy_t/dparams)^T dy. `memory` holds everything that was computed with the earlier
-    parameters. A cell that registers nothing here gets three passes, one after the other.
+    First params <- params + step traces, with the traces up to t-1; there is no update if step is None. Then the
+    sensitivities advance. Then traces <- decay traces + (dy_t/dparams)^T dy. `memory` holds all numbers that were
+    computed with the earlier parameters. `params`, `traces` and `memory` are modified in place.
+
+    If a cell registers no `learn`, three passes do the same, one after the other.
     """
 
 
@@ -205,12 +228,17 @@ def stored_sensitivities(spec, flat):
 
 @generic
 def store_sensitivities(spec, memory, stored):
-    """stored <- the sensitivities of the present state. Called between two steps; memory does not change."""
+    """stored <- the sensitivities of the present state, between two steps. `stored` is written, `memory` is not."""
 
 
 @generic
 def accumulate_stored(spec, stored, dstate, out):
-    """out <- out + (dstate/dparams)^T dstate, with the stored sensitivities; dstate is the start of a flat array."""
+    """out <- out + (dstate/dparams)^T dstate, with the stored sensitivities.
+
+    stored : a cell may write scratch in it
+    dstate : a flat array that begins with dL/dstate, in the layout of `state`
+    out : modified in place
+    """
 
 
 class NoSensitivities(NamedTuple):
@@ -218,7 +246,7 @@ class NoSensitivities(NamedTuple):
 
 
 def without_sensitivities(kind: type) -> None:
-    """Register for the spec `kind` that it stores none: it has no state, or its state is not differentiated."""
+    """Register that specs of the type `kind` store none: they have no state, or a state that is not differentiated."""
     stored_sensitivities.register(kind)(lambda spec, flat: (NoSensitivities(), flat))
     for function in (store_sensitivities, accumulate_stored):
         function.register(kind)(lambda spec, *arguments: None)
@@ -229,7 +257,7 @@ def without_sensitivities(kind: type) -> None:
 
 @generic
 def degenerate(spec, params):
-    """Whether the recurrence has no derivative at these parameters. A cell that registers nothing never is."""
+    """Whether the recurrence has no derivative at these parameters. False if a cell registers nothing."""
 
 
 @degenerate.otherwise
@@ -239,7 +267,7 @@ def _never(spec, params):
 
 @generic
 def why_degenerate(spec, params):
-    """The sentence that tells a user which parameters are degenerate, and why."""
+    """The message of the ValueError that names the degenerate parameters and the reason."""
 
 
 # ------------------------------------------------------------------------------------------------------- reference
@@ -247,7 +275,7 @@ def why_degenerate(spec, params):
 
 @generic
 def preactivations(spec, params, state_tm1, x_t):
-    """Array of what enters the activation function. Gradient checks keep it away from the kink at 0.
+    """The numbers that enter the activation function, as one array. Gradient checks keep them away from the kink at 0.
 
     A cell without a kink registers nothing.
     """
@@ -260,22 +288,22 @@ def _no_kink(spec, params, state_tm1, x_t):
 
 @generic
 def plain_forward(spec, params, state_tm1, x_t):
-    """(state_t, y_t)"""
+    """Return (state_t, y_t) as new arrays. Parameters, state and input may be complex."""
 
 
 @generic
 def plain_backward(spec, params, state_tm1, x_t, state_t, dy, dstate):
-    """(dstate_tm1, gradient as Parameters, dx)"""
+    """Return (dstate_tm1, gradient in the views of the parameters, dx) as new arrays."""
 
 
 @generic
 def plain_advance(spec, params, memory, x_t):
-    """The memory after one step, as new arrays."""
+    """Return the memory after one step, as new arrays."""
 
 
 @generic
 def plain_gradient(spec, params, memory, dy):
-    """(gradient as Parameters, dx)"""
+    """Return (gradient in the views of the parameters, dx) as new arrays."""
 
 
 # ----------------------------------------------------------------------------------------------------------- costs
@@ -287,7 +315,7 @@ class Flops(NamedTuple):
     prepare: int
     forward: int
     backward: int
-    dx: int  # of `backward`; also of `input_gradient` in a stack, if that costs no more
+    dx: int  # added to `backward` if it writes dL/dx
     move: int = 0  # includes `prepare`
     propagate: int = 0
     credit: int = 0
@@ -302,7 +330,7 @@ def flops(spec):
 
 @generic
 def learning_flops(spec):
-    """Operations of one learning step as far as the gradient, added into a trace. A gradient method may replace it."""
+    """Operations of one learning step, up to adding the gradient to a trace. A gradient method may register its own."""
 
 
 @learning_flops.otherwise
@@ -316,7 +344,7 @@ def _own_sensitivities(spec):
 
 @generic
 def pair_views(spec, lower, upper):
-    """The views of two layers, one on the other, as one NamedTuple."""
+    """The views of a lower and an upper layer, as one NamedTuple."""
 
 
 @generic
@@ -330,7 +358,7 @@ def _no_layers(spec, convert):
 
 
 def delegate(kind: type, *more: Any) -> None:
-    """Register for the spec `kind` what the spec in its field `cell` has: all functions but RTRL's, and `more`."""
+    """Register for specs of the type `kind` the functions of their field `cell`: all but those of RTRL, and `more`."""
 
     def pass_on(function):
         function.register(kind)(lambda spec, *arguments: function(spec.cell, *arguments))

@@ -264,7 +264,7 @@ def test_logs_go_on_where_a_loaded_agent_was(tmp_path, monkeypatch):
         (
             {"policy": Softmax()},
             ValueError,
-            r"policy is Softmax\(\) for the action space Box.*: expected Gaussian\(\)$",
+            r"policy is Softmax\(\) for action space Box.*: expected Gaussian\(\)$",
         ),
         ({"shared": True, "critic_cell": LinearRTU(3)}, ValueError, "critic_cell is LinearRTU.*there is one body"),
         ({"scale_rewards": 1}, TypeError, "scale_rewards is 1"),
@@ -285,7 +285,7 @@ def test_bad_environments(tmp_path):
     with pytest.raises(ValueError, match="env has action_space"):
         agent.learn(World(True), 1, log=None)
     path = agent.save(tmp_path / "agent.npz")
-    with pytest.raises(ValueError, match=r"env has observation_space .* was the agent made for another environment\?"):
+    with pytest.raises(ValueError, match=r"env has observation_space .* is the agent made for another environment\?"):
         ActorCritic.load(path).learn(World(False, d=4), 1, log=None)
     agent.close()
     with pytest.raises(RuntimeError, match="has been closed"):

@@ -1,4 +1,4 @@
-"""Each cell: kernels against plain NumPy, RTRL against BPTT, autograd and dense RTRL."""
+"""Each cell: kernels against plain NumPy, RTRL against BPTT, autograd and full RTRL."""
 
 import autograd
 import autograd.numpy as anp
@@ -36,7 +36,7 @@ def randomise(views, rng):
 def test_kernels_equal_plain_numpy(case, rng):
     layer = case.cell.build(D, seed=1)
     if type(layer.spec) not in protocol.plain_advance.table or "GRU" in repr(case.cell):
-        pytest.skip("its sensitivities are the dense recursion's, which the oracle checks")
+        pytest.skip("its sensitivities are those of full RTRL, which the oracle checks")
     randomise(protocol.memory(layer.spec, layer._memory)[0].state, rng)
     params, memory = views_of(layer)
     for x in rng.standard_normal((STEPS, D)):

@@ -123,7 +123,7 @@ def test_flops_are_those_of_the_step(name, gradient):
     cell = CASES[name].cell
     spec = gradient.spec(cell.spec(D), "float64")
     if "FullRTRLSpec" in repr(spec):
-        pytest.skip("the dense recursion runs over padding too, and is counted below")
+        pytest.skip("full RTRL runs over padding, too; the next test counts it")
     assert flops(cell, D, gradient) == counted(cell, gradient, 6)
 
 
@@ -135,7 +135,7 @@ def test_flops_of_the_dense_recursion(cell, monkeypatch):
 
 
 def test_flops_grow_as_the_method_says():
-    """RTRL of a diagonal cell with n d, a window with T, the dense recursion with the fourth power of n."""
+    """RTRL of a diagonal cell with n d, a window with T, full RTRL with the fourth power of n."""
     assert 3.9 < flops(LinearRTU(200), 200) / flops(LinearRTU(100), 100) < 4.1
     window = [flops(GRU(32), 8, TBPTT(T)) for T in (10, 20, 30)]
     assert window[2] - window[1] == window[1] - window[0] > 0

@@ -117,7 +117,7 @@ def check_against_the_oracle(agent, case, window=None):
         assert not np.array_equal(view, start[name]), f"{name} has not moved"
 
 
-METHODS = {"RTRL": (RTRL(), None), "dense RTRL": (RTRL(dense=True), None), "T-BPTT(3)": (TBPTT(3), 3)}
+METHODS = {"RTRL": (RTRL(), None), "full RTRL": (RTRL(dense=True), None), "T-BPTT(3)": (TBPTT(3), 3)}
 PRODUCT = [("linear RTU", "RTRL")] if COMPILED else [(kind, method) for kind in KINDS for method in METHODS]
 
 

@@ -1,1 +1,1 @@
-"""One file per cell; what several cells share stands in files of its own."""
+"""One file per cell. Parts that several cells share have files of their own."""

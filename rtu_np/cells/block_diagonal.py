@@ -1,17 +1,18 @@
-"""The block-diagonal recurrent network: units see themselves and one partner (Elelimy et al. 2024, Fig. 11).
+"""The block-diagonal recurrent network: a unit sees itself and one partner (Elelimy et al. 2024, Fig. 11).
 
-Units 2k and 2k+1 are a pair, with a 2 x 2 block of recurrent weights, from a to b. For b = 0, 1, in row vectors,
+Units 2k and 2k+1 are a pair. W_recurrent[k, a, b] is the weight from unit 2k+a to unit 2k+b. For b = 0, 1, in row
+vectors,
 
     z_{2k+b} = x W_input + h_{2k} W_recurrent[k, 0, b] + h_{2k+1} W_recurrent[k, 1, b] + b         derivations (35)
     h_t = f(z),     y_t = h_t
 
-A pair's state depends on its own parameters alone, so each has two sensitivities, (e0, e1) of the pair's units:
+A pair's state depends on the pair's parameters alone. So each parameter has two sensitivities, e0 and e1 of the units:
 
     e0' = f'_0 (W[0,0] e0 + W[1,0] e1 + s_0)       s_b is the signal that a parameter of unit 2k+b is multiplied with:
     e1' = f'_1 (W[0,1] e0 + W[1,1] e1 + s_1)       x_j, h_{2k+a,t-1} or 1; and 0 for the other unit
 
-Arrays of sensitivities have the shape of the parameter, one for the even unit of its pair and one for the odd. What
-belongs to a pair is written out for both its units, so that loops run over units without a gap.
+A parameter array has two arrays of sensitivities of its size, for the even and for the odd unit of the pairs. Numbers
+that belong to a pair are stored for both units, so that loops run over units without a gap.
 """
 
 from dataclasses import dataclass
@@ -42,15 +43,20 @@ from rtu_np.validation import check_count
 
 @dataclass(frozen=True)
 class BlockDiagonalRNN(Ring):
-    """A layer of `n_hidden` units in n_hidden / 2 pairs.
+    """A layer of n units in n / 2 pairs (Elelimy et al. 2024, Fig. 11; derivations (35)).
+
+    With d inputs, its parameters are W_input (d, n), W_recurrent (n/2, 2, 2) and b (n,). W_input starts LeCun normal,
+    scaled by sqrt(1 - r^2) as in a linear RTU. b starts at zero.
 
     Parameters
     ----------
-    n_hidden : an even number of units n
-    activation : "identity", "relu" or "tanh"
-    r_min, r_max, max_phase : of the eigenvalues, see `rtu_np.cells.ring`: blocks start as scaled rotations
+    n_hidden : number of units n, and of outputs; even
+    activation : "identity", "relu", "leaky_relu" or "tanh"
+    r_min, r_max, max_phase : of the eigenvalues, see `rtu_np.cells.ring`; blocks start as scaled rotations
 
-    W_input starts LeCun normal, scaled by sqrt(1 - r^2) as a linear RTU's is; b starts at zero.
+    Raises
+    ------
+    ValueError, TypeError : if a setting is out of its range or of the wrong type; the message names the setting
 
     Examples
     --------
@@ -131,7 +137,7 @@ class BlockDiagonalSensitivities(NamedTuple):
     dh1_dW_recurrent: PerRecurrent
     dh0_db: PerUnit
     dh1_db: PerUnit
-    credit0: PerUnit  # what they are multiplied with: dL/dh of the even unit of the pair
+    credit0: PerUnit  # dL/dh of the even unit of the pair, by which the sensitivities are multiplied
     credit1: PerUnit  # and of the odd one
 
 
@@ -168,7 +174,7 @@ def plain_backward(spec, params, state_tm1, x_t, state_t, dy, dstate):
 
 @protocol.plain_advance.register(BlockDiagonalSpec)
 def plain_advance(spec, params, memory, x_t):
-    # Every array of sensitivities is (..., n/2, 2: unit to which the parameter leads, 2: unit that is sensitive).
+    # Every array of sensitivities e is (..., n/2, 2: the unit of the parameter, 2: the unit whose sensitivity it is).
     h_tm1 = memory.state.h.reshape(-1, 2)
     state, y = plain_forward(spec, params, memory.state, x_t)
     slope = plain_slope(spec.activation, y).reshape(-1, 1, 2)
@@ -264,7 +270,7 @@ def move(spec, params, memory, x_t):
 @kernel
 @noalias
 def _propagate_small(spec, memory):
-    """The sensitivities to W_recurrent and b, with the state before the step."""
+    """Advance the sensitivities to W_recurrent and b. They need the state before the step."""
     h, J00, J01, J10, J11 = memory.state.h, memory.J00, memory.J01, memory.J10, memory.J11
     for a in range(2):
         e0, e1 = memory.dh0_dW_recurrent[a], memory.dh1_dW_recurrent[a]
@@ -303,7 +309,7 @@ def credit(spec, params, memory, dy):
 @kernel
 @noalias
 def _contract(spec, sensitivities, decay, out):
-    """out <- decay out + (dh/dparameter)^T credit, with these sensitivities."""
+    """out <- decay out + (dh/dparameter)^T credit, with the given sensitivities."""
     c0, c1 = sensitivities.credit0, sensitivities.credit1
     for j in range(spec.n_inputs):
         for i in range(spec.n_hidden):

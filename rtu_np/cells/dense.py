@@ -1,8 +1,8 @@
 """Cells without state: a feedforward layer, y = f(x W + b), and no layer at all, y = x.
 
 `Stack([LinearRTU(16, "identity"), Dense(16, "tanh")])` is a linear recurrence with a nonlinear projection (Elelimy et
-al. 2024, Fig. 1). Below a layer without state, layer-local RTRL is exact: nothing of the past passes through it.
-`Identity()` leaves features that come ready-made to the readout: with a linear one, linear TD(lambda).
+al. 2024, Fig. 1). Below a layer without state, layer-local RTRL is exact, since that layer remembers nothing.
+`Identity()` passes ready-made features to the readout. With a linear readout, this is linear TD(lambda).
 """
 
 from dataclasses import dataclass
@@ -34,7 +34,25 @@ _LECUN_NORMAL = LecunNormal()
 
 @dataclass(frozen=True)
 class Dense(Cell):
-    """A projection to `n_outputs` features, with bias, which starts at zero; W starts as `init` says."""
+    """A feedforward layer, y = f(x W + b).
+
+    With d inputs, its parameters are W (d, n_outputs) and b (n_outputs,). b starts at zero.
+
+    Parameters
+    ----------
+    n_outputs : number of features
+    activation : "identity", "relu", "leaky_relu" or "tanh"
+    init : starting values of W; LecunNormal() by default
+
+    Raises
+    ------
+    ValueError, TypeError : if a setting is out of its range or of the wrong type; the message names the setting
+
+    Examples
+    --------
+    >>> Dense(8, "tanh").build(n_inputs=3, seed=0).advance([1.0, 0.0, -1.0]).shape
+    (8,)
+    """
 
     n_outputs: int
     activation: str = "identity"
@@ -204,7 +222,7 @@ protocol.flops.register(DenseSpec)(lambda spec: projection_flops(spec, n_biases=
 
 @dataclass(frozen=True)
 class Identity(Cell):
-    """No layer: y = x, and no parameters. For features that come ready-made.
+    """No layer: y = x, without parameters. It is for ready-made features.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""What complex diagonal cells hold: their parameters, state, sensitivities and scratch, and what their steps cost."""
+"""Arrays of complex diagonal cells: parameters, state, sensitivities and scratch. Also the costs of a step."""
 
 from typing import Annotated, Any, NamedTuple
 
@@ -18,11 +18,11 @@ from rtu_np.protocol import PerOutput, PerUnit
 
 
 class DiagonalParameters(NamedTuple):
-    """Of `d` inputs and `n` units."""
+    """Parameters of `n` units with `d` inputs."""
 
-    eigenvalue: Annotated[Any, eigenvalue_parameters, "spec.form", "spec.n_hidden"]  # two (n,), named by their form
+    eigenvalue: Annotated[Any, eigenvalue_parameters, "spec.form", "spec.n_hidden"]  # two arrays (n,), named by `form`
     input_scale: Annotated[Any, input_scale_parameters, "spec.input_scale", "spec.n_hidden"]  # TiedScale or FreeScale
-    weights: Annotated[Any, input_weights, "spec.input_scale", "spec.n_inputs", "spec.n_hidden"]  # two (d, n)
+    weights: Annotated[Any, input_weights, "spec.input_scale", "spec.n_inputs", "spec.n_hidden"]  # two arrays (d, n)
 
 
 class DiagonalState(NamedTuple):
@@ -42,11 +42,11 @@ class DiagonalRecord(NamedTuple):
 
 
 diagonal_record = kernel(layout_of(DiagonalRecord))
-Padded = Annotated[np.ndarray, padded, "spec.n_hidden"]  # (n,), up to a whole vector
+Padded = Annotated[np.ndarray, padded, "spec.n_hidden"]  # (n,), and on to the end of the cache line
 
 
 class Rotation(NamedTuple):
-    """What `prepare_rotation` writes, and scratch, whose numbers mean something within one function alone."""
+    """Results of `prepare_rotation`, and scratch. Numbers in scratch are valid within one function only."""
 
     g: Padded
     p: Padded
@@ -60,7 +60,7 @@ class Rotation(NamedTuple):
 
 
 class UnitSensitivities(NamedTuple):
-    """Of each unit to its own parameters, but for the weights; those to other units' are zero."""
+    """Sensitivities of each unit to its own parameters except weights. Those to parameters of other units are zero."""
 
     dc1_da: PerUnit
     dc2_da: PerUnit
@@ -77,7 +77,7 @@ unit_sensitivities = kernel(layout_of(UnitSensitivities))
 
 
 class DiagonalFlops(NamedTuple):
-    """Operations of what the diagonal cells share."""
+    """Operations of the functions that diagonal cells share."""
 
     prepare: int
     drive: int

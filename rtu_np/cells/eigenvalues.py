@@ -6,15 +6,15 @@
     nu/theta             exp(-nu)             theta             -1              1
     r/theta              r, clipped           theta             1 / r, or 0     1
 
-These are derivations (26), the first of them (5), (9) and (10). The first is the paper's; all four are compared in its
-Figure 9. The clip keeps r within `R_BOUNDS`: outside, the function is constant and its derivative zero, so a modulus
-that was carried there stays.
+The table is derivations (26); its first row is also (5), (9) and (10). The first form is the paper's, and Figure 9 of
+the paper compares all four. The clip limits r to `R_BOUNDS`. Outside these bounds, the function is constant and its
+derivative is zero, so a modulus that an update has carried there gets no further gradient.
 
-Each form is a type of stored parameters with a pair of functions, `plain_eigenvalue` and `eigenvalue`, which give
+Each form is a type. Two functions, `plain_eigenvalue` and `eigenvalue`, return for it
 
     r, theta, complement, dlog_r, dtheta        complement = 1 - r^2, without cancellation
 
-and `store`, their inverse at the start.
+`store` is their inverse, for starting values.
 """
 
 from typing import Annotated, NamedTuple
@@ -109,7 +109,7 @@ def plain_eigenvalue(form, a, b):
 
 @generic
 def store(form, nu, theta):
-    """The two numbers (a, b) that stand for the decay rate nu = -log r and the phase theta."""
+    """The two numbers (a, b) that store the decay rate nu = -log r and the phase theta."""
 
 
 @plain_eigenvalue.register(NuLogThetaLog)
@@ -179,7 +179,7 @@ def _r_theta(form, r, theta):
 
 @generic
 def lowest_modulus(form, a):
-    """The least a of an array that leaves 1 - r^2, and the derivative of its root, their digits."""
+    """The least a, in the precision of the array `a`, at which 1 - r^2 and its root's derivative keep their digits."""
 
 
 @lowest_modulus.register(NuLogThetaLog)

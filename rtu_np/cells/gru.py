@@ -11,7 +11,7 @@ One step of reverse mode, with D = dh' + dy and m = h W_hn + b_hn:
     gates on the input's side [dr, dz, dn], on the state's side [dr, dz, r dn]
     dh = z D + W_recurrent [dr, dz, r dn]                        dx = W_input [dr, dz, dn]
 
-It brings no sensitivities of its own: RTRL is the dense recursion of `rtu_np.gradients.rtrl`.
+The cell has no sensitivities of its own, so its RTRL is full RTRL (`rtu_np.gradients.rtrl`).
 """
 
 from dataclasses import dataclass
@@ -33,7 +33,18 @@ from rtu_np.validation import check_count
 
 @dataclass(frozen=True)
 class GRU(Cell):
-    """A layer of `n_hidden` gated recurrent units. All parameters start uniform in +-1/sqrt(n), as PyTorch's do.
+    """A layer of gated recurrent units (Cho et al. 2014; derivations (34)).
+
+    With d inputs, its parameters are W_input (d, 3n), W_recurrent (n, 3n), b_input and b_recurrent (3n,). The gates are
+    in PyTorch's order r, z, n. All parameters start uniform in +-1/sqrt(n), as in PyTorch.
+
+    Parameters
+    ----------
+    n_hidden : number of units n, and of outputs
+
+    Raises
+    ------
+    ValueError, TypeError : if a setting is out of its range or of the wrong type; the message names the setting
 
     Examples
     --------

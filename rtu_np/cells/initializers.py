@@ -10,15 +10,21 @@ from rtu_np.validation import check_real
 
 
 class Initializer(Protocol):
-    """Where the weights of a layer start."""
+    """The starting weights of a layer."""
 
     def weights(self, shape: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
-        """A matrix (fan_in, n)."""
+        """Draw a float64 matrix of `shape`, (fan_in, n)."""
 
 
 @dataclass(frozen=True)
 class LecunNormal:
-    """Normal, of variance 1 / fan_in (LeCun et al. 1998)."""
+    """Normal, of variance 1 / fan_in (LeCun et al. 1998).
+
+    Examples
+    --------
+    >>> LecunNormal().weights((100, 3), np.random.default_rng(0)).std().round(2).item()
+    0.1
+    """
 
     def weights(self, shape: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
         return rng.standard_normal(shape) / np.sqrt(shape[0])
@@ -28,8 +34,16 @@ class LecunNormal:
 class SparseUniform:
     """Most weights of a unit are zero, the others uniform within 1 / sqrt(fan_in) (Elsayed et al. 2024).
 
-    Of `fan_in` weights, ceil(sparsity fan_in) are zero, but one at least is not: published code leaves a unit of fewer
-    than ten inputs without any.
+    Of `fan_in` weights, ceil(sparsity fan_in) are zero, and at most fan_in - 1. The published code leaves a unit of
+    fewer than ten inputs without weights.
+
+    Parameters
+    ----------
+    sparsity : fraction of the weights that are zero, in [0, 1)
+
+    Raises
+    ------
+    ValueError, TypeError : if sparsity is not a number in [0, 1)
 
     Examples
     --------
@@ -53,7 +67,22 @@ class SparseUniform:
 
 @dataclass(frozen=True)
 class Orthogonal:
-    """Orthonormal rows or columns, times `gain` (Saxe et al. 2014)."""
+    """Orthonormal rows or columns, times `gain` (Saxe et al. 2014).
+
+    Parameters
+    ----------
+    gain : positive
+
+    Raises
+    ------
+    ValueError, TypeError : if gain is not a positive number
+
+    Examples
+    --------
+    >>> W = Orthogonal(gain=2.0).weights((4, 3), np.random.default_rng(0))
+    >>> np.allclose(W.T @ W, 4 * np.eye(3))
+    True
+    """
 
     gain: float = 1.0
 

@@ -3,8 +3,8 @@
     tied   gamma = sqrt(1 - r^2)     no parameter of its own      dgamma/da = -dlog_r r^2 / gamma       derivations (6)
     free   gamma = exp(gamma_log)    dgamma/dgamma_log = gamma    dgamma/da = 0                        derivations (27)
 
-With the free scale comes a third sensitivity of a unit to itself, e' = lambda e + gamma W x. Input weights are called
-W1, W2 in the one and B_re, B_im in the other; kernels unpack them and need not know.
+A unit with the free scale has a third sensitivity to a parameter of its own, e' = lambda e + gamma W x. Input weights
+are called W1, W2 with the tied scale, and B_re, B_im with the free scale. Kernels unpack the pair and use no names.
 """
 
 from typing import Annotated, NamedTuple
@@ -121,7 +121,7 @@ def _free_move(kind, g, p, gamma, drive1, drive2, units):
 
 @generic
 def apply_slopes_to_input_scale(kind, units, slope1, slope2):
-    """What an activation in the recurrence does to these sensitivities."""
+    """units <- f'(z) units: multiply these sensitivities by the slopes of an activation in the recurrence."""
 
 
 @apply_slopes_to_input_scale.register(Free)

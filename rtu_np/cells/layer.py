@@ -16,31 +16,46 @@ class GradientMethod(Protocol):
     """How a gradient travels through time; see `rtu_np.gradients`."""
 
     def spec(self, cell_spec: Any, dtype: Any) -> Any:
-        """The spec whose memory carries, in `dtype`, the gradient of a cell with `cell_spec`."""
+        """The spec of a memory that carries the gradient of a cell with `cell_spec`, in `dtype`."""
 
 
 class Cell(ABC):
-    """Settings of a recurrent layer, independent of its input width and precision: a frozen dataclass."""
+    """Settings of a recurrent layer, independent of its input width and precision: a frozen dataclass.
+
+    A cell of your own defines `spec` and `initialise`, and registers functions of `rtu_np.protocol` for its spec
+    (docs/own_stream.md).
+
+    Examples
+    --------
+    >>> from rtu_np import LinearRTU
+    >>> isinstance(LinearRTU(4), Cell), LinearRTU(4).build(n_inputs=2).n_outputs
+    (True, 8)
+    """
 
     @abstractmethod
     def spec(self, n_inputs: int) -> Any:
-        """The NamedTuple that kernels dispatch on: at least `n_inputs`, `n_hidden` and `n_outputs`."""
+        """The NamedTuple that kernels dispatch on, with at least `n_inputs`, `n_hidden` and `n_outputs`."""
 
     @abstractmethod
     def initialise(self, params: Any, rng: np.random.Generator) -> None:
-        """Write starting values into the float64 views `params`."""
+        """Write starting values into the float64 views `params`, which hold zeros."""
 
     def build(
         self, n_inputs: int, gradient: GradientMethod | None = None, seed: int | None = 0, dtype: Any = "float64"
     ) -> "Layer":
-        """A live layer of this cell.
+        """Make a live layer of this cell.
 
         Parameters
         ----------
         n_inputs : width d of the input
-        gradient : how the gradient travels through time; RTRL(), the cell's own sensitivities, by default
+        gradient : how the gradient travels through time; RTRL() by default
         seed : of the starting values; None for fresh entropy
         dtype : "float64" or "float32"
+
+        Raises
+        ------
+        ValueError, TypeError : if an argument is out of its range or of the wrong type; the message names the argument
+        MemoryError : if full RTRL of the cell does not fit this machine
         """
         return Layer(self, n_inputs, gradient, seed, dtype)
 
@@ -76,7 +91,7 @@ def check_parameters(spec: Any, params: Any) -> None:
 
 
 class Layer:
-    """One cell with its parameters and memory. Made by `Cell.build`; for use in loops of your own.
+    """One cell with its parameters and memory, for loops of your own. `Cell.build` makes it.
 
     Examples
     --------
@@ -116,7 +131,11 @@ class Layer:
         return leaves(protocol.memory(self.spec, self._memory)[0].state)
 
     def advance(self, x: Any) -> np.ndarray:
-        """One step of the state and its sensitivities for the input `x` (n_inputs,). Returns y (n_outputs,)."""
+        """One step of the state and its sensitivities for the input `x` (n_inputs,). Returns y (n_outputs,).
+
+        ValueError or TypeError if x has another shape or is not finite, or if the recurrence has no derivative. Then
+        nothing has changed.
+        """
         x = check_array("x", x, (self.n_inputs,))
         check_parameters(self.spec, protocol.parameters(self.spec, self._params)[0])
         self._x[:] = x
@@ -124,13 +143,16 @@ class Layer:
         return protocol.memory(self.spec, self._memory)[0].y.copy()
 
     def gradient(self, dy: Any) -> dict[str, np.ndarray]:
-        """{name: array} with the gradient of dy . y_t, through all steps since `reset`."""
+        """{name: array} with the gradient of dy . y_t by the parameters, for dy (n_outputs,).
+
+        The gradient goes through all steps since `reset`, or through the window of TBPTT(T).
+        """
         self._credit(dy)
         views = leaves(protocol.parameters(self.spec, self._gradient)[0])
         return {name: view.copy() for name, view in views.items()}
 
     def input_gradient(self, dy: Any) -> np.ndarray:
-        """Gradient (n_inputs,) of dy . y_t with respect to the latest input, through the latest step alone."""
+        """Gradient (n_inputs,) of dy . y_t by the latest input, through the latest step alone, for dy (n_outputs,)."""
         self._credit(dy)
         return self._dx.copy()
 
@@ -140,7 +162,7 @@ class Layer:
         compile_for(_gradient, self.spec)(*arguments)
 
     def reset(self) -> None:
-        """Forget the past: state and sensitivities are cleared, parameters stay."""
+        """Clear state and sensitivities. Parameters stay."""
         self._memory[:] = 0
 
 

@@ -1,4 +1,4 @@
-"""Layer normalisation, without weights of its own (Ba et al. 2016): what a layer sends up has mean 0 and variance 1.
+"""Layer normalisation, without weights of its own (Ba et al. 2016): features get mean 0 and variance 1.
 
     m = mean of x,   s = 1 / sqrt(mean of (x - m)^2 + 1e-5)                       derivations (36)
     k = s (x - m),   y = f(k)
@@ -7,7 +7,7 @@ With dk = f'(k) dy,
 
     dx = s (dk - mean of dk - k mean of (k dk))                                   derivations (37)
 
-It has no state and no parameters, so layer-local RTRL passes through it exactly.
+The layer has no state and no parameters, so layer-local RTRL goes through it exactly.
 """
 
 from dataclasses import dataclass
@@ -37,7 +37,17 @@ EPSILON = 1e-5
 
 @dataclass(frozen=True)
 class LayerNorm(Cell):
-    """Normalise the layer below, then apply an activation.
+    """Normalise the outputs of the layer below, then apply an activation (Ba et al. 2016; derivations (36), (37)).
+
+    The layer has as many outputs as inputs, and no parameters.
+
+    Parameters
+    ----------
+    activation : "identity", "relu", "leaky_relu" or "tanh"
+
+    Raises
+    ------
+    ValueError, TypeError : if a setting is out of its range or of the wrong type; the message names the setting
 
     Examples
     --------

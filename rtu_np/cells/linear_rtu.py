@@ -1,4 +1,4 @@
-"""The linear recurrent trace unit: a linear recurrence, a nonlinear output.
+"""The linear recurrent trace unit: a linear recurrence and a nonlinear output.
 
     c_t = z_t          z as in `rtu_np.cells.rotation`                            derivations (3), (4), (7)
     y_t = [f(c1); f(c2)]                                                          2n features of n units
@@ -11,12 +11,11 @@ before, u1 = g c1 - p c2 and u2 = g c2 + p c1,
     W1_j:    e1' = g e1 - p e2 + gamma x_j                     e2' = g e2 + p e1                              (12)
     W2_j:    i times that of W1_j: (-e2, e1)                                                             (13), (14)
 
-so that one complex sensitivity per weight pair is enough. The gradient of dy . y_t, derivations (15), with
-d = f'(c) dy:
+So one complex sensitivity per weight pair is enough. The gradient of dy . y_t, derivations (15), with d = f'(c) dy:
 
     d1 e1 + d2 e2      and for W2_j      d2 e1 - d1 e2
 
-The released code of the paper keeps all four sensitivities per pair, and its e of theta_log lacks the factor theta.
+The released code of the paper stores all four sensitivities per pair. Its e of theta_log lacks the factor theta.
 """
 
 from dataclasses import dataclass
@@ -67,13 +66,19 @@ from rtu_np.protocol import PerInput, PerOutput, PerUnit, PerWeight
 
 @dataclass(frozen=True)
 class LinearRTU(TraceUnits):
-    """A layer of linear recurrent trace units.
+    """A layer of linear recurrent trace units (Elelimy et al. 2024; derivations (3)-(7)).
+
+    With d inputs, its parameters are by default nu_log and theta_log (n,), W1 and W2 (d, n).
 
     Parameters
     ----------
     n_hidden : number of units n; the layer has 2n outputs
-    activation : of the output: "identity", "relu" or "tanh"
+    activation : of the output: "identity", "relu", "leaky_relu" or "tanh"
     r_min, r_max, max_phase, parameterization : of the eigenvalues, see `rtu_np.cells.ring`
+
+    Raises
+    ------
+    ValueError, TypeError : if a setting is out of its range or of the wrong type; the message names the setting
 
     Examples
     --------
@@ -100,7 +105,7 @@ class LinearRTUSpec(NamedTuple):
 class LinearRTUMemory(NamedTuple):
     state: Annotated[DiagonalState, diagonal_state, aligned]
     units: Annotated[UnitSensitivities, unit_sensitivities]
-    dc1_dW1: PerWeight  # sensitivities: of a unit to its own weights, those to others' being zero
+    dc1_dW1: PerWeight  # sensitivities of each unit to its own weights; those to the weights of other units are zero
     dc2_dW1: PerWeight
     y: PerOutput  # the latest output
     x: PerInput  # the latest input
@@ -139,7 +144,7 @@ def plain_forward(spec, params, state_tm1, x_t):
 
 @protocol.plain_advance.register(LinearRTUSpec)
 def plain_advance(spec, params, memory, x_t):
-    # In complex numbers: c' = lambda c + gamma w x, and each sensitivity e' = lambda e + (what the parameter adds).
+    # In complex numbers: c' = lambda c + gamma w x; for each sensitivity, e' = lambda e + (the share of this step).
     rotation, (W1, W2), units = plain_rotation(spec, params), params.weights, PlainUnits.of(memory.units)
     lam, drive = rotation.g + 1j * rotation.p, x_t @ (W1 + 1j * W2)
     turned = lam * (memory.state.c1 + 1j * memory.state.c2)
@@ -236,7 +241,7 @@ def credit(spec, params, memory, dy):
 @kernel
 @noalias
 def _contract(spec, sensitivities, credit1, credit2, decay, out):
-    """out <- decay out + (dc/dparameter)^T credit, with these sensitivities."""
+    """out <- decay out + (dc/dparameter)^T credit, with the given sensitivities."""
     dW1, dW2 = out.weights
     accumulate_units(spec, sensitivities.units, credit1, credit2, decay, out)
     for j in range(spec.n_inputs):

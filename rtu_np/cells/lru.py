@@ -3,13 +3,13 @@
     h_t = lambda h_{t-1} + gamma (B_re + i B_im) x_t          gamma = exp(gamma_log)              derivations (27)
     y_t = f(Re((C_re + i C_im) h_t) + D x_t)                                                      derivations (32)
 
-The recurrence is that of `rtu_np.cells.linear_rtu`, with gamma free instead of tied to r, and brings its sensitivities;
-with `recurrence="tanh"` it is that of `rtu_np.cells.nonlinear_rtu`. The output is a feedforward layer without memory:
+The recurrence and its sensitivities are those of `rtu_np.cells.linear_rtu`, with gamma free instead of tied to r. With
+`recurrence="tanh"` they are those of `rtu_np.cells.nonlinear_rtu`. The output is a feedforward layer without memory:
 
     Re(C h) = Re h C_re - Im h C_im         so with k = [Re h; -Im h; x] it is k [C_re; C_im; D]
 
-The derivative by B is driven by exp(gamma_log) x. The released code of Elelimy et al. 2024 has gamma_log x in its
-online LRU, which turns that gradient around.
+exp(gamma_log) x drives the derivative by B. The released code of Elelimy et al. 2024 has gamma_log x in its online LRU.
+gamma_log starts below zero, so the gradient there has the opposite sign.
 """
 
 from dataclasses import dataclass
@@ -44,17 +44,24 @@ from rtu_np.validation import check_count, check_flag
 
 @dataclass(frozen=True)
 class LRU(ComplexDiagonal):
-    """A layer of linear recurrent units.
+    """A layer of linear recurrent units (Orvieto et al. 2023; derivations (27), (32)).
+
+    With d inputs, its parameters are by default nu_log, theta_log and gamma_log (n,), B_re and B_im (d, n), C_re and
+    C_im (n, n_outputs). A direct term adds D (d, n_outputs).
 
     Parameters
     ----------
     n_hidden : number of complex units n
     n_outputs : width of the output; n by default, and 2n without projection
-    activation : of the output: "identity", "relu" or "tanh"
-    recurrence : activation in the recurrence, applied to real and imaginary part apart
-    projection : whether the output is Re(C h), the default; otherwise it is [Re h; Im h]
+    activation : of the output: "identity", "relu", "leaky_relu" or "tanh"
+    recurrence : activation in the recurrence, applied to the real and the imaginary part; the same choices
+    projection : whether the output is Re(C h), the default, or [Re h; Im h]
     direct : whether D x is added to Re(C h)
     r_min, r_max, max_phase, parameterization : of the eigenvalues, see `rtu_np.cells.ring`
+
+    Raises
+    ------
+    ValueError, TypeError : if a setting is out of its range or of the wrong type; the message names the setting
 
     Examples
     --------
@@ -106,7 +113,7 @@ class LRU(ComplexDiagonal):
         return LRUSpec(n_inputs, n, n_outputs, core, output)
 
     def initialise(self, params: Any, rng: np.random.Generator) -> None:
-        """The ring; gamma_log at log sqrt(1 - |lambda|^2); B ~ N/sqrt(2 d), C ~ N/sqrt(n), D ~ N/sqrt(d)."""
+        """Ring for lambda; gamma_log = log sqrt(1 - |lambda|^2); B ~ N/sqrt(2 d), C ~ N/sqrt(n), D ~ N/sqrt(d)."""
         core = params.lower if self.projection else params
         super().initialise(core, rng)
         complement = plain_eigenvalue(self.form, *core.eigenvalue)[2]

@@ -1,4 +1,4 @@
-"""The nonlinear recurrent trace unit: the nonlinearity stands in the recurrence.
+"""The nonlinear recurrent trace unit: the activation function is part of the recurrence.
 
     c_t = f(z_t)       z as in `rtu_np.cells.rotation`                            derivations (3), (4), (8)
     y_t = [c1; c2]                                                                2n features of n units
@@ -11,8 +11,8 @@ before, u1 = g c1 - p c2 and u2 = g c2 + p c1, and f'_i = f'(z_i),
     W1_j:    e1' = f'_1 (g e1 - p e2 + gamma x_j)                     e2' = f'_2 (g e2 + p e1)                  (12)
     W2_j:    e1' = f'_1 (g e1 - p e2)                                 e2' = f'_2 (g e2 + p e1 + gamma x_j)      (13)
 
-f'_1 and f'_2 differ, so that e is no complex derivative and W1 and W2 need a pair of sensitivities each: twice the
-linear unit's. The gradient of dy . y_t, derivations (15): dy1 e1 + dy2 e2.
+f'_1 and f'_2 differ, so e is not a complex derivative. W1 and W2 need a pair of sensitivities each, twice as many as
+the linear unit has. The gradient of dy . y_t, derivations (15): dy1 e1 + dy2 e2.
 """
 
 from dataclasses import dataclass
@@ -63,13 +63,19 @@ from rtu_np.protocol import PerInput, PerOutput, PerUnit, PerWeight
 
 @dataclass(frozen=True)
 class NonlinearRTU(TraceUnits):
-    """A layer of nonlinear recurrent trace units.
+    """A layer of nonlinear recurrent trace units (Elelimy et al. 2024; derivations (3)-(6), (8)).
+
+    With d inputs, its parameters are by default nu_log and theta_log (n,), W1 and W2 (d, n).
 
     Parameters
     ----------
     n_hidden : number of units n; the layer has 2n outputs
-    activation : in the recurrence: "identity", "relu" or "tanh"
+    activation : in the recurrence: "identity", "relu", "leaky_relu" or "tanh"
     r_min, r_max, max_phase, parameterization : of the eigenvalues, see `rtu_np.cells.ring`
+
+    Raises
+    ------
+    ValueError, TypeError : if a setting is out of its range or of the wrong type; the message names the setting
 
     Examples
     --------
@@ -98,7 +104,7 @@ class NonlinearRTUSpec(NamedTuple):
 class NonlinearRTUMemory(NamedTuple):
     state: Annotated[DiagonalState, diagonal_state, aligned]
     units: Annotated[UnitSensitivities, unit_sensitivities]
-    dc1_dW1: PerWeight  # sensitivities: of a unit to its own weights, those to others' being zero
+    dc1_dW1: PerWeight  # sensitivities of each unit to its own weights; those to the weights of other units are zero
     dc2_dW1: PerWeight
     dc1_dW2: PerWeight
     dc2_dW2: PerWeight
@@ -147,7 +153,7 @@ def plain_forward(spec, params, state_tm1, x_t):
 
 @protocol.plain_advance.register(NonlinearRTUSpec)
 def plain_advance(spec, params, memory, x_t):
-    # Every sensitivity is e' = f'(z) (R e + what the parameter adds), with R the rotation and all of them (2, n).
+    # Every sensitivity is e' = f'(z) (R e + the share of this step), with R the rotation. The first axis is (e1, e2).
     rotation, (W1, W2), units = plain_rotation(spec, params), params.weights, memory.units
     drive = np.stack([x_t @ W1, x_t @ W2])
 
@@ -275,7 +281,7 @@ def credit(spec, params, memory, dy):
 @kernel
 @noalias
 def _contract(spec, sensitivities, d1, d2, decay, out):
-    """out <- decay out + (dc/dparameter)^T d, with these sensitivities."""
+    """out <- decay out + (dc/dparameter)^T d, with the given sensitivities."""
     dW1, dW2 = out.weights
     accumulate_units(spec, sensitivities.units, d1, d2, decay, out)
     for j in range(spec.n_inputs):
@@ -313,7 +319,7 @@ def learn(spec, params, traces, memory, decay, step):
     learn_units(spec, params, traces, memory, decay, step)
     for j in range(spec.n_inputs):
         x_j = memory.x[j]
-        # One loop per weight: half the arrays in flight, and each fits the registers.
+        # One loop per weight: a loop reads half as many arrays, and their numbers fit the registers.
         for i in range(spec.n_hidden):
             e1_tm1, e2_tm1 = memory.dc1_dW1[j, i], memory.dc2_dW1[j, i]
             e1 = memory.g1[i] * e1_tm1 - memory.p1[i] * e2_tm1 + memory.gamma1[i] * x_j

@@ -1,4 +1,4 @@
-"""Settings that cells with complex eigenvalues share: where on a ring these start, and how they are stored."""
+"""Settings that cells with complex eigenvalues share: the ring on which these start, and the form that stores them."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,12 +14,13 @@ from rtu_np.validation import check_count, check_real
 
 @dataclass(frozen=True)
 class Ring(Cell):
-    """A cell whose eigenvalues r exp(i theta) start on a ring.
+    """A cell whose eigenvalues r exp(i theta) start on a ring (derivations (24)).
 
     Parameters
     ----------
-    r_min, r_max, max_phase : of the ring, theta in radians per step. The defaults are the paper's. Slow streams are
-        learned better, and with less spread over seeds, from max_phase=1.
+    r_min, r_max : least and largest modulus r, with 0 <= r_min <= r_max <= 1 and r_min < 1
+    max_phase : largest phase theta, in radians per step, positive. The defaults are the paper's. A cell learns slow
+        streams better, and with less spread over seeds, from max_phase=1
     """
 
     r_min: float = field(default=0.0, kw_only=True)
@@ -43,7 +44,7 @@ class Ring(Cell):
     def draw(self, n: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         """(nu, theta) of `n` eigenvalues, uniform on the ring, with nu = -log r (derivations (24)).
 
-        The draws lie in (0, 1], so that no logarithm meets a zero.
+        The draws lie in (0, 1], so that there is no logarithm of zero.
         """
         r_squared = self.r_min**2 + (self.r_max**2 - self.r_min**2) * (1.0 - rng.random(n))
         nu = -0.5 * np.log(np.clip(r_squared, 1e-300, 1.0 - 2.0**-53))
@@ -56,8 +57,8 @@ class ComplexDiagonal(Ring):
 
     Parameters
     ----------
-    parameterization : what is stored for (r, theta), see `rtu_np.cells.eigenvalues`: "nu_log/theta_log" (the paper's),
-        "nu_log/theta", "nu/theta" or "r/theta"
+    parameterization : the two numbers that store (r, theta), see `rtu_np.cells.eigenvalues`: "nu_log/theta_log" (the
+        paper's), "nu_log/theta", "nu/theta" or "r/theta"
     """
 
     n_hidden: int
@@ -70,11 +71,11 @@ class ComplexDiagonal(Ring):
 
     @property
     def form(self) -> Any:
-        """The type that kernels dispatch on."""
+        """The NamedTuple that kernels dispatch on, of the parameterization."""
         return eigenvalues.parameterization(self.parameterization)
 
     def initialise(self, params: Any, rng: np.random.Generator) -> None:
-        """Eigenvalues on the ring, input weights LeCun normal (derivations (24))."""
+        """Start eigenvalues on the ring, and input weights LeCun normal (derivations (24))."""
         start = eigenvalues.store(self.form, *self.draw(self.n_hidden, rng))
         for view, values in zip(params.eigenvalue, start, strict=True):
             view[:] = values
@@ -89,7 +90,7 @@ class TraceUnits(ComplexDiagonal):
     Parameters
     ----------
     n_hidden : number of units n; the layer has 2n outputs
-    activation : "identity", "relu" or "tanh"
+    activation : "identity", "relu", "leaky_relu" or "tanh"
     """
 
     activation: str = "tanh"

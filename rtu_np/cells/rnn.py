@@ -6,7 +6,7 @@ One step of reverse mode, with dz = f'(z) (dh + dy):
 
     dh_{t-1} = W_recurrent dz      dW_recurrent = h_{t-1}^T dz      dW_input = x^T dz      db = dz      dx = W_input dz
 
-It brings no sensitivities of its own: RTRL is the dense recursion of `rtu_np.gradients.rtrl`.
+The cell has no sensitivities of its own, so its RTRL is full RTRL (`rtu_np.gradients.rtrl`).
 """
 
 from dataclasses import dataclass
@@ -36,14 +36,19 @@ from rtu_np.validation import check_count
 
 @dataclass(frozen=True)
 class VanillaRNN(Cell):
-    """A layer of `n_hidden` fully connected units with bias.
+    """A layer of fully connected units with bias (Elman 1990; derivations (33)).
+
+    With d inputs, its parameters are W_input (d, n), W_recurrent (n, n) and b (n,). W_input starts LeCun normal,
+    W_recurrent as a random orthogonal matrix, b at zero.
 
     Parameters
     ----------
     n_hidden : number of units n, and of outputs
-    activation : "identity", "relu" or "tanh"
+    activation : "identity", "relu", "leaky_relu" or "tanh"
 
-    W_input starts LeCun normal, W_recurrent as a random orthogonal matrix, b at zero.
+    Raises
+    ------
+    ValueError, TypeError : if a setting is out of its range or of the wrong type; the message names the setting
 
     Examples
     --------

@@ -1,14 +1,14 @@
-"""What complex diagonal cells share: parameters, the rotation by (r, theta), and its sensitivities.
+"""The shared parts of complex diagonal cells: parameters, the rotation by (r, theta), and its sensitivities.
 
-One unit is one complex number c = c1 + i c2, turned by theta and shrunk to r of its length at each step, while the
-input enters with weight gamma (derivations (3)-(6); Elelimy et al. 2024, Eq. 4):
+One unit is one complex number c = c1 + i c2. Each step turns c by theta, multiplies its length by r, and adds the input
+with weight gamma (derivations (3)-(6); Elelimy et al. 2024, Eq. 4):
 
     z1 = g c1 - p c2 + gamma W1 x        g = r cos theta
     z2 = g c2 + p c1 + gamma W2 x        p = r sin theta
 
-In a recurrent trace unit gamma = sqrt(1 - r^2) is *tied* to r; in a linear recurrent unit (LRU) it is *free*, exp of a
-parameter gamma_log. `rtu_np.cells.eigenvalues` says how r and theta are stored, as two numbers a and b; with respect to
-these and to gamma_log, derivations (9), (10), (26) and (27),
+In a recurrent trace unit, gamma = sqrt(1 - r^2) is *tied* to r. In a linear recurrent unit (LRU), gamma is *free*, exp
+of a parameter gamma_log. Two numbers a and b store r and theta (`rtu_np.cells.eigenvalues`). The derivatives by a, b
+and gamma_log are, by derivations (9), (10), (26) and (27),
 
     a:           dg = dlog_r g          dp = dlog_r p       dgamma = -dlog_r r^2 / gamma if tied, else 0
     b:           dg = -dtheta p         dp = dtheta g       dgamma = 0
@@ -125,7 +125,7 @@ class PlainUnits(NamedTuple):
 
 
 def plain_unit_gradient(params: DiagonalParameters, units: UnitSensitivities, d1, d2):
-    """The gradient with respect to (eigenvalue, input scale) from dL/dc."""
+    """The gradients by (eigenvalue, input scale), from dL/dc = (d1, d2)."""
     da = d1 * units.dc1_da + d2 * units.dc2_da
     db = d1 * units.dc1_db + d2 * units.dc2_db
     input_scale = [d1 * units.input_scale[0] + d2 * units.input_scale[1]] if units.input_scale else []
@@ -133,7 +133,7 @@ def plain_unit_gradient(params: DiagonalParameters, units: UnitSensitivities, d1
 
 
 def plain_rotation_backward(spec, params: DiagonalParameters, state_tm1, x_t, d1, d2):
-    """(dstate_tm1, gradient, dx) from dL/dz."""
+    """(dstate_tm1, gradient, dx), from dL/dz = (d1, d2)."""
     (W1, W2), (c1, c2) = params.weights, state_tm1
     g, p, gamma, dlog_r, dtheta, dgamma = plain_rotation(spec, params)
     dg, dp = d1 * c1 + d2 * c2, d2 * c1 - d1 * c2
@@ -157,7 +157,7 @@ def prepare_rotation(spec, params, work):
     for i in range(spec.n_hidden):
         padded_a[i] = a[i]
         padded_b[i] = b[i]
-    # The padding takes any valid numbers. It is a slice, since an index from n, which may wrap, stays scalar.
+    # Any valid numbers fill the padding. The loop is over a slice: a loop from n, whose index may wrap, stays scalar.
     absent_a, absent_b = padded_a[spec.n_hidden :], padded_b[spec.n_hidden :]
     for i in range(absent_a.shape[0]):
         absent_a[i], absent_b[i] = a[0], b[0]
@@ -204,7 +204,7 @@ def drive(params, x_t, drive1, drive2):
 @kernel
 @noalias
 def move_rotation(spec, params, memory, x_t):
-    """memory.state <- z, and the sensitivities of units with it, as if f were the identity."""
+    """memory.state <- z; memory.units <- the sensitivities of z, as if f were the identity."""
     work, units, c1, c2 = memory.work, memory.units, memory.state.c1, memory.state.c2
     drive1, drive2 = work.scratch1, work.scratch2
     copy(x_t, memory.x)
@@ -230,7 +230,7 @@ def move_rotation(spec, params, memory, x_t):
 @kernel
 @noalias
 def apply_slopes(spec, units, slope1, slope2):
-    """What an activation in the recurrence does to the sensitivities that `move_rotation` left."""
+    """units <- f'(z) units: multiply the sensitivities of `move_rotation` by the slopes of an activation."""
     for i in range(spec.n_hidden):
         units.dc1_da[i] *= slope1[i]
         units.dc2_da[i] *= slope2[i]
@@ -263,7 +263,7 @@ def learn_units(spec, params, traces, memory, decay, step):
 @kernel
 @noalias
 def rotation_backward(spec, params, work, state_tm1, x_t, record, adjoint):
-    """Reverse mode through z = R c + gamma W x (derivations (17)). adjoint.state comes in as dL/dz."""
+    """Reverse mode through z = R c + gamma W x (derivations (17)). On entry, adjoint.state is dL/dz."""
     (dW1, dW2), (da, db) = adjoint.params.weights, adjoint.params.eigenvalue
     d1, d2, dL_dgamma = adjoint.state.c1, adjoint.state.c2, work.scratch3
     ddrive1, ddrive2 = work.scratch1, work.scratch2
@@ -299,7 +299,7 @@ def input_gradient_of(params, ddrive1, ddrive2, dx):
 
 
 def register_diagonal(kind: type) -> None:
-    """Register for the spec `kind` what all complex diagonal cells have in common."""
+    """Register for specs of the type `kind` the functions that all complex diagonal cells share."""
     shared = {
         protocol.parameters: diagonal_parameters,
         protocol.state: diagonal_state,

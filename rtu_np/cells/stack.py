@@ -1,12 +1,13 @@
 """Layers on one another: the output of each is the input of the next.
 
-What gradient a stack gets depends on how it travels (derivations (31)):
+The gradient method decides which gradient a stack gets (derivations (31)):
 
-RTRL()             *layer-local*. A parameter's effect on its own layer's state is carried forward exactly, and taken to
-                   the output through the layers above as they are at this step. What it did to *their* state at earlier
-                   steps is left out. That makes it exact for the top recurrent layer, and for all below that have only
-                   feedforward layers (`Dense`) above them; for others it is an approximation.
-RTRL(dense=True)   exact, by the dense recursion over all layers together: for small sizes, and to measure the angle.
+RTRL()             *layer-local*. Each layer carries the effect of its parameters on its own state forward, exactly. The
+                   present step of the layers above takes this effect to the output. The effect on *their* state at
+                   earlier steps is left out. So the gradient is exact for the top recurrent layer, and for each layer
+                   that has only feedforward layers (`Dense`) above it. For other layers it is an approximation.
+RTRL(dense=True)   exact, by full RTRL over all layers together: for small sizes, and to measure the angle between the
+                   exact and the layer-local gradient.
 TBPTT(T)           exact within its window, through all layers.
 """
 
@@ -27,12 +28,17 @@ from rtu_np.protocol import PerInput, PerOutput
 
 @dataclass(frozen=True)
 class Stack(Cell):
-    """`Stack([LinearRTU(32), LinearRTU(32)])`: the first layer is the lowest.
+    """Layers on one another (derivations (31)). In `Stack([LinearRTU(32), Dense(3)])`, the first layer is the lowest.
 
     Parameters
     ----------
-    layers : two cells or more; a stack among them counts as its layers. Their parameters are named "0.W1", "1.W1" and
-        so on, from below.
+    layers : at least two cells; a stack among them counts as its layers. Parameters are named "0.W1", "1.W1" and so on,
+        from below
+
+    Raises
+    ------
+    ValueError : if there are fewer than two layers
+    TypeError : if a layer is not a cell
 
     Examples
     --------
@@ -115,7 +121,7 @@ class PairMemory(NamedTuple):
     y: PerOutput
     between: Between
     dbetween: Between
-    dx: PerInput  # what reaches the input beside the lower layer
+    dx: PerInput  # dL/dx that does not pass through the lower layer
 
 
 @protocol.pair_views.register(StackSpec)
@@ -124,9 +130,9 @@ def _numbered(spec, lower, upper):
 
 
 def register_pair(kind: type) -> None:
-    """Register for the spec `kind` all functions of a pair of layers but `together`.
+    """Register for specs of the type `kind` all functions of a pair of layers except `pair_views`.
 
-    The upper layer's input is the lower one's output, followed by the pair's input if it is wider by as much.
+    The upper layer's input is the lower layer's output. If the upper layer has more inputs, the pair's input follows.
     """
     for function, implementation in _PAIR.items():
         function.register(kind)(implementation)

@@ -1,1 +1,1 @@
-"""Learning to act: streaming agents, and PPO in a room of its own."""
+"""Learning to act: streaming agents, and PPO in a package of its own."""

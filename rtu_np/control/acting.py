@@ -1,12 +1,12 @@
 """The one way from features to actions and values, for learning and for acting without learning.
 
-    x -> body -> features y -> policy_forward -> o, of which the policy's distribution is made
+    x -> body -> features y -> policy_forward -> o, which defines the policy's distribution
                             -> value_forward  -> v
 
-    bootstrap_value     v of an observation that memory has not seen, and does not see
+    bootstrap_value     v of an observation; the memory stays as it is
     act                 an action without learning, with a state of its own
 
-A network's spec has fields `cell` and `readout`; which heads the readout holds is chosen by its type.
+A network's spec has fields `cell` and `readout`. The type of the readout says which heads it has.
 """
 
 from typing import Annotated, NamedTuple
@@ -45,7 +45,7 @@ def _whole(spec, activations):
 
 @generic
 def policy_forward(spec, params, activations, y):
-    """Compute the policy's outputs for the features y, into `activations`."""
+    """Compute the policy's outputs for the features y. `activations` is written."""
 
 
 @policy_forward.register(HeadSpec)
@@ -65,7 +65,7 @@ def _value_forward(spec, params, activations, y):
 
 @kernel
 def bootstrap_value(spec, params, state, scratch, x):
-    """v(x), from a recurrent state that stays as it is. `scratch` has `work`, `record` and `activations`."""
+    """v(x), from a recurrent state that stays as it is. `scratch.work`, `.record` and `.activations` are written."""
     protocol.prepare(spec.cell, params.cell, scratch.work)
     protocol.forward(spec.cell, params.cell, scratch.work, state, x, scratch.record)
     return value_forward(spec.readout, params.readout, scratch.activations, scratch.record.y)
@@ -76,7 +76,7 @@ def bootstrap_value(spec, params, state, scratch, x):
 
 @generic
 def acting_network(spec):
-    """The spec of the network that acts, of an agent with this spec."""
+    """The spec of the network that acts, from the spec of its agent."""
 
 
 @generic(inline=False)
@@ -101,7 +101,7 @@ acting_memory = kernel(inline=False)(layout_of(ActingMemory))
 
 
 def act(spec, flat, flat_acting, buffers):
-    """Write an action into `buffers` without learning. The state in `flat_acting` advances."""
+    """Write an action into `buffers` without learning. `flat_acting` is modified in place: its state advances."""
     network, params, inputs, signal = acting_network(spec), acting_weights(spec, flat), spec.inputs, buffers.signal
     statistics, _ = input_statistics(inputs, buffers.statistics)
     memory, _ = acting_memory(spec, flat_acting)

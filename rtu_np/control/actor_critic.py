@@ -1,4 +1,4 @@
-"""Streaming actor-critic(lambda): learns to act, on every step. `actor_critic_kernels` has the compiled step."""
+"""Streaming actor-critic(lambda): learn a policy on every step. `actor_critic_kernels` has the compiled step."""
 
 from typing import Any
 
@@ -26,9 +26,9 @@ from rtu_np.validation import check_flag, check_real
 
 
 def streaming_network(cell: Cell, *widths: int) -> Stack:
-    """`cell` behind an encoder of the given widths; 128, 128 by default.
+    """`cell` behind an encoder of the given widths; 128, 128 by default (Elsayed et al. 2024).
 
-    Each layer is sparse, normalised and leaky (Elsayed et al. 2024).
+    Each layer of the encoder starts with sparse weights, and has layer normalisation and leaky ReLU.
 
     Examples
     --------
@@ -45,19 +45,26 @@ def streaming_network(cell: Cell, *widths: int) -> Stack:
 class ActorCritic(StreamingAgent):
     """Streaming actor-critic(lambda) with eligibility traces, on any cell and gradient method.
 
+    Elsayed et al. 2024; derivations (42), (43).
+
     Parameters
     ----------
-    env : the environment; only its spaces are read. `learn` gets it again
-    cell : of the actor, and of the critic unless that has its own; `streaming_network(LinearRTU(192))` by default.
-        Layers below the recurrent one get the one-step gradient (`Stack`)
-    critic_cell : of the critic, if it differs
+    env : a Gymnasium environment. The agent reads its spaces only; pass `env` to `learn` as well
+    cell : of the actor, and of the critic without `critic_cell`; `streaming_network(LinearRTU(192))` by default. With
+        RTRL(), layers below the recurrent layer get the one-step gradient (`Stack`)
+    critic_cell : of the critic, if the critic has another cell
     shared : whether actor and critic are two heads on one body. `actor_optimizer` then learns from the sum of both
         objectives
-    policy : Softmax() for discrete actions, Gaussian() for continuous ones
+    policy : Softmax() for discrete actions, Gaussian() for continuous actions, by default
     lambda_ : trace parameter, in [0, 1]
     entropy_coef : tau, the weight of the policy's entropy
     actor_optimizer, critic_optimizer : ObGD(kappa=3) and ObGD(kappa=2) by default
     others : see `SHARED_ARGUMENTS` in `rtu_np.control.agent`
+
+    Raises
+    ------
+    ValueError, TypeError : if an argument is out of its range or of the wrong type; the message names the argument
+    FloatingPointError : in `step` and `learn`, if learning diverges
 
     Examples
     --------
@@ -95,7 +102,7 @@ class ActorCritic(StreamingAgent):
         self.cell = check_cell(cell or streaming_network(LinearRTU(192)))
         self.shared = check_flag("shared", shared)
         if shared and critic_cell is not None:
-            raise ValueError(f"critic_cell is {critic_cell!r} with shared=True: expected None, as there is one body")
+            raise ValueError(f"critic_cell is {critic_cell!r} with shared=True: expected None, since there is one body")
         self.critic_cell = check_cell(critic_cell or self.cell)
         self.policy = self._policy_for(policy, Gaussian())
         self.gradient = check_gradient(gradient)
@@ -147,7 +154,7 @@ class ActorCritic(StreamingAgent):
 
 
 class _TwoHeads:
-    """How the heads of a shared body start."""
+    """Starting values of the heads of a shared body."""
 
     def initialise(self, params: Any, rng: np.random.Generator) -> None:
         LinearReadout().initialise(params.value, rng)

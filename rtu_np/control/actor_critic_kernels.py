@@ -1,19 +1,19 @@
 """Streaming actor-critic(lambda): the compiled parts of a step (`rtu_np.control.streaming_kernels`).
 
-With s_t what the networks are given at time t, a_t the action taken there, and r_{t+1} the reward that came with
-s_{t+1} (derivations (42), (43); Elsayed et al. 2024),
+s_t is the input of the networks at time t, a_t the action at time t, and r_{t+1} the reward that arrives with s_{t+1}
+(derivations (42), (43); Elsayed et al. 2024):
 
     delta = r_{t+1} + gamma (1 - terminated) v(s_{t+1}) - v(s_t)        both with today's parameters
     z_v  <- gamma lambda z_v + grad v(s_t)                              critic <- critic + step(delta) z_v
     z_pi <- gamma lambda z_pi + grad [log pi(a_t|s_t) + tau sign(delta) H(pi)]   actor <- actor + step(delta) z_pi
 
-The critic is TD(lambda) as it is (`rtu_np.prediction.td_kernels`): its trace needs no delta, and took in grad v(s_t) at
-time t. The actor's trace needs the sign of delta. So the order of events at s_{t+1} is: the critic advances and returns
-delta; the actor, whose memory is still at t, completes its trace and takes its step; then it advances to s_{t+1} and
-draws a_{t+1}.
+The critic is TD(lambda) without changes (`rtu_np.prediction.td_kernels`): its trace needs no delta, and includes
+grad v(s_t) since time t. The actor's trace needs the sign of delta. So the order of events at s_{t+1} is: the critic
+advances and returns delta; the actor, whose memory is still at t, completes its trace and takes its step; then the
+actor advances to s_{t+1} and draws a_{t+1}.
 
 If actor and critic share a body, v(s_{t+1}) is computed on scratch first. One trace holds the gradient of the sum of
-both objectives, and one step is taken along it.
+both objectives, and one step follows this trace.
 """
 
 from typing import Annotated, Any, NamedTuple
@@ -50,8 +50,8 @@ class TwoNetworksSpec(NamedTuple):
     policy: Any
     inputs: Any
     entropy_coef: float  # tau
-    n_actor: int  # numbers of the actor
-    n_second: int  # numbers of the critic
+    n_actor: int  # size of the actor's flat array
+    n_second: int  # size of the critic's flat array
 
 
 class SharedNetworkSpec(NamedTuple):
@@ -62,12 +62,12 @@ class SharedNetworkSpec(NamedTuple):
     inputs: Any
     entropy_coef: float
     n_actor: int
-    n_second: int  # numbers of the scratch on which v(s_{t+1}) is computed
+    n_second: int  # size of the scratch for v(s_{t+1})
 
 
 class ActorCriticArrays(NamedTuple):
     actor: Annotated[np.ndarray, "spec.n_actor"]
-    critic: Annotated[np.ndarray, "spec.n_second"]  # of a shared body: scratch, on which v(s_{t+1}) is computed
+    critic: Annotated[np.ndarray, "spec.n_second"]  # with a shared body: scratch for v(s_{t+1})
     x: AgentInput
     previous: Previous
 
@@ -146,7 +146,7 @@ def critic_step(spec, flat, transition, gamma):
 
 @kernel(inline=False)
 def actor_step(spec, flat, action, delta):
-    """The actor's step, while its memory is at the action."""
+    """The actor's step, while its memory is at the time of the action."""
     a, _ = network_arrays(spec.actor, flat)
     _policy_gradient(spec, a.activations, action, delta)
     heads.feature_gradient(a.params.readout, a.activations.do, a.dy)
@@ -158,14 +158,14 @@ def actor_step(spec, flat, action, delta):
 
 @kernel(inline=False)
 def _next_value(spec, flat, scratch, x):
-    """v(x), while the actor's memory stays at the step before."""
+    """v(x). The actor's memory stays at the step before."""
     a, _ = network_arrays(spec, flat)
     return bootstrap_value(spec, a.params, a.memory.state, forward_arrays(spec, scratch)[0], x)
 
 
 @kernel(inline=False)
 def shared_step(spec, flat, action, target):
-    """The step of a shared body toward the action and the value's `target`; returns delta."""
+    """The step of a shared body, for the action and for the value's `target`; returns delta."""
     a, _ = network_arrays(spec.actor, flat)
     value, params, traces, activations = spec.actor.readout.value, a.params.readout, a.traces.readout, a.activations
     delta = target - readout.read(value, params.value, activations.value, a.memory.y)
@@ -220,7 +220,7 @@ def _draw_action(spec, arrays, steps, buffers):
 
 @kernel(inline=False)
 def _advance(spec, flat, x):
-    """Bring the actor's memory to the next step; returns whether its parameters and outputs are usable."""
+    """Advance the actor's memory to the next step; returns whether its parameters and outputs are usable."""
     a, _ = network_arrays(spec, flat)
     if protocol.degenerate(spec.cell, a.params.cell):
         return False

@@ -1,11 +1,11 @@
-"""What every agent is to its user: it acts in an environment and learns from what happens.
+"""The base of every agent: it acts in an environment and learns from observations and rewards.
 
-`learn` is the loop; `step` is one turn of it, for loops of your own:
+`learn` is the loop; `step` is one turn of the loop, for loops of your own:
 
     action = agent.step(observation)                        the first observation of an episode
-    action = agent.step(observation, reward)                what the action led to
-    agent.step(observation, reward, terminated=True)        the last; no action follows
-    agent.step(observation, reward, truncated=True)         cut short: learns from the value of `observation`
+    action = agent.step(observation, reward)                the result of the action
+    agent.step(observation, reward, terminated=True)        the last observation; no action follows
+    agent.step(observation, reward, truncated=True)         cut off: learns from the value of `observation`
 
 Termination bootstraps nothing; truncation bootstraps from the final observation. After either, memory and traces are
 cleared, and the next call begins an episode.
@@ -48,18 +48,18 @@ _RETURN, _LENGTH, _ENDED = 0, 1, 2
 
 SHARED_ARGUMENTS = """gradient : how the gradient travels through time; RTRL() by default
     gamma : discount, in [0, 1]
-    normalize_observations, scale_rewards : whether to, by running statistics (`rtu_np.learning.normalizers`)
+    normalize_observations, scale_rewards : whether to use running statistics for these (`rtu_np.learning.normalizers`)
     previous_action_reward : whether the previous action and reward are part of the input
-    seed : of the starting parameters, of the actions, and of the environment; the same seed gives the same bits
+    seed : of the starting parameters, the actions and the environment; the same seed gives the same bits
     dtype : "float32" or "float64"
 """
 Kind = TypeVar("Kind", bound=type)
 
 
 def with_shared_arguments(kind: Kind) -> Kind:
-    """Put what all agents' arguments mean, written once, into the docstring of an agent."""
+    """Put the description of the arguments that all agents share into the docstring of an agent."""
     line = "others : see `SHARED_ARGUMENTS` in `rtu_np.control.agent`\n"
-    if kind.__doc__ is not None:  # it is, under python -OO
+    if kind.__doc__ is not None:  # python -OO removes docstrings
         assert line in kind.__doc__
         kind.__doc__ = kind.__doc__.replace(line, SHARED_ARGUMENTS)
     return kind
@@ -80,7 +80,7 @@ class Agent(ABC):
     """
 
     _step_kernel: Callable
-    _layout: Callable  # of all that learns
+    _layout: Callable  # of all learning arrays
 
     def __init__(self, env: Any, gamma: float, inputs: InputSettings, seed: int | None, dtype: Any) -> None:
         spaces.check_environment(env)
@@ -107,13 +107,11 @@ class Agent(ABC):
         default = Softmax() if self.actions.discrete else continuous
         policy = policy or default
         if isinstance(policy, Softmax) != self.actions.discrete:
-            raise ValueError(
-                f"policy is {policy!r} for the action space {self.action_space}: expected {brief(default)}"
-            )
+            raise ValueError(f"policy is {policy!r} for action space {self.action_space}: expected {brief(default)}")
         return policy
 
     def _ready(self, spec: Any, policy: Any) -> None:
-        """Allocate what the kernels of `spec` work on."""
+        """Allocate the arrays of the kernels of `spec`."""
         self._spec, self._policy = spec, policy
         self._flat = allocate(size(type(self)._layout, spec), self.dtype)
         self._acting = allocate(size(acting_memory, spec), self.dtype)
@@ -128,7 +126,7 @@ class Agent(ABC):
             bounds=self.actions.bounds.astype(self.dtype),
         )
         policy.draw(self._buffers.noise, self._rng)
-        # `act` has an action and noise of its own: what learning has drawn stays.
+        # `act` has an action and noise of its own. So the action and noise that learning has drawn stay.
         self._acting_buffers = self._buffers._replace(
             noise=self._buffers.noise.copy(), action=self._buffers.action.copy()
         )
@@ -145,13 +143,13 @@ class Agent(ABC):
 
         Parameters
         ----------
-        observation : what the environment shows now
-        reward : what came with it; ignored at the first step of an episode
-        terminated, truncated : whether the episode ends here, and how; if both, it has terminated
+        observation : the present observation
+        reward : the reward that arrives with the observation; ignored at the first step of an episode
+        terminated, truncated : whether the episode ends here, and how; if both are true, it has terminated
 
         Raises
         ------
-        ValueError : if observation or reward is not finite or of another shape; nothing has been learned from it
+        ValueError : if observation or reward is not finite or of another shape; nothing has been learned
         RuntimeError : after `close`
         FloatingPointError : if learning has diverged
         """
@@ -200,7 +198,7 @@ class Agent(ABC):
         callback: Callable[["Agent"], Any] | None = None,
         log: str | os.PathLike | None = "runs",
     ) -> Episodes:
-        """Act in `env` and learn on every step, for so many steps. Returns the episodes that ended.
+        """Act in `env` and learn on every step, for `steps` steps. Returns the episodes that ended.
 
         In the environment of the last call, the agent continues in the middle of the episode. Another environment is
         reset first, and memory and traces are cleared.
@@ -245,15 +243,15 @@ class Agent(ABC):
         return Episodes(columns[0].astype(int), columns[1], columns[2].astype(int))
 
     def _begin_episode(self, env: Any) -> None:
-        """Begin an episode; the first in an environment with the agent's own seed, so that one seed says all."""
-        seed = None if env is self._env else self._env_seed + self.steps  # other episodes after each change
+        """Begin an episode. The agent's seed gives the seed of the first episode in an environment."""
+        seed = None if env is self._env else self._env_seed + self.steps  # other episodes after each change of env
         observation, _ = env.reset(seed=seed)
         self._env = env
         self._episode[_RETURN], self._episode[_LENGTH] = 0, 0
         self.step(observation)
 
     def resume(self, env: Any) -> None:
-        """Continue in env, which is in the middle of the episode that this agent left: `learn` will not reset it."""
+        """Continue in env, which is in the middle of the episode that this agent left: `learn` will not reset env."""
         self._check_spaces(env)
         self._env = env
 
@@ -266,20 +264,13 @@ class Agent(ABC):
         for name in _SPACES:
             mine, given = getattr(self, name), getattr(env, name)
             if spaces.describe(mine) != spaces.describe(given):
-                raise ValueError(
-                    f"env has {name} {given}: expected {mine}; was the agent made for another environment?"
-                )
+                raise ValueError(f"env has {name} {given}: expected {mine}; is the agent made for another environment?")
 
     # --------------------------------------------------------------------------------------------------- acting
 
     def act(self, observation: Any, deterministic: bool = False, reward: float = 0.0) -> Any:
-        """An action without learning. It has a memory of its own that learning does not touch; `reset` clears it.
-
-        Parameters
-        ----------
-        deterministic : whether to take the most probable action
-        reward : the previous one, for an agent that gets it as input (`previous_action_reward=True`)
-        """
+        """Return an action without learning; if `deterministic`, the most probable action. Learning does not change the
+        memory of `act`, and `reset` clears it. `reward` : the previous reward, if `previous_action_reward` is True."""
         if self._act is None:
             self._act = entry(compile_for(act, self._spec), *self._to_act)
         buffers = self._acting_buffers
@@ -292,10 +283,8 @@ class Agent(ABC):
         return self.actions.to_environment(buffers.action[EXECUTED])
 
     def evaluate(self, env: Any, episodes: int = 10, deterministic: bool = True, seed: int | None = 0) -> np.ndarray:
-        """Returns (episodes,) of whole episodes without learning. Neither parameters nor memory change.
-
-        Pass another environment than the one it learns in, whose episode would be lost.
-        """
+        """Returns (episodes,) of whole episodes without learning; parameters and memory stay. Pass another environment
+        than that of `learn`, whose present episode would be lost."""
         check_count("episodes", episodes)
         self._check_spaces(env)
         if env is self._env:
@@ -327,21 +316,21 @@ class Agent(ABC):
 
     @abstractmethod
     def diagnostics(self) -> dict[str, float]:
-        """How learning goes, as numbers: what `learning.csv` holds."""
+        """{name: number} about learning, for `learning.csv`."""
 
     @abstractmethod
     def _forget(self) -> None:
-        """Clear memory, and whatever else belongs to the stream."""
+        """Clear memory, and all other arrays that belong to the stream."""
 
     def reset(self) -> None:
-        """Forget the stream: memory and traces, and the memory of `act`. Parameters stay."""
+        """Clear memory, traces and the memory of `act`. Parameters stay."""
         self._forget()
         self._acting[:] = 0
         self._clock[IS_FIRST] = 1
         self._env = None
 
     def close(self) -> None:
-        """Release the environment. The agent can still act and be saved; learning after this is an error."""
+        """Release the environment. The agent can still act and be saved; learning then raises RuntimeError."""
         self._env, self._closed = None, True
 
     def __repr__(self) -> str:
@@ -353,7 +342,7 @@ class Agent(ABC):
 
     @abstractmethod
     def _learned(self) -> dict[str, np.ndarray]:
-        """{name: view} of all that changes in the networks, and of their latest input."""
+        """{name: view} of all arrays that change in the networks, and of their latest input."""
 
     def _arrays(self) -> dict[str, np.ndarray]:
         changing = ("clock", "action", "noise", "statistics")
@@ -361,8 +350,7 @@ class Agent(ABC):
         return {**self._learned(), **own, "episode": self._episode, "acting": self._acting}
 
     def save(self, path: str | os.PathLike) -> Path:
-        """Write everything to `path`, so that `load` continues in mid-episode, bit for bit. The environment's own state
-        is not included."""
+        """Write all but the environment's state to `path`, so that `load` continues in mid-episode, bit for bit."""
         settings = {name: checkpoint.describe(part) for name, part in self._settings().items()}
         generators = {"rng": self._rng.bit_generator.state, "acting_rng": self._acting_rng.bit_generator.state}
         environment: dict[str, Any] = {name: spaces.describe(getattr(self, name)) for name in _SPACES}
@@ -372,7 +360,7 @@ class Agent(ABC):
 
     @classmethod
     def load(cls, path: str | os.PathLike, **given: Any) -> Any:
-        """The agent that was saved at `path`. Parts that are not of this package are `given` by name, cell=..."""
+        """The agent that was saved at `path`. Pass parts that are not of this package by name: cell=..."""
         page, arrays = checkpoint.load(path)
         if page.get("learner") != cls.__name__:
             raise ValueError(

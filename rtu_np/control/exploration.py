@@ -12,7 +12,16 @@ from rtu_np.validation import check_count, check_real
 
 @dataclass(frozen=True)
 class Epsilon:
-    """The probability of an action drawn uniformly from all: from `start` to `end` within `steps` steps, then `end`.
+    """The probability of an exploratory action, which is drawn uniformly from all actions (derivations (44)).
+
+    Parameters
+    ----------
+    start, end : probabilities; epsilon goes linearly from `start` to `end`, then stays at `end`
+    steps : steps of learning until `end`
+
+    Raises
+    ------
+    ValueError, TypeError : if a setting is out of its range or of the wrong type; the message names the setting
 
     Examples
     --------
@@ -34,7 +43,7 @@ class Epsilon:
         return EpsilonSpec(float(self.start), float(self.end), float(self.steps), 1, 2)
 
     def draw(self, noise: np.ndarray, rng: np.random.Generator) -> None:
-        """Fill `noise` with what draws one action: whether to explore, and which action to explore."""
+        """noise (2,) <- uniform numbers: whether to explore, and which action to take then"""
         rng.random(out=noise, dtype=noise.dtype)
 
 
@@ -48,13 +57,13 @@ class EpsilonSpec(NamedTuple):
 
 @kernel
 def epsilon_at(spec, steps):
-    """Epsilon after so many steps."""
+    """Epsilon after `steps` steps."""
     return spec.start + (spec.end - spec.start) * min(steps / spec.steps, 1.0)
 
 
 @kernel
 def exploratory_action(epsilon, noise, n_actions):
-    """With probability epsilon any of the actions; else -1, which stands for the greedy one."""
+    """With probability epsilon any of the actions; else -1, for the greedy action."""
     if noise[0] < epsilon:
         return min(int(noise[1] * n_actions), n_actions - 1)  # the product may round up to n_actions
     return -1

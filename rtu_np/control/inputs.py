@@ -1,11 +1,11 @@
-"""From what an environment says to what a network is given: normalised observations, scaled rewards, the latest action.
+"""From an environment to the input of a network: normalised observations, scaled rewards, the previous action.
 
 The input of a network is the observation and, if asked for, the previous action and reward:
 
     x = [observation | action, one-hot or clipped | reward, scaled]
 
-The statistics are in float64 whatever the precision of the learner (`rtu_np.learning.normalizers`). An agent that acts
-without learning reads them and does not change them.
+The statistics are in float64 for learners of both precisions (`rtu_np.learning.normalizers`). An agent that acts
+without learning reads the statistics and does not change them.
 """
 
 from typing import Annotated, Any, NamedTuple
@@ -19,7 +19,7 @@ from rtu_np.learning.normalizers import ReturnStatistics, Statistics, return_sta
 from rtu_np.learning.outcomes import CONTINUES, IS_FIRST
 from rtu_np.numerics.buffers import finite, vector
 
-# Slots of a signal: the reward that came with an observation, how the step ends, whether to act without drawing.
+# Slots of a signal: the reward that arrives with an observation, how the step ends, whether to act without drawing.
 REWARD, END, DETERMINISTIC = 0, 1, 2
 # Rows of an action: as the policy drew it, and as the environment gets it.
 DRAWN, EXECUTED = 0, 1
@@ -28,7 +28,7 @@ SUM_ABS, SUM_SQUARES, COUNT, LATEST = 0, 1, 2, 3
 
 
 class InputSettings(NamedTuple):
-    """What a network is given, as an agent's settings say it."""
+    """The settings of an agent about the input of its networks."""
 
     normalize_observations: bool
     scale_rewards: bool
@@ -37,7 +37,7 @@ class InputSettings(NamedTuple):
 
 class InputSpec(NamedTuple):
     n_observation: int
-    n_previous: int  # numbers of the previous action and reward: none, or one more than an action has
+    n_previous: int  # numbers of the previous action and reward: 0, or one more than an action has
     normalize_observations: bool
     scale_rewards: bool
     gamma: float
@@ -53,7 +53,7 @@ Previous = Annotated[np.ndarray, "spec.inputs.n_previous"]  # the previous actio
 
 
 class StepBuffers(NamedTuple):
-    """What a compiled step of an agent reads and writes besides the agent's own numbers."""
+    """The arrays, other than the agent's own, that a compiled step of an agent reads and writes."""
 
     statistics: np.ndarray  # float64, laid out by `input_statistics`
     clock: np.ndarray  # (2,)   STEPS, IS_FIRST
@@ -65,11 +65,11 @@ class StepBuffers(NamedTuple):
 
 
 class Transition(NamedTuple):
-    """What an agent learns from at one step."""
+    """One step, from which an agent learns."""
 
     x: np.ndarray  # (n_inputs,)   the network's input
-    first: Any  # whether it is the first step after a clear, which brings no reward
-    reward: Any  # as the learner is given it
+    first: Any  # whether the step is the first after a clear, which has no reward
+    reward: Any  # scaled if the agent scales rewards
     end: Any  # how the step ends (`rtu_np.learning.outcomes`)
 
 
@@ -97,7 +97,7 @@ def usable(buffers):
 
 @kernel
 def update_reward_statistics(spec, statistics, reward, done):
-    """Count the reward in; returns it as the learner is given it."""
+    """Add the reward to the statistics; returns the reward for the learner."""
     if spec.scale_rewards:
         normalizers.include_reward(statistics.reward, spec.gamma, reward, done)
     return scale_reward(spec, statistics, reward)
@@ -105,13 +105,13 @@ def update_reward_statistics(spec, statistics, reward, done):
 
 @kernel
 def scale_reward(spec, statistics, reward):
-    """The reward as the learner is given it."""
+    """The reward for the learner: scaled if `spec.scale_rewards`."""
     return normalizers.scale_reward(statistics.reward, reward) if spec.scale_rewards else reward
 
 
 @kernel
 def normalize(spec, statistics, observation, previous, x):
-    """x <- the network's input, by the statistics as they are"""
+    """x <- the network's input, with the present statistics"""
     n = spec.n_observation
     if spec.normalize_observations:
         normalizers.normalize(statistics.observation, observation, x[:n])
@@ -124,7 +124,7 @@ def normalize(spec, statistics, observation, previous, x):
 
 @kernel
 def update_and_normalize(spec, statistics, observation, previous, x):
-    """Count the observation in, then `normalize`."""
+    """Add the observation to the statistics, then `normalize`."""
     if spec.normalize_observations:
         normalizers.include(statistics.observation, observation)
     normalize(spec, statistics, observation, previous, x)
@@ -132,9 +132,9 @@ def update_and_normalize(spec, statistics, observation, previous, x):
 
 @kernel
 def preprocess(spec, statistics, buffers, previous, x):
-    """Take in what the environment says; returns the Transition, whose x is written.
+    """Make a Transition of the observation, reward and end in `buffers`. `statistics`, `previous` and `x` are written.
 
-    `previous` holds the action already and gets the reward. The first step after a clear has neither.
+    `previous` already holds the action, and gets the reward. The first step after a clear has neither.
     """
     real, first, end = x.dtype.type, buffers.clock[IS_FIRST] != 0, buffers.signal[END]
     if first:
@@ -161,9 +161,9 @@ def record_td_error(statistics, delta):
 
 @generic
 def execute(policy, bounds, action, previous):
-    """action[EXECUTED] <- what the environment gets of action[DRAWN]; previous <- the action as the next input has it.
+    """action[EXECUTED] <- action[DRAWN] as the environment gets it; previous <- the action as the next input has it.
 
-    `policy` is the policy's spec. `previous` may have no room; its last place belongs to the reward.
+    `policy` is the policy's spec. `previous` may be empty. Its last number belongs to the reward.
     """
 
 

@@ -1,11 +1,11 @@
-"""What an agent writes while it learns: two tables as CSV, and TensorBoard's files if TensorBoard is installed.
+"""The logs of an agent that learns: two tables as CSV, and TensorBoard's files if TensorBoard is installed.
 
     episodes.csv    a row per episode: step, episode, return, length, steps per second
     learning.csv    a row every 10,000 steps: the agent's `diagnostics`. The first row is of step 9,999, since episodes
                     often end at round numbers, and traces are cleared then
 
-An agent that was saved and loaded continues in its folder. Rows of steps that it has not made yet are removed: it will
-write them again.
+An agent that was saved and loaded continues in its folder. Rows of steps after the save are removed: the agent will
+write these rows again.
 """
 
 import csv

@@ -1,4 +1,4 @@
-"""Policies: distributions over actions, made of a head's outputs o. Log-probability, entropy, and their gradients.
+"""Policies: distributions over actions, defined by a head's outputs o. Log-probability, entropy, and their gradients.
 
     Softmax       p_k = exp(o_k) / sum of exp(o_j)                                derivations (39)
         log p(a) = o_a - log sum exp(o_j)        d/do_k log p(a) = [k = a] - p_k
@@ -10,8 +10,8 @@
         H = sum of log sigma_k + (1 + log(2 pi)) / 2                dH/dsigma_k = 1 / sigma_k
         sigma_k = log(1 + exp(s_k)), or exp(s_k), with s behind the means in o: from the features, or free parameters
 
-An action is an array of reals; of a softmax it is one number, the index. Log-probabilities are of the action before it
-is clipped to what the environment takes.
+An action is an array of reals. An action of a softmax is one number, the index. A log-probability is that of the drawn
+action, before the action is clipped to the bounds of the environment.
 """
 
 from dataclasses import dataclass
@@ -35,17 +35,17 @@ class Policy(Protocol):
         """
 
     def draw(self, noise: np.ndarray, rng: np.random.Generator) -> None:
-        """Fill `noise` with what `sample` needs for one action."""
+        """noise (n_noise,) <- the random numbers that `sample` needs for one action"""
 
 
 @generic
 def sample(spec, o, noise, steps, action):
-    """action <- a draw from the distribution, a function of `noise`, after so many steps of learning"""
+    """action <- a draw from the distribution: a function of `noise`, and of the steps of learning so far"""
 
 
 @generic
 def mode(spec, o, action):
-    """action <- the most probable one"""
+    """action <- the most probable action"""
 
 
 @generic
@@ -78,7 +78,14 @@ def plain_entropy(spec, o):
 
 @dataclass(frozen=True)
 class Softmax:
-    """One of n discrete actions, with probabilities in proportion to exp(output)."""
+    """One of n discrete actions, with probabilities in proportion to exp(output) (derivations (39)).
+
+    Examples
+    --------
+    >>> o, action = np.log([1.0, 3.0]), np.array([1.0])
+    >>> round(float(np.exp(log_probability(Softmax().spec(2), o, action))), 6)
+    0.75
+    """
 
     def spec(self, n_actions: int) -> "SoftmaxSpec":
         return SoftmaxSpec(n_actions, n_actions, 0, 1, 1)
@@ -121,7 +128,7 @@ def _log_sum_exp(o):
 
 @sample.register(SoftmaxSpec)
 def _sample_softmax(spec, o, noise, steps, action):
-    """The first action up to which probabilities add to more than the noise, uniform in [0, 1)."""
+    """action <- the first whose cumulative probability is above the noise, uniform in [0, 1)"""
     normaliser, left, chosen = _log_sum_exp(o), noise[0], spec.n_actions - 1
     for k in range(spec.n_actions - 1):
         left -= np.exp(o[k] - normaliser)
@@ -224,12 +231,23 @@ _HALF_LOG_2PI = 0.5 * np.log(2 * np.pi)
 
 @dataclass(frozen=True)
 class Gaussian:
-    """A continuous action of independent normal components.
+    """A continuous action of independent normal components (derivations (40)).
 
     Parameters
     ----------
     std : "softplus", the softplus of an output for each observation (Elsayed et al. 2024); or "free", the exponential
-        of a parameter of its own, the same for all observations (the paper's PPO)
+        of a parameter that is the same for all observations (the PPO of Elelimy et al. 2024)
+
+    Raises
+    ------
+    ValueError : if std has another name
+
+    Examples
+    --------
+    >>> action, o = np.zeros(2), np.array([0.5, -0.5, 0.0, 0.0])  # two means, then two numbers s of sigma
+    >>> mode(Gaussian().spec(2), o, action)
+    >>> action
+    array([ 0.5, -0.5])
     """
 
     std: str = "softplus"

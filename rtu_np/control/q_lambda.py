@@ -53,7 +53,7 @@ class ActionValueAgent(StreamingAgent):
         return NetworkSpec(body, HeadSpec(body.n_outputs, self.actions.n, 0), optimizer.spec(), self.lambda_)
 
     def diagnostics(self) -> dict[str, float]:
-        """Those of every streaming agent, and the present epsilon."""
+        """The diagnostics of every streaming agent, and the present epsilon."""
         return {**super().diagnostics(), "epsilon": float(epsilon_at(self._spec.policy, self.steps))}
 
     def _settings(self) -> dict[str, Any]:
@@ -64,19 +64,25 @@ class ActionValueAgent(StreamingAgent):
 
 @with_shared_arguments
 class QLambda(ActionValueAgent):
-    """Streaming Q(lambda) with eligibility traces (Watkins 1989; Elsayed et al. 2024), on any cell and gradient method.
+    """Streaming Q(lambda) with eligibility traces, on any cell and gradient method.
 
-    If an action was not greedy, traces are cut before its gradient enters, so that earlier actions get no credit for
-    what exploration led to. Memory goes on.
+    Watkins 1989; Elsayed et al. 2024; derivations (44). If an action is not greedy, traces are cleared before its
+    gradient is added. So earlier actions get no credit for the results of exploration. The memory stays.
 
     Parameters
     ----------
-    env : the environment, with discrete actions; only its spaces are read. `learn` gets it again
-    cell : `streaming_network(LinearRTU(192))` by default. Layers below the recurrent one get the one-step gradient
+    env : a Gymnasium environment with discrete actions. The agent reads its spaces only; pass `env` to `learn` as well
+    cell : `streaming_network(LinearRTU(192))` by default. With RTRL(), layers below the recurrent layer get the
+        one-step gradient (`Stack`)
     lambda_ : trace parameter, in [0, 1]
-    epsilon : how often it explores; Epsilon(start=1, end=.01, steps=50_000) by default
+    epsilon : probability of exploratory actions; Epsilon(start=1, end=.01, steps=50_000) by default
     optimizer : ObGD(kappa=2) by default
     others : see `SHARED_ARGUMENTS` in `rtu_np.control.agent`
+
+    Raises
+    ------
+    ValueError, TypeError : if an argument is out of its range or of the wrong type; the message names the argument
+    FloatingPointError : in `step` and `learn`, if learning diverges
 
     Examples
     --------
@@ -116,19 +122,25 @@ class QLambda(ActionValueAgent):
 
 @with_shared_arguments
 class QRC(ActionValueAgent):
-    """Streaming QRC(lambda): Q-learning that follows a gradient, with eligibility traces (Elelimy et al. 2025).
+    """Streaming QRC(lambda): Q-learning that follows a gradient, with eligibility traces.
 
-    A second network of the same kind, h, predicts the TD error. With it the step follows the gradient of a projected
-    Bellman error, which does not diverge where Q-learning may. beta pulls h to zero; with h = 0 this is Q(lambda).
+    Elelimy et al. 2025; derivations (45). A second network of the same kind, h, predicts the TD error. With h, the step
+    follows the gradient of a projected Bellman error. It does not diverge on problems on which Q-learning may diverge.
+    beta pulls h to zero. If h = 0, the step is that of Q(lambda).
 
     Parameters
     ----------
     env, cell, epsilon : as in `QLambda`
     lambda_ : trace parameter, in [0, 1]
-    beta : how strongly h is regularised
+    beta : weight of the regularisation of h, at least 0
     optimizer, h_optimizer : of the two networks; SGD(1e-4) and SGD(1e-5) by default. ObGD is refused: it bounds a TD
         error times a trace, and QRC steps along a sum of three terms
     others : see `SHARED_ARGUMENTS` in `rtu_np.control.agent`
+
+    Raises
+    ------
+    ValueError, TypeError : if an argument is out of its range or of the wrong type; the message names the argument
+    FloatingPointError : in `step` and `learn`, if learning diverges
 
     Examples
     --------
@@ -192,7 +204,7 @@ class QRC(ActionValueAgent):
 
 
 class _Zero:
-    """How h starts: it predicts no error, so the first steps are those of Q(lambda)."""
+    """Starting values of the head of h: zero, so that the first steps are those of Q(lambda)."""
 
     def initialise(self, params: Any, rng: np.random.Generator) -> None:
         pass

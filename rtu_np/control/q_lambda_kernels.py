@@ -1,15 +1,15 @@
 """Streaming Q(lambda) and QRC(lambda): the compiled parts of a step (`rtu_np.control.streaming_kernels`).
 
-With s_t what the network is given at time t, a_t the action taken there, and the reward r_{t+1} that came with s_{t+1},
+s_t is the input of the network at time t, a_t the action at time t, and r_{t+1} the reward that arrives with s_{t+1}:
 
     delta = r_{t+1} + gamma (1 - terminated) max_a q(s_{t+1}, a) - q(s_t, a_t)     with today's parameters
     z     = gamma lambda z + grad q(s_t, a_t)          cleared before, if a_t was not greedy
     q     <- q + step(delta) z                                                     derivations (44)
 
-Memory goes on when traces are cut: it belongs to the history, whoever chose the actions. As in TD(lambda), q(s_t, a_t)
-is computed again from the stored features. Everything at s_{t+1} - values, the choice of a_{t+1}, the gradient - uses
-the parameters before the step, so that each observation goes through the cell once. An action is greedy if no value is
-above its own, also in a tie.
+If traces are cut, the memory stays: it belongs to the history, however actions were chosen. As in TD(lambda),
+q(s_t, a_t) is computed again from the stored features. The values, the choice of a_{t+1} and the gradient at s_{t+1}
+use the parameters before the step, so that each observation goes through the cell once. An action is greedy if no value
+is above its own, also in a tie.
 
 QRC(lambda) follows the gradient of a projected Bellman error. A second network h(s, a) predicts delta (derivations
 (45)):
@@ -44,7 +44,7 @@ class QLambdaSpec(NamedTuple):
     q: Any  # NetworkSpec with a HeadSpec
     policy: EpsilonSpec
     inputs: Any
-    n_q: int  # numbers that the network takes
+    n_q: int  # size of the network's flat array
 
 
 class QRCSpec(NamedTuple):
@@ -81,7 +81,7 @@ class CorrectedNetwork(NamedTuple):
 
 
 class Choice(NamedTuple):
-    """What choosing the next action needs, and where the action goes."""
+    """The arguments of the choice of the next action. `action` is written."""
 
     steps: Any
     noise: np.ndarray
@@ -110,7 +110,7 @@ def _acting_weights(spec, flat):
 
 @kernel
 def _td_error(spec, network, action, transition):
-    """Bring the network to s_{t+1}; returns (delta, the greedy action). delta is NaN if a value is not finite."""
+    """Advance the network to s_{t+1}; returns (delta, the greedy action). delta is NaN if a value is not finite."""
     real, cell, first = transition.x.dtype.type, spec.q.cell, transition.first
     q_tm1 = heads.output(network.params.readout, network.memory.y, int(action[DRAWN, 0]))
     if protocol.degenerate(cell, network.params.cell):
@@ -202,7 +202,7 @@ def _learn_qrc(spec, arrays, transition, steps, buffers):
 
 @kernel(inline=False)
 def _read(spec, flat, action):
-    """The network's output for `action`, of the stored features."""
+    """The network's output for `action`, from the stored features."""
     n, _ = network_arrays(spec, flat)
     if protocol.degenerate(spec.cell, n.params.cell):
         return flat.dtype.type(np.nan)
@@ -211,7 +211,7 @@ def _read(spec, flat, action):
 
 @kernel(inline=False)
 def _output_gradient(spec, flat, action, flat_out):
-    """flat_out <- the gradient of the output for `action`, with the memory brought up to this step"""
+    """flat_out <- the gradient of the output for `action`. The memory's sensitivities are those of this step."""
     n, _ = network_arrays(spec, flat)
     out, _ = weights(spec, flat_out)
     _credit(spec.cell, n, action)
@@ -241,7 +241,7 @@ def _q_step(spec, flat, e, h, transition, choice):
 
 @kernel
 def _finish(optimizer, c, transition, decay):
-    """Step along the direction; then the traces take in the new gradient, or everything is cleared."""
+    """Step along the direction. Then add the new gradient to the decayed traces. At an end, clear memory and traces."""
     n = c.network
     if not transition.first:
         optimizers.take_step(optimizer, n.flat_params, c.flat_direction, n.moments, c.flat_direction.dtype.type(1))
@@ -253,8 +253,10 @@ def _finish(optimizer, c, transition, decay):
 @kernel
 @noalias
 def _direction_of_q(delta, along_next, along_now, traces, gradient, direction):
-    """direction <- delta z - e grad delta - h grad q(s_t, a_t); gradient <- grad max_a q(s_{t+1}, a), which comes in
-    `direction`."""
+    """direction <- delta z - e grad delta - h grad q(s_t, a_t); gradient <- grad max_a q(s_{t+1}, a).
+
+    On entry, `direction` holds grad max_a q(s_{t+1}, a), and `gradient` grad q(s_t, a_t).
+    """
     for k in range(direction.shape[0]):
         following = direction[k]
         direction[k] = delta * traces[k] - along_next * following + along_now * gradient[k]
@@ -263,7 +265,7 @@ def _direction_of_q(delta, along_next, along_now, traces, gradient, direction):
 
 @kernel(inline=False)
 def _h_step(spec, flat, delta, h, transition, action, decay):
-    """The step of h, whose memory then advances to s_{t+1}."""
+    """The step of h. The memory of h then advances to s_{t+1}."""
     c, _ = corrected_arrays(spec.h, flat)
     n, beta = c.network, transition.x.dtype.type(spec.beta)
     _direction_of_h(delta, h, beta, n.flat_traces, c.flat_gradient, n.flat_params, c.flat_direction)

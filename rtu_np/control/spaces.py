@@ -1,8 +1,8 @@
 """Gymnasium's spaces as numbers: an observation as a vector, an action as an array of reals.
 
 Box observations are flattened. Discrete, MultiDiscrete and MultiBinary become ones and zeros, one per value. A Tuple
-becomes its parts, one after another. Images and dictionaries are refused: a wrapper that makes vectors of them knows
-better what matters.
+becomes its parts, one after another. Images and dictionaries are refused. A wrapper should turn them into vectors,
+since a wrapper knows which parts matter.
 """
 
 from collections.abc import Callable
@@ -16,7 +16,7 @@ Writer = Callable[[Any, np.ndarray], None]
 
 
 def observation_writer(space: Any) -> tuple[int, Writer]:
-    """(n, write): how many numbers an observation of this space has, and `write(observation, out)`."""
+    """(n, write): the length of an observation as a vector, and `write(observation, out)`, which writes out (n,)."""
     from gymnasium import spaces
 
     if isinstance(space, spaces.Box):
@@ -98,7 +98,7 @@ class Actions:
 
 
 def check_environment(env: Any) -> Any:
-    """`env`, if it is one environment with spaces. The functions that read its spaces check these."""
+    """`env`, if it is one environment with spaces. Functions that read the spaces check the spaces."""
     if not (hasattr(env, "observation_space") and hasattr(env, "action_space")):
         raise TypeError(f"env is {env!r}: expected a Gymnasium environment, gymnasium.make('CartPole-v1')")
     if hasattr(env, "num_envs"):

@@ -1,4 +1,4 @@
-"""What agents that learn on every step have in common: networks with eligibility traces."""
+"""The base of agents that learn on every step: networks with eligibility traces."""
 
 from abc import abstractmethod
 from typing import Any, NamedTuple
@@ -13,7 +13,7 @@ from rtu_np.learning.network import Network, NetworkSpec
 
 
 class NamedNetwork(NamedTuple):
-    """One network of an agent, with the prefix of its names and the block that its readout is (None: it has two)."""
+    """One network of an agent, with the prefix of its names and the block of its readout (None: two heads)."""
 
     prefix: str
     spec: NetworkSpec
@@ -22,7 +22,7 @@ class NamedNetwork(NamedTuple):
 
 
 class StreamingAgent(Agent):
-    """Base of `ActorCritic`, `QLambda` and `QRC`. A subclass names its `_networks`."""
+    """Base of `ActorCritic`, `QLambda` and `QRC`. A subclass lists its `_networks`."""
 
     _step_kernel, _layout = streaming_kernels.step, streaming_kernels.agent_arrays
 
@@ -35,7 +35,7 @@ class StreamingAgent(Agent):
         return streaming_kernels.agent_arrays(self._spec, self._flat)[0]
 
     def _named(self, part: str) -> dict[str, np.ndarray]:
-        """{name: view} of one field of each network that is laid out as weights are."""
+        """{name: view} of the field `part` of each network, which has the layout of the weights."""
         return {
             name: view
             for each in self._networks()
@@ -53,10 +53,10 @@ class StreamingAgent(Agent):
         return self._named("traces")
 
     def diagnostics(self) -> dict[str, float]:
-        """How learning goes, since the last call.
+        """{name: number} about learning since the last call.
 
         mean_abs_delta, rms_delta : of the TD errors
-        step : by network, the step size for the latest TD error along the present traces
+        step : of each network, the step size alpha for the latest TD error and the present traces
         trace.NAME : ||z||_1 of each array of parameters
         """
         errors = input_statistics(self._inputs, self._buffers.statistics)[0].td_errors
@@ -78,7 +78,7 @@ class StreamingAgent(Agent):
             each.network.flat_traces[:] = 0
 
     def _learned(self) -> dict[str, np.ndarray]:
-        """{name: view} of all that changes in the networks, and of their latest input."""
+        """{name: view} of all arrays that change in the networks, and of their latest input."""
         arrays = {
             name: view
             for prefix, spec, net, readout in self._networks()

@@ -1,11 +1,12 @@
 """The compiled step of agents that learn on every step, written once for all of them.
 
-One observation goes through these functions, the middle ones chosen by the type of the agent's spec:
+One observation goes through these functions. The type of the agent's spec selects `learn`, `draw_action` and
+`end_episode`:
 
     preprocess       observation, reward, how the step ends -> Transition (`rtu_np.control.inputs`)
-    learn            Transition -> delta, and the update it calls for
-    draw_action      the next action, unless the episode has ended; then end_episode
-    execute          the action as the environment gets it, and as the next input shows it
+    learn            Transition -> delta, and the update
+    draw_action      the next action; at the end of an episode end_episode instead
+    execute          the action as the environment gets it, and as the next input has it
 """
 
 import numpy as np
@@ -17,24 +18,26 @@ from rtu_np.learning.outcomes import CONTINUES, DIVERGED, DONE, IS_FIRST, REFUSE
 
 @generic
 def agent_arrays(spec, flat):
-    """Layout of all that an agent holds, with fields `x` and `previous`. Its networks are flat arrays: each function
-    below lays out its own, and is compiled by itself. One function with all views takes four times as long to compile.
+    """Layout of all arrays of an agent, with fields `x` and `previous`.
+
+    The networks are flat arrays in this layout. Each function below makes the views of its own network, and is compiled
+    by itself. One function with all views takes four times as long to compile.
     """
 
 
 @generic
 def learn(spec, arrays, transition, steps, buffers):
-    """Learn from one step; returns delta, or NaN if a value is not finite. `steps` counts this step in."""
+    """Learn from one step; returns delta, or NaN if a value is not finite. `steps` includes this step."""
 
 
 @generic
 def draw_action(spec, arrays, steps, buffers):
-    """Write the next action into `buffers`, unless `learn` has; returns whether outputs and parameters are usable."""
+    """Write the next action into `buffers`, unless `learn` does; returns whether outputs and parameters are usable."""
 
 
 @generic
 def end_episode(spec, arrays):
-    """Clear memory and traces, unless `learn` has."""
+    """Clear memory and traces, unless `learn` does."""
 
 
 @draw_action.otherwise

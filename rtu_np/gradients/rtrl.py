@@ -1,13 +1,13 @@
 """Real-time recurrent learning: sensitivities carried forward with the state, exact for fixed parameters.
 
-Cells with a diagonal recurrence bring their own sensitivities. For all others, and for whoever asks, there is the dense
-recursion (derivations (28); Williams & Zipser 1989): with the state h of n numbers and all m parameters,
+Cells with a diagonal recurrence have sensitivities of their own. Other cells get *full RTRL* (derivations (28);
+Williams & Zipser 1989), and RTRL(dense=True) uses it for any cell. With the state h of n numbers and all m parameters,
 
     S_t = J_t S_{t-1} + F_t        J = dh_t/dh_{t-1} (n, n),  F = dh_t/dparameters, through this step alone (n, m)
     dL/dparameters = (dL/dh_{t-1}) S_{t-1} + dL/dparameters through this step alone
 
-Rows of J and F are one step of the cell's reverse mode each, so nothing but `backward` is asked of the cell. The cost,
-n^2 m products per step and 2 n m numbers, is the honest one of dense RTRL: fine for small n.
+One step of the cell's reverse mode gives one row of J and one row of F, so a cell needs only `forward` and `backward`.
+A step costs n^2 m products, and the memory holds 2 n m numbers for S and F: suitable for small n.
 """
 
 from dataclasses import dataclass
@@ -23,21 +23,30 @@ from rtu_np.numerics.layout import layout_of
 from rtu_np.protocol import PerInput, PerOutput
 from rtu_np.validation import check_fits, check_flag
 
-_BLOCK = 256  # columns of S that are brought along together, so that they stay in the cache
+_BLOCK = 256  # columns of S that advance together, so that they stay in the cache
 
 
 @dataclass(frozen=True)
 class RTRL:
-    """Exact RTRL (Williams & Zipser 1989; Elelimy et al. 2024, Sec. 3.3).
+    """Exact RTRL (Williams & Zipser 1989; Elelimy et al. 2024, Sec. 3.3; derivations (11), (28)).
+
+    A cell with sensitivities of its own uses them. Any other cell gets full RTRL, S <- J S + F.
 
     Parameters
     ----------
-    dense : whether to use the dense recursion even for a cell that brings sensitivities of its own. For a `Stack`,
-        whose own are layer-local and therefore approximate, it is the exact one.
+    dense : whether to use full RTRL also for a cell with sensitivities of its own. Those of a `Stack` are layer-local,
+        and therefore approximate; full RTRL is exact
 
     Raises
     ------
-    MemoryError : if the full recursion's sensitivities would not fit this machine, with the number of bytes
+    TypeError : if dense is not a bool
+    MemoryError : when a learner or layer is made, if full RTRL does not fit this machine; with the number of bytes
+
+    Examples
+    --------
+    >>> from rtu_np import LinearRTU
+    >>> LinearRTU(4).build(n_inputs=2, gradient=RTRL()).advance([1.0, 0.0]).shape
+    (8,)
     """
 
     dense: bool = False
@@ -53,9 +62,9 @@ class RTRL:
         spec = FullRTRLSpec(cell_spec.n_inputs, cell_spec.n_hidden, cell_spec.n_outputs, cell_spec, n_state, n_params)
         check_fits(
             size(protocol.memory, spec) * np.dtype(dtype).itemsize,
-            f"RTRL of a dense cell with {spec.n_hidden} units and {spec.n_params} parameters",
-            "fewer units (the bytes grow with their cube), TBPTT(T), or a diagonal cell such as LinearRTU, whose RTRL "
-            "grows with its parameters alone",
+            f"full RTRL of {spec.n_hidden} units with {spec.n_params} parameters",
+            "fewer units (the bytes grow with their cube), TBPTT(T), or a diagonal cell such as LinearRTU, whose "
+            "sensitivities grow with its parameters alone",
         )
         return spec
 
@@ -121,7 +130,7 @@ def _add_product(J, S, out):
 
 @protocol.move.register(FullRTRLSpec)
 def move(spec, params, memory, x_t):
-    """The step, with its J and F. S comes up to the step *before*: `credit` adds the present one's share."""
+    """The step, with its J and F. S advances to the step *before*; `credit` adds the share of the present step."""
     cell = spec.cell
     _add_product(memory.J, memory.S, memory.F)
     for k in range(spec.n_state):
@@ -184,7 +193,7 @@ def learning_flops(spec):
 
 @protocol.flops.register(FullRTRLSpec)
 def flops(spec):
-    """Of a layer of a stack that carries the full recursion."""
+    """Operations of a layer of a stack that has full RTRL."""
     count, n = protocol.flops(spec.cell), numbers(protocol.state, spec.cell)
     m = numbers(protocol.parameters, spec.cell)
     move = count.prepare + count.forward + n * count.backward + 2 * n * n * m

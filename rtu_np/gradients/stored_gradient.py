@@ -1,4 +1,4 @@
-"""What the gradient methods share that take a whole gradient at once: `credit` leaves it in memory."""
+"""Functions of gradient methods that compute a whole gradient at once: `credit` stores the gradient in memory."""
 
 from rtu_np import protocol
 from rtu_np.numerics.buffers import copy, decay_and_add
@@ -13,6 +13,6 @@ def _input_gradient(spec, params, memory, dx):
 
 
 def register_stored_gradient(kind: type) -> None:
-    """Register for the spec `kind`, whose memory has fields `gradient` and `dx`, what is left to do after `credit`."""
+    """Register the functions that follow `credit`, for specs of the type `kind`: memory has `gradient` and `dx`."""
     protocol.accumulate.register(kind)(_accumulate)
     protocol.input_gradient.register(kind)(_input_gradient)

@@ -1,9 +1,9 @@
 """Truncated backpropagation through time, once per step, with a window of the last T steps (derivations (29)).
 
-At each step the cell goes on from its state as it is, and state and input go into a ring buffer. For the gradient, the
-window is replayed with today's parameters from the state that was stored T steps back, which is held fixed, and reverse
-mode runs back over it. So the gradient is exact for a function of the last T inputs, and T = 1 is the one-step
-gradient. Time and memory grow with T, and nothing else does.
+At each step the cell continues from its present state, and a ring buffer stores this state and the input. For the
+gradient, the cell runs over the window again with today's parameters, from the state that was stored T steps back. That
+state is held fixed. Then reverse mode runs back over the window. So the gradient is exact for a function of the last T
+inputs, and T = 1 is the one-step gradient. Only time and memory grow with T.
 """
 
 from dataclasses import dataclass
@@ -24,7 +24,22 @@ ROW, FILLED = 0, 1
 
 @dataclass(frozen=True)
 class TBPTT:
-    """Truncated BPTT through the last `steps` steps, the present one included."""
+    """Truncated BPTT through the last `steps` steps, the present step included (derivations (29)).
+
+    Parameters
+    ----------
+    steps : length T of the window
+
+    Raises
+    ------
+    ValueError, TypeError : if steps is not an integer of at least 1
+
+    Examples
+    --------
+    >>> from rtu_np import LinearRTU
+    >>> LinearRTU(4).build(n_inputs=2, gradient=TBPTT(10)).advance([1.0, 0.0]).shape
+    (8,)
+    """
 
     steps: int
 
@@ -116,6 +131,6 @@ register_stored_gradient(TBPTTSpec)
 
 @protocol.learning_flops.register(TBPTTSpec)
 def learning_flops(spec):
-    """Of a full window."""
+    """Operations with a full window."""
     count, m = protocol.flops(spec.cell), numbers(protocol.parameters, spec.cell)
     return count.prepare + (spec.steps + 1) * count.forward + spec.steps * count.backward + count.dx + 2 * m

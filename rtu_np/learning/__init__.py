@@ -1,1 +1,1 @@
-"""What learners are put together from: a network with its traces, readouts, heads, optimisers, normalisers."""
+"""The parts of learners: a network with its traces, readouts, heads, optimisers, normalisers."""

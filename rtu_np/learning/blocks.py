@@ -1,11 +1,11 @@
 """The blocks of a network, by the names that parameters, traces and diagnostics carry.
 
-    encoder     layers below the recurrent one
-    cell        the recurrent layer; with several, all from the first to the last
-    hidden      layers behind it
-    readout     what makes a prediction of the features
-    policy      what makes the policy's distribution of the features
-    value       what makes a value, or action values, of the features
+    encoder     layers below the recurrent layer
+    cell        the recurrent layer; if there are several, all layers from the first to the last of them
+    hidden      layers behind the recurrent layer
+    readout     from the features to the prediction
+    policy      from the features to the policy's distribution
+    value       from the features to a value, or to action values
 
 A network without a recurrent layer is an encoder. Within a block of several layers, these are numbered from below:
 "encoder.0.W", "encoder.2.W".
@@ -20,7 +20,7 @@ from rtu_np.numerics.buffers import Pair, leaves, size
 
 
 def layers(spec: Any, views: Any) -> list[tuple[Any, Any]]:
-    """[(spec, views)] of the layers of a body, from below; a body that is no stack is one layer."""
+    """[(spec, views)] of the layers of a body, from below. A body that is not a stack is one layer."""
     if not isinstance(views, Pair):
         return [(spec, views)]
     stack = spec if hasattr(spec, "lower") else spec.cell  # a gradient method may hold the whole stack
@@ -42,7 +42,7 @@ def block_names(recurrent: list[bool]) -> list[str]:
 
 
 def named_layers(spec: Any, views: Any, prefix: str = "", block: str | None = None) -> dict[str, np.ndarray]:
-    """{name: view} of a body's parameters, or of what is laid out as they are.
+    """{name: view} of a body's parameters, or of arrays with the layout of the parameters.
 
     If `block` is given, all layers belong to it.
     """

@@ -1,10 +1,10 @@
-"""Linear heads of several outputs: action values, or the numbers that a policy's distribution is made of.
+"""Linear heads of several outputs: action values, or the numbers that define a policy's distribution.
 
     o_k = W_k . y + b_k                                                           derivations (38)
 
-W has one row per output: there are few of them and many features, and so every loop runs along the features.
-A distribution may have numbers that no observation enters (`log_std`); they are parameters of the head and stand behind
-the linear outputs.
+W has one row per output. Outputs are few and features are many, so every loop runs along the features. A distribution
+may have numbers that do not depend on the observation (`log_std`). They are parameters of the head, and follow the
+linear outputs.
 """
 
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ _SPARSE = SparseUniform()
 
 @dataclass(frozen=True)
 class Head:
-    """Where a head's weights start; biases and free parameters start at zero."""
+    """Starting values of a head: weights by `init`; biases and free parameters are zero."""
 
     init: Initializer = _SPARSE
 
@@ -71,7 +71,7 @@ def outputs(params, y, o):
 
 @kernel
 def output(params, y, k):
-    """Output k alone, of the linear ones."""
+    """Linear output k alone."""
     return params.b[k] + dot(params.W[k], y)
 
 
@@ -102,7 +102,7 @@ def accumulate(y, do, decay, out):
 
 @kernel
 def learn(params, traces, y, do, decay, step):
-    """params <- params + step traces (left out if step is None); then `accumulate` into the traces."""
+    """params <- params + step traces, unless step is None; then `accumulate` into the traces."""
     if step is not None:
         add_scaled(params, traces, step)
     accumulate(y, do, decay, traces)

@@ -1,7 +1,7 @@
-"""What every learner holds: a cell and a readout, with eligibility traces, an optimiser's moments, and memory.
+"""The network of every learner: a cell and a readout, with eligibility traces, an optimiser's moments, and memory.
 
-All of it is one flat array for each learner; `network_arrays` names the views into it. Acting or predicting without
-learning takes a state of its own; `forward_arrays` names the views into that.
+A network is one flat array; `network_arrays` names the views into this array. Acting or predicting without learning
+needs another flat array, with a state of its own; `forward_arrays` names the views into that array.
 """
 
 from typing import Annotated, Any, NamedTuple
@@ -35,7 +35,7 @@ weights = kernel(layout_of(Weights))
 
 
 class Network(NamedTuple):
-    """All that a learner holds."""
+    """All arrays of a network that learns."""
 
     params: Annotated[Weights, weights]
     flat_params: Annotated[np.ndarray, taken]
@@ -49,7 +49,7 @@ class Network(NamedTuple):
 
 
 class ForwardNetwork(NamedTuple):
-    """What a step without learning needs. It begins with the state."""
+    """The arrays of a step without learning. They begin with the state."""
 
     state: Annotated[Any, protocol.state, "spec.cell"]
     flat_state: Annotated[np.ndarray, aligned]
@@ -74,7 +74,7 @@ def initialise(network: Network, spec: NetworkSpec, cell: Any, readout_settings:
 def named(spec: Any, weights: Weights, prefix: str = "", readout_name: str | None = "readout") -> dict[str, np.ndarray]:
     """{name: view} of the parameters by block (`rtu_np.learning.blocks`), or of their traces.
 
-    The readout is the block `readout_name`. If that is None, the readout is made of parts, and these are the blocks.
+    The readout is the block `readout_name`. If `readout_name` is None, the readout has parts, and each part is a block.
     """
     read = weights.readout
     parts = zip(read._fields, read, strict=True) if readout_name is None else [(readout_name, read)]
@@ -86,7 +86,7 @@ def named(spec: Any, weights: Weights, prefix: str = "", readout_name: str | Non
 def checkpoint_arrays(
     spec: Any, network: Network, prefix: str = "", readout_name: str | None = "readout"
 ) -> dict[str, np.ndarray]:
-    """{name: view} of all in a network that changes while learning."""
+    """{name: view} of all arrays of a network that change while learning."""
     return {
         **named(spec, network.params, f"{prefix}params.", readout_name),
         **named(spec, network.traces, f"{prefix}traces.", readout_name),

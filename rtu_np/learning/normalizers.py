@@ -1,10 +1,11 @@
-"""Running statistics, in float64 whatever the precision of the learner: float32 sums drift within a million samples.
+"""Running statistics, in float64 for learners of both precisions: float32 sums drift within a million samples.
 
     Welford:  n <- n + 1,   mean <- mean + (x - mean) / n,   M <- M + (x - old mean) (x - new mean)     derivations (41)
 
-Observations become (x - mean) / sqrt(M / (n - 1) + 1e-8), the present one included, and variance 1 for the first.
-Rewards are divided by the running deviation of the discounted return G <- gamma (1 - done) G + r. They are not centred:
-in a task whose episodes end, a shift changes which policy is best. Elsayed et al. 2024.
+Observations become (x - mean) / sqrt(M / (n - 1) + 1e-8). The statistics include the present observation; for the first
+observation, the variance is 1. Rewards are divided by the running deviation of the discounted return,
+G <- gamma (1 - done) G + r. They are not centred: in a task whose episodes end, a shift changes which policy is best.
+Elsayed et al. 2024.
 """
 
 from typing import Annotated, NamedTuple
@@ -19,7 +20,7 @@ EPSILON = 1e-8
 
 
 class Statistics(NamedTuple):
-    """Of vectors of `size` numbers, float64."""
+    """Statistics of vectors of `size` numbers, float64."""
 
     n: Annotated[np.ndarray, 1]  # samples so far
     mean: Annotated[np.ndarray, "size"]
@@ -45,7 +46,7 @@ def return_statistics(flat):
 @kernel
 @noalias
 def include(stats, x):
-    """Count the sample `x` in."""
+    """Add the sample `x` to the statistics."""
     stats.n[0] += 1
     n = stats.n[0]
     for i in range(x.shape[0]):
@@ -57,7 +58,7 @@ def include(stats, x):
 @kernel
 @noalias
 def normalize(stats, x, out):
-    """out <- x with the mean and the variance taken off"""
+    """out <- (x - mean) / sqrt(variance + EPSILON)"""
     n, real = stats.n[0], out.dtype.type
     for i in range(x.shape[0]):
         variance = stats.M[i] / (n - 1) if n > 1 else 1.0
@@ -66,7 +67,7 @@ def normalize(stats, x, out):
 
 @kernel
 def include_reward(stats, gamma, reward, done):
-    """Count the return with `reward` in; `done` is whether the episode ends with it."""
+    """Add the return that includes `reward` to the statistics. `done` : whether the episode ends with this reward."""
     if done:
         stats.G[0] = 0
     stats.G[0] = gamma * stats.G[0] + reward
@@ -75,7 +76,7 @@ def include_reward(stats, gamma, reward, done):
 
 @kernel
 def scale_reward(stats, reward):
-    """The reward, in units of the return's deviation."""
+    """The reward, divided by the deviation of the return."""
     n = stats.statistics.n[0]
     variance = stats.statistics.M[0] / (n - 1) if n > 1 else 1.0
     return reward / np.sqrt(variance + EPSILON)

@@ -1,8 +1,8 @@
 """Optimisers over one flat array of parameters and one of eligibility traces.
 
 They ascend the estimate delta z, the TD error times the traces (derivations (19)). SGD and ObGD multiply the traces by
-one number, so their update rides in the pass that advances the sensitivities. Adam and RMSProp transform each element
-and take a pass of their own.
+one number, so their update is part of the pass that advances the sensitivities. Adam and RMSProp transform each element
+in a pass of their own.
 """
 
 from dataclasses import astuple, dataclass
@@ -24,22 +24,25 @@ class Optimizer(Protocol):
 
 @generic(inline=False)
 def moments(spec, n_weights, flat):
-    """Layout of what the optimiser remembers about `n_weights` parameters."""
+    """Layout of the optimiser's moments of `n_weights` parameters."""
 
 
 @generic
 def step(spec, traces, delta):
-    """The number s of the update params <- params + s traces, for the TD error `delta`; None if it has another form."""
+    """The number s of the update params <- params + s traces, for the TD error `delta`. None for any other update."""
 
 
 @generic
 def update(spec, params, traces, moments, delta):
-    """Update the parameters, in the pass of an optimiser whose `step` is None. The others do nothing here."""
+    """Update the parameters with an optimiser whose `step` is None; other optimisers do nothing here.
+
+    params, moments : modified in place
+    """
 
 
 @kernel
 def take_step(spec, params, traces, moments, delta):
-    """Update the parameters with any optimiser, for learners in which the update does not ride in another pass."""
+    """Update the parameters with any optimiser, for learners whose update is not part of another pass."""
     _add_traces(params, traces, step(spec, traces, delta))
     update(spec, params, traces, moments, delta)
 
@@ -70,7 +73,22 @@ class NoMoments(NamedTuple):
 
 @dataclass(frozen=True)
 class SGD:
-    """Stochastic gradient descent: a step of step_size delta z."""
+    """Stochastic gradient descent: w <- w + step_size delta z (derivations (19)).
+
+    Parameters
+    ----------
+    step_size : alpha, positive
+
+    Raises
+    ------
+    ValueError, TypeError : if step_size is not a positive number
+
+    Examples
+    --------
+    >>> traces, delta = np.array([3.0, -1.0]), 0.5
+    >>> float(step(SGD(0.1).spec(), traces, delta))
+    0.05
+    """
 
     step_size: float = 1e-3
 
@@ -87,6 +105,21 @@ class ObGD:
 
     A step of alpha delta z with alpha = step_size / max(1, step_size kappa max(|delta|, 1) ||z||_1), so that
     ||step||_1 <= |delta| / (kappa max(|delta|, 1)).
+
+    Parameters
+    ----------
+    step_size : largest alpha, positive
+    kappa : positive; a step's 1-norm is at most 1 / kappa
+
+    Raises
+    ------
+    ValueError, TypeError : if a setting is out of its range or of the wrong type; the message names the setting
+
+    Examples
+    --------
+    >>> traces, delta = np.array([3.0, -1.0]), 0.5
+    >>> float(step(ObGD(step_size=1.0, kappa=2.0).spec(), traces, delta))  # alpha = 1/8
+    0.0625
     """
 
     step_size: float = 1.0
@@ -162,7 +195,24 @@ class RMSPropMoments(NamedTuple):
 
 @dataclass(frozen=True)
 class Adam:
-    """Adam (Kingma & Ba 2015) on the gradient estimate delta z (derivations (22))."""
+    """Adam (Kingma & Ba 2015) on the gradient estimate delta z (derivations (22)).
+
+    Parameters
+    ----------
+    step_size : alpha, positive
+    beta1, beta2 : decay of the mean of gradients and of their squares, in [0, 1)
+    epsilon : added to the root of the mean square, positive
+
+    Raises
+    ------
+    ValueError, TypeError : if a setting is out of its range or of the wrong type; the message names the setting
+
+    Examples
+    --------
+    >>> from rtu_np import LinearRTU, TDLambda
+    >>> TDLambda(LinearRTU(8), n_inputs=2, optimizer=Adam(3e-3)).optimizer.step_size
+    0.003
+    """
 
     step_size: float = 1e-3
     beta1: float = 0.9
@@ -180,7 +230,24 @@ class Adam:
 
 @dataclass(frozen=True)
 class RMSProp:
-    """RMSProp (Tieleman & Hinton 2012), without momentum, on the gradient estimate delta z (derivations (23))."""
+    """RMSProp (Tieleman & Hinton 2012), without momentum, on the gradient estimate delta z (derivations (23)).
+
+    Parameters
+    ----------
+    step_size : alpha, positive
+    beta : decay of the mean of squared gradients, in [0, 1)
+    epsilon : added to the root of the mean square, positive
+
+    Raises
+    ------
+    ValueError, TypeError : if a setting is out of its range or of the wrong type; the message names the setting
+
+    Examples
+    --------
+    >>> from rtu_np import LinearRTU, TDLambda
+    >>> TDLambda(LinearRTU(8), n_inputs=2, optimizer=RMSProp(1e-3)).optimizer
+    RMSProp(step_size=0.001, beta=0.99, epsilon=1e-08)
+    """
 
     step_size: float = 1e-3
     beta: float = 0.99
@@ -209,7 +276,7 @@ def _no_step(spec, traces, delta):
 def _adam_update(spec, params, traces, moments, delta):
     real = params.dtype.type
     beta1, beta2, epsilon, one = real(spec.beta1), real(spec.beta2), real(spec.epsilon), real(1)
-    # 1 - beta^t has a recurrence: it starts at 0, as all memory does, and keeps its digits while beta^t is near 1.
+    # 1 - beta^t follows a recurrence: it starts at 0, as all memory does, and keeps its digits while beta^t is near 1.
     correction1 = beta1 * moments.bias_correction[0] + (one - beta1)
     correction2 = beta2 * moments.bias_correction[1] + (one - beta2)
     moments.bias_correction[0], moments.bias_correction[1] = correction1, correction2

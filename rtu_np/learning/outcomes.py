@@ -1,4 +1,4 @@
-"""How a step ends, what a compiled step returns, and the clock that every learner keeps."""
+"""How a step ends, what a compiled step returns, and the clock of every learner."""
 
 # How a step ends.
 CONTINUES, TERMINATED, TRUNCATED = 0, 1, 2
@@ -7,5 +7,5 @@ CONTINUES, TERMINATED, TRUNCATED = 0, 1, 2
 # parameter is no longer usable. FULL: the rollout is complete, and no transition has begun.
 REFUSED, DIVERGED, DONE, FULL = -1, 0, 1, 2
 
-# Slots of a clock, two integers: how many steps were learned from; whether the next is the first after a clear.
+# Slots of a clock, two integers: steps so far; whether the next step is the first after a clear.
 STEPS, IS_FIRST = 0, 1

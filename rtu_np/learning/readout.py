@@ -1,9 +1,9 @@
-"""Readouts: from the features y of a cell to the prediction v. Linear, or with a hidden layer before.
+"""Readouts: from the features y of a cell to the prediction v, linear or with a hidden layer.
 
     LinearReadout       v = w . y + b                                          derivations (18)
     HiddenReadout       v = w . k + b,   k = f(y W_hidden + b_hidden)          derivations (30)
 
-A learner reads y_t once to learn from (`read`, which stores k), and y_tm1 again with today's parameters (`value`).
+A learner reads y_t once, to learn (`read`, which stores k). It reads y_tm1 again with today's parameters (`value`).
 """
 
 from dataclasses import dataclass
@@ -37,17 +37,17 @@ def parameters(spec, flat):
 
 @generic(inline=False)
 def activations(spec, flat):
-    """Layout of what `read` leaves for `feature_gradient` and `learn`."""
+    """Layout of the numbers that `read` stores for `feature_gradient` and `learn`."""
 
 
 @generic
 def read(spec, params, activations, y):
-    """v; what `feature_gradient` and `learn` will need stays in `activations`."""
+    """Return v. `activations` is written, for `feature_gradient` and `learn`."""
 
 
 @generic
 def value(spec, params, activations, y):
-    """v alone; `activations` is overwritten."""
+    """Return v alone. `activations` is written, as scratch."""
 
 
 @generic
@@ -57,7 +57,7 @@ def feature_gradient(spec, params, activations, dy):
 
 @generic
 def learn(spec, params, traces, activations, y, decay, step):
-    """params <- params + step traces (left out if step is None); traces <- decay traces + dv/dparams."""
+    """params <- params + step traces, unless step is None; traces <- decay traces + dv/dparams."""
 
 
 # ---------------------------------------------------------------------------------------------------------- linear
@@ -65,7 +65,15 @@ def learn(spec, params, traces, activations, y, decay, step):
 
 @dataclass(frozen=True)
 class LinearReadout:
-    """v = w . y + b, starting at zero."""
+    """v = w . y + b, starting at zero (derivations (18)). Its parameters are w (n_features,) and b (1,).
+
+    Examples
+    --------
+    >>> from rtu_np import LinearRTU, TDLambda
+    >>> learner = TDLambda(LinearRTU(4), n_inputs=2, readout=LinearReadout())
+    >>> learner.parameters["readout.w"].shape
+    (8,)
+    """
 
     def spec(self, n_features: int) -> "LinearReadoutSpec":
         return LinearReadoutSpec(n_features)
@@ -131,7 +139,27 @@ def _linear_learn(spec, params, traces, activations, y, decay, step):
 
 @dataclass(frozen=True)
 class HiddenReadout:
-    """A hidden layer of `n_hidden` units before a linear readout that starts at zero. W_hidden is LeCun normal."""
+    """A hidden layer of `n_hidden` units, then a linear readout (derivations (30)).
+
+    Its parameters are W_hidden (n_features, n_hidden), b_hidden and w (n_hidden,), b (1,). W_hidden starts LeCun
+    normal, the others at zero.
+
+    Parameters
+    ----------
+    n_hidden : number of hidden units
+    activation : of the hidden units: "identity", "relu", "leaky_relu" or "tanh"
+
+    Raises
+    ------
+    ValueError, TypeError : if a setting is out of its range or of the wrong type; the message names the setting
+
+    Examples
+    --------
+    >>> from rtu_np import LinearRTU, TDLambda
+    >>> learner = TDLambda(LinearRTU(4), n_inputs=2, readout=HiddenReadout(5))
+    >>> learner.parameters["readout.W_hidden"].shape
+    (8, 5)
+    """
 
     n_hidden: int
     activation: str = "tanh"

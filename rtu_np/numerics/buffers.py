@@ -34,8 +34,8 @@ _WHOLE = np.broadcast_to(np.int8(0), 2**60)  # longer than any array; it takes n
 def _room(size):
     """How many elements a view of `size` elements takes.
 
-    Loops read up to six equally large arrays side by side. Where these start at the same offset of a memory page, their
-    loads and stores collide (measured at 512 x 128: 1.6 times slower), so large views are pushed apart.
+    Loops read up to six equally large arrays side by side. If these start at the same offset of a memory page, their
+    loads and stores collide (measured at 512 x 128: 1.6 times slower). So large views are pushed apart.
     """
     if size < _LARGE:
         return -(-size // _LINE) * _LINE
@@ -50,10 +50,10 @@ def vector(flat, n):
 
 @kernel
 def padded(flat, n):
-    """As `vector`, but the view goes on to the end of the cache line.
+    """As `vector`, but the view extends to the end of the cache line.
 
-    For scratch of costly functions: a loop over whole lines has no remainder, which would go element by element (of 10
-    units in float32 a third of the step).
+    It is for scratch of expensive functions. A loop over whole lines has no remainder. A loop with a remainder goes
+    through it element by element (with 10 units in float32, this takes a third of the step).
     """
     return flat[: -(-n // _LINE) * _LINE], flat[_room(n) :]
 
@@ -73,20 +73,20 @@ def block(flat, pages, rows, columns):
 
 @kernel
 def packed(flat, n):
-    """As `vector`, but the rest follows without a gap: for states, which RTRL and T-BPTT use as flat arrays, too."""
+    """As `vector`, but the rest follows without a gap, since RTRL and T-BPTT use a state as one flat array, too."""
     return flat[:n], flat[n:]
 
 
 @kernel
 def aligned(flat, rest):
-    """(all numbers from `flat` to `rest`, as one array; the rest from the next cache line on), after packed vectors."""
+    """(all numbers from `flat` to `rest` as one array, the rest from the next cache line on), after packed vectors."""
     n = flat.shape[0] - rest.shape[0]
     return flat[:n], flat[_room(n) :]
 
 
 @kernel
 def taken(flat, rest):
-    """(all numbers from `flat` to `rest`, as one array; the rest as it is)"""
+    """(all numbers from `flat` to `rest` as one array, `rest`)"""
     return flat[: flat.shape[0] - rest.shape[0]], rest
 
 
@@ -102,7 +102,7 @@ def size(layout: Callable[..., tuple[Any, Any]], *arguments: Any) -> int:
 
 
 def numbers(layout: Callable[..., tuple[Any, Any]], spec: Any) -> int:
-    """How many numbers the views of a layout hold. Each is counted once, also if several views name it."""
+    """How many numbers the views of a layout hold. A number in several views counts once."""
     flat = np.empty(size(layout, spec), np.int8)  # one byte each, so that addresses are offsets; never written
     counted, end = 0, 0
     for start, stop in sorted(extents(layout(spec, flat)[0])):
@@ -123,7 +123,10 @@ def allocate(n: int, dtype: Any) -> np.ndarray:
 @kernel
 @noalias
 def copy(source, target):
-    """target <- source, two vectors. Numba's own assignment would need its runtime, which kernels do without."""
+    """target <- source, two vectors (n,). `target` is written.
+
+    Kernels run without Numba's runtime, which Numba's own assignment would need.
+    """
     for k in range(source.shape[0]):
         target[k] = source[k]
 
@@ -137,7 +140,7 @@ def clear(target):
 
 @njit(fastmath={"contract", "reassoc"})
 def finite(rows, n_rows):
-    """Whether the first `n_rows` of a matrix hold finite numbers: x - x is 0 for those, and NaN for all others."""
+    """Whether the first `n_rows` rows of a matrix are finite: x - x is 0 if x is finite, and NaN otherwise."""
     total = rows.dtype.type(0)
     for i in range(n_rows):
         for j in range(rows.shape[1]):
@@ -146,9 +149,9 @@ def finite(rows, n_rows):
 
 
 def _over_leaves(function: Callable) -> Callable:
-    """`function(target, source, ...)` of vectors, as one of two nested NamedTuples of arrays.
+    """Make of `function(target, source, ...)` on vectors a function of two nested NamedTuples of arrays.
 
-    In compiled code a tuple of arrays of several dimensions cannot be looped over: it is taken apart, type by type.
+    Compiled code cannot loop over a tuple of arrays of several dimensions, so it takes the tuple apart, type by type.
     """
 
     def apply(targets, sources, *factors):
@@ -207,7 +210,7 @@ def assign(target, source):
 
 
 class Pair(NamedTuple):
-    """Of two layers, one on the other; the upper one may be a pair again."""
+    """The views of a lower and an upper layer. The upper layer may be a pair again."""
 
     lower: Any
     upper: Any
@@ -216,8 +219,8 @@ class Pair(NamedTuple):
 def leaves(views: tuple, prefix: str = "") -> dict[str, np.ndarray]:
     """{name: array} of nested NamedTuples of arrays.
 
-    A group within a cell adds nothing to the name; the layers of a stack are numbered from below: "0.W1", "1.W1".
-    Arrays without elements are left out.
+    A group within a cell adds nothing to the name. The layers of a stack are numbered from below: "0.W1", "1.W1".
+    Arrays without elements are left out. ValueError if two arrays have the same name.
     """
     out: dict[str, np.ndarray] = {}
     if isinstance(views, Pair):
@@ -237,7 +240,7 @@ def _layers(views: tuple) -> list[tuple]:
 
 
 def rebuild(views: Any, arrays: Iterable[Any]) -> Any:
-    """NamedTuples nested as `views` are, of other `arrays`, in the order of `leaves`."""
+    """NamedTuples of the same types as `views`, with other `arrays` in the order of `leaves`."""
     rest = iter(arrays)
 
     def build(part: Any) -> Any:

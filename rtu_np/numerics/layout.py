@@ -30,7 +30,7 @@ Each field takes its numbers from the start of `flat`, in the order of the field
     protocol.state, "spec.cell", aligned   the same; the next field starts on a cache line
     aligned                                no shape: the numbers of the field before, as one array. Or `taken`
 
-Text is Python. It can name the arguments of the layout and the fields before.
+Text is Python, and can name the arguments of the layout and the fields before.
 """
 
 import linecache
@@ -55,7 +55,8 @@ class _Call(NamedTuple):
 def layout_of(kind: type, *arguments: str) -> Callable[..., tuple[Any, Any]]:
     """The layout (*arguments, flat) -> (views, rest) of a NamedTuple, for Python and for kernels.
 
-    It is compiled from the source that one would write by hand. Tracebacks and Numba's messages quote this source.
+    Its source is the one that a person would write by hand. Tracebacks and Numba's messages quote this source. The
+    docstring of this module has an example.
 
     Parameters
     ----------
@@ -91,7 +92,7 @@ def layout_of(kind: type, *arguments: str) -> Callable[..., tuple[Any, Any]]:
 
 
 def _calls(kind: type, field: str, hint: Any, arguments: tuple[str, ...]) -> Iterator[_Call]:
-    """The line that makes a field, and the line that aligns what follows, if the annotation asks for it."""
+    """The line that makes a field, then the line that aligns the rest, if the annotation asks for alignment."""
     parts = getattr(hint, "__metadata__", ())
     text, functions = [str(part) for part in parts if not callable(part)], [part for part in parts if callable(part)]
     if set(functions[:1]) <= _VIEWS and not 1 <= len(text) <= len(_BY_SHAPE):

@@ -22,24 +22,24 @@ def run_many(
     n_threads: int | None = None,
     progress: bool = True,
 ) -> list[np.ndarray]:
-    """`run` of several learners, which differ in seed or in any setting: the same bits as one after the other.
+    """`TDLambda.run` of several learners, which differ in seed or in any setting. The bits are those of single runs.
 
     Parameters
     ----------
     learners : k learners, all different
     observations : (T, n_inputs) one stream for all; or one for each, (k, T, n_inputs) or a list of k
-    cumulants, discounts, terminated, truncated : likewise (T,), or k of these
-    n_threads : how many run at a time; by default one per core
+    cumulants, discounts, terminated, truncated : (T,) for all; or one for each, (k, T) or a list of k
+    n_threads : how many learners run at a time; by default one per core
     progress : whether a run of more than a second shows a bar on a terminal
 
     Returns
     -------
-    list of k arrays : the predictions of each learner
+    list of k arrays (T,) : the predictions of each learner
 
     Raises
     ------
-    ValueError, TypeError : before anything is learned; names the learner and the argument
-    FloatingPointError : if one diverged, after all others are done
+    ValueError, TypeError : before any learner learns; the message names the learner and the argument
+    FloatingPointError : if a learner diverged, after all others are done
 
     Examples
     --------
@@ -86,7 +86,7 @@ def run_many(
 
 
 def _one_each(name: str, value: Any, ndim: int, k: int) -> Sequence[Any]:
-    """`value` for each of k learners: the same for all if it has `ndim` dimensions."""
+    """`value` for each of k learners: the same for all if `value` has `ndim` dimensions."""
     if value is None:
         return [None] * k
     nested = isinstance(value, list | tuple) and len(value) > 0 and np.ndim(value[0]) >= ndim

@@ -24,23 +24,26 @@ _STAGE = 1 << 16  # elements of observations that one compiled call reads
 
 
 class TDLambda:
-    """Streaming TD(lambda) with accumulating traces on a recurrent cell and a readout.
+    """Streaming TD(lambda) with accumulating traces on a recurrent cell and a readout (derivations (18)-(20)).
+
+    v_t predicts c_{t+1} + gamma c_{t+2} + gamma^2 c_{t+3} + ..., in units of the cumulant c.
 
     Parameters
     ----------
     cell : `LinearRTU(16)` or any other cell
     n_inputs : width d of an observation
-    gamma : discount, in [0, 1]; `step` and `run` can override it
+    gamma : discount per step, in [0, 1]; `step` and `run` can override it
     lambda_ : trace parameter, in [0, 1]
     optimizer : SGD, Adam (the default), RMSProp or ObGD
     gradient : how the gradient travels through time; RTRL() by default
     readout : LinearReadout() (the default) or HiddenReadout(n)
-    seed : of the starting parameters; the same seed gives the same bits
+    seed : of the starting parameters; the same seed gives the same bits. None for fresh entropy
     dtype : "float64" or "float32"
 
     Raises
     ------
-    ValueError, TypeError : by name, for an argument out of its range or of the wrong type
+    ValueError, TypeError : if an argument is out of its range or of the wrong type; the message names the argument
+    MemoryError : if full RTRL of the cell does not fit this machine
     FloatingPointError : in `step` and `run`, if learning diverges
 
     Examples
@@ -52,7 +55,7 @@ class TDLambda:
     >>> learner.run(np.ones((100, 2)), np.ones(100), progress=False).shape
     (100,)
     >>> learner.steps
-    100
+    101
     """
 
     def __init__(
@@ -88,7 +91,7 @@ class TDLambda:
         self._prediction = allocate(size(forward_arrays, self._spec), self.dtype)
         network.initialise(self._views, self._spec, cell, self.readout, np.random.default_rng(seed))
 
-        # What compiled code is called with: for a stretch of stream, for one step, and without learning.
+        # Arguments of compiled code: for a stretch of stream, for one step, and without learning.
         rows = max(64, _STAGE // n_inputs)
         self._observations, self._signals, self._predictions = self._stage(rows)
         self._to_run = (self._spec, self._flat, self._clock, self._observations, self._signals, self._predictions)
@@ -99,7 +102,7 @@ class TDLambda:
         self._to_predict = (self._spec, self._flat, self._prediction, self._observations, self._predictions)
 
     def _stage(self, rows: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Observations, signals and predictions of so many steps."""
+        """Arrays for the observations, signals and predictions of `rows` steps."""
         return tuple(np.zeros(shape, self.dtype) for shape in ((rows, self.n_inputs), (rows, 3), rows))  # type: ignore
 
     @cached_property
@@ -120,9 +123,14 @@ class TDLambda:
         Parameters
         ----------
         x : (n_inputs,) the observation
-        c : the cumulant that came with it
+        c : the cumulant that arrives with the observation
         discount : of this step, in place of gamma
-        terminated, truncated : whether this observation ends an episode, and how; if both, it has terminated
+        terminated, truncated : whether this observation ends an episode, and how; if both are true, it has terminated
+
+        Raises
+        ------
+        ValueError, TypeError : if an argument or the parameters are not usable; nothing has changed
+        FloatingPointError : if learning diverges
         """
         # Cheap checks happen here. The compiled step does the others; if it returns REFUSED, we look for the reason.
         x_t, signal = self._x, self._signal
@@ -165,7 +173,7 @@ class TDLambda:
     def check_stream(
         self, observations: Any, cumulants: Any, discounts: Any = None, terminated: Any = None, truncated: Any = None
     ) -> tuple[np.ndarray, ...]:
-        """The arguments of `run` as the arrays that `learn_from` takes; ValueError names the argument at fault."""
+        """The arguments of `run` as arrays for `learn_from`. ValueError or TypeError names the argument at fault."""
         observations = check_array(
             "observations", observations, (None, self.n_inputs), hint="one row per step", dtype=self.dtype
         )
@@ -206,7 +214,7 @@ class TDLambda:
         return predictions
 
     def _explain(self, done: int) -> None:
-        """Raise the error for a compiled run that stopped short."""
+        """Raise the error for a compiled run that stopped early."""
         if done == REFUSED:
             self._check_parameters()
         raise FloatingPointError(
@@ -252,7 +260,7 @@ class TDLambda:
 
     @property
     def steps(self) -> int:
-        """Steps learned from so far."""
+        """Steps made by `step` and `run` so far, including first steps after a clear."""
         return int(self._clock[STEPS])
 
     @property
@@ -323,7 +331,7 @@ class TDLambda:
         return learner
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """How `copy.deepcopy` and `pickle` make another: by settings and arrays, as views are not copied as views."""
+        """Settings and arrays for `copy.deepcopy` and `pickle`, which would copy a view as an array of its own."""
         arrays = {name: view.copy() for name, view in self._arrays().items()}
         return _revived, (type(self), {**self._parts(), **self._numbers()}, arrays)
 
@@ -334,7 +342,7 @@ class TDLambda:
         return {"n_inputs": self.n_inputs, "gamma": self.gamma, "lambda_": self.lambda_, "dtype": self.dtype.name}
 
     def _arrays(self) -> dict[str, np.ndarray]:
-        """{name: view} of all that changes while learning."""
+        """{name: view} of all arrays that change while learning."""
         prediction = forward_arrays(self._spec, self._prediction)[0].flat_state
         return {**network.checkpoint_arrays(self._spec, self._views), "clock": self._clock, "prediction": prediction}
 

@@ -1,7 +1,7 @@
 """Streaming TD(lambda): the compiled step.
 
-With `x_t` the observation and `c_t` the cumulant that came with it, v_t predicts c_{t+1} + gamma_{t+1} c_{t+2} + ...
-One step (derivations (18)-(20); Sutton 1988, with accumulating traces):
+x_t is the observation, and c_t the cumulant that arrives with it. v_t predicts c_{t+1} + gamma_{t+1} c_{t+2} + ... One
+step (derivations (18)-(20); Sutton 1988, with accumulating traces):
 
     v_tm1 = readout(y_tm1)                            with today's readout
     y_t   = cell(x_t);  v_t = readout(y_t)
@@ -9,9 +9,9 @@ One step (derivations (18)-(20); Sutton 1988, with accumulating traces):
     params <- params + step(delta) traces             the traces still hold the gradients up to t-1
     traces <- gamma_t lambda traces + grad v_t        with the parameters that made v_t
 
-Termination: the step learns with v_t = 0, then memory and traces are cleared. Truncation: it learns with gamma_t v_t,
-then they are cleared. The first step after a clear has no v_tm1: it ignores c_t and learns nothing. A discount of 0
-cuts the bootstrap and the traces, and keeps the memory.
+Termination: the step learns with v_t = 0, then memory and traces are cleared. Truncation: the step learns with
+gamma_t v_t, then memory and traces are cleared. The first step after a clear has no v_tm1: it ignores c_t and learns
+nothing. A discount of 0 cuts the bootstrap and the traces; the memory stays.
 """
 
 from typing import Any, NamedTuple
@@ -34,7 +34,7 @@ class Moment(NamedTuple):
 
     x: np.ndarray  # (n_inputs,)   the observation
     first: Any  # whether it is the first step after a clear
-    cumulant: Any  # what came with the observation
+    cumulant: Any  # arrives with the observation
     discount: Any
     end: Any  # how the step ends (`rtu_np.learning.outcomes`)
 
@@ -69,10 +69,12 @@ def learn_step(spec, network, moment):
 def run(spec, flat, clock, observations, signals, predictions, n_steps):
     """Learn from `n_steps` steps; returns how many were made.
 
-    There are fewer if a prediction is not finite. The result is REFUSED, with nothing changed, if an input is not
-    finite or the parameters are degenerate.
+    If a prediction is not finite, the run stops there. If an input is not finite or the parameters are degenerate, the
+    result is REFUSED, and nothing has changed.
 
-    clock (2,), signals (at least n_steps, 3) : see the slots. predictions : written.
+    flat, clock (2,) : modified in place; see the slots of the clock
+    signals : (at least n_steps, 3); see the slots
+    predictions : (at least n_steps,) written
     """
     network, _ = network_arrays(spec, flat)
     if protocol.degenerate(spec.cell, network.params.cell):
@@ -92,7 +94,11 @@ def run(spec, flat, clock, observations, signals, predictions, n_steps):
 
 
 def predict(spec, flat, scratch, observations, predictions, n_steps):
-    """Predict for `n_steps` steps without learning. `scratch` begins with the state, which advances."""
+    """Predict for `n_steps` steps without learning.
+
+    scratch : modified in place; it begins with the state, which advances
+    predictions : (at least n_steps,) written
+    """
     params, (p, _) = network_arrays(spec, flat)[0].params, forward_arrays(spec, scratch)
     protocol.prepare(spec.cell, params.cell, p.work)
     for t in range(n_steps):

@@ -47,7 +47,7 @@ _TO_GO_ON = (
 
 
 def ppo_network(cell: Cell, width: int = 64) -> Stack:
-    """`cell` behind a tanh encoder, as in the paper's network for PPO.
+    """`cell` behind a tanh encoder of `width` features, as in the PPO of Elelimy et al. 2024.
 
     Examples
     --------
@@ -65,32 +65,33 @@ def _hidden() -> Dense:
 class PPO(Agent):
     """Proximal policy optimisation on any cell, with one stream of experience.
 
-    With RTRL, each transition is stored with the state before it and the sensitivities of that state, and a minibatch
-    is made of single transitions. With TBPTT(T), it is made of sequences of T transitions, each from its stored state.
+    Schulman et al. 2017; Elelimy et al. 2024, Algorithm 1; derivations (46)-(51). With RTRL, each transition is stored
+    with the state before the step and the sensitivities of that state, and a minibatch has single transitions. With
+    TBPTT(T), a minibatch has sequences of T transitions, each from its stored state.
 
     Parameters
     ----------
-    env : the environment; only its spaces are read. `learn` gets it again
+    env : a Gymnasium environment. The agent reads its spaces only; pass `env` to `learn` as well
     cell : the body that actor and critic share; `ppo_network(LinearRTU(192))` by default. With RTRL, layers below the
-        recurrent one get the one-step gradient (`Stack`). Without a recurrent layer, PPO is feedforward
+        recurrent layer get the one-step gradient (`Stack`). Without a recurrent layer, PPO is feedforward
     actor, critic : hidden layers between the body and the heads; Dense(64, "tanh"), orthogonal with gain 2, by default
-    policy : Softmax() for discrete actions, Gaussian("free") for continuous ones
-    refresh : what is computed again between epochs, by running the rollout again: "none" (the paper's choice),
-        "gradients" (states and sensitivities), "targets" (values, advantages and returns) or "both"
-    n_steps, n_minibatches, n_epochs : transitions per update, minibatches they are cut into, and how often the update
-        goes through them
-    gae_lambda : lambda of the advantages
-    clip : of the probability ratio, and of how far a value moves
+    policy : Softmax() for discrete actions, Gaussian("free") for continuous actions, by default
+    refresh : the numbers that another run through the rollout computes again between epochs: "none" (the paper's
+        choice), "gradients" (states and sensitivities), "targets" (values, advantages and returns) or "both"
+    n_steps, n_minibatches, n_epochs : transitions per update, minibatches per epoch, epochs per update
+    gae_lambda : lambda of generalised advantage estimation, in [0, 1]
+    clip : bound of the change of the probability ratio, and of a value
     value_coef, entropy_coef : weights of the value loss and of the entropy
-    max_grad_norm : longest gradient; a longer one is scaled down to it
+    max_grad_norm : largest norm of a gradient; a longer gradient is scaled down to this norm
     optimizer : Adam(1e-4, epsilon=1e-5) by default
-    threads : how many work on a minibatch; by default as many as there are cores. It changes no bit
+    threads : how many threads work on a minibatch, at most 4; by default one per core. The number changes no bit
     others : see `SHARED_ARGUMENTS` in `rtu_np.control.agent`
 
     Raises
     ------
+    ValueError, TypeError : if an argument is out of its range or of the wrong type; the message names the argument
     MemoryError : if the rollout would not fit this machine, with the number of bytes
-    FloatingPointError : in `learn`, if learning diverges; parameters are those before the latest update
+    FloatingPointError : in `step` and `learn`, if learning diverges; parameters are those before the latest update
 
     Examples
     --------
@@ -275,7 +276,7 @@ def _named(spec: PPOSpec, weights: Weights, prefix: str = "") -> dict[str, np.nd
 
 
 def _minibatch(n_steps: int, n_minibatches: int, sequence: int) -> int:
-    """Transitions of a minibatch; ValueError if they do not divide."""
+    """Transitions per minibatch; ValueError if the rollout does not divide into minibatches of whole sequences."""
     if n_steps % sequence:
         raise ValueError(
             f"gradient is TBPTT({sequence}) and n_steps {n_steps}: expected T to divide n_steps, as the rollout is cut "

@@ -1,12 +1,13 @@
 """PPO's loss: targets, the gradient over a part of a minibatch, and the step along it (derivations (46)-(51)).
 
-With rho = p(a) / p_old(a) and A the advantage of a transition, less the mean over the minibatch and divided by the
-deviation, the loss is the mean over the minibatch of
+rho is p(a) / p_old(a), and A the advantage of a transition, less the mean over the minibatch and divided by the
+deviation. The loss is the mean over the minibatch of
 
     L = -min(rho A, clip(rho, 1 - c, 1 + c) A) + k_v max((v - R)^2, (v_clip - R)^2) / 2 - k_h H       (48), (49), (50)
 
-with v_clip = v_old + clip(v - v_old, -c_v, c_v). It goes back through heads, actor and critic, and through the T steps
-of its sequence from the state that was stored before them. With RTRL, T = 1 and that state has stored sensitivities,
+with v_clip = v_old + clip(v - v_old, -c_v, c_v). The gradient goes back through heads, actor and critic, and through
+the T steps of a sequence to the stored state before them. With RTRL, T = 1, and the sensitivities of that state are
+stored too:
 
     dL/dparams = (dL/dparams through the step alone) + (dL/dstate_tm1)^T S_tm1                        (46)
 """
@@ -76,7 +77,10 @@ def advantage_moments(spec, flat, order, start, stop, out):
 
 @kernel
 def _loss(spec, r, b, t, advantage, statistics):
-    """b.do, b.dv <- the derivatives of one transition's share of the loss by the heads' outputs"""
+    """b.do, b.dv <- the derivatives of one transition's share of the loss by the heads' outputs
+
+    statistics : modified in place; the share of the transition is added
+    """
     s, real = spec.loss, b.o.dtype.type
     one, half, share = real(1), real(0.5), real(1) / real(spec.minibatch)
     log_ratio = policies.log_probability(spec.policy, b.o, r.actions[t]) - r.log_p[t]
@@ -132,7 +136,10 @@ def _recompute_sequence(spec, params, r, c, first):
 
 
 def accumulate_gradient(spec, flat, flat_chunk, order, start, stop, moments):
-    """Gradient and statistics of the sequences order[start:stop]. moments : of the minibatch's advantages."""
+    """Gradient and statistics of the sequences order[start:stop]. `flat_chunk` is written.
+
+    moments : of the minibatch's advantages
+    """
     arrays, _ = ppo_arrays(spec, flat)
     params, r = arrays.learned.params, arrays.rollout
     c, _ = chunk(spec, flat_chunk)
@@ -164,7 +171,9 @@ def accumulate_gradient(spec, flat, flat_chunk, order, start, stop, moments):
 def apply_gradient(spec, flat, chunks, statistics):
     """One step of the optimiser on the sum of the chunks' gradients, in their order, clipped to `max_grad_norm`.
 
-    Returns the norm; NaN if it or a loss is not finite, or if the new parameters are degenerate. statistics : added to.
+    Returns the norm; NaN if the norm or a loss is not finite, or if the new parameters are degenerate.
+
+    statistics : modified in place; the statistics of the chunks are added
     """
     d = ppo_arrays(spec, flat)[0].learned
     real = d.flat_gradient.dtype.type

@@ -1,12 +1,12 @@
 """PPO's network and the arrays that it learns from: types and layout.
 
-    x -> body -> y -> actor  -> policy head -> o, of which the policy's distribution is made
+    x -> body -> y -> actor  -> policy head -> o, which defines the policy's distribution
                    -> critic -> value head  -> v
 
-The body is the encoder and the cell, with the gradient method that it is trained by. Actor and critic are hidden layers
+The body is the encoder and the cell, with the gradient method that trains them. Actor and critic are hidden layers
 without a state. Together with their heads they are the network's readout, so that `rtu_np.control.acting` serves PPO
 as it serves the streaming agents. A *rollout* is N transitions, each with the state before its step and, for RTRL, the
-sensitivities of that state. A *chunk* is what one thread needs to compute the gradient of a part of a minibatch.
+sensitivities of that state. A *chunk* holds the arrays of one thread, for the gradient of a part of a minibatch.
 """
 
 from typing import Annotated, Any, NamedTuple
@@ -23,7 +23,7 @@ from rtu_np.learning.network import Weights, weights
 from rtu_np.numerics.buffers import aligned
 from rtu_np.numerics.layout import layout_of
 
-# What a chunk sums over its samples: slots, and their names in reports.
+# Sums of a chunk over its samples: their names in reports, and their slots.
 STATISTICS = ("policy_loss", "value_loss", "entropy", "approximate_kl", "clip_fraction", "not_finite")
 POLICY_LOSS, VALUE_LOSS, ENTROPY, APPROXIMATE_KL, CLIP_FRACTION, NOT_FINITE = range(len(STATISTICS))
 # Slots of the moments of a minibatch's advantages.
@@ -49,7 +49,7 @@ class PPOSpec(NamedTuple):
     inputs: Any
     loss: Loss
     n_steps: int  # N, transitions between updates
-    sequence: int  # T, consecutive transitions that a gradient is taken through together
+    sequence: int  # T, consecutive transitions that one gradient goes through
     minibatch: int  # transitions
     n_state: int
     n_record: int
@@ -81,7 +81,7 @@ PerFeature = Annotated[np.ndarray, "spec.n_features"]
 
 
 class BranchActivations(NamedTuple):
-    """What one pass through actor and critic leaves, and what reverse mode writes."""
+    """The numbers that one pass through actor and critic writes, and that reverse mode writes."""
 
     actor_state: Annotated[Any, protocol.state, "spec.actor"]  # empty
     actor: Annotated[Any, protocol.record, "spec.actor"]
@@ -133,13 +133,13 @@ class Learned(NamedTuple):
 
 
 class Live(NamedTuple):
-    """The network in mid-stream. Zeros are a fresh start."""
+    """The network in mid-stream. Arrays of zeros are a fresh start."""
 
     x: Annotated[np.ndarray, "spec.cell.n_inputs"]  # the latest input
     previous: Previous
     memory: Annotated[Any, protocol.memory, "spec.cell"]
     flat_memory: Annotated[np.ndarray, aligned]
-    record: Annotated[Any, protocol.record, "spec.cell"]  # of a step in which memory takes no part
+    record: Annotated[Any, protocol.record, "spec.cell"]  # of a step that leaves the memory as it is
     work: Annotated[Any, protocol.work, "spec.cell"]
     activations: Annotated[BranchActivations, readout.activations, "spec.readout"]
 
@@ -148,7 +148,7 @@ PerStep = Annotated[np.ndarray, "spec.n_steps"]
 
 
 class Rollout(NamedTuple):
-    """N transitions. If an episode is cut off, `finals` has what followed, and `bootstraps` the value of that."""
+    """N transitions. If an episode is cut off, `finals` has the next observation, and `bootstraps` its value."""
 
     x: Annotated[np.ndarray, "spec.n_steps", "spec.cell.n_inputs"]  # observations as the network gets them
     finals: Annotated[np.ndarray, "spec.n_steps", "spec.cell.n_inputs"]
@@ -172,7 +172,7 @@ rollout = kernel(inline=False)(layout_of(Rollout))
 
 
 class PPOArrays(NamedTuple):
-    """All that a PPO agent holds."""
+    """All arrays of a PPO agent."""
 
     learned: Annotated[Learned, learned]
     live: Annotated[Live, live]
@@ -194,7 +194,7 @@ def _acting_weights(spec, flat):
 
 
 class Chunk(NamedTuple):
-    """What one thread needs."""
+    """The arrays of one thread."""
 
     gradient: Annotated[Weights, weights]
     flat_gradient: Annotated[np.ndarray, aligned]

@@ -1,4 +1,4 @@
-"""PPO's kernels while it acts: one call per step of the environment, and the rollout run again."""
+"""PPO's kernels of acting: one call per step of the environment, and another run through a rollout."""
 
 import numpy as np
 
@@ -14,7 +14,7 @@ from rtu_np.numerics.buffers import assign, clear, copy, finite
 
 @kernel
 def _store(spec, memory, r, t):
-    """Row t <- the state before the step, and its sensitivities."""
+    """r.states[t], r.stored[t] <- the state before the step, and its sensitivities"""
     assign(protocol.state(spec.cell, r.states[t])[0], memory.state)
     protocol.store_sensitivities(spec.cell, memory, protocol.stored_sensitivities(spec.cell, r.stored[t])[0])
 
@@ -64,7 +64,7 @@ def _begin_transition(spec, a, first, buffers):
     if t == 0:
         copy(now.flat_memory, r.memory)
     r.starts[t] = first
-    r.ends[t], r.rewards[t], r.bootstraps[t] = 0, 0, 0  # those of the last rollout: a checkpoint need not hold them
+    r.ends[t], r.rewards[t], r.bootstraps[t] = 0, 0, 0  # of the last rollout; a checkpoint need not hold them
     clear(r.finals[t])
     copy(now.x, r.x[t])
     _store(spec, now.memory, r, t)
@@ -82,7 +82,7 @@ def _begin_transition(spec, a, first, buffers):
 
 
 def cut_off(spec, flat, t):
-    """End the episode before row t, whose action has been drawn: the stream is left there."""
+    """Truncate the episode before row t, since the agent leaves the stream there. Row t has an action already."""
     r = ppo_arrays(spec, flat)[0].rollout
     if r.starts[t] != 0:
         return
@@ -92,7 +92,7 @@ def cut_off(spec, flat, t):
 
 
 def recompute(spec, flat, states, values):
-    """Run the rollout again with today's parameters: for new states and sensitivities, new values, or both."""
+    """Run the rollout again with today's parameters, for new states and sensitivities, new values, or both."""
     a, _ = ppo_arrays(spec, flat)
     params, now, r = a.learned.params, a.recomputed, a.rollout
     copy(r.memory, now.flat_memory)

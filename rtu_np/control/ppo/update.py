@@ -1,7 +1,7 @@
 """PPO's update: epochs of minibatches over a rollout. Several threads compute the gradient of one minibatch.
 
-A minibatch is cut into a fixed number of parts, whose gradients are added in their order, whichever thread computed
-them: the number of threads changes no bit.
+A minibatch is cut into a fixed number of parts. Their gradients are added in the order of the parts, whichever thread
+computed them, so the number of threads changes no bit.
 """
 
 import time
@@ -18,13 +18,13 @@ from rtu_np.jit import compile_for, entry
 from rtu_np.numerics.buffers import allocate, size
 
 PARTS = 4
-_PAGE = 1024  # elements: the parts' memory is kept apart, whatever the precision
-SUMMARY = ("updates", *STATISTICS[:-1], "gradient_norm")  # how many updates there were; means of the latest
+_PAGE = 1024  # elements: separates the memory of the parts, in both precisions
+SUMMARY = ("updates", *STATISTICS[:-1], "gradient_norm")  # number of updates; means over the latest
 UPDATES = 0  # slot of the summary
 
 
 class Refresh(NamedTuple):
-    """What is computed again before each epoch but the first."""
+    """Which numbers are computed again before each epoch except the first."""
 
     states: bool  # with their sensitivities
     values: bool
@@ -39,15 +39,15 @@ def _width(spec: Any) -> int:
 
 
 class Update:
-    """What `PPO` does with a complete rollout, and a summary of the latest.
+    """The update of `PPO` with a complete rollout, and a summary of the latest update.
 
     Parameters
     ----------
-    spec, flat : of the agent, all that it holds
+    spec, flat : of the agent
     n_epochs : how often the update goes through the rollout
-    refresh : what is computed again before each epoch but the first
+    refresh : which numbers are computed again before each epoch except the first
     rng : of the order of minibatches
-    threads : how many work at a time
+    threads : how many threads work at a time
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class Update:
         self._apply_gradient = compiled(apply_gradient, self._parts, self._statistics)
 
     def __call__(self) -> str:
-        """Learn from the rollout. If that fails, undo it and return the place; else return ""."""
+        """Learn from the rollout and return "". If a number is not finite, undo the update and return the place."""
         began = time.perf_counter()
         self._backup = [array.copy() for array in self._changing()]
         if self._threads == 1:
@@ -86,7 +86,7 @@ class Update:
         return fault
 
     def undo(self) -> None:
-        """Restore what was learned before the latest update, if there was one."""
+        """Restore parameters and moments from before the latest update, if there was one."""
         for array, values in zip(self._changing(), self._backup, strict=False):
             array[:] = values
 

@@ -355,7 +355,7 @@ class SharedOracle(ActorOracle):
     def objective(self, o, action, weight: float):
         return super().objective(o[:-1], action, weight) + o[-1]
 
-    def foresee(self, x) -> float:
+    def next_value(self, x) -> float:
         """The value of what comes next, which memory has not seen."""
         return self.outputs(self.params, self.cell(self.params, self.state, x)[1])[-1]
 
@@ -367,7 +367,7 @@ def shared_actor_critic(net: SharedOracle, xs, rewards, terminated, truncated, a
         if first:
             net.clear()
         else:
-            deltas.append(r + net.gamma * (0.0 if dead else net.foresee(x)) - net.o[-1])
+            deltas.append(r + net.gamma * (0.0 if dead else net.next_value(x)) - net.o[-1])
             net.learn(action_tm1, deltas[-1])
         first = dead or cut
         if not first:

@@ -164,14 +164,14 @@ class PPOOracle:
         return np.array(values), bootstraps
 
     def update(self, p, orders, minibatches, optimizer, max_grad_norm, states=False, values=False):
-        """Parameters after an epoch for each of `orders`; what is fresh is made anew before all but the first."""
+        """Parameters after an epoch for each of `orders`; states and values are refreshed before all but the first."""
         at, bootstraps = p, self.r.bootstraps
         for epoch, order in enumerate(orders):
             if epoch and states:
                 at = p
             if epoch and values:
-                fresh, bootstraps = self.foresight(p)
-                self.r = replace(self.r, values=fresh)
+                again, bootstraps = self.foresight(p)
+                self.r = replace(self.r, values=again)
             targets = self.targets(self.r.values, bootstraps)
             for chosen in np.split(order, minibatches):
                 g = self.gradient(p, chosen, self.stored(at, p), *targets)

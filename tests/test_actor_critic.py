@@ -117,7 +117,7 @@ def test_learning_equals_the_oracle(kind, optimizer, discrete, window):
 @pytest.mark.parametrize("window", [None, 3])
 @pytest.mark.parametrize("kind", ["linear RTU", "GRU", "stack"])
 def test_learning_of_a_shared_body_equals_the_oracle(kind, window, discrete):
-    """As of two networks, over three ends of episodes: what it foresees of the next step is not remembered."""
+    """As of two networks, over three ends of episodes: the value of the next step leaves no mark on memory."""
     case, (mine, theirs) = KINDS[kind], OPTIMIZERS["ObGD"]
     agent = make(discrete, case.cell, shared=True, actor_optimizer=mine, gradient=TBPTT(window) if window else None)
     net = oracles.SharedOracle(case.in_blocks, own(agent, ""), case.n_state, 0.8, theirs())

@@ -62,8 +62,8 @@ def test_one_step_forward_and_back(case, rng):
     """Kernels against plain NumPy, forward against the oracle, reverse mode against complex steps."""
     spec = case.cell.spec(D)
 
-    def views(carve):
-        return carve(spec, np.zeros(size(carve, spec)))[0]
+    def views(layout):
+        return layout(spec, np.zeros(size(layout, spec)))[0]
 
     params, state_tm1, dstate, work, record, out = map(
         views,

@@ -84,9 +84,9 @@ class Numbers(np.ndarray):
         return type("dtype", (), {"type": Counted})
 
 
-def buffer(carve, spec):
-    flat = np.array([Counted(0.0) for _ in range(size(carve, spec))], dtype=object).view(Numbers)
-    return flat, carve(spec, flat)[0]
+def buffer(layout, spec):
+    flat = np.array([Counted(0.0) for _ in range(size(layout, spec))], dtype=object).view(Numbers)
+    return flat, layout(spec, flat)[0]
 
 
 def counted(cell, gradient, steps):

@@ -135,7 +135,7 @@ def test_the_gradient_method_changes_no_prediction_of_fixed_parameters(rng):
 
 
 def test_a_hidden_readout_is_read_again_as_it_stands_now():
-    """v_{t-1} in delta is that of the kept features through today's readout, hidden layer included."""
+    """v_{t-1} in delta is that of the stored features through today's readout, hidden layer included."""
     agent = TDLambda(LinearRTU(3), D, optimizer=SGD(0.1), readout=HiddenReadout(4), seed=1)
     s = oracles.stream(30, D, seed=8, ends=False)
     run(agent, s)

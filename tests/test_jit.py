@@ -148,14 +148,14 @@ def test_one_compilation_per_precision_whatever_the_sizes():
 
 
 def test_views_cover_the_buffer_without_overlap():
-    def carve(flat):
+    def layout(flat):
         a, flat = vector(flat, 5)
         b, flat = matrix(flat, 30, 70)
         c, flat = matrix(flat, 30, 70)
         return (a, b, c), flat
 
-    flat = allocate(size(carve), "float64")
-    views, rest = carve(flat)
+    flat = allocate(size(layout), "float64")
+    views, rest = layout(flat)
     assert rest.size == 0
     for k, view in enumerate(views):
         view[:] = k + 1

@@ -31,7 +31,7 @@ def everything(agent) -> bytes:
 
 @pytest.mark.parametrize(("name", "gradient", "discrete", "refresh"), SOME if COMPILED else ALL)
 def test_an_update_is_the_oracle_s(name, gradient, discrete, refresh):
-    """Order of minibatches, clipped gradients, Adam, and what is made anew between epochs."""
+    """Order of minibatches, clipped gradients, Adam, and what is computed again between epochs."""
     settings = {"refresh": refresh, "n_epochs": 3, "optimizer": ADAM, "entropy_coef": 0.01, "max_grad_norm": 0.3}
     agent, world = make(CELLS[name].cell, discrete, gradient=gradient, **settings)
     rollout, start = copied(collected(agent, world)), parameters(agent)

@@ -111,7 +111,7 @@ SEQUENCE_BUGS = {
 }
 
 
-@pytest.mark.skipif(COMPILED, reason="a copy of the package compiles anew; test_modes.py runs it uncompiled")
+@pytest.mark.skipif(COMPILED, reason="a copy of the package compiles again; test_modes.py runs it uncompiled")
 @pytest.mark.parametrize("bug", [*BUGS, *SEQUENCE_BUGS])
 def test_a_planted_bug_is_found(bug, mutant):
     file, old, new = {**BUGS, **SEQUENCE_BUGS}[bug]
@@ -121,7 +121,7 @@ def test_a_planted_bug_is_found(bug, mutant):
         check(name, gradient, True, package)
 
 
-@pytest.mark.skipif(COMPILED, reason="a copy of the package compiles anew; test_modes.py runs it uncompiled")
+@pytest.mark.skipif(COMPILED, reason="a copy of the package compiles again; test_modes.py runs it uncompiled")
 @pytest.mark.parametrize(("name", "gradient"), [("linear RTU", RTRL()), ("GRU", TBPTT(T))])
 def test_an_unchanged_copy_stays_green(name, gradient, mutant):
     check(name, gradient, True, mutant(LOSS, []))

@@ -96,13 +96,14 @@ def network_of(agent, prefix: str):
 
 def check_against_the_oracle(agent, case, window=None):
     """Actions, TD errors, parameters and traces after each step."""
-    oracle, s, seen, whims = oracle_of(agent, case, window), stream(), [], []
+    oracle, s, seen, exploratory = oracle_of(agent, case, window), stream(), [], []
     start = {name: view.copy() for name, view in agent.parameters.items()}
-    for whim in follow(agent, s):
-        whims.append(whim)
+    for wanted in follow(agent, s):
+        exploratory.append(wanted)
         views = ({name: view.copy() for name, view in part.items()} for part in (agent.parameters, agent.traces))
         seen.append((chosen(agent), latest_delta(agent), *views))
-    for t, (expected, (action, delta, params, traces)) in enumerate(zip(oracle.steps(s, whims), seen, strict=True)):
+    pairs = zip(oracle.steps(s, exploratory), seen, strict=True)
+    for t, (expected, (action, delta, params, traces)) in enumerate(pairs):
         if expected.delta is not None:
             assert_close(delta, expected.delta, PLAIN, f"delta at step {t}")
         for name, view in params.items():
@@ -112,7 +113,7 @@ def check_against_the_oracle(agent, case, window=None):
             for name, view in traces.items():
                 if expected.traces[name].any():  # there is none of a phase at the first step
                     assert_close(view, expected.traces[name], PLAIN, f"trace of {name} at step {t}")
-    assert any(whim is not None for whim in whims)
+    assert any(wanted is not None for wanted in exploratory)
     for name, view in agent.parameters.items():
         assert not np.array_equal(view, start[name]), f"{name} has not moved"
 

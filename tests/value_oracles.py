@@ -77,11 +77,11 @@ class Oracle:
             return sum(d * t for d, t in zip(decays, terms, strict=True))
         return {name: sum(d * t[name] for d, t in zip(decays, terms, strict=True)) for name in terms[0]}
 
-    def steps(self, s: oracles.Stream, whims: list) -> Iterator[Step]:
-        """whims : the action that exploration wants at each step, or None."""
+    def steps(self, s: oracles.Stream, exploratory: list) -> Iterator[Step]:
+        """exploratory : the action that exploration wants at each step, or None."""
         first, action, delta = True, 0, None
-        for x, reward, dead, cut, whim in zip(
-            s.observations, s.cumulants, s.terminated, s.truncated, whims, strict=True
+        for x, reward, dead, cut, wanted in zip(
+            s.observations, s.cumulants, s.terminated, s.truncated, exploratory, strict=True
         ):
             if first:
                 self.clear()
@@ -99,7 +99,7 @@ class Oracle:
             values = self.q.values()
             if not first:
                 self.learn(delta, target)
-            action = int(np.argmax(values)) if whim is None else whim
+            action = int(np.argmax(values)) if wanted is None else wanted
             self.take_in(action, cut=first or values[action] < values.max())
             first = dead or cut
             yield Step(delta, action, self.params, self.traces)

@@ -74,7 +74,7 @@ class ActorCritic(StreamingAgent):
     >>> agent.learn(env, 100, progress=False, log=None).returns.size > 0
     True
     >>> agent
-    ActorCritic(LinearRTU(n_hidden=8), steps=100)
+    ActorCritic(LinearRTU(8), steps=100)
     """
 
     def __init__(

@@ -25,6 +25,7 @@ from rtu_np.learning.readout import HiddenReadout, LinearReadout
 from rtu_np.prediction.parallel import run_many
 from rtu_np.prediction.td import TDLambda
 
+__version__ = "0.1.0"
 __all__ = [
     "GRU",
     "LRU",

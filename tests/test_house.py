@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+import rtu_np
+
 ROOT = Path(__file__).parent.parent
 LIBRARY = sorted((ROOT / "rtu_np").rglob("*.py"))
 SOURCES = [*LIBRARY, *(path for top in ("envs", "experiments", "benchmarks") for path in (ROOT / top).rglob("*.py"))]
@@ -75,3 +77,8 @@ def test_planted_faults_are_found():
     assert crowded(f"class _A:\n    def __init__(self, {many}): pass") == ["line 2: __init__ has 9"]
     assert read_by_number("self.clock[0] += signals[t, 2]") == ["line 1: self.clock[0]", "line 1: signals[t, 2]"]
     assert read_by_number("clock[STEPS] += x[0]") == []
+
+
+def test_the_version_is_written_once_for_code_and_once_for_citations():
+    assert f"\nversion: {rtu_np.__version__}\n" in (ROOT / "CITATION.cff").read_text()
+    assert f"## {rtu_np.__version__}" in (ROOT / "CHANGELOG.md").read_text()

@@ -47,6 +47,7 @@ def parser() -> argparse.ArgumentParser:
     many: dict[str, Any] = {"type": int, "nargs": "+", "metavar": "N"}
 
     check = _command(commands, "gradcheck", "compare a cell's gradient with BPTT, complex step and central differences")
+    check.set_defaults(run=check_gradient)
     check.add_argument("--cell", choices=CELLS, default="linear-rtu")
     check.add_argument("--activation", choices=ACTIVATIONS, help="of the cell; its own default if not given")
     check.add_argument("--tbptt", type=int, metavar="T", help="truncated BPTT through T steps, instead of RTRL")
@@ -58,6 +59,7 @@ def parser() -> argparse.ArgumentParser:
     check.add_argument("--dtype", choices=DTYPES, default="float64")
 
     time = _command(commands, "timing", "time a learning step: in compiled code, from Python, and against the machine")
+    time.set_defaults(run=time_steps)
     time.add_argument("--cell", choices=CELLS, nargs="+", default=["linear-rtu"])
     time.add_argument("--n-hidden", default=[192], help="units; for several sizes, give as many --n-inputs", **many)
     time.add_argument("--n-inputs", default=[64], help="width of the input", **many)
@@ -116,9 +118,8 @@ def time_steps(arguments: argparse.Namespace) -> int:
 def main(argv: list[str] | None = None) -> int:
     typed = sys.argv[1:] if argv is None else argv
     arguments = parser().parse_args(typed, argparse.Namespace(typed=typed))
-    run = {"gradcheck": check_gradient, "timing": time_steps}[arguments.command]
     try:
-        return run(arguments)
+        return arguments.run(arguments)
     except (ValueError, TypeError, OSError) as error:
         print(f"{arguments.command}: {error}", file=sys.stderr)
         return 2

@@ -14,7 +14,7 @@ import numpy as np
 
 from rtu_np import protocol
 from rtu_np.cells.layer import Cell, GradientMethod, check_cell, check_gradient
-from rtu_np.numerics.buffers import numbers
+from rtu_np.numerics.buffers import count_numbers
 from rtu_np.validation import check_count, check_dtype
 
 
@@ -46,5 +46,5 @@ def bytes_per_step(cell: Cell, n_inputs: int, gradient: GradientMethod | None = 
     check_count("n_inputs", n_inputs)
     check_dtype("dtype", dtype)
     spec = check_gradient(gradient).spec(check_cell(cell).spec(n_inputs), dtype)
-    stored = 2 * numbers(protocol.parameters, spec) + numbers(protocol.memory, spec)
+    stored = 2 * count_numbers(protocol.parameters, spec) + count_numbers(protocol.memory, spec)
     return 2 * stored * np.dtype(dtype).itemsize

@@ -23,8 +23,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from rtu_np import protocol
-from rtu_np.cells.dense import NoState
 from rtu_np.cells.layer import Cell, GradientMethod, Layer, check_cell, check_gradient
+from rtu_np.cells.states import NoState
 from rtu_np.gradients.rtrl import RTRL
 from rtu_np.gradients.tbptt import TBPTT
 from rtu_np.jit import compile_for

@@ -205,7 +205,7 @@ def noalias(function: Callable) -> Callable:
 
     Without the promise, a vectorised loop tests at run time whether any two of its arrays overlap. At 32 units in
     float64 the tests cost more than vectorising gains, and LLVM leaves the loop scalar. With Numba switched off, as
-    when tests run all cells, every call checks the promise. Below `kernel` and `register` in the list of decorators.
+    when tests run all cells, every call checks the promise. Write it below `kernel` and `register`.
     """
     if not config.DISABLE_JIT:
         function.noalias = True  # type: ignore[attr-defined]

@@ -182,7 +182,7 @@ BUGS = {
     "the partner's signal": (
         "block-diagonal RNN",
         "cells/block_diagonal.py",
-        [("before, e0_tm1 = h[i - i % 2 + a], e0[i]", "before, e0_tm1 = h[i], e0[i]")],
+        [("h_a, e0_tm1 = h[i - i % 2 + a], e0[i]", "h_a, e0_tm1 = h[i], e0[i]")],
     ),
     "credit of the wrong partner": (
         "block-diagonal RNN",
@@ -214,7 +214,7 @@ BUGS = {
 TRUNCATED_BUGS = {
     "the window is a step too short": [("for k in range(filled - 1, -1, -1)", "for k in range(filled - 1, 0, -1)")],
     "the ring is read from the wrong row": [
-        ("oldest = int(memory.clock[ROW]) + 1 - filled", "oldest = int(memory.clock[ROW]) + 2 - filled")
+        ("oldest = int(memory.ring[ROW]) + 1 - filled", "oldest = int(memory.ring[ROW]) + 2 - filled")
     ],
     "the state after the step is stored": [
         ("    copy(memory.flat_state, memory.states[row])\n", ""),

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from rtu_np.jit import kernel, njit
-from rtu_np.numerics.buffers import ahead, aligned, block, matrix, packed, padded, size, taken, vector
+from rtu_np.numerics.buffers import aligned, block, matrix, overlapping, packed, padded, size, vector, whole
 from rtu_np.numerics.layout import layout_of
 
 compiled = pytest.mark.skipif(numba.config.DISABLE_JIT, reason="there is nothing compiled")
@@ -51,10 +51,10 @@ class Views(NamedTuple):
     W: Annotated[np.ndarray, "spec.d", "spec.n"]
     blocks: Annotated[np.ndarray, "spec.n // 2", 2, 2]
     scratch: Annotated[np.ndarray, padded, "spec.n"]
-    flat_next: Annotated[np.ndarray, ahead, "flat_before.shape[0]"]
+    flat_next: Annotated[np.ndarray, overlapping, "flat_before.shape[0]"]
     next: Annotated[State, state, aligned]
     inner: Annotated[State, state, "spec.inner"]
-    flat_inner: Annotated[np.ndarray, taken]
+    flat_inner: Annotated[np.ndarray, whole]
     moments: Annotated[Moments, moments, "flat_inner.shape[0]"]
 
 
@@ -120,7 +120,7 @@ NEEDED, LENGTHS = "its layout needs this name", "lengths; expected one to three,
         ("y", np.ndarray, TypeError, f"its annotation gives 0 {LENGTHS}"),
         ("y", Annotated[np.ndarray, packed], TypeError, f"its annotation gives 0 {LENGTHS}"),
         ("y", Annotated[np.ndarray, 1, 2, 3, 4], TypeError, f"its annotation gives 4 {LENGTHS}"),
-        ("y", Annotated[Any, state, packed], TypeError, "packed stands second; expected aligned or taken there"),
+        ("y", Annotated[Any, state, packed], TypeError, "packed stands second; expected aligned or whole there"),
     ],
 )
 def test_a_wrong_declaration_is_refused(field, annotation, error, message):

@@ -148,11 +148,11 @@ BUGS = {
         "    clear(n.flat_traces) if decay == 0 else None",
     ),
     "the chosen action's value is the target": (QLambda, "else o[best]", "else o[int(action[DRAWN, 0])]"),
-    "termination bootstraps": (QLambda, "real(0) if transition.end == TERMINATED else o[best]", "o[best]"),
+    "termination bootstraps": (QLambda, "real(0) if time_step.end == TERMINATED else o[best]", "o[best]"),
     "truncation does not": (
         QLambda,
-        "if transition.end == TERMINATED else o[best]",
-        "if transition.end != CONTINUES else o[best]",
+        "if time_step.end == TERMINATED else o[best]",
+        "if time_step.end != CONTINUES else o[best]",
     ),
     "the gradient is the greedy action's": (
         QLambda,
@@ -162,14 +162,14 @@ BUGS = {
     "an episode leaves its memory": (QLambda, "    clear(network.flat_memory)\n", ""),
     "epsilon is a step late": (QLambda, "Choice(steps, buffers.noise", "Choice(buffers.clock[0], buffers.noise"),
     "grad delta has the wrong sign": (QRC, "- along_next * following", "+ along_next * following"),
-    "h grad q is lost": (QRC, "arrays.q, e, h, transition", "arrays.q, e, real(0), transition"),
+    "h grad q is lost": (QRC, "arrays.q, e, h, time_step", "arrays.q, e, real(0), time_step"),
     "e forgets": (QRC, "* arrays.e[0] + h", "* real(0) + h"),
-    "e survives exploration": (QRC, "e if decay != 0 and transition.end", "e if transition.end"),
-    "e survives an episode": (QRC, "decay != 0 and transition.end == CONTINUES", "decay != 0"),
+    "e survives exploration": (QRC, "e if decay != 0 and time_step.end", "e if time_step.end"),
+    "e survives an episode": (QRC, "decay != 0 and time_step.end == CONTINUES", "decay != 0"),
     "h is not regularised": (QRC, "- beta * params[k]", ""),
     "h is that of the step after": (QRC, "- h * gradient[k] - beta", "- delta * gradient[k] - beta"),
     "grad q_t is that of the target": (QRC, "+ along_now * gradient[k]", "+ along_now * following"),
-    "grad delta goes on after termination": (QRC, "real(0) if transition.end == TERMINATED else e *", "e *"),
+    "grad delta goes on after termination": (QRC, "real(0) if time_step.end == TERMINATED else e *", "e *"),
 }
 
 

@@ -23,7 +23,7 @@ import numpy as np
 from rtu_np import protocol
 from rtu_np.cells.initializers import LecunNormal
 from rtu_np.cells.ring import Ring
-from rtu_np.cells.rnn import HiddenState, hidden_state
+from rtu_np.cells.states import HiddenState, hidden_state
 from rtu_np.jit import kernel, noalias
 from rtu_np.numerics.activations import (
     Activation,
@@ -166,8 +166,8 @@ def plain_forward(spec, params, state_tm1, x_t):
 @protocol.plain_backward.register(BlockDiagonalSpec)
 def plain_backward(spec, params, state_tm1, x_t, state_t, dy, dstate):
     dz = plain_slope(spec.activation, state_t.h) * (dstate.h + dy)
-    before, after = state_tm1.h.reshape(-1, 2, 1), dz.reshape(-1, 1, 2)
-    gradient = BlockDiagonalParameters(np.outer(x_t, dz), before * after, dz)
+    h_tm1, dz_pairs = state_tm1.h.reshape(-1, 2, 1), dz.reshape(-1, 1, 2)
+    gradient = BlockDiagonalParameters(np.outer(x_t, dz), h_tm1 * dz_pairs, dz)
     dh = (params.W_recurrent @ dz.reshape(-1, 2, 1)).ravel()
     return HiddenState(dh), gradient, params.W_input @ dz
 
@@ -275,9 +275,9 @@ def _propagate_small(spec, memory):
     for a in range(2):
         e0, e1 = memory.dh0_dW_recurrent[a], memory.dh1_dW_recurrent[a]
         for i in range(spec.n_hidden):
-            before, e0_tm1 = h[i - i % 2 + a], e0[i]
-            e0[i] = J00[i] * e0_tm1 + J01[i] * e1[i] + memory.slope0[i] * before
-            e1[i] = J10[i] * e0_tm1 + J11[i] * e1[i] + memory.slope1[i] * before
+            h_a, e0_tm1 = h[i - i % 2 + a], e0[i]
+            e0[i] = J00[i] * e0_tm1 + J01[i] * e1[i] + memory.slope0[i] * h_a
+            e1[i] = J10[i] * e0_tm1 + J11[i] * e1[i] + memory.slope1[i] * h_a
     e0, e1 = memory.dh0_db, memory.dh1_db
     for i in range(spec.n_hidden):
         e0_tm1 = e0[i]

@@ -13,6 +13,7 @@ import numpy as np
 from rtu_np import protocol
 from rtu_np.cells.initializers import Initializer, LecunNormal
 from rtu_np.cells.layer import Cell
+from rtu_np.cells.states import NoParameters, NoState, no_parameters, no_state, nothing_to_accumulate, nothing_to_learn
 from rtu_np.jit import kernel, noalias
 from rtu_np.numerics.activations import (
     Activation,
@@ -82,13 +83,6 @@ class DenseSpec(NamedTuple):
 class DenseParameters(NamedTuple):
     W: Annotated[np.ndarray, "spec.n_inputs", "spec.n_outputs"]
     b: PerOutput
-
-
-class NoState(NamedTuple):
-    pass
-
-
-no_state = kernel(layout_of(NoState))
 
 
 class FeedforwardMemory(NamedTuple):
@@ -245,17 +239,12 @@ class IdentitySpec(NamedTuple):
     n_outputs: int
 
 
-class NoParameters(NamedTuple):
-    pass
-
-
 class IdentityMemory(NamedTuple):
     state: Annotated[NoState, no_state]
     y: PerOutput
     dy: PerOutput
 
 
-no_parameters = layout_of(NoParameters)
 protocol.parameters.register(IdentitySpec)(no_parameters)
 protocol.state.register(IdentitySpec)(no_state)
 protocol.memory.register(IdentitySpec)(layout_of(IdentityMemory))
@@ -307,14 +296,8 @@ def _identity_credit(spec, params, memory, dy):
     copy(dy, memory.dy)
 
 
-@protocol.accumulate.register(IdentitySpec)
-def nothing_to_accumulate(spec, memory, decay, out):
-    pass
-
-
-@protocol.learn.register(IdentitySpec)
-def nothing_to_learn(spec, params, traces, memory, decay, step):
-    pass
+protocol.accumulate.register(IdentitySpec)(nothing_to_accumulate)
+protocol.learn.register(IdentitySpec)(nothing_to_learn)
 
 
 @protocol.input_gradient.register(IdentitySpec)

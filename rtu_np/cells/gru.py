@@ -21,7 +21,7 @@ import numpy as np
 
 from rtu_np import protocol
 from rtu_np.cells.layer import Cell
-from rtu_np.cells.rnn import HiddenState, hidden_state
+from rtu_np.cells.states import HiddenState, hidden_state
 from rtu_np.jit import noalias
 from rtu_np.numerics.buffers import aligned, copy
 from rtu_np.numerics.elementary import sigmoid, tanh

@@ -70,7 +70,7 @@ def check_gradient(gradient: Any) -> GradientMethod:
     """The gradient method; RTRL() by default."""
     if gradient is None:
         return RTRL()
-    if not hasattr(gradient, "spec"):
+    if isinstance(gradient, type) or not hasattr(gradient, "spec"):
         raise TypeError(f"gradient is {gradient!r}: expected a gradient method such as RTRL() or TBPTT(10)")
     return gradient
 

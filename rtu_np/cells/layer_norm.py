@@ -16,8 +16,8 @@ from typing import Annotated, Any, NamedTuple
 import numpy as np
 
 from rtu_np import protocol
-from rtu_np.cells.dense import NoParameters, NoState, no_parameters, no_state, nothing_to_accumulate, nothing_to_learn
 from rtu_np.cells.layer import Cell
+from rtu_np.cells.states import NoParameters, NoState, no_parameters, no_state, nothing_to_accumulate, nothing_to_learn
 from rtu_np.jit import kernel, noalias
 from rtu_np.numerics.activations import (
     Activation,

@@ -3,8 +3,8 @@
     c_t = z_t          z as in `rtu_np.cells.rotation`                            derivations (3), (4), (7)
     y_t = [f(c1); f(c2)]                                                          2n features of n units
 
-Sensitivities, e = dc/dparameter (derivations (11); Elelimy et al. 2024, Sec. 3.3). With u the turned state of the step
-before, u1 = g c1 - p c2 and u2 = g c2 + p c1,
+Sensitivities, e = dc/dparameter (derivations (11); Elelimy et al. 2024, Sec. 3.3). `rtu_np.cells.rotation` defines a,
+b, g, p, dlog_r, dtheta and dgamma. With u the turned state of the last step, u1 = g c1 - p c2 and u2 = g c2 + p c1,
 
     a:       e1' = g e1 - p e2 + dlog_r u1 + dgamma W1 x       e2' = g e2 + p e1 + dlog_r u2 + dgamma W2 x
     b:       e1' = g e1 - p e2 - dtheta u2                     e2' = g e2 + p e1 + dtheta u1
@@ -142,6 +142,13 @@ def plain_forward(spec, params, state_tm1, x_t):
     return DiagonalState(c1, c2), plain_activate(spec.activation, np.concatenate([c1, c2]))
 
 
+@protocol.plain_backward.register(LinearRTUSpec)
+def plain_backward(spec, params, state_tm1, x_t, state_t, dy, dstate):
+    y = plain_activate(spec.activation, np.concatenate(state_t))
+    d1, d2 = np.split(np.concatenate(dstate) + plain_slope(spec.activation, y) * dy, 2)
+    return plain_rotation_backward(spec, params, state_tm1, x_t, d1, d2)
+
+
 @protocol.plain_advance.register(LinearRTUSpec)
 def plain_advance(spec, params, memory, x_t):
     # In complex numbers: c' = lambda c + gamma w x; for each sensitivity, e' = lambda e + (the share of this step).
@@ -175,13 +182,6 @@ def plain_gradient(spec, params, memory, dy):
     eigenvalue, input_scale = plain_unit_gradient(params, memory.units, d1, d2)
     gradient = DiagonalParameters(eigenvalue, input_scale, weights)
     return gradient, W1 @ (gamma * d1) + W2 @ (gamma * d2)
-
-
-@protocol.plain_backward.register(LinearRTUSpec)
-def plain_backward(spec, params, state_tm1, x_t, state_t, dy, dstate):
-    y = plain_activate(spec.activation, np.concatenate(state_t))
-    d1, d2 = np.split(np.concatenate(dstate) + plain_slope(spec.activation, y) * dy, 2)
-    return plain_rotation_backward(spec, params, state_tm1, x_t, d1, d2)
 
 
 # --------------------------------------------------------------------------------------------------------- kernels

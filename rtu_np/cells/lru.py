@@ -19,11 +19,9 @@ import numpy as np
 
 from rtu_np import protocol
 from rtu_np.cells.dense import (
-    NoState,
     feedforward_credit,
     feedforward_memory,
     feedforward_plain_advance,
-    no_state,
     projection_flops,
 )
 from rtu_np.cells.eigenvalues import plain_eigenvalue
@@ -33,6 +31,7 @@ from rtu_np.cells.linear_rtu import LinearRTUSpec
 from rtu_np.cells.nonlinear_rtu import NonlinearRTUSpec
 from rtu_np.cells.ring import ComplexDiagonal
 from rtu_np.cells.stack import register_pair
+from rtu_np.cells.states import NoState, no_state
 from rtu_np.jit import kernel, noalias
 from rtu_np.numerics.activations import Activation, activate, activation, plain_activate, plain_slope, slope
 from rtu_np.numerics.buffers import clear, copy
@@ -109,7 +108,7 @@ class LRU(ComplexDiagonal):
             return core
         width = 2 * n + (n_inputs if self.direct else 0)
         n_outputs = n if self.n_outputs is None else self.n_outputs
-        output = ComplexReadoutSpec(width, 0, n_outputs, n, activation(self.activation))
+        output = ComplexProjectionSpec(width, 0, n_outputs, n, activation(self.activation))
         return LRUSpec(n_inputs, n, n_outputs, core, output)
 
     def initialise(self, params: Any, rng: np.random.Generator) -> None:
@@ -135,10 +134,10 @@ class LRUSpec(NamedTuple):
     n_hidden: int
     n_outputs: int
     lower: Any
-    upper: "ComplexReadoutSpec"
+    upper: "ComplexProjectionSpec"
 
 
-class ComplexReadoutSpec(NamedTuple):
+class ComplexProjectionSpec(NamedTuple):
     n_inputs: int  # 2n, or 2n + d with a direct term
     n_hidden: int  # 0: no state
     n_outputs: int
@@ -153,13 +152,13 @@ class LRUParts(NamedTuple):
     upper: Any
 
 
-class ComplexReadoutParameters(NamedTuple):
+class ComplexProjectionParameters(NamedTuple):
     C_re: Annotated[np.ndarray, "spec.n_units", "spec.n_outputs"]
     C_im: Annotated[np.ndarray, "spec.n_units", "spec.n_outputs"]
     D: Annotated[np.ndarray, "spec.n_inputs - 2 * spec.n_units", "spec.n_outputs"]  # no rows without a direct term
 
 
-class ComplexReadoutWork(NamedTuple):
+class ComplexProjectionWork(NamedTuple):
     k: PerInput  # [Re h; -Im h; x]
     dz: PerOutput
 
@@ -172,41 +171,41 @@ def _recurrence_and_readout(spec, lower, upper):
     return LRUParts(lower, upper)
 
 
-protocol.parameters.register(ComplexReadoutSpec)(layout_of(ComplexReadoutParameters))
-protocol.state.register(ComplexReadoutSpec)(no_state)
-protocol.work.register(ComplexReadoutSpec)(layout_of(ComplexReadoutWork))
-protocol.without_sensitivities(ComplexReadoutSpec)
-protocol.memory.register(ComplexReadoutSpec)(feedforward_memory)
-protocol.plain_advance.register(ComplexReadoutSpec)(feedforward_plain_advance)
-protocol.credit.register(ComplexReadoutSpec)(feedforward_credit)
+protocol.parameters.register(ComplexProjectionSpec)(layout_of(ComplexProjectionParameters))
+protocol.state.register(ComplexProjectionSpec)(no_state)
+protocol.work.register(ComplexProjectionSpec)(layout_of(ComplexProjectionWork))
+protocol.without_sensitivities(ComplexProjectionSpec)
+protocol.memory.register(ComplexProjectionSpec)(feedforward_memory)
+protocol.plain_advance.register(ComplexProjectionSpec)(feedforward_plain_advance)
+protocol.credit.register(ComplexProjectionSpec)(feedforward_credit)
 
 
 # ------------------------------------------------------------------------------------------- reference: plain NumPy
 
 
-@protocol.preactivations.register(ComplexReadoutSpec)
+@protocol.preactivations.register(ComplexProjectionSpec)
 def preactivations(spec, params, state_tm1, x_t):
     n = spec.n_units
     re, im, direct = x_t[:n], x_t[n : 2 * n], x_t[2 * n :]
     return re @ params.C_re - im @ params.C_im + direct @ params.D
 
 
-@protocol.plain_forward.register(ComplexReadoutSpec)
+@protocol.plain_forward.register(ComplexProjectionSpec)
 def plain_forward(spec, params, state_tm1, x_t):
     return NoState(), plain_activate(spec.activation, preactivations(spec, params, state_tm1, x_t))
 
 
-@protocol.plain_backward.register(ComplexReadoutSpec)
+@protocol.plain_backward.register(ComplexProjectionSpec)
 def plain_backward(spec, params, state_tm1, x_t, state_t, dy, dstate):
     n = spec.n_units
     dz = plain_slope(spec.activation, plain_forward(spec, params, state_tm1, x_t)[1]) * dy
-    gradient = ComplexReadoutParameters(
+    gradient = ComplexProjectionParameters(
         np.outer(x_t[:n], dz), -np.outer(x_t[n : 2 * n], dz), np.outer(x_t[2 * n :], dz)
     )
     return NoState(), gradient, np.concatenate([params.C_re @ dz, -params.C_im @ dz, params.D @ dz])
 
 
-@protocol.plain_gradient.register(ComplexReadoutSpec)
+@protocol.plain_gradient.register(ComplexProjectionSpec)
 def plain_gradient(spec, params, memory, dy):
     return plain_backward(spec, params, memory.state, memory.x, memory.state, dy, memory.state)[1:]
 
@@ -245,14 +244,14 @@ def _pull_back(spec, params, dz, dx):
         dx[i] = -dx[i]
 
 
-@protocol.forward.register(ComplexReadoutSpec)
+@protocol.forward.register(ComplexProjectionSpec)
 @noalias
 def forward(spec, params, work, state_tm1, x_t, record):
     _conjugate(spec, x_t, work.k)
     _project(spec, params, work.k, record.y)
 
 
-@protocol.backward.register(ComplexReadoutSpec)
+@protocol.backward.register(ComplexProjectionSpec)
 @noalias
 def backward(spec, params, work, state_tm1, x_t, record, dy, adjoint):
     n = spec.n_units
@@ -265,14 +264,14 @@ def backward(spec, params, work, state_tm1, x_t, record, dy, adjoint):
     _pull_back(spec, params, work.dz, adjoint.x)
 
 
-@protocol.move.register(ComplexReadoutSpec)
+@protocol.move.register(ComplexProjectionSpec)
 @noalias
 def move(spec, params, memory, x_t):
     _conjugate(spec, x_t, memory.x)
     _project(spec, params, memory.x, memory.y)
 
 
-@protocol.accumulate.register(ComplexReadoutSpec)
+@protocol.accumulate.register(ComplexProjectionSpec)
 @noalias
 def accumulate(spec, memory, decay, out):
     n = spec.n_units
@@ -281,10 +280,10 @@ def accumulate(spec, memory, decay, out):
     decay_and_add_outer(decay, memory.x[2 * n :], memory.dz, out.D)
 
 
-@protocol.input_gradient.register(ComplexReadoutSpec)
+@protocol.input_gradient.register(ComplexProjectionSpec)
 @noalias
 def input_gradient(spec, params, memory, dx):
     _pull_back(spec, params, memory.dz, dx)
 
 
-protocol.flops.register(ComplexReadoutSpec)(lambda spec: projection_flops(spec, n_biases=0))
+protocol.flops.register(ComplexProjectionSpec)(lambda spec: projection_flops(spec, n_biases=0))

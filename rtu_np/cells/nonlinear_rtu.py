@@ -3,8 +3,9 @@
     c_t = f(z_t)       z as in `rtu_np.cells.rotation`                            derivations (3), (4), (8)
     y_t = [c1; c2]                                                                2n features of n units
 
-Sensitivities, e = dc/dparameter (derivations (11); Elelimy et al. 2024, Sec. 3.3). With u the turned state of the step
-before, u1 = g c1 - p c2 and u2 = g c2 + p c1, and f'_i = f'(z_i),
+Sensitivities, e = dc/dparameter (derivations (11); Elelimy et al. 2024, Sec. 3.3). `rtu_np.cells.rotation` defines a,
+b, g, p, dlog_r, dtheta and dgamma. With u the turned state of the last step, u1 = g c1 - p c2 and u2 = g c2 + p c1,
+and f'_i = f'(z_i),
 
     a:       e1' = f'_1 (g e1 - p e2 + dlog_r u1 + dgamma W1 x)       e2' = f'_2 (g e2 + p e1 + dlog_r u2 + dgamma W2 x)
     b:       e1' = f'_1 (g e1 - p e2 - dtheta u2)                     e2' = f'_2 (g e2 + p e1 + dtheta u1)
@@ -151,6 +152,12 @@ def plain_forward(spec, params, state_tm1, x_t):
     return DiagonalState(*np.split(y, 2)), y
 
 
+@protocol.plain_backward.register(NonlinearRTUSpec)
+def plain_backward(spec, params, state_tm1, x_t, state_t, dy, dstate):
+    d1, d2 = np.split(plain_slope(spec.activation, np.concatenate(state_t)) * (dy + np.concatenate(dstate)), 2)
+    return plain_rotation_backward(spec, params, state_tm1, x_t, d1, d2)
+
+
 @protocol.plain_advance.register(NonlinearRTUSpec)
 def plain_advance(spec, params, memory, x_t):
     # Every sensitivity is e' = f'(z) (R e + the share of this step), with R the rotation. The first axis is (e1, e2).
@@ -194,12 +201,6 @@ def plain_gradient(spec, params, memory, dy):
     gradient = DiagonalParameters(eigenvalue, input_scale, weights)
     d1, d2 = np.split(plain_slope(spec.activation, memory.y) * dy, 2)
     return gradient, W1 @ (gamma * d1) + W2 @ (gamma * d2)
-
-
-@protocol.plain_backward.register(NonlinearRTUSpec)
-def plain_backward(spec, params, state_tm1, x_t, state_t, dy, dstate):
-    d1, d2 = np.split(plain_slope(spec.activation, np.concatenate(state_t)) * (dy + np.concatenate(dstate)), 2)
-    return plain_rotation_backward(spec, params, state_tm1, x_t, d1, d2)
 
 
 # --------------------------------------------------------------------------------------------------------- kernels

@@ -17,7 +17,8 @@ import numpy as np
 from rtu_np import protocol
 from rtu_np.cells.initializers import LecunNormal
 from rtu_np.cells.layer import Cell
-from rtu_np.jit import kernel, noalias
+from rtu_np.cells.states import HiddenState, hidden_state
+from rtu_np.jit import noalias
 from rtu_np.numerics.activations import (
     Activation,
     activate,
@@ -27,7 +28,7 @@ from rtu_np.numerics.activations import (
     plain_slope,
     slope,
 )
-from rtu_np.numerics.buffers import copy, packed
+from rtu_np.numerics.buffers import copy
 from rtu_np.numerics.layout import layout_of
 from rtu_np.numerics.products import add_outer, add_product, pull_back
 from rtu_np.protocol import PerUnit, PerWeight
@@ -88,15 +89,10 @@ class VanillaRNNParameters(NamedTuple):
     b: PerUnit
 
 
-class HiddenState(NamedTuple):
-    h: Annotated[np.ndarray, packed, "spec.n_hidden"]
-
-
 class VanillaRNNWork(NamedTuple):
     dz: PerUnit  # scratch
 
 
-hidden_state = kernel(layout_of(HiddenState))
 protocol.parameters.register(VanillaRNNSpec)(layout_of(VanillaRNNParameters))
 protocol.state.register(VanillaRNNSpec)(hidden_state)
 protocol.work.register(VanillaRNNSpec)(layout_of(VanillaRNNWork))

@@ -34,11 +34,11 @@ from rtu_np.numerics.layout import layout_of
 
 
 @generic
-def policy_part(spec, activations):
+def policy_activations(spec, activations):
     """The part of a readout's activations that holds the policy's outputs, in its field `o`."""
 
 
-@policy_part.otherwise
+@policy_activations.otherwise
 def _whole(spec, activations):
     return activations
 
@@ -113,7 +113,7 @@ def act(spec, flat, flat_acting, buffers):
     protocol.forward(network.cell, params.cell, n.work, n.state, memory.x, n.record)
     copy(n.flat_state_t, n.flat_state)
     policy_forward(network.readout, params.readout, n.activations, n.record.y)
-    o = policy_part(network.readout, n.activations).o
+    o = policy_activations(network.readout, n.activations).o
     if signal[DETERMINISTIC] != 0:
         policies.mode(spec.policy, o, action[DRAWN])
     else:

@@ -4,41 +4,21 @@ from typing import Any
 
 import numpy as np
 
-from rtu_np.cells.dense import Dense
-from rtu_np.cells.initializers import SparseUniform
 from rtu_np.cells.layer import Cell, GradientMethod, check_cell, check_gradient
-from rtu_np.cells.layer_norm import LayerNorm
 from rtu_np.cells.linear_rtu import LinearRTU
-from rtu_np.cells.stack import Stack
-from rtu_np.control.acting import policy_part
+from rtu_np.control.acting import policy_activations
 from rtu_np.control.actor_critic_kernels import SharedNetworkSpec, TwoHeadsSpec, TwoNetworksSpec
-from rtu_np.control.agent import with_shared_arguments
 from rtu_np.control.inputs import InputSettings
 from rtu_np.control.policies import Gaussian, Policy
-from rtu_np.control.streaming import NamedNetwork, StreamingAgent
+from rtu_np.control.shared_arguments import with_shared_arguments
+from rtu_np.control.streaming import NamedNetwork, StreamingAgent, streaming_network
 from rtu_np.learning import network
 from rtu_np.learning.heads import Head, HeadSpec
 from rtu_np.learning.network import NetworkSpec, forward_arrays, network_arrays
-from rtu_np.learning.optimizers import ObGD, Optimizer
+from rtu_np.learning.optimizers import ObGD, Optimizer, check_optimizer
 from rtu_np.learning.readout import LinearReadout
 from rtu_np.numerics.buffers import size
 from rtu_np.validation import check_flag, check_real
-
-
-def streaming_network(cell: Cell, *widths: int) -> Stack:
-    """`cell` behind an encoder of the given widths; 128, 128 by default (Elsayed et al. 2024).
-
-    Each layer of the encoder starts with sparse weights, and has layer normalisation and leaky ReLU.
-
-    Examples
-    --------
-    >>> streaming_network(LinearRTU(192)).build(n_inputs=17).advance(np.ones(17)).shape
-    (384,)
-    """
-    layers: list[Cell] = []
-    for width in widths or (128, 128):
-        layers += [Dense(width, init=SparseUniform()), LayerNorm("leaky_relu")]
-    return Stack((*layers, cell))
 
 
 @with_shared_arguments
@@ -59,7 +39,7 @@ class ActorCritic(StreamingAgent):
     lambda_ : trace parameter, in [0, 1]
     entropy_coef : tau, the weight of the policy's entropy
     actor_optimizer, critic_optimizer : ObGD(kappa=3) and ObGD(kappa=2) by default
-    others : see `SHARED_ARGUMENTS` in `rtu_np.control.agent`
+    others : see `rtu_np.control.shared_arguments`
 
     Raises
     ------
@@ -108,8 +88,8 @@ class ActorCritic(StreamingAgent):
         self.gradient = check_gradient(gradient)
         self.lambda_ = check_real("lambda_", lambda_, low=0.0, high=1.0)
         self.entropy_coef = check_real("entropy_coef", entropy_coef, low=0.0)
-        self.actor_optimizer = actor_optimizer or ObGD(kappa=3.0)
-        self.critic_optimizer = critic_optimizer or ObGD(kappa=2.0)
+        self.actor_optimizer = check_optimizer("actor_optimizer", actor_optimizer or ObGD(kappa=3.0))
+        self.critic_optimizer = check_optimizer("critic_optimizer", critic_optimizer or ObGD(kappa=2.0))
         self._ready(self._make_spec(), self.policy)
         cells = {"critic.": self.critic_cell}
         settings = {"actor.": Head(), "critic.": LinearReadout(), "": _TwoHeads()}
@@ -144,7 +124,7 @@ class ActorCritic(StreamingAgent):
 
     def _learned(self) -> dict[str, np.ndarray]:
         activations = network_arrays(self._spec.actor, self._views.actor)[0].activations
-        return {**super()._learned(), "o": policy_part(self._spec.actor.readout, activations).o}
+        return {**super()._learned(), "o": policy_activations(self._spec.actor.readout, activations).o}
 
     def _settings(self) -> dict[str, Any]:
         names = ("cell", "shared", "policy", "gradient", "gamma", "lambda_", "entropy_coef", "actor_optimizer")

@@ -26,8 +26,8 @@ from rtu_np.control.acting import (
     acting_network,
     acting_weights,
     bootstrap_value,
+    policy_activations,
     policy_forward,
-    policy_part,
     value_forward,
 )
 from rtu_np.control.inputs import DRAWN, AgentInput, Previous
@@ -37,9 +37,9 @@ from rtu_np.learning import heads, optimizers, readout
 from rtu_np.learning.heads import HeadActivations, HeadParameters, HeadSpec
 from rtu_np.learning.network import forward_arrays, network_arrays
 from rtu_np.learning.outcomes import TERMINATED
-from rtu_np.numerics.buffers import clear, finite
+from rtu_np.numerics.buffers import clear, finite_vector
 from rtu_np.numerics.layout import layout_of
-from rtu_np.prediction.td_kernels import Moment, learn_step
+from rtu_np.prediction.td_kernels import TimeStep, learn_step
 
 
 class TwoNetworksSpec(NamedTuple):
@@ -51,7 +51,7 @@ class TwoNetworksSpec(NamedTuple):
     inputs: Any
     entropy_coef: float  # tau
     n_actor: int  # size of the actor's flat array
-    n_second: int  # size of the critic's flat array
+    n_critic: int  # size of the critic's flat array
 
 
 class SharedNetworkSpec(NamedTuple):
@@ -62,12 +62,19 @@ class SharedNetworkSpec(NamedTuple):
     inputs: Any
     entropy_coef: float
     n_actor: int
-    n_second: int  # size of the scratch for v(s_{t+1})
+    n_scratch: int  # size of the scratch for v(s_{t+1})
 
 
-class ActorCriticArrays(NamedTuple):
+class TwoNetworksArrays(NamedTuple):
     actor: Annotated[np.ndarray, "spec.n_actor"]
-    critic: Annotated[np.ndarray, "spec.n_second"]  # with a shared body: scratch for v(s_{t+1})
+    critic: Annotated[np.ndarray, "spec.n_critic"]
+    x: AgentInput
+    previous: Previous
+
+
+class SharedNetworkArrays(NamedTuple):
+    actor: Annotated[np.ndarray, "spec.n_actor"]
+    scratch: Annotated[np.ndarray, "spec.n_scratch"]  # for v(s_{t+1})
     x: AgentInput
     previous: Previous
 
@@ -96,7 +103,7 @@ readout.parameters.register(TwoHeadsSpec)(layout_of(TwoHeads))
 readout.activations.register(TwoHeadsSpec)(layout_of(TwoHeadsActivations))
 
 
-@policy_part.register(TwoHeadsSpec)
+@policy_activations.register(TwoHeadsSpec)
 def _policy_part(spec, activations):
     return activations.policy
 
@@ -115,32 +122,32 @@ def _value_forward(spec, params, activations, y):
 
 
 @learn.register(TwoNetworksSpec)
-def _learn_two_networks(spec, arrays, transition, steps, buffers):
-    delta = critic_step(spec.critic, arrays.critic, transition, spec.inputs.gamma)
-    if not transition.first and np.isfinite(delta):
+def _learn_two_networks(spec, arrays, time_step, steps, buffers):
+    delta = critic_step(spec.critic, arrays.critic, time_step, spec.inputs.gamma)
+    if not time_step.first and np.isfinite(delta):
         actor_step(spec, arrays.actor, buffers.action, delta)
     return delta
 
 
 @learn.register(SharedNetworkSpec)
-def _learn_shared_network(spec, arrays, transition, steps, buffers):
+def _learn_shared_network(spec, arrays, time_step, steps, buffers):
     real = arrays.x.dtype.type
-    if transition.first:
+    if time_step.first:
         return real(0)
-    v_t = _next_value(spec.actor, arrays.actor, arrays.critic, transition.x)
+    v_t = _next_value(spec.actor, arrays.actor, arrays.scratch, time_step.x)
     if not np.isfinite(v_t):
         return v_t
-    if transition.end == TERMINATED:
+    if time_step.end == TERMINATED:
         v_t = real(0)
-    return shared_step(spec, arrays.actor, buffers.action, transition.reward + real(spec.inputs.gamma) * v_t)
+    return shared_step(spec, arrays.actor, buffers.action, time_step.reward + real(spec.inputs.gamma) * v_t)
 
 
 @kernel(inline=False)
-def critic_step(spec, flat, transition, gamma):
+def critic_step(spec, flat, time_step, gamma):
     """The critic's step; returns delta, or NaN if the value is not finite."""
     critic, _ = network_arrays(spec, flat)
-    x, first, reward, end = transition
-    v_t, delta = learn_step(spec, critic, Moment(x, first, reward, x.dtype.type(gamma), end))
+    x, first, reward, end = time_step
+    v_t, delta = learn_step(spec, critic, TimeStep(x, first, reward, x.dtype.type(gamma), end))
     return delta if np.isfinite(v_t) else v_t
 
 
@@ -227,14 +234,14 @@ def _advance(spec, flat, x):
     protocol.move(spec.cell, a.params.cell, a.memory, x)
     protocol.propagate(spec.cell, a.memory)
     policy_forward(spec.readout, a.params.readout, a.activations, a.memory.y)
-    o = policy_part(spec.readout, a.activations).o
-    return finite(o.reshape(1, o.size), 1)
+    o = policy_activations(spec.readout, a.activations).o
+    return finite_vector(o)
 
 
 @kernel(inline=False)
 def _sample(spec, flat, steps, buffers):
     activations = network_arrays(spec.actor, flat)[0].activations
-    o = policy_part(spec.actor.readout, activations).o
+    o = policy_activations(spec.actor.readout, activations).o
     policies.sample(spec.policy, o, buffers.noise, steps, buffers.action[DRAWN])
 
 
@@ -250,9 +257,9 @@ def _clear(spec, flat):
     clear(a.flat_traces)
 
 
-_agent_arrays = layout_of(ActorCriticArrays)
+agent_arrays.register(TwoNetworksSpec)(layout_of(TwoNetworksArrays))
+agent_arrays.register(SharedNetworkSpec)(layout_of(SharedNetworkArrays))
 for _kind in (TwoNetworksSpec, SharedNetworkSpec):
-    agent_arrays.register(_kind)(_agent_arrays)
     acting_network.register(_kind)(_acting_network)
     acting_weights.register(_kind)(_acting_weights)
     draw_action.register(_kind)(_draw_action)

@@ -15,7 +15,7 @@ import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import numpy as np
 from tqdm import tqdm
@@ -25,7 +25,6 @@ from rtu_np.control import spaces
 from rtu_np.control.acting import act, acting_memory
 from rtu_np.control.inputs import (
     DETERMINISTIC,
-    END,
     EXECUTED,
     REWARD,
     InputSettings,
@@ -36,7 +35,7 @@ from rtu_np.control.inputs import (
 from rtu_np.control.logs import Log
 from rtu_np.control.policies import Gaussian, Policy, Softmax
 from rtu_np.jit import compile_for, entry
-from rtu_np.learning.outcomes import CONTINUES, IS_FIRST, REFUSED, STEPS, TERMINATED, TRUNCATED
+from rtu_np.learning.outcomes import CONTINUES, DIVERGED, END, IS_FIRST, REFUSED, STEPS, TERMINATED, TRUNCATED
 from rtu_np.numerics.buffers import allocate, size
 from rtu_np.validation import brief, check_count, check_dtype, check_finite, check_flag, check_real
 
@@ -45,24 +44,6 @@ _SHOWN = 100  # episodes whose mean return the progress bar shows
 _BETWEEN = 500  # steps between two updates of the progress bar
 # Slots of the present episode: its return and length so far, and how many episodes have ended.
 _RETURN, _LENGTH, _ENDED = 0, 1, 2
-
-SHARED_ARGUMENTS = """gradient : how the gradient travels through time; RTRL() by default
-    gamma : discount, in [0, 1]
-    normalize_observations, scale_rewards : whether to use running statistics for these (`rtu_np.learning.normalizers`)
-    previous_action_reward : whether the previous action and reward are part of the input
-    seed : of the starting parameters, the actions and the environment; the same seed gives the same bits
-    dtype : "float32" or "float64"
-"""
-Kind = TypeVar("Kind", bound=type)
-
-
-def with_shared_arguments(kind: Kind) -> Kind:
-    """Put the description of the arguments that all agents share into the docstring of an agent."""
-    line = "others : see `SHARED_ARGUMENTS` in `rtu_np.control.agent`\n"
-    if kind.__doc__ is not None:  # python -OO removes docstrings
-        assert line in kind.__doc__
-        kind.__doc__ = kind.__doc__.replace(line, SHARED_ARGUMENTS)
-    return kind
 
 
 class Episodes(NamedTuple):
@@ -106,6 +87,8 @@ class Agent(ABC):
         """The policy, if it suits the action space; by default a softmax, or the `continuous` one."""
         default = Softmax() if self.actions.discrete else continuous
         policy = policy or default
+        if not (hasattr(policy, "spec") and hasattr(policy, "draw")):
+            raise TypeError(f"policy is {policy!r}: expected a policy such as {brief(default)}")
         if isinstance(policy, Softmax) != self.actions.discrete:
             raise ValueError(f"policy is {policy!r} for action space {self.action_space}: expected {brief(default)}")
         return policy
@@ -160,7 +143,7 @@ class Agent(ABC):
         self._signal[END] = end
         first = self._clock[IS_FIRST]
         outcome = self._take_step()
-        if outcome < 1:
+        if outcome in (REFUSED, DIVERGED):
             self._explain(outcome)
         if not first:
             self._episode[_RETURN] += reward

@@ -9,6 +9,9 @@ from rtu_np.control import policies
 from rtu_np.jit import kernel
 from rtu_np.validation import check_count, check_real
 
+# Slots of the noise: whether to explore, and which action to explore.
+_WHETHER, _WHICH = 0, 1
+
 
 @dataclass(frozen=True)
 class Epsilon:
@@ -64,8 +67,8 @@ def epsilon_at(spec, steps):
 @kernel
 def exploratory_action(epsilon, noise, n_actions):
     """With probability epsilon any of the actions; else -1, for the greedy action."""
-    if noise[0] < epsilon:
-        return min(int(noise[1] * n_actions), n_actions - 1)  # the product may round up to n_actions
+    if noise[_WHETHER] < epsilon:
+        return min(int(noise[_WHICH] * n_actions), n_actions - 1)  # the product may round up to n_actions
     return -1
 
 

@@ -16,13 +16,15 @@ from rtu_np.control.policies import GaussianSpec
 from rtu_np.jit import generic, kernel
 from rtu_np.learning import normalizers
 from rtu_np.learning.normalizers import ReturnStatistics, Statistics, return_statistics, statistics
-from rtu_np.learning.outcomes import CONTINUES, IS_FIRST
-from rtu_np.numerics.buffers import finite, vector
+from rtu_np.learning.outcomes import CONTINUES, END, IS_FIRST
+from rtu_np.numerics.buffers import finite_vector, vector
 
 # Slots of a signal: the reward that arrives with an observation, how the step ends, whether to act without drawing.
-REWARD, END, DETERMINISTIC = 0, 1, 2
+REWARD, DETERMINISTIC = 0, 2
 # Rows of an action: as the policy drew it, and as the environment gets it.
 DRAWN, EXECUTED = 0, 1
+# Rows of the bounds of a continuous action.
+LOWEST, HIGHEST = 0, 1
 # Slots of the TD-error sums: of |delta|, of delta^2, how many there were, and the latest delta.
 SUM_ABS, SUM_SQUARES, COUNT, LATEST = 0, 1, 2, 3
 
@@ -61,10 +63,10 @@ class StepBuffers(NamedTuple):
     signal: np.ndarray  # (3,)   REWARD, END, DETERMINISTIC
     noise: np.ndarray  # (n_noise,)   draws an action
     action: np.ndarray  # (2, n_action)   DRAWN, EXECUTED
-    bounds: np.ndarray  # (2, n)   lowest and highest of each component
+    bounds: np.ndarray  # (2, n)   LOWEST, HIGHEST
 
 
-class Transition(NamedTuple):
+class AgentTimeStep(NamedTuple):
     """One step, from which an agent learns."""
 
     x: np.ndarray  # (n_inputs,)   the network's input
@@ -92,7 +94,7 @@ def input_statistics(spec, flat):
 def usable(buffers):
     """Whether reward and observation are finite."""
     observation = buffers.observation
-    return np.isfinite(buffers.signal[REWARD]) and finite(observation.reshape(1, observation.size), 1)
+    return np.isfinite(buffers.signal[REWARD]) and finite_vector(observation)
 
 
 @kernel
@@ -132,7 +134,7 @@ def update_and_normalize(spec, statistics, observation, previous, x):
 
 @kernel
 def preprocess(spec, statistics, buffers, previous, x):
-    """Make a Transition of the observation, reward and end in `buffers`. `statistics`, `previous` and `x` are written.
+    """Make a time step of observation, reward and end in `buffers`; write `statistics`, `previous` and `x`.
 
     `previous` already holds the action, and gets the reward. The first step after a clear has neither.
     """
@@ -147,7 +149,7 @@ def preprocess(spec, statistics, buffers, previous, x):
         if previous.shape[0] > 0:
             previous[previous.shape[0] - 1] = reward
     update_and_normalize(spec, statistics, buffers.observation, previous, x)
-    return Transition(x, first, reward, end)
+    return AgentTimeStep(x, first, reward, end)
 
 
 @kernel
@@ -180,6 +182,6 @@ def _execute_discrete(policy, bounds, action, previous):
 @execute.register(GaussianSpec)
 def _execute_continuous(policy, bounds, action, previous):
     for i in range(action.shape[1]):
-        action[EXECUTED, i] = min(max(action[DRAWN, i], bounds[0, i]), bounds[1, i])
+        action[EXECUTED, i] = min(max(action[DRAWN, i], bounds[LOWEST, i]), bounds[HIGHEST, i])
         if previous.shape[0] > 0:
             previous[i] = action[EXECUTED, i]

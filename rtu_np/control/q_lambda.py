@@ -6,16 +6,15 @@ import numpy as np
 
 from rtu_np.cells.layer import Cell, GradientMethod, check_cell, check_gradient
 from rtu_np.cells.linear_rtu import LinearRTU
-from rtu_np.control.actor_critic import streaming_network
-from rtu_np.control.agent import with_shared_arguments
 from rtu_np.control.exploration import Epsilon, epsilon_at
 from rtu_np.control.inputs import InputSettings
 from rtu_np.control.q_lambda_kernels import CorrectedNetwork, QLambdaSpec, QRCSpec, corrected_arrays
-from rtu_np.control.streaming import NamedNetwork, StreamingAgent
+from rtu_np.control.shared_arguments import with_shared_arguments
+from rtu_np.control.streaming import NamedNetwork, StreamingAgent, streaming_network
 from rtu_np.learning import network
 from rtu_np.learning.heads import Head, HeadSpec
 from rtu_np.learning.network import NetworkSpec, network_arrays
-from rtu_np.learning.optimizers import SGD, ObGD, Optimizer
+from rtu_np.learning.optimizers import SGD, ObGD, Optimizer, check_optimizer
 from rtu_np.numerics.buffers import size
 from rtu_np.validation import check_real
 
@@ -77,7 +76,7 @@ class QLambda(ActionValueAgent):
     lambda_ : trace parameter, in [0, 1]
     epsilon : probability of exploratory actions; Epsilon(start=1, end=.01, steps=50_000) by default
     optimizer : ObGD(kappa=2) by default
-    others : see `SHARED_ARGUMENTS` in `rtu_np.control.agent`
+    others : see `rtu_np.control.shared_arguments`
 
     Raises
     ------
@@ -111,7 +110,7 @@ class QLambda(ActionValueAgent):
     ) -> None:
         inputs = InputSettings(normalize_observations, scale_rewards, previous_action_reward)
         super().__init__(env, cell, gradient, gamma, lambda_, epsilon, inputs, seed, dtype)
-        self.optimizer = optimizer or ObGD(kappa=2.0)
+        self.optimizer = check_optimizer("optimizer", optimizer or ObGD(kappa=2.0))
         q = self._network_spec(self.optimizer)
         self._ready(QLambdaSpec(q, self.epsilon.spec(), self._inputs, size(network_arrays, q)), self.epsilon)
         network.initialise(self._networks()[0].network, q, self.cell, Head(), self._start)
@@ -135,7 +134,7 @@ class QRC(ActionValueAgent):
     beta : weight of the regularisation of h, at least 0
     optimizer, h_optimizer : of the two networks; SGD(1e-4) and SGD(1e-5) by default. ObGD is refused: it bounds a TD
         error times a trace, and QRC steps along a sum of three terms
-    others : see `SHARED_ARGUMENTS` in `rtu_np.control.agent`
+    others : see `rtu_np.control.shared_arguments`
 
     Raises
     ------
@@ -216,4 +215,4 @@ def _check_no_bound(name: str, optimizer: Optimizer) -> Optimizer:
             f"{name} is {optimizer!r}: expected SGD, Adam or RMSProp; ObGD bounds a TD error times a trace, and QRC "
             "steps along a sum of three terms"
         )
-    return optimizer
+    return check_optimizer(name, optimizer)

@@ -36,7 +36,7 @@ from rtu_np.jit import kernel, noalias
 from rtu_np.learning import heads, optimizers
 from rtu_np.learning.network import Network, Weights, network_arrays, weights
 from rtu_np.learning.outcomes import CONTINUES, TERMINATED
-from rtu_np.numerics.buffers import clear, decay_and_add, finite, packed, taken
+from rtu_np.numerics.buffers import clear, decay_and_add, finite_vector, packed, whole
 from rtu_np.numerics.layout import layout_of
 
 
@@ -76,7 +76,7 @@ class CorrectedNetwork(NamedTuple):
 
     network: Annotated[Network, network_arrays]
     gradient: Annotated[Weights, weights]  # of its output for the latest action
-    flat_gradient: Annotated[np.ndarray, taken]
+    flat_gradient: Annotated[np.ndarray, whole]
     flat_direction: Annotated[np.ndarray, packed, "flat_gradient.shape[0]"]  # of the step
 
 
@@ -109,20 +109,20 @@ def _acting_weights(spec, flat):
 
 
 @kernel
-def _td_error(spec, network, action, transition):
+def _td_error(spec, network, action, time_step):
     """Advance the network to s_{t+1}; returns (delta, the greedy action). delta is NaN if a value is not finite."""
-    real, cell, first = transition.x.dtype.type, spec.q.cell, transition.first
+    real, cell, first = time_step.x.dtype.type, spec.q.cell, time_step.first
     q_tm1 = heads.output(network.params.readout, network.memory.y, int(action[DRAWN, 0]))
     if protocol.degenerate(cell, network.params.cell):
         return real(np.nan), 0
-    protocol.move(cell, network.params.cell, network.memory, transition.x)
+    protocol.move(cell, network.params.cell, network.memory, time_step.x)
     policy_forward(spec.q.readout, network.params.readout, network.activations, network.memory.y)
     o = network.activations.o
     best = policies.first_largest(o)
-    if not finite(o.reshape(1, o.size), 1):
+    if not finite_vector(o):
         return real(np.nan), best
-    v_t = real(0) if transition.end == TERMINATED else o[best]
-    return real(0) if first else transition.reward + real(spec.inputs.gamma) * v_t - q_tm1, best
+    v_t = real(0) if time_step.end == TERMINATED else o[best]
+    return real(0) if first else time_step.reward + real(spec.inputs.gamma) * v_t - q_tm1, best
 
 
 @kernel
@@ -154,26 +154,26 @@ def _forget(network):
 
 
 @learn.register(QLambdaSpec)
-def _learn_q_lambda(spec, arrays, transition, steps, buffers):
-    return _step_along_trace(spec, arrays.q, transition, Choice(steps, buffers.noise, buffers.action))
+def _learn_q_lambda(spec, arrays, time_step, steps, buffers):
+    return _step_along_trace(spec, arrays.q, time_step, Choice(steps, buffers.noise, buffers.action))
 
 
 @kernel(inline=False)
-def _step_along_trace(spec, flat, transition, choice):
+def _step_along_trace(spec, flat, time_step, choice):
     n, _ = network_arrays(spec.q, flat)
-    delta, best = _td_error(spec, n, choice.action, transition)
+    delta, best = _td_error(spec, n, choice.action, time_step)
     if not np.isfinite(delta):
         return delta
     optimizer, cell = spec.q.optimizer, spec.q.cell
-    if transition.end != CONTINUES:
-        if not transition.first:
+    if time_step.end != CONTINUES:
+        if not time_step.first:
             optimizers.take_step(optimizer, n.flat_params, n.flat_traces, n.moments, delta)
         _forget(n)
         return delta
     decay = _choose(spec, n.activations.o, choice, best)
     _credit(cell, n, int(choice.action[DRAWN, 0]))
     step = optimizers.step(optimizer, n.flat_traces, delta)
-    if not transition.first:
+    if not time_step.first:
         optimizers.update(optimizer, n.flat_params, n.flat_traces, n.moments, delta)
     protocol.learn(cell, n.params.cell, n.traces.cell, n.memory, decay, step)
     heads.learn(n.params.readout, n.traces.readout, n.memory.y, n.activations.do, decay, step)
@@ -184,19 +184,19 @@ def _step_along_trace(spec, flat, transition, choice):
 
 
 @learn.register(QRCSpec)
-def _learn_qrc(spec, arrays, transition, steps, buffers):
+def _learn_qrc(spec, arrays, time_step, steps, buffers):
     real, a_t = arrays.x.dtype.type, int(buffers.action[DRAWN, 0])
     h = _read(spec.h, arrays.h, a_t)
     if not np.isfinite(h):
         return h
-    if transition.first:
+    if time_step.first:
         h = real(0)
     e = real(spec.inputs.gamma) * real(spec.q.lambda_) * arrays.e[0] + h
     choice = Choice(steps, buffers.noise, buffers.action)
-    delta, decay = _q_step(spec, arrays.q, e, h, transition, choice)
+    delta, decay = _q_step(spec, arrays.q, e, h, time_step, choice)
     if np.isfinite(delta):
-        _h_step(spec, arrays.h, delta, h, transition, int(buffers.action[DRAWN, 0]), decay)
-        arrays.e[0] = e if decay != 0 and transition.end == CONTINUES else real(0)
+        _h_step(spec, arrays.h, delta, h, time_step, int(buffers.action[DRAWN, 0]), decay)
+        arrays.e[0] = e if decay != 0 and time_step.end == CONTINUES else real(0)
     return delta
 
 
@@ -221,32 +221,32 @@ def _output_gradient(spec, flat, action, flat_out):
 
 
 @kernel(inline=False)
-def _q_step(spec, flat, e, h, transition, choice):
+def _q_step(spec, flat, e, h, time_step, choice):
     """The step of q; returns (delta, the decay of traces from here on)."""
     c, _ = corrected_arrays(spec.q, flat)
-    n, real = c.network, transition.x.dtype.type
-    delta, best = _td_error(spec, n, choice.action, transition)
+    n, real = c.network, time_step.x.dtype.type
+    delta, best = _td_error(spec, n, choice.action, time_step)
     if not np.isfinite(delta):
         return delta, real(0)
     protocol.propagate(spec.q.cell, n.memory)
     _output_gradient(spec.q, flat, best, c.flat_direction)
-    along_next = real(0) if transition.end == TERMINATED else e * real(spec.inputs.gamma)
+    along_next = real(0) if time_step.end == TERMINATED else e * real(spec.inputs.gamma)
     _direction_of_q(delta, along_next, e - h, n.flat_traces, c.flat_gradient, c.flat_direction)
     decay = _choose(spec, n.activations.o, choice, best)
     if int(choice.action[DRAWN, 0]) != best:
         _output_gradient(spec.q, flat, int(choice.action[DRAWN, 0]), c.flat_gradient)
-    _finish(spec.q.optimizer, c, transition, decay)
+    _finish(spec.q.optimizer, c, time_step, decay)
     return delta, decay
 
 
 @kernel
-def _finish(optimizer, c, transition, decay):
+def _finish(optimizer, c, time_step, decay):
     """Step along the direction. Then add the new gradient to the decayed traces. At an end, clear memory and traces."""
     n = c.network
-    if not transition.first:
+    if not time_step.first:
         optimizers.take_step(optimizer, n.flat_params, c.flat_direction, n.moments, c.flat_direction.dtype.type(1))
     decay_and_add((n.flat_traces,), (c.flat_gradient,), decay)
-    if transition.end != CONTINUES:
+    if time_step.end != CONTINUES:
         _forget(n)
 
 
@@ -264,14 +264,14 @@ def _direction_of_q(delta, along_next, along_now, traces, gradient, direction):
 
 
 @kernel(inline=False)
-def _h_step(spec, flat, delta, h, transition, action, decay):
+def _h_step(spec, flat, delta, h, time_step, action, decay):
     """The step of h. The memory of h then advances to s_{t+1}."""
     c, _ = corrected_arrays(spec.h, flat)
-    n, beta = c.network, transition.x.dtype.type(spec.beta)
+    n, beta = c.network, time_step.x.dtype.type(spec.beta)
     _direction_of_h(delta, h, beta, n.flat_traces, c.flat_gradient, n.flat_params, c.flat_direction)
-    protocol.advance(spec.h.cell, n.params.cell, n.memory, transition.x)
+    protocol.advance(spec.h.cell, n.params.cell, n.memory, time_step.x)
     _output_gradient(spec.h, flat, action, c.flat_gradient)
-    _finish(spec.h.optimizer, c, transition, decay)
+    _finish(spec.h.optimizer, c, time_step, decay)
 
 
 @kernel

@@ -5,11 +5,32 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from rtu_np.cells.dense import Dense
+from rtu_np.cells.initializers import SparseUniform
+from rtu_np.cells.layer import Cell
+from rtu_np.cells.layer_norm import LayerNorm
+from rtu_np.cells.stack import Stack
 from rtu_np.control import streaming_kernels
 from rtu_np.control.agent import Agent
 from rtu_np.control.inputs import COUNT, LATEST, SUM_ABS, SUM_SQUARES, input_statistics
 from rtu_np.learning import network, optimizers
 from rtu_np.learning.network import Network, NetworkSpec
+
+
+def streaming_network(cell: Cell, *widths: int) -> Stack:
+    """`cell` behind an encoder of the given widths; 128, 128 by default (Elsayed et al. 2024).
+
+    Each layer of the encoder starts with sparse weights, and has layer normalisation and leaky ReLU.
+
+    Examples
+    --------
+    >>> streaming_network(LinearRTU(192)).build(n_inputs=17).advance(np.ones(17)).shape
+    (384,)
+    """
+    layers: list[Cell] = []
+    for width in widths or (128, 128):
+        layers += [Dense(width, init=SparseUniform()), LayerNorm("leaky_relu")]
+    return Stack((*layers, cell))
 
 
 class NamedNetwork(NamedTuple):
@@ -66,7 +87,7 @@ class StreamingAgent(Agent):
         for prefix, spec, net, readout in self._networks():
             step = optimizers.step(spec.optimizer, net.flat_traces, latest)
             if step is not None:
-                found[f"{prefix}step"] = float(step / latest) if latest else 0.0
+                found[f"{prefix}step_size"] = float(step / latest) if latest else 0.0
             traces = network.named(spec, net.traces, prefix, readout)
             found |= {f"trace.{name}": float(np.abs(view).sum()) for name, view in traces.items()}
         return found

@@ -3,8 +3,8 @@
 One observation goes through these functions. The type of the agent's spec selects `learn`, `draw_action` and
 `end_episode`:
 
-    preprocess       observation, reward, how the step ends -> Transition (`rtu_np.control.inputs`)
-    learn            Transition -> delta, and the update
+    preprocess       observation, reward, how the step ends -> AgentTimeStep (`rtu_np.control.inputs`)
+    learn            AgentTimeStep -> delta, and the update
     draw_action      the next action; at the end of an episode end_episode instead
     execute          the action as the environment gets it, and as the next input has it
 """
@@ -26,7 +26,7 @@ def agent_arrays(spec, flat):
 
 
 @generic
-def learn(spec, arrays, transition, steps, buffers):
+def learn(spec, arrays, time_step, steps, buffers):
     """Learn from one step; returns delta, or NaN if a value is not finite. `steps` includes this step."""
 
 
@@ -59,13 +59,13 @@ def step(spec, flat, buffers):
         return REFUSED
     arrays, _ = agent_arrays(spec, flat)
     statistics, _ = input_statistics(spec.inputs, buffers.statistics)
-    transition = preprocess(spec.inputs, statistics, buffers, arrays.previous, arrays.x)
-    clock, ends = buffers.clock, transition.end != CONTINUES
-    steps = clock[STEPS] if transition.first else clock[STEPS] + 1
-    delta = learn(spec, arrays, transition, steps, buffers)
+    time_step = preprocess(spec.inputs, statistics, buffers, arrays.previous, arrays.x)
+    clock, ends = buffers.clock, time_step.end != CONTINUES
+    steps = clock[STEPS] if time_step.first else clock[STEPS] + 1
+    delta = learn(spec, arrays, time_step, steps, buffers)
     if not np.isfinite(delta):
         return DIVERGED
-    if not transition.first:
+    if not time_step.first:
         record_td_error(statistics, delta)
     clock[STEPS], clock[IS_FIRST] = steps, ends
     if ends:

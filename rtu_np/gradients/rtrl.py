@@ -18,7 +18,7 @@ import numpy as np
 from rtu_np import protocol
 from rtu_np.gradients.stored_gradient import register_stored_gradient
 from rtu_np.jit import kernel, njit
-from rtu_np.numerics.buffers import add_scaled, ahead, aligned, clear, copy, numbers, size
+from rtu_np.numerics.buffers import add_scaled, aligned, clear, copy, count_numbers, overlapping, size
 from rtu_np.numerics.layout import layout_of
 from rtu_np.protocol import PerInput, PerOutput
 from rtu_np.validation import check_fits, check_flag
@@ -94,7 +94,7 @@ class FullRTRLMemory(NamedTuple):
     J: Annotated[np.ndarray, "spec.n_state", "spec.n_state"]  # of the latest step
     F: StateByParameter  # of the latest step
     x: PerInput
-    flat_state_t: Annotated[np.ndarray, ahead, "spec.n_state"]  # the same numbers as `record.state`
+    flat_state_t: Annotated[np.ndarray, overlapping, "spec.n_state"]  # the same numbers as `record.state`
     record: Annotated[Any, protocol.record, "spec.cell"]
     work: Annotated[Any, protocol.work, "spec.cell"]
     gradient: Annotated[np.ndarray, "spec.n_params"]  # of the latest `credit`
@@ -185,8 +185,8 @@ def accumulate_stored(spec, stored, dstate, out):
 
 @protocol.learning_flops.register(FullRTRLSpec)
 def learning_flops(spec):
-    count, n = protocol.flops(spec.cell), numbers(protocol.state, spec.cell)
-    m = numbers(protocol.parameters, spec.cell)
+    count, n = protocol.flops(spec.cell), count_numbers(protocol.state, spec.cell)
+    m = count_numbers(protocol.parameters, spec.cell)
     recursion = 2 * n * n * m + 2 * n * m + 2 * m
     return count.prepare + count.forward + (n + 1) * count.backward + count.dx + recursion
 
@@ -194,7 +194,7 @@ def learning_flops(spec):
 @protocol.flops.register(FullRTRLSpec)
 def flops(spec):
     """Operations of a layer of a stack that has full RTRL."""
-    count, n = protocol.flops(spec.cell), numbers(protocol.state, spec.cell)
-    m = numbers(protocol.parameters, spec.cell)
+    count, n = protocol.flops(spec.cell), count_numbers(protocol.state, spec.cell)
+    m = count_numbers(protocol.parameters, spec.cell)
     move = count.prepare + count.forward + n * count.backward + 2 * n * n * m
     return count._replace(move=move, credit=count.backward + count.dx + 2 * n * m, accumulate=2 * m)

@@ -13,12 +13,12 @@ import numpy as np
 
 from rtu_np import protocol
 from rtu_np.gradients.stored_gradient import register_stored_gradient
-from rtu_np.numerics.buffers import aligned, clear, copy, numbers, size
+from rtu_np.numerics.buffers import aligned, clear, copy, count_numbers, size
 from rtu_np.numerics.layout import layout_of
 from rtu_np.protocol import PerInput, PerOutput
 from rtu_np.validation import check_count
 
-# Slots of the clock: the row of the latest step, and how many rows are filled.
+# Slots of the ring: the row of the latest step, and how many rows are filled.
 ROW, FILLED = 0, 1
 
 
@@ -72,7 +72,7 @@ class TBPTTMemory(NamedTuple):
     state: Annotated[Any, protocol.state, "spec.cell"]
     flat_state: Annotated[np.ndarray, aligned]
     y: PerOutput
-    clock: Annotated[np.ndarray, 2]  # ROW, FILLED
+    ring: Annotated[np.ndarray, 2]  # ROW, FILLED
     states: Annotated[np.ndarray, "spec.steps", "spec.n_state"]  # ring: the state before each step
     inputs: Annotated[np.ndarray, "spec.steps", "spec.n_inputs"]  # ring
     records: Annotated[np.ndarray, "spec.steps", "spec.n_record"]  # the window replayed, oldest step first
@@ -89,9 +89,9 @@ protocol.memory.register(TBPTTSpec)(layout_of(TBPTTMemory))
 @protocol.move.register(TBPTTSpec)
 def move(spec, params, memory, x_t):
     cell = spec.cell
-    row = (int(memory.clock[ROW]) + 1) % spec.steps
-    memory.clock[ROW] = row
-    memory.clock[FILLED] = min(int(memory.clock[FILLED]) + 1, spec.steps)
+    row = (int(memory.ring[ROW]) + 1) % spec.steps
+    memory.ring[ROW] = row
+    memory.ring[FILLED] = min(int(memory.ring[FILLED]) + 1, spec.steps)
     copy(memory.flat_state, memory.states[row])
     copy(x_t, memory.inputs[row])
     protocol.prepare(cell, params, memory.work)
@@ -103,8 +103,8 @@ def move(spec, params, memory, x_t):
 
 @protocol.credit.register(TBPTTSpec)
 def credit(spec, params, memory, dy):
-    cell, filled = spec.cell, int(memory.clock[FILLED])
-    oldest = int(memory.clock[ROW]) + 1 - filled + spec.steps
+    cell, filled = spec.cell, int(memory.ring[FILLED])
+    oldest = int(memory.ring[ROW]) + 1 - filled + spec.steps
     for k in range(filled):
         row = (oldest + k) % spec.steps
         flat_tm1 = memory.states[row] if k == 0 else memory.records[k - 1]
@@ -132,5 +132,5 @@ register_stored_gradient(TBPTTSpec)
 @protocol.learning_flops.register(TBPTTSpec)
 def learning_flops(spec):
     """Operations with a full window."""
-    count, m = protocol.flops(spec.cell), numbers(protocol.parameters, spec.cell)
+    count, m = protocol.flops(spec.cell), count_numbers(protocol.parameters, spec.cell)
     return count.prepare + (spec.steps + 1) * count.forward + spec.steps * count.backward + count.dx + 2 * m

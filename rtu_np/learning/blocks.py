@@ -38,6 +38,11 @@ def block_names(recurrent: list[bool]) -> list[str]:
     first = recurrent.index(True) if True in recurrent else len(recurrent)
     last = len(recurrent) - 1 - recurrent[::-1].index(True) if True in recurrent else first
     blocks = ["encoder" if k < first else "cell" if k <= last else "hidden" for k in range(len(recurrent))]
+    return _numbered(blocks)
+
+
+def _numbered(blocks: list[str]) -> list[str]:
+    """The names of layers from the names of their blocks; layers of one block are numbered."""
     return [name if blocks.count(name) == 1 else f"{name}.{blocks[:k].count(name)}" for k, name in enumerate(blocks)]
 
 
@@ -47,8 +52,7 @@ def named_layers(spec: Any, views: Any, prefix: str = "", block: str | None = No
     If `block` is given, all layers belong to it.
     """
     parts = layers(spec, views)
-    names = block_names([size(protocol.state, part) > 0 for part, _ in parts])
-    if block is not None:
-        names = [name.replace("encoder", block) for name in names]
+    recurrent = [size(protocol.state, part) > 0 for part, _ in parts]
+    names = block_names(recurrent) if block is None else _numbered([block] * len(parts))
     named = [leaves(part, f"{prefix}{name}.") for name, (_, part) in zip(names, parts, strict=True)]
     return {name: view for part in named for name, view in part.items()}

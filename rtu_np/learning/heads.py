@@ -39,7 +39,7 @@ class HeadSpec(NamedTuple):
     n_free: int
 
 
-PerOutput = Annotated[np.ndarray, "spec.n_linear + spec.n_free"]
+PerHeadOutput = Annotated[np.ndarray, "spec.n_linear + spec.n_free"]
 
 
 class HeadParameters(NamedTuple):
@@ -49,8 +49,8 @@ class HeadParameters(NamedTuple):
 
 
 class HeadActivations(NamedTuple):
-    o: PerOutput  # outputs
-    do: PerOutput  # the gradient with respect to them
+    o: PerHeadOutput  # outputs
+    do: PerHeadOutput  # the gradient with respect to them
 
 
 parameters = layout_of(HeadParameters)

@@ -13,7 +13,7 @@ from rtu_np.cells.layer import check_parameters, initial_values
 from rtu_np.jit import kernel
 from rtu_np.learning import optimizers, readout
 from rtu_np.learning.blocks import named_layers
-from rtu_np.numerics.buffers import ahead, aligned, leaves, taken
+from rtu_np.numerics.buffers import aligned, leaves, overlapping, whole
 from rtu_np.numerics.layout import layout_of
 
 
@@ -38,12 +38,12 @@ class Network(NamedTuple):
     """All arrays of a network that learns."""
 
     params: Annotated[Weights, weights]
-    flat_params: Annotated[np.ndarray, taken]
+    flat_params: Annotated[np.ndarray, whole]
     traces: Annotated[Weights, weights]
-    flat_traces: Annotated[np.ndarray, taken]
+    flat_traces: Annotated[np.ndarray, whole]
     moments: Annotated[Any, optimizers.moments, "spec.optimizer", "flat_params.shape[0]"]
     memory: Annotated[Any, protocol.memory, "spec.cell"]
-    flat_memory: Annotated[np.ndarray, taken]
+    flat_memory: Annotated[np.ndarray, whole]
     activations: Annotated[Any, readout.activations, "spec.readout"]  # at the latest step
     dy: Annotated[np.ndarray, "spec.cell.n_outputs"]  # the gradient with respect to the features y_t
 
@@ -53,7 +53,7 @@ class ForwardNetwork(NamedTuple):
 
     state: Annotated[Any, protocol.state, "spec.cell"]
     flat_state: Annotated[np.ndarray, aligned]
-    flat_state_t: Annotated[np.ndarray, ahead, "flat_state.shape[0]"]  # the same numbers as `record.state`
+    flat_state_t: Annotated[np.ndarray, overlapping, "flat_state.shape[0]"]  # the same numbers as `record.state`
     record: Annotated[Any, protocol.record, "spec.cell"]
     work: Annotated[Any, protocol.work, "spec.cell"]
     activations: Annotated[Any, readout.activations, "spec.readout"]

@@ -14,12 +14,22 @@ from rtu_np.jit import generic, kernel, njit, noalias
 from rtu_np.numerics.layout import layout_of
 from rtu_np.validation import check_real
 
+# Slots of Adam's bias correction.
+_MEAN, _SQUARE = 0, 1
+
 
 class Optimizer(Protocol):
     """Settings of an optimiser: a frozen dataclass."""
 
     def spec(self) -> Any:
         """The NamedTuple that kernels dispatch on."""
+
+
+def check_optimizer(name: str, value: Any) -> Any:
+    """`value`, if it is an optimiser; otherwise TypeError, which names the argument."""
+    if isinstance(value, type) or not hasattr(value, "spec"):
+        raise TypeError(f"{name} is {value!r}: expected an optimiser such as Adam(1e-3)")
+    return value
 
 
 @generic(inline=False)
@@ -167,7 +177,7 @@ def norm1(a):
 # --------------------------------------------------------------------------------------------------- Adam, RMSProp
 
 
-PerWeight = Annotated[np.ndarray, "n_weights"]
+PerParameter = Annotated[np.ndarray, "n_weights"]
 
 
 class AdamSpec(NamedTuple):
@@ -178,8 +188,8 @@ class AdamSpec(NamedTuple):
 
 
 class AdamMoments(NamedTuple):
-    mean: PerWeight
-    square: PerWeight
+    mean: PerParameter
+    square: PerParameter
     bias_correction: Annotated[np.ndarray, 2]  # 1 - beta1^t, 1 - beta2^t
 
 
@@ -190,7 +200,7 @@ class RMSPropSpec(NamedTuple):
 
 
 class RMSPropMoments(NamedTuple):
-    square: PerWeight
+    square: PerParameter
 
 
 @dataclass(frozen=True)
@@ -277,9 +287,9 @@ def _adam_update(spec, params, traces, moments, delta):
     real = params.dtype.type
     beta1, beta2, epsilon, one = real(spec.beta1), real(spec.beta2), real(spec.epsilon), real(1)
     # 1 - beta^t follows a recurrence: it starts at 0, as all memory does, and keeps its digits while beta^t is near 1.
-    correction1 = beta1 * moments.bias_correction[0] + (one - beta1)
-    correction2 = beta2 * moments.bias_correction[1] + (one - beta2)
-    moments.bias_correction[0], moments.bias_correction[1] = correction1, correction2
+    correction1 = beta1 * moments.bias_correction[_MEAN] + (one - beta1)
+    correction2 = beta2 * moments.bias_correction[_SQUARE] + (one - beta2)
+    moments.bias_correction[_MEAN], moments.bias_correction[_SQUARE] = correction1, correction2
     alpha, per_correction2 = real(spec.step_size) / correction1, one / correction2
     for k in range(params.shape[0]):
         gradient = delta * traces[k]

@@ -9,3 +9,6 @@ REFUSED, DIVERGED, DONE, FULL = -1, 0, 1, 2
 
 # Slots of a clock, two integers: steps so far; whether the next step is the first after a clear.
 STEPS, IS_FIRST = 0, 1
+
+# Slot of a signal, in prediction and in control: how the step ends.
+END = 1

@@ -85,13 +85,13 @@ def aligned(flat, rest):
 
 
 @kernel
-def taken(flat, rest):
+def whole(flat, rest):
     """(all numbers from `flat` to `rest` as one array, `rest`)"""
     return flat[: flat.shape[0] - rest.shape[0]], rest
 
 
 @kernel
-def ahead(flat, n):
+def overlapping(flat, n):
     """As `vector`, but the rest is all of `flat`: the next view takes the same numbers again."""
     return flat[:n], flat
 
@@ -101,7 +101,7 @@ def size(layout: Callable[..., tuple[Any, Any]], *arguments: Any) -> int:
     return _WHOLE.size - layout(*arguments, _WHOLE)[1].size
 
 
-def numbers(layout: Callable[..., tuple[Any, Any]], spec: Any) -> int:
+def count_numbers(layout: Callable[..., tuple[Any, Any]], spec: Any) -> int:
     """How many numbers the views of a layout hold. A number in several views counts once."""
     flat = np.empty(size(layout, spec), np.int8)  # one byte each, so that addresses are offsets; never written
     counted, end = 0, 0
@@ -146,6 +146,12 @@ def finite(rows, n_rows):
         for j in range(rows.shape[1]):
             total += rows[i, j] - rows[i, j]
     return total == 0
+
+
+@kernel
+def finite_vector(x):
+    """Whether all numbers of a vector are finite."""
+    return finite(x.reshape(1, x.size), 1)
 
 
 def _over_leaves(function: Callable) -> Callable:

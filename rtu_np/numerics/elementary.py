@@ -189,7 +189,16 @@ _FLOAT32 = _Precision(
 )
 
 
-def _compiled(k: _Precision) -> dict[str, Callable]:
+class _Functions(NamedTuple):
+    """The elementary functions in one precision."""
+
+    exp: Callable
+    expm1: Callable
+    tanh: Callable
+    sin_cos: Callable
+
+
+def _compiled(k: _Precision) -> _Functions:
     """The four functions in one precision. Constants have its type: a bare literal would lift float32 to float64."""
     real, bits, scale = k.real, k.bits, k.scale
     rounder, power = real(k.rounder), real(k.rounder + k.bias)
@@ -265,18 +274,19 @@ def _compiled(k: _Precision) -> dict[str, Callable]:
         second = -second if ((turns + 1) & 2) != 0 else second
         return (x if abs(x) < tiny else first), second
 
-    return {"exp": exp, "expm1": expm1, "tanh": tanh, "sin_cos": sin_cos}
+    return _Functions(exp, expm1, tanh, sin_cos)
 
 
 _IMPLEMENTATIONS = {types.float64: _compiled(_FLOAT64), types.float32: _compiled(_FLOAT32)}
+_IN_PYTHON = _Functions(exp, expm1, tanh, sin_cos)
 
 
-def _choose(name: str) -> Callable[[Any], Callable | None]:
-    return lambda x: _IMPLEMENTATIONS.get(x, {}).get(name)
+def _choose(k: int) -> Callable[[Any], Callable | None]:
+    return lambda x: _IMPLEMENTATIONS[x][k] if x in _IMPLEMENTATIONS else None
 
 
-for _function in (exp, expm1, tanh, sin_cos):
-    overload(_function)(_choose(_function.__name__))
+for _k, _function in enumerate(_IN_PYTHON):
+    overload(_function)(_choose(_k))
 
 
 @kernel

@@ -24,24 +24,25 @@ def layout_of_Weights(spec, flat):
 Each field takes its numbers from the start of `flat`, in the order of the fields. After its type, an annotation holds:
 
     "spec.n_inputs", 3                     the shape: one to three lengths
-    packed, "spec.n_hidden"                the shape, and the function that makes the view: packed, padded or ahead
+    packed, "spec.n_hidden"                the shape, and what makes the view: packed, padded or overlapping
     diagonal_state                         another layout, which gets the same arguments
     protocol.state, "spec.cell"            another layout, and its arguments before `flat`
     protocol.state, "spec.cell", aligned   the same; the next field starts on a cache line
-    aligned                                no shape: the numbers of the field before, as one array. Or `taken`
+    aligned                                the last field's numbers as one array; the next starts on a cache line
+    whole                                  the same, but the next field follows without a gap
 
-Text is Python, and can name the arguments of the layout and the fields before.
+Text is Python, and can name the arguments of the layout and earlier fields.
 """
 
 import linecache
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, get_type_hints
 
-from rtu_np.numerics.buffers import ahead, aligned, block, matrix, packed, padded, taken, vector
+from rtu_np.numerics.buffers import aligned, block, matrix, overlapping, packed, padded, vector, whole
 
 _BY_SHAPE = (vector, matrix, block)  # of one, two and three lengths
-_VIEWS = {*_BY_SHAPE, packed, padded, ahead}  # (flat, *shape) -> (view, rest)
-_WHOLES = {aligned, taken}  # (flat, rest) -> (all numbers from the one to the other, rest)
+_VIEWS = {*_BY_SHAPE, packed, padded, overlapping}  # (flat, *shape) -> (view, rest)
+_WHOLES = {aligned, whole}  # (flat, rest) -> (all numbers from the one to the other, rest)
 
 
 class _Call(NamedTuple):
@@ -106,7 +107,7 @@ def _calls(kind: type, field: str, hint: Any, arguments: tuple[str, ...]) -> Ite
         yield _Call(field, first, ", ".join(["flat", *text]))
     else:
         yield _Call(field, first, ", ".join([*(text or arguments), "flat"]))
-    for whole in more:
-        if whole not in _WHOLES:
-            raise TypeError(f"{kind.__name__}.{field}: {whole.__name__} stands second; expected aligned or taken there")
-        yield _Call("_", whole, "flat, rest")
+    for gap in more:
+        if gap not in _WHOLES:
+            raise TypeError(f"{kind.__name__}.{field}: {gap.__name__} stands second; expected aligned or whole there")
+        yield _Call("_", gap, "flat, rest")

@@ -13,11 +13,11 @@ from rtu_np.cells.layer import Cell, GradientMethod, check_cell, check_gradient,
 from rtu_np.jit import compile_for, entry
 from rtu_np.learning import network
 from rtu_np.learning.network import Network, NetworkSpec, forward_arrays, network_arrays
-from rtu_np.learning.optimizers import Adam, Optimizer
-from rtu_np.learning.outcomes import CONTINUES, IS_FIRST, REFUSED, STEPS, TERMINATED, TRUNCATED
+from rtu_np.learning.optimizers import Adam, Optimizer, check_optimizer
+from rtu_np.learning.outcomes import CONTINUES, END, IS_FIRST, REFUSED, STEPS, TERMINATED, TRUNCATED
 from rtu_np.learning.readout import LinearReadout, Readout
 from rtu_np.numerics.buffers import allocate, size
-from rtu_np.prediction.td_kernels import CUMULANT, DISCOUNT, END, predict, run
+from rtu_np.prediction.td_kernels import CUMULANT, DISCOUNT, predict, run
 from rtu_np.validation import brief, check_array, check_count, check_dtype, check_finite, check_real
 
 _STAGE = 1 << 16  # elements of observations that one compiled call reads
@@ -71,11 +71,9 @@ class TDLambda:
         readout: Readout | None = None,
     ) -> None:
         self.cell = check_cell(cell)
-        self.optimizer = optimizer or Adam()
+        self.optimizer = check_optimizer("optimizer", optimizer or Adam())
         self.gradient = check_gradient(gradient)
         self.readout = readout or LinearReadout()
-        if not hasattr(self.optimizer, "spec"):
-            raise TypeError(f"optimizer is {optimizer!r}: expected an optimiser such as Adam(1e-3)")
         if not hasattr(self.readout, "spec"):
             raise TypeError(f"readout is {readout!r}: expected a readout such as LinearReadout()")
         self.n_inputs = check_count("n_inputs", n_inputs)

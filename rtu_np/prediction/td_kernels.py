@@ -22,14 +22,14 @@ from rtu_np import protocol
 from rtu_np.jit import kernel
 from rtu_np.learning import optimizers, readout
 from rtu_np.learning.network import forward_arrays, network_arrays
-from rtu_np.learning.outcomes import CONTINUES, IS_FIRST, REFUSED, STEPS, TERMINATED
+from rtu_np.learning.outcomes import CONTINUES, END, IS_FIRST, REFUSED, STEPS, TERMINATED
 from rtu_np.numerics.buffers import clear, copy, finite
 
-# Slots of a row of signals.
-CUMULANT, DISCOUNT, END = 0, 1, 2
+# Slots of a row of signals, next to END.
+CUMULANT, DISCOUNT = 0, 2
 
 
-class Moment(NamedTuple):
+class TimeStep(NamedTuple):
     """One step of a stream."""
 
     x: np.ndarray  # (n_inputs,)   the observation
@@ -40,27 +40,27 @@ class Moment(NamedTuple):
 
 
 @kernel
-def learn_step(spec, network, moment):
+def learn_step(spec, network, time_step):
     """Learn from one step; returns (v_t, delta). If v_t is not finite, nothing has been learned."""
-    params, traces, memory, x_t = network.params, network.traces, network.memory, moment.x
+    params, traces, memory, x_t = network.params, network.traces, network.memory, time_step.x
     activations, zero = network.activations, x_t.dtype.type(0)
     v_tm1 = readout.value(spec.readout, params.readout, activations, memory.y)
     protocol.move(spec.cell, params.cell, memory, x_t)
     v_t = readout.read(spec.readout, params.readout, activations, memory.y)
     if not np.isfinite(v_t):
         return v_t, zero
-    if moment.end == TERMINATED:
+    if time_step.end == TERMINATED:
         v_t = zero
-    delta = zero if moment.first else moment.cumulant + moment.discount * v_t - v_tm1
+    delta = zero if time_step.first else time_step.cumulant + time_step.discount * v_t - v_tm1
     readout.feature_gradient(spec.readout, params.readout, activations, network.dy)
     protocol.credit(spec.cell, params.cell, memory, network.dy)
     step = optimizers.step(spec.optimizer, network.flat_traces, delta)
-    if not moment.first:
+    if not time_step.first:
         optimizers.update(spec.optimizer, network.flat_params, network.flat_traces, network.moments, delta)
-    decay = moment.discount * x_t.dtype.type(spec.lambda_)
+    decay = time_step.discount * x_t.dtype.type(spec.lambda_)
     protocol.learn(spec.cell, params.cell, traces.cell, memory, decay, step)
     readout.learn(spec.readout, params.readout, traces.readout, activations, memory.y, decay, step)
-    if moment.end != CONTINUES:
+    if time_step.end != CONTINUES:
         clear(network.flat_memory)
         clear(network.flat_traces)
     return v_t, delta
@@ -83,8 +83,8 @@ def run(spec, flat, clock, observations, signals, predictions, n_steps):
         return REFUSED
     for t in range(n_steps):
         cumulant, discount, end = signals[t, CUMULANT], signals[t, DISCOUNT], signals[t, END]
-        moment = Moment(observations[t], clock[IS_FIRST] != 0, cumulant, discount, end)
-        v_t, _ = learn_step(spec, network, moment)
+        time_step = TimeStep(observations[t], clock[IS_FIRST] != 0, cumulant, discount, end)
+        v_t, _ = learn_step(spec, network, time_step)
         if not np.isfinite(v_t):
             return t
         clock[STEPS] += 1

@@ -15,12 +15,13 @@ from rtu_np.cells.initializers import Orthogonal
 from rtu_np.cells.layer import Cell, GradientMethod, check_cell, check_gradient, check_parameters, initial_values
 from rtu_np.cells.linear_rtu import LinearRTU
 from rtu_np.cells.stack import Stack
-from rtu_np.control.agent import Agent, with_shared_arguments
+from rtu_np.control.agent import Agent
 from rtu_np.control.inputs import InputSettings
 from rtu_np.control.policies import Gaussian, Policy
 from rtu_np.control.ppo import rollout
 from rtu_np.control.ppo.network import BranchesSpec, Loss, PPOSpec, ppo_arrays
 from rtu_np.control.ppo.update import SUMMARY, Refresh, Update, bytes_of_parts
+from rtu_np.control.shared_arguments import with_shared_arguments
 from rtu_np.gradients.rtrl import RTRL
 from rtu_np.gradients.tbptt import TBPTT
 from rtu_np.jit import compile_for, entry
@@ -28,7 +29,7 @@ from rtu_np.learning import readout
 from rtu_np.learning.blocks import named_layers
 from rtu_np.learning.heads import Head, HeadSpec
 from rtu_np.learning.network import Weights
-from rtu_np.learning.optimizers import Adam, Optimizer
+from rtu_np.learning.optimizers import Adam, Optimizer, check_optimizer
 from rtu_np.learning.outcomes import DIVERGED, FULL, IS_FIRST
 from rtu_np.numerics.buffers import leaves, size
 from rtu_np.validation import check_choice, check_count, check_fits, check_real
@@ -85,7 +86,7 @@ class PPO(Agent):
     max_grad_norm : largest norm of a gradient; a longer gradient is scaled down to this norm
     optimizer : Adam(1e-4, epsilon=1e-5) by default
     threads : how many threads work on a minibatch, at most 4; by default one per core. The number changes no bit
-    others : see `SHARED_ARGUMENTS` in `rtu_np.control.agent`
+    others : see `rtu_np.control.shared_arguments`
 
     Raises
     ------
@@ -147,7 +148,7 @@ class PPO(Agent):
         self.value_coef = check_real("value_coef", value_coef, low=0.0)
         self.entropy_coef = check_real("entropy_coef", entropy_coef, low=0.0)
         self.max_grad_norm = check_real("max_grad_norm", max_grad_norm, low=0.0, low_open=True)
-        self.optimizer = optimizer or Adam(1e-4, epsilon=1e-5)
+        self.optimizer = check_optimizer("optimizer", optimizer or Adam(1e-4, epsilon=1e-5))
         self.threads = cpu_count() if threads is None else check_count("threads", threads)
         spec = self._make_spec()
         self.bytes_held = size(ppo_arrays, spec) * self.dtype.itemsize + bytes_of_parts(spec, self.dtype)

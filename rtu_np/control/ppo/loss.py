@@ -76,31 +76,32 @@ def advantage_moments(spec, flat, order, start, stop, out):
 
 
 @kernel
-def _loss(spec, r, b, t, advantage, statistics):
+def _loss(spec, r, b, t, advantage, loss_terms):
     """b.do, b.dv <- the derivatives of one transition's share of the loss by the heads' outputs
 
-    statistics : modified in place; the share of the transition is added
+    loss_terms : modified in place; the share of the transition is added
     """
     s, real = spec.loss, b.o.dtype.type
     one, half, share = real(1), real(0.5), real(1) / real(spec.minibatch)
     log_ratio = policies.log_probability(spec.policy, b.o, r.actions[t]) - r.log_p[t]
     ratio = np.exp(log_ratio)
-    free, bound = ratio * advantage, min(max(ratio, one - real(s.clip)), one + real(s.clip)) * advantage
-    along = -free * share if free <= bound else real(0)
+    unclipped = ratio * advantage
+    clipped = min(max(ratio, one - real(s.clip)), one + real(s.clip)) * advantage
+    along = -unclipped * share if unclipped <= clipped else real(0)
     policies.gradient(spec.policy, b.o, r.actions[t], along, -real(s.entropy_coef) * share, b.do)
 
     moved, width = b.v[0] - r.values[t], real(s.value_clip)
     error = b.v[0] - r.returns[t]
-    clipped = r.values[t] + min(max(moved, -width), width) - r.returns[t]
-    larger = max(error * error, clipped * clipped)
-    b.dv[0] = real(s.value_coef) * share * error if error * error >= clipped * clipped else real(0)
+    clipped_error = r.values[t] + min(max(moved, -width), width) - r.returns[t]
+    larger = max(error * error, clipped_error * clipped_error)
+    b.dv[0] = real(s.value_coef) * share * error if error * error >= clipped_error * clipped_error else real(0)
 
-    statistics[POLICY_LOSS] -= min(free, bound)
-    statistics[VALUE_LOSS] += half * larger
-    statistics[ENTROPY] += policies.entropy(spec.policy, b.o)
-    statistics[APPROXIMATE_KL] += (ratio - one) - log_ratio
-    statistics[CLIP_FRACTION] += abs(ratio - one) > real(s.clip)
-    statistics[NOT_FINITE] += not (np.isfinite(ratio) and np.isfinite(error) and np.isfinite(advantage))
+    loss_terms[POLICY_LOSS] -= min(unclipped, clipped)
+    loss_terms[VALUE_LOSS] += half * larger
+    loss_terms[ENTROPY] += policies.entropy(spec.policy, b.o)
+    loss_terms[APPROXIMATE_KL] += (ratio - one) - log_ratio
+    loss_terms[CLIP_FRACTION] += abs(ratio - one) > real(s.clip)
+    loss_terms[NOT_FINITE] += not (np.isfinite(ratio) and np.isfinite(error) and np.isfinite(advantage))
 
 
 @kernel
@@ -136,7 +137,7 @@ def _recompute_sequence(spec, params, r, c, first):
 
 
 def accumulate_gradient(spec, flat, flat_chunk, order, start, stop, moments):
-    """Gradient and statistics of the sequences order[start:stop]. `flat_chunk` is written.
+    """Gradient and sums of loss terms of the sequences order[start:stop]. `flat_chunk` is written.
 
     moments : of the minibatch's advantages
     """
@@ -146,7 +147,7 @@ def accumulate_gradient(spec, flat, flat_chunk, order, start, stop, moments):
     cell, b, real = spec.cell, c.activations, c.flat_gradient.dtype.type
     mean, scale = real(moments[MEAN]), real(1 / (moments[DEVIATION] + 1e-8))
     clear(c.flat_gradient)
-    clear(c.statistics)
+    clear(c.loss_terms)
     protocol.prepare(cell, params.cell, c.work)
     for s in range(start, stop):
         first = order[s] * spec.sequence
@@ -158,7 +159,7 @@ def accumulate_gradient(spec, flat, flat_chunk, order, start, stop, moments):
             record, _ = protocol.record(cell, c.records[k])
             policy_forward(spec.readout, params.readout, b, record.y)
             value_forward(spec.readout, params.readout, b, record.y)
-            _loss(spec, r, b, t, (r.advantages[t] - mean) * scale, c.statistics)
+            _loss(spec, r, b, t, (r.advantages[t] - mean) * scale, c.loss_terms)
             _back_to_features(spec.readout, params.readout, b, record.y, c.gradient.readout)
             back = protocol.Adjoint(c.dstate, c.gradient.cell, b.dy_critic[:0])
             protocol.backward(cell, params.cell, c.work, state_tm1, r.x[t], record, b.dy, back)
@@ -168,12 +169,12 @@ def accumulate_gradient(spec, flat, flat_chunk, order, start, stop, moments):
         protocol.accumulate_stored(cell, stored, c.flat_dstate, c.gradient.cell)
 
 
-def apply_gradient(spec, flat, chunks, statistics):
+def apply_gradient(spec, flat, chunks, loss_terms):
     """One step of the optimiser on the sum of the chunks' gradients, in their order, clipped to `max_grad_norm`.
 
     Returns the norm; NaN if the norm or a loss is not finite, or if the new parameters are degenerate.
 
-    statistics : modified in place; the statistics of the chunks are added
+    loss_terms : modified in place; the sums of the chunks are added
     """
     d = ppo_arrays(spec, flat)[0].learned
     real = d.flat_gradient.dtype.type
@@ -181,7 +182,7 @@ def apply_gradient(spec, flat, chunks, statistics):
     faults = real(0)
     for k in range(chunks.shape[0]):
         c, _ = chunk(spec, chunks[k])
-        faults += c.statistics[NOT_FINITE]
+        faults += c.loss_terms[NOT_FINITE]
         for i in range(d.flat_gradient.shape[0]):
             d.flat_gradient[i] += c.flat_gradient[i]
     norm = np.sqrt(dot(d.flat_gradient, d.flat_gradient))
@@ -189,9 +190,9 @@ def apply_gradient(spec, flat, chunks, statistics):
         return np.nan
     for k in range(chunks.shape[0]):
         c, _ = chunk(spec, chunks[k])
-        for i in range(c.statistics.shape[0]):
-            statistics[i] += c.statistics[i]
+        for i in range(c.loss_terms.shape[0]):
+            loss_terms[i] += c.loss_terms[i]
     limit = real(spec.loss.max_grad_norm)
-    down = -limit / norm if norm > limit else real(-1)
-    optimizers.take_step(spec.optimizer, d.flat_params, d.flat_gradient, d.moments, down)
+    scale = -limit / norm if norm > limit else real(-1)
+    optimizers.take_step(spec.optimizer, d.flat_params, d.flat_gradient, d.moments, scale)
     return np.nan if protocol.degenerate(spec.cell, d.params.cell) else norm

@@ -24,8 +24,8 @@ from rtu_np.numerics.buffers import aligned
 from rtu_np.numerics.layout import layout_of
 
 # Sums of a chunk over its samples: their names in reports, and their slots.
-STATISTICS = ("policy_loss", "value_loss", "entropy", "approximate_kl", "clip_fraction", "not_finite")
-POLICY_LOSS, VALUE_LOSS, ENTROPY, APPROXIMATE_KL, CLIP_FRACTION, NOT_FINITE = range(len(STATISTICS))
+LOSS_TERMS = ("policy_loss", "value_loss", "entropy", "approximate_kl", "clip_fraction", "not_finite")
+POLICY_LOSS, VALUE_LOSS, ENTROPY, APPROXIMATE_KL, CLIP_FRACTION, NOT_FINITE = range(len(LOSS_TERMS))
 # Slots of the moments of a minibatch's advantages.
 MEAN, DEVIATION = 0, 1
 
@@ -76,7 +76,7 @@ class Branches(NamedTuple):
     value: Annotated[HeadParameters, readout.parameters, "spec.value"]
 
 
-PerOutput = Annotated[np.ndarray, "spec.policy.n_linear + spec.policy.n_free"]  # of the policy head
+PerHeadOutput = Annotated[np.ndarray, "spec.policy.n_linear + spec.policy.n_free"]  # of the policy head
 PerFeature = Annotated[np.ndarray, "spec.n_features"]
 
 
@@ -89,9 +89,9 @@ class BranchActivations(NamedTuple):
     critic_state: Annotated[Any, protocol.state, "spec.critic"]  # empty
     critic: Annotated[Any, protocol.record, "spec.critic"]
     critic_work: Annotated[Any, protocol.work, "spec.critic"]
-    o: PerOutput
+    o: PerHeadOutput
     v: Annotated[np.ndarray, 1]
-    do: PerOutput
+    do: PerHeadOutput
     dv: Annotated[np.ndarray, 1]
     dactor: Annotated[np.ndarray, "spec.actor.n_outputs"]  # dL/d actor.y
     dcritic: Annotated[np.ndarray, "spec.critic.n_outputs"]
@@ -198,7 +198,7 @@ class Chunk(NamedTuple):
 
     gradient: Annotated[Weights, weights]
     flat_gradient: Annotated[np.ndarray, aligned]
-    statistics: Annotated[np.ndarray, len(STATISTICS)]
+    loss_terms: Annotated[np.ndarray, len(LOSS_TERMS)]
     states: Annotated[np.ndarray, "spec.sequence", "spec.n_state"]  # before each step of a sequence
     records: Annotated[np.ndarray, "spec.sequence", "spec.n_record"]  # of the sequence, recomputed
     activations: Annotated[BranchActivations, readout.activations, "spec.readout"]

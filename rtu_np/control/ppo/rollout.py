@@ -5,11 +5,11 @@ import numpy as np
 from rtu_np import protocol
 from rtu_np.control import policies
 from rtu_np.control.acting import bootstrap_value, policy_forward, value_forward
-from rtu_np.control.inputs import DRAWN, END, execute, input_statistics, preprocess, usable
+from rtu_np.control.inputs import DRAWN, execute, input_statistics, preprocess, usable
 from rtu_np.control.ppo.network import ppo_arrays
 from rtu_np.jit import kernel
-from rtu_np.learning.outcomes import CONTINUES, DIVERGED, DONE, FULL, IS_FIRST, REFUSED, STEPS, TRUNCATED
-from rtu_np.numerics.buffers import assign, clear, copy, finite
+from rtu_np.learning.outcomes import CONTINUES, DIVERGED, DONE, END, FULL, IS_FIRST, REFUSED, STEPS, TRUNCATED
+from rtu_np.numerics.buffers import assign, clear, copy, finite_vector
 
 
 @kernel
@@ -30,11 +30,11 @@ def step(spec, flat, buffers):
     statistics, _ = input_statistics(spec.inputs, buffers.statistics)
     now, r, clock = a.live, a.rollout, buffers.clock
     t = clock[STEPS] % spec.n_steps
-    transition = preprocess(spec.inputs, statistics, buffers, now.previous, now.x)
-    first, end = transition.first, transition.end
+    time_step = preprocess(spec.inputs, statistics, buffers, now.previous, now.x)
+    first, end = time_step.first, time_step.end
     clock[IS_FIRST] = end != CONTINUES
     if not first:
-        r.rewards[t], r.ends[t] = transition.reward, end
+        r.rewards[t], r.ends[t] = time_step.reward, end
         clock[STEPS] += 1
         full = t == spec.n_steps - 1
         if end == TRUNCATED or (full and end == CONTINUES):
@@ -71,7 +71,7 @@ def _begin_transition(spec, a, first, buffers):
     protocol.advance(spec.cell, params.cell, now.memory, now.x)
     policy_forward(spec.readout, params.readout, activations, now.memory.y)
     o, v = activations.o, value_forward(spec.readout, params.readout, activations, now.memory.y)
-    if not (finite(o.reshape(1, o.size), 1) and np.isfinite(v)):
+    if not (finite_vector(o) and np.isfinite(v)):
         return DIVERGED
     policies.sample(spec.policy, o, buffers.noise, buffers.clock[STEPS], action[DRAWN])
     copy(action[DRAWN], r.actions[t])

@@ -12,14 +12,14 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from rtu_np.control.ppo.loss import accumulate_gradient, advantage_moments, apply_gradient, compute_gae
-from rtu_np.control.ppo.network import STATISTICS, chunk, ppo_arrays
+from rtu_np.control.ppo.network import LOSS_TERMS, chunk, ppo_arrays
 from rtu_np.control.ppo.rollout import recompute
 from rtu_np.jit import compile_for, entry
 from rtu_np.numerics.buffers import allocate, size
 
 PARTS = 4
 _PAGE = 1024  # elements: separates the memory of the parts, in both precisions
-SUMMARY = ("updates", *STATISTICS[:-1], "gradient_norm")  # number of updates; means over the latest
+SUMMARY = ("updates", *LOSS_TERMS[:-1], "gradient_norm")  # number of updates; means over the latest
 UPDATES = 0  # slot of the summary
 
 
@@ -56,7 +56,7 @@ class Update:
         self._spec, self._flat, self._n_epochs, self._refresh = spec, flat, n_epochs, refresh
         self._rng, self._threads = rng, min(threads, PARTS)
         self._parts = allocate(PARTS * _width(spec), flat.dtype).reshape(PARTS, -1)
-        self._statistics, self._moments = np.zeros(len(STATISTICS)), np.zeros(2)
+        self._loss_terms, self._moments = np.zeros(len(LOSS_TERMS)), np.zeros(2)
         self.summary, self.seconds = np.zeros(len(SUMMARY)), 0.0
         self._backup: list[np.ndarray] = []
 
@@ -68,7 +68,7 @@ class Update:
         self._compute_gae = compiled(compute_gae)
         self._advantage_moments = compiled(advantage_moments, *sequences, self._moments)
         self._accumulate_gradient = compiled(accumulate_gradient, self._parts[0], *sequences, self._moments)
-        self._apply_gradient = compiled(apply_gradient, self._parts, self._statistics)
+        self._apply_gradient = compiled(apply_gradient, self._parts, self._loss_terms)
 
     def __call__(self) -> str:
         """Learn from the rollout and return "". If a number is not finite, undo the update and return the place."""
@@ -98,7 +98,7 @@ class Update:
         """`for_each_part(function)` calls function(k) for all parts."""
         spec, flat, per = self._spec, self._flat, self._spec.minibatch // self._spec.sequence
         n_sequences, norms = spec.n_steps // spec.sequence, 0.0
-        self._statistics[:] = 0
+        self._loss_terms[:] = 0
         self._compute_gae(spec, flat)
         for epoch in range(self._n_epochs):
             if epoch > 0 and any(self._refresh):
@@ -107,12 +107,12 @@ class Update:
             order = self._rng.permutation(n_sequences)
             for start in range(0, n_sequences, per):
                 for_each_part(self._gradient_of(order, start, per))
-                norm = float(self._apply_gradient(spec, flat, self._parts, self._statistics))
+                norm = float(self._apply_gradient(spec, flat, self._parts, self._loss_terms))
                 if not np.isfinite(norm):
                     return f"epoch {epoch + 1}, minibatch {start // per + 1}"
                 norms += norm
         n_updates = self._n_epochs * (n_sequences // per)
-        means = self._statistics[:-1] / (n_updates * spec.minibatch)
+        means = self._loss_terms[:-1] / (n_updates * spec.minibatch)
         self.summary[:] = self.summary[UPDATES] + 1, *means, norms / n_updates
         return ""
 

@@ -33,8 +33,8 @@ and output; `degenerate` and `why_degenerate`, if parameters exist without a der
 activation function has a kink; `flops`, if the costs of the cell are to be counted.
 
 Kernels write in place, allocate nothing and return nothing but a flag. The reference shares no arithmetic with the
-kernels, so a mistake in one shows against the other. Gradient checks call `plain_forward`; the other plain functions serve the tests
-of this package. docs/own_stream.md builds a cell from scratch.
+kernels, so a mistake in one shows against the other. Gradient checks call `plain_forward`; the other plain functions
+serve the tests of this package. docs/own_stream.md builds a cell from scratch.
 
 One learning step goes through these functions in this order:
 

@@ -101,7 +101,7 @@ def _terms(cell: Cell, parameters: dict[str, np.ndarray], readout: np.ndarray, s
     for window in range(1, lags + 1):
         layer = cell.build(stream.shape[1], TBPTT(window))
         for name, view in layer.parameters.items():
-            view[:] = parameters[name]
+            view[:] = parameters[f"cell.{name}"]
         rows = []
         for x in stream:
             layer.advance(x)

@@ -54,7 +54,7 @@ def run(config: Config, seed: int) -> dict[str, np.ndarray]:
     optimizer = Adam(config["step_size"])
     learner = TDLambda(cell, env.n_inputs, env.gamma, 0.0, optimizer, RTRL(), learner_seed, "float32")
     if config["start"] == "symmetric":
-        W = learner.parameters["W_recurrent"]
+        W = learner.parameters["cell.W_recurrent"]
         eigenvectors, _ = np.linalg.qr(np.random.default_rng(learner_seed).standard_normal(W.shape))
         W[:] = eigenvectors @ np.diag(np.linspace(-1, 1, n) * 0.9) @ eigenvectors.T
         W[:] = (W + W.T) / 2
@@ -62,7 +62,7 @@ def run(config: Config, seed: int) -> dict[str, np.ndarray]:
     def complex_eigenvalues() -> float:
         if config["cell"] != RNN:
             return 2.0 * n  # each unit is a pair, c and its conjugate
-        W = learner.parameters["W_recurrent"].astype(float)
+        W = learner.parameters["cell.W_recurrent"].astype(float)
         return float(np.sum(np.linalg.eigvals(W).imag != 0))
 
     correct, eigenvalues = [], [complex_eigenvalues()]

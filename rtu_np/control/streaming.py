@@ -24,6 +24,7 @@ def streaming_network(cell: Cell, *widths: int) -> Stack:
 
     Examples
     --------
+    >>> from rtu_np import LinearRTU
     >>> streaming_network(LinearRTU(192)).build(n_inputs=17).advance(np.ones(17)).shape
     (384,)
     """

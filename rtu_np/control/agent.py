@@ -35,7 +35,7 @@ from rtu_np.control.inputs import (
 from rtu_np.control.logs import Log
 from rtu_np.control.policies import Gaussian, Policy, Softmax
 from rtu_np.jit import compile_for, entry
-from rtu_np.learning.outcomes import CONTINUES, DIVERGED, END, IS_FIRST, REFUSED, STEPS, TERMINATED, TRUNCATED
+from rtu_np.learning.outcomes import CONTINUES, DONE, END, IS_FIRST, REFUSED, STEPS, TERMINATED, TRUNCATED
 from rtu_np.numerics.buffers import allocate, size
 from rtu_np.validation import brief, check_count, check_dtype, check_finite, check_flag, check_real
 
@@ -113,7 +113,10 @@ class Agent(ABC):
         self._acting_buffers = self._buffers._replace(
             noise=self._buffers.noise.copy(), action=self._buffers.action.copy()
         )
-        self._clock, self._signal = self._buffers.clock, self._buffers.signal
+        # Looked up once: each step from Python reads them.
+        self._clock, self._signal, self._noise = self._buffers.clock, self._buffers.signal, self._buffers.noise
+        self._observation, self._executed = self._buffers.observation, self._buffers.action[EXECUTED]
+        self._acting_noise, self._acted = self._acting_buffers.noise, self._acting_buffers.action[EXECUTED]
         self._to_step = (spec, self._flat, self._buffers)
         self._to_act = (spec, self._flat, self._acting, self._acting_buffers)
         self._step = entry(compile_for(type(self)._step_kernel, spec), *self._to_step)
@@ -138,20 +141,20 @@ class Agent(ABC):
         """
         self._check_open()
         end = TERMINATED if terminated else TRUNCATED if truncated else CONTINUES
-        self._write(observation, self._buffers.observation)
-        self._signal[REWARD] = reward
-        self._signal[END] = end
+        self._write(observation, self._observation)
+        signal = self._signal
+        signal[REWARD], signal[END] = reward, end
         first = self._clock[IS_FIRST]
         outcome = self._take_step()
-        if outcome in (REFUSED, DIVERGED):
+        if outcome < DONE:
             self._explain(outcome)
         if not first:
             self._episode[_RETURN] += reward
             self._episode[_LENGTH] += 1
         if end != CONTINUES:
             return None
-        self._policy.draw(self._buffers.noise, self._rng)
-        return self.actions.to_environment(self._buffers.action[EXECUTED])
+        self._policy.draw(self._noise, self._rng)
+        return self.actions.to_environment(self._executed)
 
     def _take_step(self) -> int:
         """The compiled step; returns its outcome (`rtu_np.learning.outcomes`)."""
@@ -166,8 +169,8 @@ class Agent(ABC):
             )
             if not np.isfinite(self._signal[REWARD]):
                 raise ValueError(f"reward is {self._signal[REWARD]} {hint}")
-            k = np.flatnonzero(~np.isfinite(self._buffers.observation))[0]
-            raise ValueError(f"observation[{k}] is {self._buffers.observation[k]} {hint}")
+            k = np.flatnonzero(~np.isfinite(self._observation))[0]
+            raise ValueError(f"observation[{k}] is {self._observation[k]} {hint}")
         raise FloatingPointError(
             f"learning diverged by step {self.steps}: values, outputs or parameters are no longer usable. The usual "
             "cure is a smaller step size, or ObGD, which bounds its steps. To go on, load a checkpoint saved earlier."
@@ -206,7 +209,7 @@ class Agent(ABC):
             tqdm(total=steps, disable=None if progress else True, delay=1, unit="step", unit_scale=True) as bar,
         ):
             for k in range(1, steps + 1):
-                action = self.actions.to_environment(self._buffers.action[EXECUTED])
+                action = self.actions.to_environment(self._executed)
                 observation, reward, terminated, truncated, _ = env.step(action)
                 self.step(observation, float(reward), terminated, truncated)
                 if terminated or truncated:
@@ -256,14 +259,13 @@ class Agent(ABC):
         memory of `act`, and `reset` clears it. `reward` : the previous reward, if `previous_action_reward` is True."""
         if self._act is None:
             self._act = entry(compile_for(act, self._spec), *self._to_act)
-        buffers = self._acting_buffers
-        self._write(observation, buffers.observation)
-        check_finite("observation", buffers.observation)
-        buffers.signal[REWARD] = check_real("reward", reward)
-        buffers.signal[DETERMINISTIC] = deterministic
-        self._policy.draw(buffers.noise, self._acting_rng)
+        self._write(observation, self._observation)
+        check_finite("observation", self._observation)
+        signal = self._signal
+        signal[REWARD], signal[DETERMINISTIC] = check_real("reward", reward), deterministic
+        self._policy.draw(self._acting_noise, self._acting_rng)
         self._act(*self._to_act)
-        return self.actions.to_environment(buffers.action[EXECUTED])
+        return self.actions.to_environment(self._acted)
 
     def evaluate(self, env: Any, episodes: int = 10, deterministic: bool = True, seed: int | None = 0) -> np.ndarray:
         """Returns (episodes,) of whole episodes without learning; parameters and memory stay. Pass another environment

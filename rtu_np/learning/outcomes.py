@@ -3,8 +3,9 @@
 # How a step ends.
 CONTINUES, TERMINATED, TRUNCATED = 0, 1, 2
 
-# What a compiled step returns. REFUSED: an input is not finite, and nothing has changed. DIVERGED: an output or a
-# parameter is no longer usable. FULL: the rollout is complete, and no transition has begun.
+# What a compiled step returns. Below DONE it has failed. REFUSED: an input or a parameter is not usable; nothing has
+# changed. DIVERGED: an output or a parameter is no longer usable. FULL: the rollout is complete, and no transition has
+# begun.
 REFUSED, DIVERGED, DONE, FULL = -1, 0, 1, 2
 
 # Slots of a clock, two integers: steps so far; whether the next step is the first after a clear.

@@ -202,7 +202,7 @@ class PPO(Agent):
     # ---------------------------------------------------------------------------------------------------- update
 
     def _take_step(self) -> int:
-        outcome = super()._take_step()
+        outcome = self._step(*self._to_step)
         if outcome == FULL:
             if fault := self._update():
                 self.reset()  # the next transition has not begun

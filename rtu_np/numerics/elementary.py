@@ -18,9 +18,10 @@ circle. NaN and infinity give NaN.
 
 Rounding to an integer adds and subtracts 1.5 x 2^52 (in float32 2^23); 2^m is m + bias moved into the exponent's bits.
 
-P, T and the polynomials of sine and cosine interpolate at the Chebyshev points of their interval, which is a little wider
-than needed, computed with 200 bits: tests/elementary_coefficients.py prints them. Largest errors observed against correctly rounded values, in units in the last place, for 20,000 to 60,000
-arguments in each of several intervals, with fused multiply-add and without:
+P, T and the polynomials of sine and cosine interpolate at the Chebyshev points of their interval, computed with 200
+bits; the interval is a little wider than needed. tests/elementary_coefficients.py computes and prints the coefficients.
+Largest errors observed against correctly rounded values, in units in the last place, for 20,000 to 60,000 arguments in
+each of several intervals, with fused multiply-add and without:
 
 | | float64 | float32 |
 |---|---|---|

@@ -60,7 +60,7 @@ def _spelled(kind: Any, settings: dict[str, Any]) -> dict[str, Any]:
     return out
 
 
-def cases() -> dict[str, Callable[[str], tuple[Any, Callable[[], None]]]]:
+def cases() -> dict[str, Callable[[str], tuple[Any, Callable, Callable]]]:
     """{name: a function of the dtype, which makes (learner, a function for the first step, one for 2,000 steps)}"""
     import rtu_np as r
 

@@ -126,6 +126,13 @@ def check_fits(needed: int, what: str, cure: str) -> None:
         raise MemoryError(f"{what} needs {needed} bytes, and this machine has {available}; expected {cure}")
 
 
+def check_settings(name: str, value: Any, expected: str) -> Any:
+    """`value`, if it is settings with a `spec` and not their class; `expected` names the kind and an example."""
+    if isinstance(value, type) or not hasattr(value, "spec"):
+        raise TypeError(f"{name} is {value!r}: expected {expected}")
+    return value
+
+
 def brief(settings: Any) -> str:
     """A dataclass of settings as a user would type it, without its defaults: LinearRTU(192, activation='relu')."""
     if isinstance(settings, tuple):

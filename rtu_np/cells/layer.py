@@ -9,7 +9,7 @@ from rtu_np import protocol
 from rtu_np.gradients.rtrl import RTRL
 from rtu_np.jit import compile_for
 from rtu_np.numerics.buffers import allocate, leaves, size
-from rtu_np.validation import check_array, check_count, check_dtype, check_finite
+from rtu_np.validation import check_array, check_count, check_dtype, check_finite, check_settings
 
 
 class GradientMethod(Protocol):
@@ -70,9 +70,7 @@ def check_gradient(gradient: Any) -> GradientMethod:
     """The gradient method; RTRL() by default."""
     if gradient is None:
         return RTRL()
-    if isinstance(gradient, type) or not hasattr(gradient, "spec"):
-        raise TypeError(f"gradient is {gradient!r}: expected a gradient method such as RTRL() or TBPTT(10)")
-    return gradient
+    return check_settings("gradient", gradient, "a gradient method such as RTRL() or TBPTT(10)")
 
 
 def initial_values(settings: Any, layout: Any, spec: Any, rng: np.random.Generator) -> np.ndarray:

@@ -91,10 +91,10 @@ class ActorCritic(StreamingAgent):
         self.actor_optimizer = check_optimizer("actor_optimizer", actor_optimizer or ObGD(kappa=3.0))
         self.critic_optimizer = check_optimizer("critic_optimizer", critic_optimizer or ObGD(kappa=2.0))
         self._ready(self._make_spec(), self.policy)
-        cells = {"critic.": self.critic_cell}
-        settings = {"actor.": Head(), "critic.": LinearReadout(), "": _TwoHeads()}
-        for prefix, spec, net, _ in self._networks():
-            network.initialise(net, spec, cells.get(prefix, self.cell), settings[prefix], self._start)
+        actor, *critic = self._networks()
+        network.initialise(actor.network, actor.spec, self.cell, _TwoHeads() if self.shared else Head(), self._start)
+        for each in critic:  # with a shared body there is none
+            network.initialise(each.network, each.spec, self.critic_cell, LinearReadout(), self._start)
 
     def _make_spec(self) -> TwoNetworksSpec | SharedNetworkSpec:
         n_inputs, policy = self._inputs.n_inputs, self.policy.spec(self.actions.n)

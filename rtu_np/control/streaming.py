@@ -78,7 +78,7 @@ class StreamingAgent(Agent):
         """{name: number} about learning since the last call.
 
         mean_abs_delta, rms_delta : of the TD errors
-        step : of each network, the step size alpha for the latest TD error and the present traces
+        step_size : of each network, the step size alpha for the latest TD error and the present traces
         trace.NAME : ||z||_1 of each array of parameters
         """
         errors = input_statistics(self._inputs, self._buffers.statistics)[0].td_errors

@@ -12,7 +12,7 @@ import numpy as np
 
 from rtu_np.jit import generic, kernel, njit, noalias
 from rtu_np.numerics.layout import layout_of
-from rtu_np.validation import check_real
+from rtu_np.validation import check_real, check_settings
 
 # Slots of Adam's bias correction.
 _MEAN, _SQUARE = 0, 1
@@ -27,9 +27,7 @@ class Optimizer(Protocol):
 
 def check_optimizer(name: str, value: Any) -> Any:
     """`value`, if it is an optimiser; otherwise TypeError, which names the argument."""
-    if isinstance(value, type) or not hasattr(value, "spec"):
-        raise TypeError(f"{name} is {value!r}: expected an optimiser such as Adam(1e-3)")
-    return value
+    return check_settings(name, value, "an optimiser such as Adam(1e-3)")
 
 
 @generic(inline=False)

@@ -18,7 +18,7 @@ from rtu_np.learning.outcomes import CONTINUES, END, IS_FIRST, REFUSED, STEPS, T
 from rtu_np.learning.readout import LinearReadout, Readout
 from rtu_np.numerics.buffers import allocate, size
 from rtu_np.prediction.td_kernels import CUMULANT, DISCOUNT, predict, run
-from rtu_np.validation import brief, check_array, check_count, check_dtype, check_finite, check_real
+from rtu_np.validation import brief, check_array, check_count, check_dtype, check_finite, check_real, check_settings
 
 _STAGE = 1 << 16  # elements of observations that one compiled call reads
 
@@ -73,9 +73,7 @@ class TDLambda:
         self.cell = check_cell(cell)
         self.optimizer = check_optimizer("optimizer", optimizer or Adam())
         self.gradient = check_gradient(gradient)
-        self.readout = readout or LinearReadout()
-        if not hasattr(self.readout, "spec"):
-            raise TypeError(f"readout is {readout!r}: expected a readout such as LinearReadout()")
+        self.readout = check_settings("readout", readout or LinearReadout(), "a readout such as LinearReadout()")
         self.n_inputs = check_count("n_inputs", n_inputs)
         self.gamma = check_real("gamma", gamma, low=0.0, high=1.0)
         self.lambda_ = check_real("lambda_", lambda_, low=0.0, high=1.0)

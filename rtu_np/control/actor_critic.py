@@ -93,7 +93,7 @@ class ActorCritic(StreamingAgent):
         self._ready(self._make_spec(), self.policy)
         actor, *critic = self._networks()
         network.initialise(actor.network, actor.spec, self.cell, _TwoHeads() if self.shared else Head(), self._start)
-        for each in critic:  # with a shared body there is none
+        for each in critic:  # a shared body has no second network
             network.initialise(each.network, each.spec, self.critic_cell, LinearReadout(), self._start)
 
     def _make_spec(self) -> TwoNetworksSpec | SharedNetworkSpec:

@@ -29,8 +29,9 @@ reference   `plain_advance`, `plain_gradient`.
 A cell may add
 --------------
 `work` and `prepare`, if much of a step depends on the parameters alone; `record`, if reverse mode needs more than state
-and output; `degenerate` and `why_degenerate`, if parameters exist without a derivative; `preactivations`, if the
-activation function has a kink; `flops`, if the costs of the cell are to be counted.
+and output; `degenerate` and `why_degenerate`, if parameters exist without a derivative; `confine`, if parameters have
+bounds, and with it `wrap` and `rescale`, if they are periodic; `preactivations`, if the activation function has a kink;
+`flops`, if the costs of the cell are to be counted.
 
 Kernels write in place, allocate nothing and return nothing but a flag. The reference shares no arithmetic with the
 kernels, so a mistake in one shows against the other. Gradient checks call `plain_forward`; the other plain functions
@@ -270,6 +271,37 @@ def why_degenerate(spec, params):
     """The message of the ValueError that names the degenerate parameters and the reason."""
 
 
+# ------------------------------------------------------------------------------------------------------------ bounds
+
+
+@generic
+def confine(spec, params):
+    """params <- params within their bounds, after an update; returns whether `wrap` is due."""
+
+
+@confine.otherwise
+def _no_bounds(spec, params):
+    return False
+
+
+@generic
+def wrap(spec, params, factors):
+    """Replace parameters by equivalent ones, with the same outputs; in Python, between two steps.
+
+    params, factors : modified in place, in the same layout. `factors` holds ones, and gets the factor by which the
+        derivative by each parameter changes
+    """
+
+
+@generic
+def rescale(spec, params, sensitivities, factors):
+    """sensitivities <- sensitivities times factors, in the memory or in stored ones; in Python, after `wrap`."""
+
+
+for _function in (wrap, rescale):
+    _function.otherwise(lambda spec, *arguments: None)
+
+
 # ------------------------------------------------------------------------------------------------------- reference
 
 
@@ -363,7 +395,7 @@ def delegate(kind: type, *more: Any) -> None:
     def pass_on(function):
         function.register(kind)(lambda spec, *arguments: function(spec.cell, *arguments))
 
-    for function in (parameters, state, record, work, prepare, forward, backward, degenerate):
+    for function in (parameters, state, record, work, prepare, forward, backward, degenerate, confine, wrap):
         pass_on(function)
     for function in (why_degenerate, preactivations, plain_forward, plain_backward, *more):
         pass_on(function)

@@ -7,26 +7,38 @@
     r/theta              r, clipped           theta             1 / r, or 0     1
 
 The table is derivations (26); its first row is also (5), (9) and (10). The first form is the paper's, and Figure 9 of
-the paper compares all four. The clip limits r to `R_BOUNDS`. Outside these bounds, the function is constant and its
-derivative is zero, so a modulus that an update has carried there gets no further gradient.
+the paper compares all four. The clip limits r to `R_BOUNDS`; outside, the derivative is zero.
 
 Each form is a type. Two functions, `plain_eigenvalue` and `eigenvalue`, return for it
 
     r, theta, complement, dlog_r, dtheta        complement = 1 - r^2, without cancellation
 
 `store` is their inverse, for starting values.
+
+**Bounds** (derivations (52)). While a cell learns, `confine_eigenvalues` brings a parameter that a step has carried out
+of its bounds back to the bound, where the derivative is exact and not zero. Without bounds an eigenvalue can run away:
+once a unit remembers for longer than its parameters stay the same, its state and its sensitivities are old, and the
+step that should weaken the unit makes it slower still.
+
+**Phases wrap** (derivations (53)). theta and theta - 2 pi are the same unit. But d theta / d theta_log = theta, so the
+trace of theta_log grows with theta and feeds itself. A phase above 4 pi is brought back into (2 pi, 4 pi], and all that
+is linear in the derivative by theta_log is multiplied by the ratio of the phases.
 """
 
 from typing import Annotated, NamedTuple
 
 import numpy as np
 
-from rtu_np.jit import generic, like
+from rtu_np.jit import generic, like, noalias
 from rtu_np.numerics.elementary import exp, expm1
 from rtu_np.numerics.layout import layout_of
 from rtu_np.validation import check_choice
 
 R_BOUNDS = (1e-6, 1.0 - 1e-6)
+# Bounds while a cell learns: of the decay rate nu = -log r in 1/step, and the least phase in radians per step.
+NU_BOUNDS, THETA_MIN = (1e-4, 10.0), 1e-4
+_FULL_TURN = 2 * np.pi
+_WRAP_ABOVE = float(np.log(2 * _FULL_TURN))  # the largest theta_log
 
 
 # ----------------------------------------------------------------------------------------------------------- types
@@ -35,30 +47,49 @@ R_BOUNDS = (1e-6, 1.0 - 1e-6)
 class NuLogThetaLog(NamedTuple):
     """r = exp(-exp(nu_log)), theta = exp(theta_log)"""
 
+    a_min: float  # bounds while learning
+    a_max: float
+    b_min: float
+
 
 class NuLogTheta(NamedTuple):
     """r = exp(-exp(nu_log)), theta as it is"""
+
+    a_min: float
+    a_max: float
 
 
 class NuTheta(NamedTuple):
     """r = exp(-nu), theta as it is"""
 
+    a_min: float
+    a_max: float
+
 
 class RTheta(NamedTuple):
     """r clipped to R_BOUNDS, theta as it is"""
 
+    a_min: float
+    a_max: float
 
-PARAMETERIZATIONS = {
-    "nu_log/theta_log": NuLogThetaLog(),
-    "nu_log/theta": NuLogTheta(),
-    "nu/theta": NuTheta(),
-    "r/theta": RTheta(),
+
+PARAMETERIZATIONS: dict[str, type] = {
+    "nu_log/theta_log": NuLogThetaLog,
+    "nu_log/theta": NuLogTheta,
+    "nu/theta": NuTheta,
+    "r/theta": RTheta,
 }
 
 
-def parameterization(name: object):
-    """The form called `name`; ValueError if no form has this name."""
-    return check_choice("parameterization", name, PARAMETERIZATIONS)
+def parameterization(name: object, nu_bounds: tuple[float, float] = NU_BOUNDS, theta_min: float = THETA_MIN):
+    """The form called `name`, with bounds; ValueError if no form has this name."""
+    kind = check_choice("parameterization", name, PARAMETERIZATIONS)
+    unbounded = kind(*np.zeros(len(kind._fields)))
+    a, b = store(unbounded, np.array(nu_bounds), np.array([theta_min, theta_min]))
+    if kind is RTheta:  # at R_BOUNDS itself the derivative is zero; 1e-7 is two steps of float32
+        a = np.clip(a, R_BOUNDS[0] + 1e-7, R_BOUNDS[1] - 1e-7)
+    bounds = float(a.min()), float(a.max()), float(b[0])
+    return kind(*bounds[: len(kind._fields)])
 
 
 # Operations that `eigenvalue` takes for one unit.
@@ -178,6 +209,34 @@ def _r_theta(form, r, theta):
 
 
 @generic
+def confine_eigenvalues(form, a, b):
+    """Bring a and b back into their bounds; returns whether a phase is to be wrapped. NaN stays NaN."""
+
+
+@confine_eigenvalues.otherwise
+@noalias
+def _confine_modulus(form, a, b):
+    low, high = a.dtype.type(form.a_min), a.dtype.type(form.a_max)
+    for i in range(a.shape[0]):
+        inside = low if a[i] < low else a[i]
+        a[i] = high if inside > high else inside
+    return False
+
+
+@confine_eigenvalues.register(NuLogThetaLog)
+@noalias
+def _confine_modulus_and_phase(form, a, b):
+    low, high, lowest = a.dtype.type(form.a_min), a.dtype.type(form.a_max), a.dtype.type(form.b_min)
+    highest, above = a.dtype.type(_WRAP_ABOVE), 0
+    for i in range(a.shape[0]):
+        inside = low if a[i] < low else a[i]
+        a[i] = high if inside > high else inside
+        b[i] = lowest if b[i] < lowest else b[i]
+        above += b[i] > highest
+    return above > 0
+
+
+@generic
 def lowest_modulus(form, a):
     """The least a, in the precision of the array `a`, at which 1 - r^2 and its root's derivative keep their digits."""
 
@@ -196,3 +255,34 @@ def _lowest_nu(form, a):
 @lowest_modulus.register(RTheta)
 def _lowest_r(form, a):
     return -np.inf
+
+
+# ------------------------------------------------------------------------------------------ wrapping, in Python alone
+
+
+@generic
+def wrap_phases(form, b, factors):
+    """Wrap phases above 4 pi in `b`; factors <- by what the derivatives by `b` change. Both arrays are (n,)."""
+
+
+@wrap_phases.otherwise
+def _no_wrapping(form, b, factors):
+    pass
+
+
+@wrap_phases.register(NuLogThetaLog)
+def _wrap_theta_log(form, theta_log, factors):
+    for i in np.flatnonzero(theta_log > _WRAP_ABOVE):
+        with np.errstate(over="ignore", invalid="ignore"):  # an infinite phase becomes NaN, and learning stops
+            theta = np.exp(np.float64(theta_log[i]))
+            wrapped = np.fmod(theta, _FULL_TURN) + _FULL_TURN
+        factors[i] = wrapped / theta
+        theta_log[i] = min(np.log(wrapped), _WRAP_ABOVE)
+
+
+def at_bounds(form, a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(whether a unit has the longest memory, whether another bound holds it) for each of n units."""
+    real = a.dtype.type
+    least, largest = a <= real(form.a_min), a >= real(form.a_max)
+    slow, fast = (largest, least) if isinstance(form, RTheta) else (least, largest)
+    return slow, fast | (b <= real(form.b_min)) if isinstance(form, NuLogThetaLog) else fast

@@ -18,9 +18,9 @@ class Ring(Cell):
 
     Parameters
     ----------
-    r_min, r_max : least and largest modulus r, with 0 <= r_min <= r_max <= 1 and r_min < 1
-    max_phase : largest phase theta, in radians per step, positive. The defaults are the paper's. A cell learns slow
-        streams better, and with less spread over seeds, from max_phase=1
+    r_min, r_max : least and largest modulus r at the start, with 0 <= r_min <= r_max <= 1 and r_min < 1
+    max_phase : largest phase theta at the start, in radians per step, positive. The defaults are the paper's. A cell
+        learns slow streams better, and with less spread over seeds, from max_phase=1
     """
 
     r_min: float = field(default=0.0, kw_only=True)
@@ -55,6 +55,9 @@ class Ring(Cell):
 class ComplexDiagonal(Ring):
     """A cell whose recurrence is a complex diagonal.
 
+    While the cell learns, r stays between exp(-10) and .9999, a memory of some ten thousand steps. The bounds give way
+    if the ring asks for more, and lie a hundred times beyond the slowest rate of r_min (`nu_bounds`).
+
     Parameters
     ----------
     parameterization : the two numbers that store (r, theta), see `rtu_np.cells.eigenvalues`: "nu_log/theta_log" (the
@@ -70,9 +73,18 @@ class ComplexDiagonal(Ring):
         eigenvalues.parameterization(self.parameterization)
 
     @property
+    def nu_bounds(self) -> tuple[float, float]:
+        """Least and largest decay rate nu = -log r while the cell learns. They contain all rates of the ring."""
+        low, high = eigenvalues.NU_BOUNDS
+        slowest = -np.log(self.r_min) if self.r_min > 0 else np.inf
+        fastest = -np.log(self.r_max) if self.r_max > 0 else np.inf
+        return float(min(low, slowest / 100)), float(max(high, 10 * fastest))
+
+    @property
     def form(self) -> Any:
         """The NamedTuple that kernels dispatch on, of the parameterization."""
-        return eigenvalues.parameterization(self.parameterization)
+        theta_min = min(eigenvalues.THETA_MIN, self.max_phase / 1000)
+        return eigenvalues.parameterization(self.parameterization, self.nu_bounds, theta_min)
 
     def initialise(self, params: Any, rng: np.random.Generator) -> None:
         """Start eigenvalues on the ring, and input weights LeCun normal (derivations (24))."""

@@ -29,7 +29,13 @@ from rtu_np.cells.diagonal import (
     diagonal_state,
     diagonal_work,
 )
-from rtu_np.cells.eigenvalues import eigenvalue, lowest_modulus, plain_eigenvalue
+from rtu_np.cells.eigenvalues import (
+    confine_eigenvalues,
+    eigenvalue,
+    lowest_modulus,
+    plain_eigenvalue,
+    wrap_phases,
+)
 from rtu_np.cells.input_scale import (
     Tied,
     accumulate_input_scale,
@@ -82,6 +88,22 @@ def why_degenerate_rotation(spec, params: DiagonalParameters) -> str:
         f"{name}[{i}] is {a[i]}: {fact}, so that gamma = sqrt(1 - r^2) is 0 or not a number, and has no derivative; "
         f"expected at least {lowest_modulus(spec.form, a)} in {a.dtype}. {question}"
     )
+
+
+@kernel
+def confine_rotation(spec, params):
+    a, b = params.eigenvalue
+    return confine_eigenvalues(spec.form, a, b)
+
+
+def wrap_rotation(spec, params: DiagonalParameters, factors: DiagonalParameters) -> None:
+    wrap_phases(spec.form, params.eigenvalue[1], factors.eigenvalue[1])
+
+
+def rescale_units(spec, params, sensitivities, factors: DiagonalParameters) -> None:
+    """Only phases wrap, so all other factors are 1."""
+    sensitivities.units.dc1_db[:] *= factors.eigenvalue[1]
+    sensitivities.units.dc2_db[:] *= factors.eigenvalue[1]
 
 
 # ------------------------------------------------------------------------------------------- reference: plain NumPy
@@ -308,6 +330,9 @@ def register_diagonal(kind: type) -> None:
         protocol.prepare: prepare_rotation,
         protocol.degenerate: degenerate_rotation,
         protocol.why_degenerate: why_degenerate_rotation,
+        protocol.confine: confine_rotation,
+        protocol.wrap: wrap_rotation,
+        protocol.rescale: rescale_units,
     }
     for function, implementation in shared.items():
         function.register(kind)(implementation)

@@ -207,11 +207,26 @@ def _why_degenerate(spec, params):
     return protocol.why_degenerate(spec.upper, params.upper)
 
 
+def _wrap(spec, params, factors):
+    protocol.wrap(spec.lower, params.lower, factors.lower)
+    protocol.wrap(spec.upper, params.upper, factors.upper)
+
+
+def _rescale(spec, params, sensitivities, factors):
+    protocol.rescale(spec.lower, params.lower, sensitivities.lower, factors.lower)
+    protocol.rescale(spec.upper, params.upper, sensitivities.upper, factors.upper)
+
+
 # --------------------------------------------------------------------------------------------------------- kernels
 
 
 def _degenerate(spec, params):
     return protocol.degenerate(spec.lower, params.lower) or protocol.degenerate(spec.upper, params.upper)
+
+
+def _confine(spec, params):
+    lower, upper = protocol.confine(spec.lower, params.lower), protocol.confine(spec.upper, params.upper)
+    return lower or upper
 
 
 def _prepare(spec, params, work):
@@ -320,6 +335,9 @@ _PAIR: dict[Any, Any] = {
     protocol.preactivations: _preactivations,
     protocol.why_degenerate: _why_degenerate,
     protocol.degenerate: _degenerate,
+    protocol.confine: _confine,
+    protocol.wrap: _wrap,
+    protocol.rescale: _rescale,
     protocol.prepare: _prepare,
     protocol.forward: _forward,
     protocol.backward: _backward,

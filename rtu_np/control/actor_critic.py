@@ -11,10 +11,10 @@ from rtu_np.control.actor_critic_kernels import SharedNetworkSpec, TwoHeadsSpec,
 from rtu_np.control.inputs import InputSettings
 from rtu_np.control.policies import Gaussian, Policy
 from rtu_np.control.shared_arguments import with_shared_arguments
-from rtu_np.control.streaming import NamedNetwork, StreamingAgent, streaming_network
+from rtu_np.control.streaming import StreamingAgent, streaming_network
 from rtu_np.learning import network
 from rtu_np.learning.heads import Head, HeadSpec
-from rtu_np.learning.network import NetworkSpec, forward_arrays, network_arrays
+from rtu_np.learning.network import NamedNetwork, NetworkSpec, forward_arrays, network_arrays
 from rtu_np.learning.optimizers import ObGD, Optimizer, check_optimizer
 from rtu_np.learning.readout import LinearReadout
 from rtu_np.numerics.buffers import size

@@ -35,7 +35,8 @@ from rtu_np.control.inputs import (
 from rtu_np.control.logs import Log
 from rtu_np.control.policies import Gaussian, Policy, Softmax
 from rtu_np.jit import compile_for, entry
-from rtu_np.learning.outcomes import CONTINUES, DONE, END, IS_FIRST, REFUSED, STEPS, TERMINATED, TRUNCATED
+from rtu_np.learning.diagnostics import Watch
+from rtu_np.learning.outcomes import CONTINUES, DONE, END, IS_FIRST, PAUSED, REFUSED, STEPS, TERMINATED, TRUNCATED
 from rtu_np.numerics.buffers import allocate, size
 from rtu_np.validation import brief, check_count, check_dtype, check_finite, check_flag, check_real
 
@@ -82,6 +83,7 @@ class Agent(ABC):
         self._env_seed = int(environment.generate_state(1)[0])
         self._env: Any = None
         self._closed = False
+        self._watch = Watch()
 
     def _policy_for(self, policy: Policy | None, continuous: Gaussian) -> Policy:
         """The policy, if it suits the action space; by default a softmax, or the `continuous` one."""
@@ -147,7 +149,9 @@ class Agent(ABC):
         first = self._clock[IS_FIRST]
         outcome = self._take_step()
         if outcome < DONE:
-            self._explain(outcome)
+            if outcome != PAUSED:
+                self._explain(outcome)
+            self._between_steps()
         if not first:
             self._episode[_RETURN] += reward
             self._episode[_LENGTH] += 1
@@ -302,6 +306,9 @@ class Agent(ABC):
     @abstractmethod
     def diagnostics(self) -> dict[str, float]:
         """{name: number} about learning, for `learning.csv`."""
+
+    def _between_steps(self) -> None:  # noqa: B027   not abstract: an agent that never pauses has none
+        """The work of a pause between two steps (`rtu_np.learning.outcomes.PAUSED`)."""
 
     @abstractmethod
     def _forget(self) -> None:

@@ -10,10 +10,10 @@ from rtu_np.control.exploration import Epsilon, epsilon_at
 from rtu_np.control.inputs import InputSettings
 from rtu_np.control.q_lambda_kernels import CorrectedNetwork, QLambdaSpec, QRCSpec, corrected_arrays
 from rtu_np.control.shared_arguments import with_shared_arguments
-from rtu_np.control.streaming import NamedNetwork, StreamingAgent, streaming_network
+from rtu_np.control.streaming import StreamingAgent, streaming_network
 from rtu_np.learning import network
 from rtu_np.learning.heads import Head, HeadSpec
-from rtu_np.learning.network import NetworkSpec, network_arrays
+from rtu_np.learning.network import NamedNetwork, NetworkSpec, network_arrays
 from rtu_np.learning.optimizers import SGD, ObGD, Optimizer, check_optimizer
 from rtu_np.numerics.buffers import size
 from rtu_np.validation import check_real
@@ -186,8 +186,8 @@ class QRC(ActionValueAgent):
     def _networks(self) -> list[NamedNetwork]:
         q, h = self._corrected()
         return [
-            NamedNetwork("q.", self._spec.q, q.network, "value"),
-            NamedNetwork("h.", self._spec.h, h.network, "value"),
+            NamedNetwork("q.", self._spec.q, q.network, "value", (q.flat_gradient,), q.flat_direction),
+            NamedNetwork("h.", self._spec.h, h.network, "value", (h.flat_gradient,), h.flat_direction),
         ]
 
     def _forget(self) -> None:

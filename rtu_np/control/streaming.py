@@ -1,7 +1,7 @@
 """The base of agents that learn on every step: networks with eligibility traces."""
 
 from abc import abstractmethod
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -13,8 +13,10 @@ from rtu_np.cells.stack import Stack
 from rtu_np.control import streaming_kernels
 from rtu_np.control.agent import Agent
 from rtu_np.control.inputs import COUNT, LATEST, SUM_ABS, SUM_SQUARES, input_statistics
-from rtu_np.learning import network, optimizers
-from rtu_np.learning.network import Network, NetworkSpec
+from rtu_np.learning import network
+from rtu_np.learning.diagnostics import of_network
+from rtu_np.learning.network import NamedNetwork
+from rtu_np.learning.outcomes import LOOK_EVERY
 
 
 def streaming_network(cell: Cell, *widths: int) -> Stack:
@@ -32,15 +34,6 @@ def streaming_network(cell: Cell, *widths: int) -> Stack:
     for width in widths or (128, 128):
         layers += [Dense(width, init=SparseUniform()), LayerNorm("leaky_relu")]
     return Stack((*layers, cell))
-
-
-class NamedNetwork(NamedTuple):
-    """One network of an agent, with the prefix of its names and the block of its readout (None: two heads)."""
-
-    prefix: str
-    spec: NetworkSpec
-    network: Network
-    readout: str | None
 
 
 class StreamingAgent(Agent):
@@ -78,20 +71,21 @@ class StreamingAgent(Agent):
         """{name: number} about learning since the last call.
 
         mean_abs_delta, rms_delta : of the TD errors
-        step_size : of each network, the step size alpha for the latest TD error and the present traces
-        trace.NAME : ||z||_1 of each array of parameters
+        others : of each network, for the latest TD error (`rtu_np.learning.diagnostics.of_network`)
         """
         errors = input_statistics(self._inputs, self._buffers.statistics)[0].td_errors
         n, latest = max(errors[COUNT], 1), self.dtype.type(errors[LATEST])
         found = {"mean_abs_delta": errors[SUM_ABS] / n, "rms_delta": np.sqrt(errors[SUM_SQUARES] / n)}
         errors[[SUM_ABS, SUM_SQUARES, COUNT]] = 0
-        for prefix, spec, net, readout in self._networks():
-            step = optimizers.step(spec.optimizer, net.flat_traces, latest)
-            if step is not None:
-                found[f"{prefix}step_size"] = float(step / latest) if latest else 0.0
-            traces = network.named(spec, net.traces, prefix, readout)
-            found |= {f"trace.{name}": float(np.abs(view).sum()) for name, view in traces.items()}
+        for each in self._networks():
+            found |= of_network(each, latest)
         return found
+
+    def _between_steps(self) -> None:
+        for each in self._networks():
+            network.wrap(each)
+        if self.steps % LOOK_EVERY == 0:
+            self._watch.look(self._networks(), self.steps)
 
     def _forget(self) -> None:
         """Clear memory and traces."""
@@ -103,7 +97,7 @@ class StreamingAgent(Agent):
         """{name: view} of all arrays that change in the networks, and of their latest input."""
         arrays = {
             name: view
-            for prefix, spec, net, readout in self._networks()
+            for prefix, spec, net, readout, *_ in self._networks()
             for name, view in network.checkpoint_arrays(spec, net, prefix, readout).items()
         }
         return arrays | {"previous": self._views.previous}

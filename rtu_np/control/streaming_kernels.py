@@ -13,7 +13,7 @@ import numpy as np
 
 from rtu_np.control.inputs import execute, input_statistics, preprocess, record_td_error, usable
 from rtu_np.jit import generic
-from rtu_np.learning.outcomes import CONTINUES, DIVERGED, DONE, IS_FIRST, REFUSED, STEPS
+from rtu_np.learning.outcomes import CONTINUES, DIVERGED, DONE, IS_FIRST, LOOK_EVERY, PAUSED, REFUSED, STEPS
 
 
 @generic
@@ -27,7 +27,10 @@ def agent_arrays(spec, flat):
 
 @generic
 def learn(spec, arrays, time_step, steps, buffers):
-    """Learn from one step; returns delta, or NaN if a value is not finite. `steps` includes this step."""
+    """Learn from one step; returns (delta, whether a phase is to be wrapped). `steps` includes this step.
+
+    delta is NaN if a value is not finite.
+    """
 
 
 @generic
@@ -51,7 +54,7 @@ def _cleared_by_learn(spec, arrays):
 
 
 def step(spec, flat, buffers):
-    """Learn from one step and draw the next action; returns an outcome: REFUSED, DIVERGED or DONE.
+    """Learn from one step and draw the next action; returns an outcome: REFUSED, DIVERGED, DONE or PAUSED.
 
     At the end of an episode no action is drawn.
     """
@@ -62,16 +65,17 @@ def step(spec, flat, buffers):
     time_step = preprocess(spec.inputs, statistics, buffers, arrays.previous, arrays.x)
     clock, ends = buffers.clock, time_step.end != CONTINUES
     steps = clock[STEPS] if time_step.first else clock[STEPS] + 1
-    delta = learn(spec, arrays, time_step, steps, buffers)
+    delta, wrap = learn(spec, arrays, time_step, steps, buffers)
     if not np.isfinite(delta):
         return DIVERGED
     if not time_step.first:
         record_td_error(statistics, delta)
     clock[STEPS], clock[IS_FIRST] = steps, ends
+    pause = wrap or (steps % LOOK_EVERY == 0 and not time_step.first)
     if ends:
         end_episode(spec, arrays)
-        return DONE
+        return PAUSED if pause else DONE
     if not draw_action(spec, arrays, steps, buffers):
         return DIVERGED
     execute(spec.policy, buffers.bounds, buffers.action, arrays.previous)
-    return DONE
+    return PAUSED if pause else DONE

@@ -16,9 +16,9 @@ from typing import Annotated, Any, NamedTuple
 import numpy as np
 
 from rtu_np import protocol
-from rtu_np.gradients.stored_gradient import register_stored_gradient
+from rtu_np.gradients.stored_gradient import prepare_again, register_stored_gradient
 from rtu_np.jit import kernel, njit
-from rtu_np.numerics.buffers import add_scaled, aligned, clear, copy, count_numbers, overlapping, size
+from rtu_np.numerics.buffers import add_scaled, aligned, assign, clear, copy, count_numbers, overlapping, size
 from rtu_np.numerics.layout import layout_of
 from rtu_np.protocol import PerInput, PerOutput
 from rtu_np.validation import check_fits, check_flag
@@ -181,6 +181,16 @@ def store_sensitivities(spec, memory, stored):
 def accumulate_stored(spec, stored, dstate, out):
     for k in range(spec.n_state):
         add_scaled(out, protocol.parameters(spec.cell, stored.S[k])[0], dstate[k])
+
+
+@protocol.rescale.register(FullRTRLSpec)
+def rescale(spec, params, sensitivities, factors):
+    flat = np.ones(spec.n_params)
+    assign(protocol.parameters(spec.cell, flat)[0], factors)
+    sensitivities.S[:] *= flat
+    if hasattr(sensitivities, "F"):  # the share of the latest step, which S of the memory does not have yet
+        sensitivities.F[:] *= flat
+    prepare_again(spec, params, sensitivities)
 
 
 @protocol.learning_flops.register(FullRTRLSpec)

@@ -16,3 +16,9 @@ def register_stored_gradient(kind: type) -> None:
     """Register the functions that follow `credit`, for specs of the type `kind`: memory has `gradient` and `dx`."""
     protocol.accumulate.register(kind)(_accumulate)
     protocol.input_gradient.register(kind)(_input_gradient)
+
+
+def prepare_again(spec, params, sensitivities) -> None:
+    """`credit` may come after parameters have been wrapped, and reads what `move` has prepared from them."""
+    if hasattr(sensitivities, "work"):  # stored sensitivities have none
+        protocol.prepare(spec.cell, params, sensitivities.work)

@@ -12,7 +12,7 @@ from typing import Annotated, Any, NamedTuple
 import numpy as np
 
 from rtu_np import protocol
-from rtu_np.gradients.stored_gradient import register_stored_gradient
+from rtu_np.gradients.stored_gradient import prepare_again, register_stored_gradient
 from rtu_np.numerics.buffers import aligned, clear, copy, count_numbers, size
 from rtu_np.numerics.layout import layout_of
 from rtu_np.protocol import PerInput, PerOutput
@@ -127,6 +127,11 @@ def credit(spec, params, memory, dy):
 
 
 register_stored_gradient(TBPTTSpec)
+
+
+@protocol.rescale.register(TBPTTSpec)
+def rescale(spec, params, sensitivities, factors):
+    prepare_again(spec, params, sensitivities)
 
 
 @protocol.learning_flops.register(TBPTTSpec)

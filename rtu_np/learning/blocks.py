@@ -46,13 +46,17 @@ def _numbered(blocks: list[str]) -> list[str]:
     return [name if blocks.count(name) == 1 else f"{name}.{blocks[:k].count(name)}" for k, name in enumerate(blocks)]
 
 
+def layer_names(spec: Any, views: Any) -> list[str]:
+    """The name of each layer of a body, from below."""
+    return block_names([size(protocol.state, part) > 0 for part, _ in layers(spec, views)])
+
+
 def named_layers(spec: Any, views: Any, prefix: str = "", block: str | None = None) -> dict[str, np.ndarray]:
     """{name: view} of a body's parameters, or of arrays with the layout of the parameters.
 
     If `block` is given, all layers belong to it.
     """
     parts = layers(spec, views)
-    recurrent = [size(protocol.state, part) > 0 for part, _ in parts]
-    names = block_names(recurrent) if block is None else _numbered([block] * len(parts))
+    names = layer_names(spec, views) if block is None else _numbered([block] * len(parts))
     named = [leaves(part, f"{prefix}{name}.") for name, (_, part) in zip(names, parts, strict=True)]
     return {name: view for part in named for name, view in part.items()}

@@ -59,6 +59,17 @@ class ForwardNetwork(NamedTuple):
     activations: Annotated[Any, readout.activations, "spec.readout"]
 
 
+class NamedNetwork(NamedTuple):
+    """One network of a learner, with the prefix of its names and the block of its readout (None: two heads)."""
+
+    prefix: str
+    spec: NetworkSpec
+    network: Network
+    readout: str | None
+    gradients: tuple[np.ndarray, ...] = ()  # flat, stored between steps beside the traces
+    direction: np.ndarray | None = None  # of the latest step, if that is not the TD error times the traces
+
+
 network_arrays = kernel(inline=False)(layout_of(Network))
 forward_arrays = kernel(inline=False)(layout_of(ForwardNetwork))
 
@@ -69,6 +80,18 @@ def initialise(network: Network, spec: NetworkSpec, cell: Any, readout_settings:
     check_parameters(spec.cell, protocol.parameters(spec.cell, start)[0])
     start = np.concatenate([start, initial_values(readout_settings, readout.parameters, spec.readout, rng)])
     network.flat_params[:] = start
+
+
+def wrap(named: NamedNetwork) -> None:
+    """Wrap the phases that are due, between two steps, and rescale all that is linear in the derivative by a phase."""
+    spec, network = named.spec, named.network
+    flat = np.ones(network.flat_params.size)
+    factors, _ = weights(spec, flat)
+    protocol.wrap(spec.cell, network.params.cell, factors.cell)
+    for gradient in (network.flat_traces, *named.gradients):
+        gradient *= flat
+    optimizers.rescale(spec.optimizer, network.moments, flat)
+    protocol.rescale(spec.cell, network.params.cell, network.memory, factors.cell)
 
 
 def named(spec: Any, weights: Weights, prefix: str = "", readout_name: str | None = "readout") -> dict[str, np.ndarray]:

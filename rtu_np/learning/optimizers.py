@@ -48,6 +48,30 @@ def update(spec, params, traces, moments, delta):
     """
 
 
+@generic
+def rescale(spec, moments, factors):
+    """Rescale the moments after gradients have been multiplied by `factors` (n_weights,); in Python."""
+
+
+@rescale.otherwise
+def _nothing_to_rescale(spec, moments, factors):
+    pass
+
+
+@generic
+def latest_update(spec, traces, moments, delta):
+    """(n_weights,) the latest update of an optimiser with moments, or the update for `delta` and these traces.
+
+    In Python, for diagnostics.
+    """
+
+
+@latest_update.otherwise
+def _along_traces(spec, traces, moments, delta):
+    along = step(spec, traces, delta)
+    return traces * (delta if along is None else along)
+
+
 @kernel
 def take_step(spec, params, traces, moments, delta):
     """Update the parameters with any optimiser, for learners whose update is not part of another pass."""
@@ -295,7 +319,19 @@ def _adam_update(spec, params, traces, moments, delta):
         square = beta2 * moments.square[k] + (one - beta2) * gradient * gradient
         moments.mean[k] = mean
         moments.square[k] = square
-        params[k] += alpha * mean / (np.sqrt(square * per_correction2) + epsilon)
+        params[k] += alpha * mean / (np.sqrt(square * per_correction2 + (square - square)) + epsilon)
+
+
+@latest_update.register(AdamSpec)
+def _latest_adam(spec, traces, moments, delta):
+    correction1, correction2 = np.maximum(moments.bias_correction, np.finfo(traces.dtype).tiny)
+    return spec.step_size * (moments.mean / correction1) / (np.sqrt(moments.square / correction2) + spec.epsilon)
+
+
+@rescale.register(AdamSpec)
+def _rescale_adam(spec, moments, factors):
+    moments.mean[:] *= factors
+    moments.square[:] *= factors**2
 
 
 @update.register(RMSPropSpec)
@@ -307,7 +343,17 @@ def _rmsprop_update(spec, params, traces, moments, delta):
         gradient = delta * traces[k]
         square = beta * moments.square[k] + (one - beta) * gradient * gradient
         moments.square[k] = square
-        params[k] += alpha * gradient / (np.sqrt(square) + epsilon)
+        params[k] += alpha * gradient / (np.sqrt(square + (square - square)) + epsilon)
+
+
+@latest_update.register(RMSPropSpec)
+def _latest_rmsprop(spec, traces, moments, delta):
+    return spec.step_size * delta * traces / (np.sqrt(moments.square) + spec.epsilon)
+
+
+@rescale.register(RMSPropSpec)
+def _rescale_rmsprop(spec, moments, factors):
+    moments.square[:] *= factors**2
 
 
 def _check_positive(settings: Any, *names: str) -> None:

@@ -12,12 +12,23 @@ from rtu_np import checkpoint
 from rtu_np.cells.layer import Cell, GradientMethod, check_cell, check_gradient, check_parameters
 from rtu_np.jit import compile_for, entry
 from rtu_np.learning import network
-from rtu_np.learning.network import Network, NetworkSpec, forward_arrays, network_arrays
+from rtu_np.learning.diagnostics import Watch, of_network
+from rtu_np.learning.network import NamedNetwork, Network, NetworkSpec, forward_arrays, network_arrays
 from rtu_np.learning.optimizers import Adam, Optimizer, check_optimizer
-from rtu_np.learning.outcomes import CONTINUES, END, IS_FIRST, REFUSED, STEPS, TERMINATED, TRUNCATED
+from rtu_np.learning.outcomes import (
+    CONTINUES,
+    END,
+    IS_FIRST,
+    LOOK_EVERY,
+    PAUSED,
+    REFUSED,
+    STEPS,
+    TERMINATED,
+    TRUNCATED,
+)
 from rtu_np.learning.readout import LinearReadout, Readout
 from rtu_np.numerics.buffers import allocate, size
-from rtu_np.prediction.td_kernels import CUMULANT, DISCOUNT, predict, run
+from rtu_np.prediction.td_kernels import CUMULANT, DISCOUNT, paused, predict, run
 from rtu_np.validation import brief, check_array, check_count, check_dtype, check_finite, check_real, check_settings
 
 _STAGE = 1 << 16  # elements of observations that one compiled call reads
@@ -34,7 +45,7 @@ class TDLambda:
     n_inputs : width d of an observation
     gamma : discount per step, in [0, 1]; `step` and `run` can override it
     lambda_ : trace parameter, in [0, 1]
-    optimizer : SGD, Adam (the default), RMSProp or ObGD
+    optimizer : SGD, Adam, RMSProp or ObGD; Adam(3e-4) by default
     gradient : how the gradient travels through time; RTRL() by default
     readout : LinearReadout() (the default) or HiddenReadout(n)
     seed : of the starting parameters; the same seed gives the same bits. None for fresh entropy
@@ -71,7 +82,7 @@ class TDLambda:
         readout: Readout | None = None,
     ) -> None:
         self.cell = check_cell(cell)
-        self.optimizer = check_optimizer("optimizer", optimizer or Adam())
+        self.optimizer = check_optimizer("optimizer", optimizer or Adam(3e-4))
         self.gradient = check_gradient(gradient)
         self.readout = check_settings("readout", readout or LinearReadout(), "a readout such as LinearReadout()")
         self.n_inputs = check_count("n_inputs", n_inputs)
@@ -95,6 +106,7 @@ class TDLambda:
         self._to_step = (self._spec, self._flat, self._clock, observations, signals, prediction, 1)
         (self._x,), (self._signal,), self._shape = observations, signals, (n_inputs,)
         self._prediction_made = prediction.item
+        self._watch = Watch()
         self._to_predict = (self._spec, self._flat, self._prediction, self._observations, self._predictions)
 
     def _stage(self, rows: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -140,7 +152,9 @@ class TDLambda:
             if done == REFUSED:
                 check_finite("x", x_t)
                 check_real("c", float(signal[CUMULANT]))
-            self._explain(done)
+            if done != PAUSED:
+                self._explain(done)
+            self._between_steps()
         return self._prediction_made()
 
     def run(
@@ -192,22 +206,48 @@ class TDLambda:
     def learn_from(self, stream: tuple[np.ndarray, ...], advanced: Callable[[int], Any]) -> np.ndarray:
         """Learn from a checked stream; returns the predictions (T,). `advanced(steps)` is called after each stretch."""
         observations, *signals = stream
-        n_steps = len(observations)
+        n_steps, start = len(observations), 0
         predictions = np.empty(n_steps, self.dtype)
-        for start in range(0, n_steps, len(self._predictions)):
-            rows = slice(start, min(start + len(self._predictions), n_steps))
-            n = rows.stop - rows.start
+        while start < n_steps:
+            n = min(len(self._predictions), n_steps - start, LOOK_EVERY - self.steps % LOOK_EVERY)
+            rows = slice(start, start + n)
             self._observations[:n] = observations[rows]
             for slot, signal in zip((CUMULANT, DISCOUNT, END), signals, strict=True):
                 self._signals[:n, slot] = signal[rows]
             done = self._run(*self._to_run, n)
-            if done < n:
+            if done <= PAUSED:
+                n = paused(done)
+                self._between_steps()
+            elif done < n:
                 self._explain(done)
-            predictions[rows] = self._predictions[:n]
+            predictions[start : start + n] = self._predictions[:n]
             advanced(n)
+            start += n
         if not np.isfinite(self._views.flat_params).all():
             self._explain(n_steps)
         return predictions
+
+    def _between_steps(self) -> None:
+        """The work of a pause: wrap phases if one is due, and look whether learning goes on."""
+        network.wrap(self._network)
+        if self.steps % LOOK_EVERY == 0:
+            self._watch.look([self._network], self.steps)
+
+    def diagnostics(self) -> dict[str, float]:
+        """{name: number} about learning: half-lives and periods of units, how many are at a bound, dead or saturated,
+        ||z||_1 of the traces, the last step and its share by block (`rtu_np.learning.diagnostics`).
+
+        SGD and ObGD: step_size, last_step and the shares are for a TD error of 1.
+
+        Examples
+        --------
+        >>> from rtu_np import LinearRTU
+        >>> learner = TDLambda(LinearRTU(8), n_inputs=2)
+        >>> _ = learner.run(np.ones((100, 2)), np.ones(100), progress=False)
+        >>> [name for name, value in learner.diagnostics().items() if value > 0.5][:3]
+        ['share.cell', 'trace.cell.nu_log', 'trace.cell.theta_log']
+        """
+        return of_network(self._network, self.dtype.type(1))
 
     def _explain(self, done: int) -> None:
         """Raise the error for a compiled run that stopped early."""
@@ -250,6 +290,10 @@ class TDLambda:
     @property
     def _views(self) -> Network:
         return network_arrays(self._spec, self._flat)[0]
+
+    @property
+    def _network(self) -> NamedNetwork:
+        return NamedNetwork("", self._spec, self._views, "readout")
 
     def _check_parameters(self) -> None:
         check_parameters(self._spec.cell, self._views.params.cell)

@@ -25,10 +25,11 @@ from rtu_np.control.shared_arguments import with_shared_arguments
 from rtu_np.gradients.rtrl import RTRL
 from rtu_np.gradients.tbptt import TBPTT
 from rtu_np.jit import compile_for, entry
-from rtu_np.learning import readout
+from rtu_np.learning import optimizers, readout
 from rtu_np.learning.blocks import named_layers
+from rtu_np.learning.diagnostics import of_layers, shares
 from rtu_np.learning.heads import Head, HeadSpec
-from rtu_np.learning.network import Weights
+from rtu_np.learning.network import Weights, weights
 from rtu_np.learning.optimizers import Adam, Optimizer, check_optimizer
 from rtu_np.learning.outcomes import DIVERGED, FULL, IS_FIRST
 from rtu_np.numerics.buffers import leaves, size
@@ -210,6 +211,7 @@ class PPO(Agent):
                     f"learning diverged by step {self.steps}, in {fault} of the update: the loss or its gradient is "
                     f"not finite, or a recurrence has left its range. {_TO_GO_ON}"
                 )
+            self._watch_learning()
             outcome = self._begin_rollout(*self._to_step)
         return outcome
 
@@ -235,8 +237,27 @@ class PPO(Agent):
         return _named(self._spec, self._views.learned.params)
 
     def diagnostics(self) -> dict[str, float]:
-        """Of the latest update: means of the loss's terms, Schulman's estimate of the KL divergence, its seconds."""
-        return {**dict(zip(SUMMARY, self._update.summary.tolist(), strict=True)), "seconds": self._update.seconds}
+        """{name: number} about the latest update, and about the units (`rtu_np.learning.diagnostics.of_layers`).
+
+        policy_loss and so on : means of the loss's terms; approximate_kl is Schulman's estimate of the KL divergence
+        seconds : that the update took
+        last_step, share.BLOCK : ||.||_1 of its last step, and the part of it that a block gets
+        """
+        cell, known, live = self._spec.cell, self._views.learned, self._views.live
+        step = optimizers.latest_update(self._spec.optimizer, known.flat_gradient, known.moments, self.dtype.type(-1))
+        return {
+            **dict(zip(SUMMARY, self._update.summary.tolist(), strict=True)),
+            "seconds": self._update.seconds,
+            "last_step": float(np.abs(step).sum(dtype=np.float64)),
+            **shares(_named(self._spec, weights(self._spec, step)[0])),
+            **of_layers(cell, known.params.cell, live.memory),
+        }
+
+    def _watch_learning(self) -> None:
+        known = self._views.learned
+        gradient, _ = weights(self._spec, known.flat_gradient)
+        self._watch.count_slow(self._spec.cell, known.params.cell, "", self.steps)
+        self._watch.compare(self.parameters, _named(self._spec, gradient), self.steps)
 
     def _forget(self) -> None:
         row = self.steps % self.n_steps

@@ -172,7 +172,8 @@ def accumulate_gradient(spec, flat, flat_chunk, order, start, stop, moments):
 def apply_gradient(spec, flat, chunks, loss_terms):
     """One step of the optimiser on the sum of the chunks' gradients, in their order, clipped to `max_grad_norm`.
 
-    Returns the norm; NaN if the norm or a loss is not finite, or if the new parameters are degenerate.
+    Returns (norm, whether a phase is to be wrapped). The norm is NaN if it or a loss is not finite, or if the new
+    parameters are degenerate.
 
     loss_terms : modified in place; the sums of the chunks are added
     """
@@ -187,7 +188,7 @@ def apply_gradient(spec, flat, chunks, loss_terms):
             d.flat_gradient[i] += c.flat_gradient[i]
     norm = np.sqrt(dot(d.flat_gradient, d.flat_gradient))
     if faults > 0 or not np.isfinite(norm):
-        return np.nan
+        return np.nan, False
     for k in range(chunks.shape[0]):
         c, _ = chunk(spec, chunks[k])
         for i in range(c.loss_terms.shape[0]):
@@ -195,4 +196,5 @@ def apply_gradient(spec, flat, chunks, loss_terms):
     limit = real(spec.loss.max_grad_norm)
     scale = -limit / norm if norm > limit else real(-1)
     optimizers.take_step(spec.optimizer, d.flat_params, d.flat_gradient, d.moments, scale)
-    return np.nan if protocol.degenerate(spec.cell, d.params.cell) else norm
+    wrap = protocol.confine(spec.cell, d.params.cell)
+    return np.nan if protocol.degenerate(spec.cell, d.params.cell) else norm, wrap

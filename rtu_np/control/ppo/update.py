@@ -11,10 +11,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from rtu_np import protocol
 from rtu_np.control.ppo.loss import accumulate_gradient, advantage_moments, apply_gradient, compute_gae
 from rtu_np.control.ppo.network import LOSS_TERMS, chunk, ppo_arrays
 from rtu_np.control.ppo.rollout import recompute
 from rtu_np.jit import compile_for, entry
+from rtu_np.learning import optimizers
+from rtu_np.learning.network import weights
 from rtu_np.numerics.buffers import allocate, size
 
 PARTS = 4
@@ -58,7 +61,7 @@ class Update:
         self._parts = allocate(PARTS * _width(spec), flat.dtype).reshape(PARTS, -1)
         self._loss_terms, self._moments = np.zeros(len(LOSS_TERMS)), np.zeros(2)
         self.summary, self.seconds = np.zeros(len(SUMMARY)), 0.0
-        self._backup: list[np.ndarray] = []
+        self._backup: list[tuple[np.ndarray, np.ndarray]] = []
 
         def compiled(function: Callable, *arguments: Any) -> Callable:
             return entry(compile_for(function, spec), spec, flat, *arguments)
@@ -73,7 +76,8 @@ class Update:
     def __call__(self) -> str:
         """Learn from the rollout and return "". If a number is not finite, undo the update and return the place."""
         began = time.perf_counter()
-        self._backup = [array.copy() for array in self._changing()]
+        known, self._backup = ppo_arrays(self._spec, self._flat)[0].learned, []
+        self._back_up(known.flat_params, *known.moments)
         if self._threads == 1:
             fault = self._learn(lambda function: [function(k) for k in range(PARTS)])
         else:
@@ -87,12 +91,13 @@ class Update:
 
     def undo(self) -> None:
         """Restore parameters and moments from before the latest update, if there was one."""
-        for array, values in zip(self._changing(), self._backup, strict=False):
+        for array, values in self._backup:
             array[:] = values
 
-    def _changing(self) -> tuple[np.ndarray, ...]:
-        known = ppo_arrays(self._spec, self._flat)[0].learned
-        return known.flat_params, *known.moments
+    def _back_up(self, *arrays: np.ndarray) -> None:
+        """Copy arrays before their first change in this update, for `undo`."""
+        known = {array.ctypes.data for array, _ in self._backup}
+        self._backup += [(array, array.copy()) for array in arrays if array.ctypes.data not in known]
 
     def _learn(self, for_each_part: Callable[[Callable[[int], Any]], Any]) -> str:
         """`for_each_part(function)` calls function(k) for all parts."""
@@ -107,14 +112,31 @@ class Update:
             order = self._rng.permutation(n_sequences)
             for start in range(0, n_sequences, per):
                 for_each_part(self._gradient_of(order, start, per))
-                norm = float(self._apply_gradient(spec, flat, self._parts, self._loss_terms))
+                norm, wrap = self._apply_gradient(spec, flat, self._parts, self._loss_terms)
                 if not np.isfinite(norm):
                     return f"epoch {epoch + 1}, minibatch {start // per + 1}"
-                norms += norm
+                norms += float(norm)
+                if wrap:
+                    self._wrap()
         n_updates = self._n_epochs * (n_sequences // per)
         means = self._loss_terms[:-1] / (n_updates * spec.minibatch)
         self.summary[:] = self.summary[UPDATES] + 1, *means, norms / n_updates
         return ""
+
+    def _wrap(self) -> None:
+        """Wrap the phases that are due, and rescale moments and sensitivities: of the memory and of the rollout."""
+        arrays = ppo_arrays(self._spec, self._flat)[0]
+        known, rollout, cell = arrays.learned, arrays.rollout, self._spec.cell
+        self._back_up(arrays.live.flat_memory, rollout.stored, rollout.memory)
+        flat = np.ones(known.flat_params.size)
+        factors, _ = weights(self._spec, flat)
+        protocol.wrap(cell, known.params.cell, factors.cell)
+        optimizers.rescale(self._spec.optimizer, known.moments, flat)
+        for views in (arrays.live.memory, protocol.memory(cell, rollout.memory)[0]):
+            protocol.rescale(cell, known.params.cell, views, factors.cell)
+        for row in rollout.stored:
+            stored, _ = protocol.stored_sensitivities(cell, row)
+            protocol.rescale(cell, known.params.cell, stored, factors.cell)
 
     def _gradient_of(self, order: np.ndarray, start: int, per: int) -> Callable[[int], None]:
         """The function that computes the gradient of one part of the minibatch order[start : start + per]."""

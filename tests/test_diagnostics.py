@@ -162,3 +162,13 @@ def test_a_watch_compares_arrays() -> None:
             watch.compare(ones, traces, 0)
             watch.compare(after, traces, 10)
         assert len(caught) == warns
+
+
+@pytest.mark.parametrize("optimizer", [Adam(), RMSProp()], ids=lambda rule: type(rule).__name__)
+def test_moments_that_overflow_stop_the_learner(optimizer) -> None:
+    """1e25 is a float32, and its square is not: a weight with an infinite mean square would never move again."""
+    learner = TDLambda(LinearRTU(3), 2, optimizer=optimizer, dtype="float32")
+    x, c = stream(50)
+    learner.run(x, c, progress=False)
+    with pytest.raises(FloatingPointError, match="diverged"):
+        learner.run(x, np.where(np.arange(50) == 20, 1e25, c), progress=False)

@@ -148,8 +148,9 @@ class Fingerprint:
         if isinstance(kind, type):
             return self._value(kind)
         own = self._value(kind.instance_class) if hasattr(kind, "instance_class") else ""
+        parts: Any = kind
         if isinstance(kind, types.BaseTuple):
-            return f"{type(kind).__name__} {own} {[self._type(each) for each in kind]}"
+            return f"{type(kind).__name__} {own} {[self._type(each) for each in parts]}"
         if isinstance(kind, types.Dispatcher):
             return self._value(kind.dispatcher)
         if " at 0x" in str(kind):

@@ -1,4 +1,4 @@
-"""The files of compiled code: where they are, how they are read, written and removed.
+"""The files of compiled code: their folder, and how they are read, written and removed.
 
 Each file holds one kernel for arguments of certain types. Its name ends in the hash of what the kernel was compiled
 from (rtu_np/fingerprint.py), so versions do not replace one another, and no file is ever changed. A file is written
@@ -23,7 +23,7 @@ from pathlib import Path
 LARGEST = 512 * 2**20  # bytes of all files; those that were not used for longest are removed
 _SUFFIX = ".kernel"
 _DAY = 86400.0
-_said: list[str] = []  # what stderr has been given
+_reasons: list[str] = []  # what stderr has been given
 
 
 def folder() -> Path:
@@ -90,8 +90,8 @@ def write(name: str, data: bytes) -> None:
 
 def say_once(why: str) -> None:
     """Say on stderr that this process does not store what it compiles. It is said once, for the first reason."""
-    if not _said:
-        _said.append(why)
+    if not _reasons:
+        _reasons.append(why)
         print(f"rtu_np: compiled code is not stored, so each process compiles again: {why}", file=sys.stderr)
 
 

@@ -45,7 +45,7 @@ class Folder:
             **{name: value for name, value in os.environ.items() if name not in ("HOME", "XDG_CACHE_HOME")},
             "NUMBA_CACHE_DIR": str(path / "cache"),
             "PYTHONDONTWRITEBYTECODE": "1",
-            "PYTHONPATH": str(ROOT),
+            "PYTHONPATH": os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH")))),
         }
 
     def write(self, **files: str) -> None:

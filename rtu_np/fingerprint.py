@@ -9,9 +9,9 @@ now, which package they are in, or when they changed.
 ...     return 2 * x
 >>> def triple(x):
 ...     return 3 * x
->>> Fingerprint(double).text() == Fingerprint(double).text()
+>>> Fingerprint(double).text == Fingerprint(double).text
 True
->>> Fingerprint(double).text() == Fingerprint(triple).text()
+>>> Fingerprint(double).text == Fingerprint(triple).text
 False
 
 A function of a generic table counts if its type can occur: in the arguments, or by name in the code. So a cell that is
@@ -112,10 +112,10 @@ def _constant(value: Any) -> Any:
 class Fingerprint:
     """The code and the constants that the compiled `function` is made of, for arguments of the types `argument_types`.
 
-    `argument_types` are Numba's types, or NamedTuple classes. `in_main` says whether a function or a type is defined in
-    `__main__`: another process has another one. `obstacles` names constants whose changes cannot be seen. `read` holds
-    every place that was read, {(id of an object, name): what stood there}. `dispatchers` are the functions among them
-    that Numba compiles by themselves.
+    `argument_types` are Numba's types, or NamedTuple classes. `text` is the hash. `in_main` says whether a function or
+    a type is defined in `__main__`: another process has another one. `obstacles` names constants whose changes cannot
+    be seen. `read` holds every place that was read, {(id of an object, name): what stood there}. `dispatchers` are the
+    functions among them that Numba compiles by themselves.
     """
 
     def __init__(self, function: Any, argument_types: Iterable[Any] = ()) -> None:
@@ -131,9 +131,8 @@ class Fingerprint:
         _update_overloads()
         arguments = [self._type(each) for each in argument_types]
         self._texts.append(f"{self._value(function)} {arguments}")
-
-    def text(self) -> str:
-        return digest("\n".join(self._texts))
+        self.text = digest("\n".join(self._texts))
+        self._texts.clear()
 
     def _visit(self, thing: Any, describe: Callable[[int], str]) -> str:
         """The number of a thing in the order of visits. The first visit describes it."""

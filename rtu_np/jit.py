@@ -113,7 +113,7 @@ def compile_for(function: Callable, *specs: Any) -> Any:
     """
     if config.DISABLE_JIT:
         return function
-    key = function, Fingerprint(function, (kind for spec in specs for kind in _kinds(spec))).text()
+    key = function, Fingerprint(function, (kind for spec in specs for kind in _kinds(spec))).text
     if key not in _compiled_for:
         _compiled_for[key] = njit(function)
     return _compiled_for[key]
@@ -147,7 +147,7 @@ def _file_name(compiled: Any, argument_types: tuple, processor: tuple) -> str | 
         kernel_files.say_once(f"{function.__qualname__} depends on {found.obstacles[0]}, whose changes cannot be seen")
         return None
     readable = "".join(c for c in f"{function.__module__}.{function.__qualname__}" if c.isalnum() or c in "._")[-60:]
-    return f"{readable}-{digest(found.text() + repr(processor) + versions())[:32]}"
+    return f"{readable}-{digest(found.text + repr(processor) + versions())[:32]}"
 
 
 def entry(function: Any, *arguments: Any) -> Callable:

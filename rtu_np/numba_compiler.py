@@ -16,6 +16,7 @@ options only: the same values within the tests' tolerances, slower to compile, p
 stored, so each process compiles. One warning says so.
 """
 
+import contextlib
 import os
 import pickle
 import sys
@@ -155,15 +156,16 @@ class KernelCache:
         target_context.refresh()
         arguments = tuple(getattr(signature, "args", signature))
         processor = (*target_context.codegen().magic_tuple(), str(getattr(signature, "return_type", None)))
-        name = self._names[signature] = self.name_of(arguments, processor)
+        name = self.name_of(arguments, processor)
         data = None if name is None else self.read(name)
-        if data is None:
-            return None
-        try:
-            result = CompileResult._rebuild(target_context, *pickle.loads(data))
-        except Exception:  # what was pickled names a module that is gone, or anything else: compile
-            return None
-        return result if result.signature.args == arguments else None
+        if data is not None:
+            # Whatever is wrong with what was pickled, for example a module that is gone: compile.
+            with contextlib.suppress(Exception):
+                result = CompileResult._rebuild(target_context, *pickle.loads(data))
+                if result.signature.args == arguments:
+                    return result
+        self._names[signature] = name
+        return None
 
     def save_overload(self, signature: Any, result: Any) -> None:
         from numba.core.serialize import dumps
@@ -171,7 +173,8 @@ class KernelCache:
         name = self._names.pop(signature, None)
         if name is None or result.library.has_dynamic_globals or any(not each.can_cache for each in result.lifted):
             return
-        self.write(name, dumps(result._reduce()))
+        with contextlib.suppress(Exception):  # an object that cannot be pickled
+            self.write(name, dumps(result._reduce()))
 
     def flush(self) -> None:
         """Do nothing: a file that is there is right."""

@@ -21,69 +21,60 @@ def folder(tmp_path) -> Folder:
 
 # ------------------------------------------------------------------------------------------------------- other files
 
-IMPORTS = {
-    "a function": ("from callee import step", "step(x)"),
-    "through a module": ("import callee", "callee.step(x)"),
-}
-
-
-@pytest.mark.parametrize("how", IMPORTS)
-def test_an_edited_callee_is_seen_without_a_package(how, folder):
-    folder.write_pair(3.0, *IMPORTS[how])
-    assert folder.run() == ["7.0", "0"]
-    assert folder.run() == ["7.0", "1"]
-    folder.write_pair(5.0, *IMPORTS[how])
-    assert folder.run() == ["11.0", "0"]
-    folder.write_pair(3.0, *IMPORTS[how])  # back, as git does it
-    assert folder.run() == ["7.0", "1"]
-
-
-@pytest.mark.parametrize("initial", ["", "__init__"], ids=["namespace package", "package"])
-def test_an_edited_callee_is_seen_in_packages(initial, folder):
-    if initial:
-        folder.write(**{"pack/__init__": "", "pack/inner/__init__": ""})
-    folder.write(**{"pack/caller": CALLER.format(imports="from pack.inner.callee import step", call="step(x)")})
-    code = RUN.replace("caller", "pack.caller")
-    for factor, printed in ((3.0, "7.0"), (5.0, "11.0")):
-        folder.write(**{"pack/inner/callee": CALLEE.format(factor=factor)})
-        assert folder.run(code) == [printed, "0"]
-        assert folder.run(code) == [printed, "1"]
-
-
-CONSTANTS = {
-    "a number": ("A = {}", "from constants import A", "A * x"),
-    "of a module": ("A = {}", "import constants", "constants.A * x"),
-    "of a module in a package": ("A = {}", "import pack.constants", "pack.constants.A * x"),
-    "of an array": ("import numpy as np\nA = np.array([1.0, {}])", "from constants import A", "A[1] * x"),
-    "of a tuple": ("A = (1.0, {})", "from constants import A", "A[1] * x"),
-    "of a NamedTuple": (
-        "from typing import NamedTuple\nclass T(NamedTuple):\n    a: float\nA = T({})",
-        "from constants import A",
+OVERLOAD = (
+    "from {} import overload\ndef step(x):\n    pass\n@overload(step)\ndef _step(x):\n    return lambda x: FACTOR * x"
+)
+CLOSURE = """
+from rtu_np.jit import kernel
+def times(a):
+    @kernel
+    def product(x):
+        return a * x
+    return product
+step = times(FACTOR)
+"""
+STEP = CALLEE.format(factor="FACTOR")
+# What the caller depends on: the other file, its text, how the caller imports it, and uses it.
+DEPENDS_ON = {
+    "a function": ("m0", STEP, "from m0 import step", "step(x)"),
+    "a function of a module": ("m1", STEP, "import m1", "m1.step(x)"),
+    "a namespace package": ("space/m", STEP, "from space.m import step", "step(x)"),
+    "a package": ("pack/m", STEP, "from pack.m import step", "step(x)"),
+    "a package's package": ("pack/inner/m", STEP, "import pack.inner.m", "pack.inner.m.step(x)"),
+    "a number": ("m2", "A = FACTOR", "from m2 import A", "A * x"),
+    "a number of a module": ("m3", "A = FACTOR", "import m3", "m3.A * x"),
+    "an array": ("m4", "import numpy as np\nA = np.array([1.0, FACTOR])", "from m4 import A", "A[1] * x"),
+    "a tuple": ("m5", "A = (1.0, FACTOR)", "from m5 import A", "A[1] * x"),
+    "a NamedTuple": (
+        "m6",
+        "from typing import NamedTuple\nclass T(NamedTuple):\n    a: float\nA = T(FACTOR)",
+        "from m6 import A",
         "A.a * x",
     ),
-    "of an enumeration": (
-        "import enum\nclass E(enum.IntEnum):\n    A = int({})",
-        "from constants import E",
+    "an enumeration": (
+        "m7",
+        "import enum\nclass E(enum.IntEnum):\n    A = int(FACTOR)",
+        "from m7 import E",
         "E.A.value * x",
     ),
-    "in a closure": (
-        "from rtu_np.jit import kernel\ndef times(a):\n    @kernel\n    def product(x):\n        return a * x\n"
-        "    return product\nA = times({})",
-        "from constants import A",
-        "A(x)",
-    ),
+    "a closure": ("m8", CLOSURE, "from m8 import step", "step(x)"),
+    "an overload": ("m9", OVERLOAD.format("rtu_np.jit"), "from m9 import step", "step(x)"),
+    "an overload of Numba": ("m10", OVERLOAD.format("numba.extending"), "from m10 import step", "step(x)"),
 }
 
 
-@pytest.mark.parametrize("how", CONSTANTS)
-def test_an_edited_constant_is_seen(how, folder):
-    text, imports, call = CONSTANTS[how]
-    module = "pack/constants" if "pack." in imports else "constants"
-    folder.write(caller=CALLER.format(imports=imports, call=call))
-    for factor, printed in ((3.0, "7.0"), (5.0, "11.0")):
-        folder.write(**{module: text.format(factor)})
-        assert folder.run() == [printed, "0"]
-    assert folder.run() == ["11.0", "1"]
+def test_an_edit_of_whatever_a_kernel_depends_on_is_seen(folder):
+    """With three, again, with five, and back to three as git does it: what each caller returns, and finds stored."""
+    folder.write(**{"pack/__init__": "", "pack/inner/__init__": ""})
+    for k, (_, _, imports, call) in enumerate(DEPENDS_ON.values()):
+        folder.write(**{f"caller{k}": CALLER.format(imports=imports, call=call)})
+    code = "\n".join(RUN.replace("caller", f"caller{k}") for k in range(len(DEPENDS_ON)))
+    for factor, value, hits in (("3.0", "7.0", "0"), ("3.0", "7.0", "1"), ("5.0", "11.0", "0"), ("3.0", "7.0", "1")):
+        for file, text, *_ in DEPENDS_ON.values():
+            folder.write(**{file: text.replace("FACTOR", factor)})
+        printed = folder.run(code)
+        found = dict(zip(DEPENDS_ON, zip(printed[::2], printed[1::2], strict=True), strict=True))
+        assert found == dict.fromkeys(DEPENDS_ON, (value, hits))
 
 
 def test_fields_in_another_order_are_seen(folder):
@@ -343,22 +334,6 @@ def test_a_setting_of_numba_is_part_of_the_name(folder):
     assert folder.run(NUMBA_BOUNDSCHECK="1") == ["7.0", "0"]
     assert folder.run(NUMBA_BOUNDSCHECK="1") == ["7.0", "1"]
     assert folder.run(NUMBA_CPU_NAME="generic", NUMBA_CPU_FEATURES="") == ["7.0", "0"]
-
-
-OVERLOADS = {
-    "of this package": "from rtu_np.jit import overload",
-    "of Numba": "from numba.extending import overload",
-}
-
-
-@pytest.mark.parametrize("whose", OVERLOADS)
-def test_an_edited_overload_is_seen(whose, folder):
-    text = OVERLOADS[whose] + "\ndef step(x):\n    pass\n@overload(step)\ndef _step(x):\n    return lambda x: {} * x\n"
-    folder.write(caller=CALLER.format(imports="from callee import step", call="step(x)"))
-    for factor, printed in ((3.0, "7.0"), (5.0, "11.0")):
-        folder.write(callee=text.format(factor))
-        assert folder.run() == [printed, "0"]
-    assert folder.run() == ["11.0", "1"]
 
 
 def test_what_cannot_be_seen_is_not_stored_and_named(folder):

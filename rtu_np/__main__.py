@@ -1,4 +1,4 @@
-"""The command line: `python -m rtu_np gradcheck` and `python -m rtu_np timing`.
+"""The command line: `python -m rtu_np gradcheck`, `python -m rtu_np timing` and `python -m rtu_np cache`.
 
 RTRL is real-time recurrent learning, BPTT backpropagation through time.
 """
@@ -24,6 +24,7 @@ from rtu_np import (
     RMSProp,
     VanillaRNN,
     gradcheck,
+    kernel_files,
     timing,
 )
 from rtu_np.numerics.activations import ACTIVATIONS
@@ -42,7 +43,7 @@ OPTIMIZERS = {"sgd": SGD(1e-6), "obgd": ObGD(), "adam": Adam(1e-6), "rmsprop": R
 
 
 def parser() -> argparse.ArgumentParser:
-    top = argparse.ArgumentParser(prog="python -m rtu_np", description="Check gradients, and time learning steps.")
+    top = argparse.ArgumentParser(prog="python -m rtu_np", description="Gradients, timing, compiled code.")
     commands = top.add_subparsers(dest="command", required=True)
     many: dict[str, Any] = {"type": int, "nargs": "+", "metavar": "N"}
 
@@ -71,6 +72,10 @@ def parser() -> argparse.ArgumentParser:
     time.add_argument("--calls", type=int, default=20_000, help="single steps from Python")
     time.add_argument("--no-compiling", action="store_true", help="do not time compiling")
     time.add_argument("--output", type=Path, default=Path("runs/timing"), help="folder for timing.json, .csv and .png")
+
+    cache = _command(commands, "cache", "show the folder of compiled code and its size")
+    cache.set_defaults(run=show_cache)
+    cache.add_argument("--clear", action="store_true", help="remove it; later processes compile again")
     return top
 
 
@@ -112,6 +117,11 @@ def time_steps(arguments: argparse.Namespace) -> int:
     command = shlex.join(["python", "-m", "rtu_np", *arguments.typed])
     for path in timing.save(timings, machine, arguments.output, command):
         print(path)
+    return 0
+
+
+def show_cache(arguments: argparse.Namespace) -> int:
+    print(kernel_files.report(arguments.clear))
     return 0
 
 

@@ -24,29 +24,36 @@ registered by the NamedTuple type of its first argument:
 Numba chooses the implementation while it compiles the caller, so the choice costs nothing at run time. Python reads the
 same table at each call, also with Numba switched off (NUMBA_DISABLE_JIT=1).
 
-**Cache.** Numba checks only the file of the cached function for changes. After an edit to a function that the cached
-one *calls*, in another file, it would still run the old machine code. So the name of our cache folder is a hash of
-every source that the function could reach, of Numba's version and of its options: a changed source means a new folder.
+**Cache.** Compiled code is stored on disk, a file for each kernel and types of its arguments. The promise: *what runs
+was compiled from the code that is in memory*. Numba's own cache does not hold it: it looks for changes only in the file
+of the function that Python calls. Here the name of a file ends in a hash of everything that a kernel is compiled from,
+as it is in memory at that time (rtu_np/fingerprint.py): all functions that can be reached, the constants that they
+name, the types of the arguments, options, versions and the processor. So it does not matter what was edited, in which
+file, when, or how often. Two versions that come and go are both stored. What cannot be hashed, or belongs to
+`__main__`, is compiled by each process. `python -m rtu_np cache` shows the files, and `--clear` removes them.
+
+Within a process, `compile_for` compares the same hash when a learner is made. After `importlib.reload`, or autoreload
+in a notebook, a new learner runs the new code, and learners made before go on with theirs. A function that is decorated
+with `njit` is compiled once for each type, as any decorated function: reload its module, too.
 """
 
 import functools
-import hashlib
 import itertools
-import os
 import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
+import llvmlite
 import numba
 import numpy as np
 from numba import types
 from numba.extending import overload as _overload
 from numba.extending import register_jitable
 
-from rtu_np import numba_compiler
+from rtu_np import fingerprint, kernel_files, numba_compiler
+from rtu_np.fingerprint import Fingerprint, code_text, digest
 
 ANNOUNCE_AFTER = 3.0  # seconds of compiling before a message says so
 _PUBLIC: Any = {
@@ -60,98 +67,87 @@ OPTIONS: Any = {**_PUBLIC, **numba_compiler.ENTRY}
 _CALLED: Any = {**_PUBLIC, **numba_compiler.CALLED}
 _INLINED: Any = {**_PUBLIC, **numba_compiler.INLINED}
 _INLINED_NOALIAS: Any = {**_PUBLIC, **numba_compiler.INLINED_NOALIAS}
-_HOME = Path(__file__).parent
 config: Any = numba.config  # its attributes are set from the environment, where no type checker sees them
+# Of Numba's settings, those that change machine code; its processor's name and features are compared apart from these.
+_SETTINGS = ("BOUNDSCHECK", "OPT", "LOOP_VECTORIZE", "SLP_VECTORIZE", "DEBUGINFO_DEFAULT", "DISABLE_INTEL_SVML")
 
 
-def _sources(file: Path) -> Iterator[Path]:
-    """Every Python source of the top-level package that contains `file`; only `file` if it is in no package."""
-    root = file
-    while (root.parent / "__init__.py").exists():
-        root = root.parent
-    return iter(sorted(root.rglob("*.py"))) if root.is_dir() else iter([file])
+def versions() -> str:
+    """What all kernels depend on: versions, settings of Numba, and how this package compiles."""
+    settings = [f"{name}={getattr(config, name, None)}" for name in _SETTINGS]
+    codes = [code_text(code) for code in (CODE, numba_compiler.CODE, fingerprint.CODE)]
+    named = (numba.__version__, llvmlite.__version__, np.__version__, sys.implementation.cache_tag)
+    return repr((named, settings, codes, numba_compiler.PLAIN))
 
 
-@functools.cache
-def _fingerprint(file: Path) -> str:
-    return hashlib.sha256(b"".join(path.read_bytes() for path in _sources(file))).hexdigest()
-
-
-def cache_folder(*files: str | Path) -> Path:
-    """The folder for the machine code of kernels that call functions in the packages of `files`, and in this package.
-
-    It is in NUMBA_CACHE_DIR if that is set, else in this package's `__pycache__`, else (if the installation is
-    read-only) in the user's cache folder. Deleting it is always safe.
-    """
-    parts = sorted(_fingerprint(Path(file).resolve()) for file in {__file__, *map(str, files)})
-    flags = [
-        numba.__version__,
-        sys.implementation.cache_tag,
-        str(config.BOUNDSCHECK),
-        str(sorted(OPTIONS.items(), key=str)),
-        str(numba_compiler.PLAIN),
-    ]
-    name = hashlib.sha256("\n".join(parts + flags).encode()).hexdigest()[:16]
-    if base := os.environ.get("NUMBA_CACHE_DIR"):
-        return Path(base) / f"rtu_np-{name}"
-    if os.access(_HOME, os.W_OK):
-        return _HOME / "__pycache__" / f"kernels-{name}"
-    return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "rtu_np" / f"kernels-{name}"
-
-
-@contextmanager
-def _cache_at(folder: Path) -> Iterator[None]:
-    previous = config.CACHE_DIR
-    config.CACHE_DIR = str(folder)
-    try:
-        yield
-    finally:
-        config.CACHE_DIR = previous
-
-
-def njit(function: Callable | None = None, *, reaches: tuple[str, ...] = (), **options: Any) -> Any:
-    """Compile `function` at its first call, cached on disk across processes.
+def njit(function: Callable | None = None, **options: Any) -> Any:
+    """Compile `function` at its first call, stored on disk for other processes.
 
     Parameters
     ----------
     function : the kernel; it allocates nothing, and returns scalars or nothing
-    reaches : modules of other packages whose functions it calls through a `generic` function
     options : Numba options that differ from this package's
 
-    A function is compiled but not cached if its source is in no file (it was typed at a prompt), or if it is in
-    `__main__`, since Numba cannot distinguish two versions of a type there.
+    A function that reaches functions or types of `__main__` is compiled but not stored: another process has another
+    `__main__`.
     """
     if function is None:
-        return functools.partial(njit, reaches=reaches, **options)
-    modules = (function.__module__, *reaches)
-    files = [getattr(sys.modules.get(module), "__file__", None) for module in modules]
-    cached = "__main__" not in modules and all(file is not None for file in files)
-    with _cache_at(cache_folder(*(file for file in files if file is not None))):
-        return numba.njit(**{**OPTIONS, "cache": cached, **options})(function)
+        return functools.partial(njit, **options)
+    compiled = numba.njit(**{**OPTIONS, **options})(function)
+    if not config.DISABLE_JIT:
+        name_of = functools.partial(_file_name, compiled)
+        numba_compiler.store_with(compiled, numba_compiler.KernelCache(name_of, kernel_files.read, kernel_files.write))
+    return compiled
+
+
+_compiled_from: dict[tuple[int, str], Any] = {}  # what stood at each place that code of this process was compiled from
+_compiled_for: dict[tuple[Callable, str], Any] = {}
+_held: list[Fingerprint] = []  # which hold what `_compiled_from` names by its id
 
 
 def compile_for(function: Callable, *specs: Any) -> Any:
-    """`function` of a learner, compiled, with a cache that also notices changes in the sources of `specs`.
+    """`function` of a learner, compiled for specs of these types, from the code that is in memory now.
 
-    All cells of this package share one compiled function. A cell from elsewhere gets one of its own, whose cache
-    follows the source of that cell.
+    A cell that was changed and loaded again (`importlib.reload`, or autoreload in a notebook) gets a compiled function
+    of its own. Learners made before go on with theirs.
     """
-    home = function.__module__.partition(".")[0]
-    modules = {module for spec in specs for module in _modules(spec) if module.partition(".")[0] != home}
-    return _compile_with(function, tuple(sorted(modules)))
+    if config.DISABLE_JIT:
+        return function
+    key = function, Fingerprint(function, (kind for spec in specs for kind in _kinds(spec))).text
+    if key not in _compiled_for:
+        _compiled_for[key] = njit(function)
+    return _compiled_for[key]
 
 
-def _modules(spec: Any) -> Iterator[str]:
-    """The modules of a spec and of the specs in it."""
+def _kinds(spec: Any) -> Iterator[type]:
+    """The types of a spec and of the specs in it."""
     if isinstance(spec, tuple):
-        yield type(spec).__module__
+        yield type(spec)
         for part in spec:
-            yield from _modules(part)
+            yield from _kinds(part)
 
 
-@functools.cache
-def _compile_with(function: Callable, modules: tuple[str, ...]) -> Any:
-    return njit(function, reaches=modules)
+def _file_name(compiled: Any, argument_types: tuple, processor: tuple) -> str | None:
+    """The name of the file for the machine code of a function; None if it cannot be stored.
+
+    It is called before each compilation. So it also looks for code that has changed since this process compiled it.
+    """
+    found = Fingerprint(compiled, argument_types)
+    if any(_compiled_from.get(place, now) != now for place, now in found.read.items()):
+        reached = {each for known in (*_held, found) for each in known.dispatchers}
+        numba_compiler.forget(reached.difference(_compiled_for.values()))
+        _compiled_from.clear()
+        _held.clear()
+    _compiled_from.update(found.read)
+    _held.append(found)
+    function = compiled.py_func
+    if found.in_main:
+        return None
+    if found.obstacles:
+        kernel_files.say_once(f"{function.__qualname__} depends on {found.obstacles[0]}, whose changes cannot be seen")
+        return None
+    readable = "".join(c for c in f"{function.__module__}.{function.__qualname__}" if c.isalnum() or c in "._")[-60:]
+    return f"{readable}-{digest(found.text + repr(processor) + versions())[:32]}"
 
 
 def entry(function: Any, *arguments: Any) -> Callable:
@@ -172,7 +168,8 @@ def entry(function: Any, *arguments: Any) -> Callable:
 @contextmanager
 def announce_compiling() -> Iterator[None]:
     """On a terminal, print a message if the code in this context compiles for long."""
-    text = "rtu_np: compiling for a network of this kind, up to a minute; later processes find it compiled"
+    text = "rtu_np: compiling for a network of this kind, up to a minute"
+    text += "" if numba_compiler.PLAIN else "; later processes find it compiled"
     timer = threading.Timer(ANNOUNCE_AFTER, print, (text,), {"file": sys.stderr})
     timer.daemon = True
     if sys.stderr.isatty():
@@ -291,3 +288,6 @@ def generic(stub: Callable | None = None, *, inline: bool = True) -> Any:
     call.otherwise = register(None)  # type: ignore[attr-defined]
     call.table = table  # type: ignore[attr-defined]
     return call
+
+
+CODE = sys._getframe().f_code  # of this file, as it runs

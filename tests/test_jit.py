@@ -1,10 +1,6 @@
-"""Compiling, dispatching and caching."""
+"""Compiling and dispatching. What is stored on disk: test_cache.py and test_cache_files.py."""
 
-import os
-import subprocess
 import sys
-import textwrap
-from pathlib import Path
 
 import numba
 import numpy as np
@@ -16,99 +12,12 @@ from rtu_np.prediction.td_kernels import run
 
 compiled = pytest.mark.skipif(numba.config.DISABLE_JIT, reason="there is nothing compiled")
 
-ENTRY = """
-from callee import step
-from rtu_np.jit import njit
 
-@njit
-def run(x):
-    return step(x) + 1.0
-"""
-CALLEE = """
-from rtu_np.jit import kernel
-
-@kernel
-def step(x):
-    return {factor} * x
-"""
-GENERIC = """
-from typing import NamedTuple
-from rtu_np.jit import compile_for, generic
-import library
-
-class Mine(NamedTuple):
-    pass
-
-@library.apply.register(Mine)
-def _apply(kind, x):
-    return {factor} * x
-
-def main():
-    function = compile_for(library.run, Mine())
-    print(function(Mine(), 2.0))
-    print(sum(function.stats.cache_hits.values()))
-"""
-LIBRARY = """
-from rtu_np.jit import generic
-
-@generic
-def apply(kind, x):
-    "Nothing yet."
-
-def run(kind, x):
-    return apply(kind, x) + 1.0
-"""
-
-
-def python(folder: Path, code: str) -> list[str]:
-    environment = {**os.environ, "NUMBA_CACHE_DIR": str(folder / "cache"), "PYTHONDONTWRITEBYTECODE": "1"}
-    done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(code)],
-        cwd=folder,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout.split()
-
-
-@compiled
-def test_an_edited_callee_in_another_file_is_seen(tmp_path):
-    package = tmp_path / "pack"
-    package.mkdir()
-    (package / "__init__.py").touch()
-    (package / "entry.py").write_text(ENTRY.replace("from callee", "from pack.callee"))
-    code = "from pack.entry import run; print(run(2.0), sum(run.stats.cache_hits.values()))"
-    (package / "callee.py").write_text(CALLEE.format(factor="3.0"))
-    assert python(tmp_path, code) == ["7.0", "0"]
-    assert python(tmp_path, code) == ["7.0", "1"]  # from the cache
-    (package / "callee.py").write_text(CALLEE.format(factor="5.0"))
-    assert python(tmp_path, code) == ["11.0", "0"]  # and not from a stale one
-
-
-@compiled
-def test_an_edited_cell_from_elsewhere_is_seen(tmp_path):
-    (tmp_path / "library.py").write_text(LIBRARY)
-    (tmp_path / "mine.py").write_text(GENERIC.format(factor="3.0"))
-    code = "import mine; mine.main()"
-    assert python(tmp_path, code) == ["7.0", "0"]
-    assert python(tmp_path, code) == ["7.0", "1"]
-    (tmp_path / "mine.py").write_text(GENERIC.format(factor="5.0"))
-    assert python(tmp_path, code) == ["11.0", "0"]
-
-
-def test_the_folder_follows_the_flags(monkeypatch):
-    before = jit.cache_folder()
-    assert before == jit.cache_folder()
+def test_the_names_of_files_follow_the_flags(monkeypatch):
+    before = jit.versions()
+    assert before == jit.versions()
     monkeypatch.setattr(jit.config, "BOUNDSCHECK", 7)
-    assert jit.cache_folder() != before
-
-
-def test_a_function_typed_at_a_prompt_runs_uncached(tmp_path):
-    code = "from rtu_np.jit import njit\n@njit\ndef f(x):\n    return x + 1\nprint(f(2))"
-    assert python(tmp_path, code) == ["3"]
+    assert jit.versions() != before
 
 
 def test_the_numba_setting_of_others_is_left_alone():

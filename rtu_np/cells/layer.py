@@ -1,6 +1,8 @@
 """A live recurrent layer: parameters and memory of one cell, one step at a time from Python."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
+from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
@@ -118,6 +120,18 @@ class Layer:
         self._x, self._dx = np.zeros(self.n_inputs, self.dtype), np.zeros(self.n_inputs, self.dtype)
         self._dy = np.zeros(self.n_outputs, self.dtype)
 
+    @cached_property
+    def _compiled_advance(self) -> Callable:
+        return compile_for(_advance, self.spec)
+
+    @cached_property
+    def _compiled_gradient(self) -> Callable:
+        return compile_for(_gradient, self.spec)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without compiled functions, which belong to this process."""
+        return {name: value for name, value in vars(self).items() if not name.startswith("_compiled_")}
+
     @property
     def parameters(self) -> dict[str, np.ndarray]:
         """{name: writable view}. To replace values, write into the views: `layer.parameters["W1"][:] = ...`."""
@@ -137,7 +151,7 @@ class Layer:
         x = check_array("x", x, (self.n_inputs,))
         check_parameters(self.spec, protocol.parameters(self.spec, self._params)[0])
         self._x[:] = x
-        compile_for(_advance, self.spec)(self.spec, self._params, self._memory, self._x)
+        self._compiled_advance(self.spec, self._params, self._memory, self._x)
         return protocol.memory(self.spec, self._memory)[0].y.copy()
 
     def gradient(self, dy: Any) -> dict[str, np.ndarray]:
@@ -157,7 +171,7 @@ class Layer:
     def _credit(self, dy: Any) -> None:
         self._dy[:] = check_array("dy", dy, (self.n_outputs,))
         arguments = (self.spec, self._params, self._memory, self._dy, self._gradient, self._dx)
-        compile_for(_gradient, self.spec)(*arguments)
+        self._compiled_gradient(*arguments)
 
     def reset(self) -> None:
         """Clear state and sensitivities. Parameters stay."""

@@ -13,7 +13,8 @@ from tolerances import COMPLEX_STEP, PLAIN, assert_close
 
 import rtu_np
 from rtu_np.control import policies
-from rtu_np.control.policies import Gaussian, Softmax
+from rtu_np.control.policies import Gaussian
+from rtu_np.control.softmax import Softmax
 from rtu_np.jit import njit
 from rtu_np.learning import optimizers
 from rtu_np.learning.optimizers import ObGD

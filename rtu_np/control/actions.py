@@ -67,8 +67,9 @@ class Actions:
         exact = np.clip(np.stack([space.low.ravel(), space.high.ravel()]).astype(np.float64), -largest, largest)
         low, high = exact.astype(dtype)
         # Rounded to `dtype`, a bound may lie outside: float32(.1) is above .1.
-        low = np.where(low < exact[0], np.nextafter(low, low.dtype.type(np.inf)), low)
-        high = np.where(high > exact[1], np.nextafter(high, high.dtype.type(-np.inf)), high)
+        lower, higher = low < exact[0], high > exact[1]
+        low[lower] = np.nextafter(low[lower], low.dtype.type(np.inf))
+        high[higher] = np.nextafter(high[higher], high.dtype.type(-np.inf))
         return np.stack([low, high])
 
     def to_environment(self, action: np.ndarray) -> Any:
@@ -83,23 +84,22 @@ class Actions:
     def warn_of_scale(self, stacklevel: int) -> None:
         """Warn if a Gaussian policy starts far from the scale of a continuous action."""
         low, high = (bound.ravel().astype(np.float64) for bound in (self._space.low, self._space.high))
+        finite = np.isfinite(high - low)
         inside = np.array([_below(b) - _below(a) for a, b in zip(low, high, strict=True)])
         covered = np.minimum(high, _REACH) - np.maximum(low, -_REACH)
         if (inside < _LEAST_INSIDE).any():
             fault = "nearly every action would be clipped to a bound"
-        elif (covered < _LEAST_USED * (high - low)).any():
+        elif (covered[finite] < _LEAST_USED * (high - low)[finite]).any():
             fault = "its actions would hardly use the range"
         else:
             return
-        if np.isfinite(high - low).all():
-            cure = "gymnasium.wrappers.RescaleAction(env, -1.0, 1.0) gives the agent a range that suits it"
-        else:
-            cure = (
-                "gymnasium.wrappers.TransformAction with a function of your own gives the agent a range that it fills"
-            )
+        cure = "TransformAction, with a function of your own,"
+        if finite.all():
+            one = f"np.{self._space.dtype}"
+            cure = f"RescaleAction(env, {one}(-1), {one}(1))"
         warnings.warn(
             f"the action space is {self._space}, and a Gaussian policy starts with a mean near 0 and a deviation of "
-            f"about 1: {fault}. {cure}",
+            f"about 1: {fault}. gymnasium.wrappers.{cure} gives the agent a range that suits it",
             stacklevel=stacklevel,
         )
 

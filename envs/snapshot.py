@@ -162,7 +162,7 @@ def _mujoco_model(model: Any) -> _Model:
     structs = {part: _numbers_of(getattr(model, part)) for part in STRUCTS}
     return _Model(
         {name: array for name, array in arrays.items() if name not in large},
-        {name: hashlib.sha256(np.ascontiguousarray(array)).hexdigest() for name, array in large.items()},
+        {name: hashlib.sha256(array.tobytes()).hexdigest() for name, array in large.items()},
         {f"{part}.{name}": value for part, numbers in structs.items() for name, value in numbers.items()},
     )
 

@@ -139,7 +139,7 @@ class Agent(ABC):
 
         Raises
         ------
-        ValueError : if observation or reward is not finite or of another shape; nothing has been learned
+        ValueError : if observation or reward is not finite, or not of their space; nothing has been learned
         RuntimeError : after `close`
         FloatingPointError : if learning has diverged
         """

@@ -17,6 +17,7 @@ from rtu_np.control.hints import observation_hint
 from rtu_np.validation import check_array
 
 Writer = Callable[[Any, np.ndarray], None]
+_BITS = frozenset((0, 1))
 
 
 def observation_writer(space: Any, name: str = "observation") -> tuple[int, Writer]:
@@ -89,15 +90,23 @@ def _discrete_writer(space: Any, name: str) -> Writer:
 
 
 def _multi_discrete_writer(space: Any, name: str) -> Writer:
-    counts, start = space.nvec.ravel().astype(np.int64), space.start.ravel().astype(np.int64)
-    offsets = np.cumsum(counts) - counts
+    start, counts = space.start.astype(np.int64), space.nvec.ravel().astype(np.int64)
+    offsets = counts.cumsum() - counts
+    limits = counts.view(np.uint64)
+    # Buffers, and no array per step. A negative number is a large one without its sign, so one comparison does.
+    values, places = np.zeros(space.shape, np.int64), np.zeros_like(counts)
+    inside = np.zeros(counts.size, bool)
+    flat = values.reshape(-1)
+    unsigned = flat.view(np.uint64)
 
     def write(observation: Any, out: np.ndarray) -> None:
-        k = _array(name, observation, space, "iub").ravel().astype(np.int64) - start
-        if not ((k >= 0) & (k < counts)).all():
+        np.subtract(_array(name, observation, space, "iub"), start, values, casting="unsafe")
+        np.less(unsigned, limits, inside)
+        if not all(inside.tolist()):
             _refuse(name, observation, space)
+        np.add(flat, offsets, places)
         out[...] = 0
-        out[offsets + k] = 1
+        out[places] = 1
 
     return write
 
@@ -105,7 +114,7 @@ def _multi_discrete_writer(space: Any, name: str) -> Writer:
 def _multi_binary_writer(space: Any, name: str) -> Writer:
     def write(observation: Any, out: np.ndarray) -> None:
         values = _array(name, observation, space, "iubf").ravel()
-        if not ((values == 0) | (values == 1)).all():
+        if not _BITS.issuperset(values.tolist()):
             _refuse(name, observation, space)
         out[...] = values
 

@@ -233,6 +233,12 @@ HINTS = {
     "one of": (spaces.OneOf([spaces.Box(-1, 1, (2,)), spaces.Discrete(2)]), None, 3),
     "a tuple of a dict": (spaces.Tuple([spaces.Dict(a=spaces.Box(-1, 1, (2,))), spaces.Discrete(2)]), None, 4),
     "a tuple of a text": (spaces.Tuple([LETTERS, spaces.Discrete(2)]), lambda pair: counts(pair[0]), 2),
+    "a tuple of an image": (spaces.Tuple([PICTURE, spaces.Discrete(2)]), None, 84 * 84 * 3 + 2),
+    "a tuple of a dict of a text": (
+        spaces.Tuple([spaces.Dict(a=LETTERS, b=spaces.Discrete(2)), spaces.Discrete(2)]),
+        lambda pair: counts(pair[0]["a"]),
+        2,
+    ),
     "image": (PICTURE, None, 144),
     "grey image": (spaces.Box(0, 255, (84, 60), np.uint8), None, 12 * 9),
     "stacked images": (spaces.Box(0, 255, (4, 84, 84), np.uint8), None, 4 * 144),

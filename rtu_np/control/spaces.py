@@ -47,12 +47,20 @@ def observation_writer(space: Any, name: str = "observation") -> tuple[int, Writ
         return int(space.nvec.sum()), _multi_discrete_writer(space, name)
     if isinstance(space, spaces.MultiBinary):
         return int(np.prod(space.shape)), _multi_binary_writer(space, name)
-    if isinstance(space, spaces.Tuple):
+    if isinstance(space, spaces.Tuple) and all(map(_is_taken, space.spaces)):
         return _tuple_writer(space, name)
     raise ValueError(
         f"the observation space is {space}: expected Box, Discrete, MultiDiscrete, MultiBinary or a Tuple of these; "
         f"{observation_hint(space)}"
     )
+
+
+def _is_taken(space: Any) -> bool:
+    try:
+        observation_writer(space)
+    except ValueError:
+        return False
+    return True
 
 
 def _refuse(name: str, observation: Any, space: Any) -> NoReturn:
@@ -122,10 +130,7 @@ def _multi_binary_writer(space: Any, name: str) -> Writer:
 
 
 def _tuple_writer(space: Any, name: str) -> tuple[int, Writer]:
-    try:
-        parts = [observation_writer(part, f"{name}[{k}]") for k, part in enumerate(space.spaces)]
-    except ValueError as error:
-        raise ValueError(f"a part of {space} is not taken: {error}") from None
+    parts = [observation_writer(part, f"{name}[{k}]") for k, part in enumerate(space.spaces)]
     bounds = np.cumsum([0, *(n for n, _ in parts)])
     pieces = [
         (write, int(start), int(stop)) for (_, write), start, stop in zip(parts, bounds, bounds[1:], strict=False)

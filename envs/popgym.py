@@ -1,6 +1,6 @@
-"""The tasks of POPGym (Morad et al. 2023) that Elelimy et al. 2024 use, with observations as one-hot vectors.
+"""The tasks of POPGym (Morad et al. 2023), with observations as vectors. They need the package popgym.
 
-They need the package popgym.
+Elelimy et al. 2024 use six of them.
 """
 
 import importlib
@@ -12,21 +12,63 @@ from gymnasium.spaces import Box, Discrete, MultiDiscrete, Space, Tuple
 
 from rtu_np.validation import check_choice
 
-TASKS = {  # {task: its module in popgym.envs}
-    "AutoencodeEasy": "autoencode",
-    "ConcentrationEasy": "concentration",
-    "CountRecallEasy": "count_recall",
-    "HigherLowerEasy": "higher_lower",
-    "RepeatFirstEasy": "repeat_first",
-    "RepeatPreviousEasy": "repeat_previous",
+FAMILIES = {  # {name: its module in popgym.envs}
+    "Autoencode": "autoencode",
+    "Battleship": "battleship",
+    "Concentration": "concentration",
+    "CountRecall": "count_recall",
+    "HigherLower": "higher_lower",
+    "MineSweeper": "minesweeper",
+    "MultiarmedBandit": "multiarmed_bandit",
+    "NoisyPositionOnlyCartPole": "noisy_position_only_cartpole",
+    "NoisyPositionOnlyPendulum": "noisy_position_only_pendulum",
+    "PositionOnlyCartPole": "position_only_cartpole",
+    "PositionOnlyPendulum": "position_only_pendulum",
+    "RepeatFirst": "repeat_first",
+    "RepeatPrevious": "repeat_previous",
+    "VelocityOnlyCartPole": "velocity_only_cartpole",
+}
+# Morad et al. call some tasks by another name than the package does; both are registered.
+NAMES = {name: name for name in FAMILIES} | {
+    name.replace("PositionOnly", "Stateless"): name for name in FAMILIES if "PositionOnly" in name
+}
+TASKS = {  # {task: (its class, its module in popgym.envs)}
+    f"{name}{level}": (f"{family}{level}", FAMILIES[family])
+    for name, family in NAMES.items()
+    for level in ("Easy", "Medium", "Hard")
 }
 
 
-class OneHot(gymnasium.Wrapper):
+class Task(gymnasium.Wrapper):
+    """A task of POPGym whose observation is a vector of reals already; as `OneHot`, without popgym's info."""
+
+    def __init__(self, env: gymnasium.Env) -> None:
+        super().__init__(env)
+        space = env.observation_space
+        if isinstance(space, Box):  # the noise of noisy tasks goes beyond the bounds
+            self.observation_space = Box(-np.inf, np.inf, space.shape, np.float32)
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None):
+        return self._vector(self.env.reset(seed=seed, options=options)[0]), {}
+
+    def step(self, action: Any):
+        # popgym's info is dropped: it is the hidden state, in an array that popgym overwrites later.
+        observation, reward, terminated, truncated, _ = self.env.step(action)
+        return self._vector(observation), reward, terminated, truncated, {}
+
+    def _vector(self, observation: Any) -> np.ndarray:
+        return np.array(observation, np.float32)
+
+
+class OneHot(Task):
     """A task of POPGym, its observation as concatenated one-hot vectors.
 
     ## Description
-    Six memory tasks with a deck of 52 cards, from the package popgym:
+    Tasks of the package popgym, `-Easy`, `-Medium` and `-Hard` (more cards, or a larger board). The table has the six
+    that Elelimy et al. use, with a deck of 52 cards. The others are Battleship, MineSweeper (actions: two coordinates,
+    `MultiDiscrete`), MultiarmedBandit, and the control tasks PositionOnlyCartPole, PositionOnlyPendulum,
+    VelocityOnlyCartPole, NoisyPositionOnlyCartPole and NoisyPositionOnlyPendulum, whose observations are vectors already.
+    Morad et al. call PositionOnly Stateless, and either name is registered.
 
     | `rtu_np/...-v0` | the agent | actions | observation | steps |
     |---|---|---|---|---|
@@ -40,7 +82,7 @@ class OneHot(gymnasium.Wrapper):
     The paper's agents also get their previous action and reward. Here the agent adds these, not the environment.
 
     ## Action Space
-    `Discrete`, as in the table.
+    `Discrete`, as in the table; `MultiDiscrete` in Battleship and MineSweeper; `Box(-2, 2)` in the Pendulums.
 
     ## Observation Space
     `Box(0, 1)`: one entry for each possible value of each part of popgym's observation, in popgym's order; 1 for the
@@ -66,23 +108,15 @@ class OneHot(gymnasium.Wrapper):
         self._n = sum(sizes)
         self.observation_space = Box(0.0, 1.0, (self._n,), np.float32)
 
-    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None):
-        return self._vector(self.env.reset(seed=seed, options=options)[0]), {}
-
-    def step(self, action: Any):
-        # popgym's info is dropped: it is the hidden state, in an array that popgym overwrites later.
-        observation, reward, terminated, truncated, _ = self.env.step(action)
-        return self._vector(observation), reward, terminated, truncated, {}
-
     def _vector(self, observation: Any) -> np.ndarray:
         out = np.zeros(self._n, np.float32)
         out[self._offsets + observation] = 1.0
         return out
 
 
-def make(task: str, **settings: Any) -> OneHot:
+def make(task: str, **settings: Any) -> Task:
     """The entry point of all POPGym tasks."""
-    module = check_choice("task", task, TASKS)
+    name, module = check_choice("task", task, TASKS)
     try:
         found = importlib.import_module(f"popgym.envs.{module}")
     except ImportError as error:
@@ -90,7 +124,8 @@ def make(task: str, **settings: Any) -> OneHot:
             f"rtu_np/{task}-v0 is a task of the package popgym, which could not be imported ({error}): install it with "
             'python -m pip install -e ".[popgym]"'
         ) from error
-    return OneHot(getattr(found, task)(**settings))
+    env = getattr(found, name)(**settings)
+    return Task(env) if isinstance(env.observation_space, Box) else OneHot(env)
 
 
 def _sizes(space: Space) -> list[int]:

@@ -6,15 +6,20 @@
     restore(env, snapshot)            # continues as the first would have
 
 A snapshot holds all attributes of the environment and of its wrappers that a step may change: numbers, arrays,
-containers of them, generators of random numbers, and all of MuJoCo's data. MuJoCo's own `mj_getState` would not do:
-rewards read positions that are computed before a step's last integration, and `mj_getState` leaves these out. Nothing
-is pickled, so restoring executes nothing: the types of all parts are those of the environment at hand, and a snapshot
-gives their contents only.
+containers of them, generators of random numbers, and all of MuJoCo's data and model. MuJoCo's own `mj_getState` would
+not do: rewards read positions that are computed before a step's last integration, and `mj_getState` leaves these out.
+Nothing is pickled, so restoring executes nothing: the types of all parts are those of the environment at hand, and a
+snapshot gives their contents only.
 
-No step changes spaces, models, functions and windows, so a snapshot leaves them out. (`action_space.sample()` draws
-from a generator of its own.)
+Some environments write into the model: a door stands elsewhere in each episode. So a snapshot has the model's arrays,
+options and statistics. Of arrays that are large (textures, meshes) it has a hash, and `restore` refuses by name if such
+an array differs. It leaves out how the model is drawn (`model.vis`).
+
+No step changes spaces, functions and windows, so a snapshot leaves them out. (`action_space.sample()` draws from a
+generator of its own.)
 """
 
+import hashlib
 import sys
 import warnings
 from collections import deque
@@ -39,6 +44,8 @@ FIXED = (
 )  # modules of parts that stay
 
 FUNCTIONS = (type, FunctionType, MethodType, BuiltinFunctionType, np.ufunc)
+LARGE = 1 << 16  # bytes of an array of a model, above which a snapshot has its hash
+STRUCTS = ("opt", "stat")  # parts of a model that hold numbers of their own
 
 
 class Snapshot(NamedTuple):
@@ -83,7 +90,9 @@ def restore(env: gymnasium.Env, snapshot: Snapshot) -> None:
             f"snapshot is of {settings.get('environment')}: expected one of {_kind(env)}; make the environment with "
             "the same id, settings and wrappers"
         )
+    initial = _models(env)
     env.reset()  # some attributes exist from the first reset on
+    _check_that_models_are_captured(env, settings, initial)
     changes: list[Callable[[], Any]] = []
     try:
         for layer, attributes in zip(_layers(env), settings["layers"], strict=True):
@@ -112,11 +121,15 @@ def _is_fixed(name: str, value: Any) -> bool:
     if name in MADE or isinstance(value, FUNCTIONS):
         return True
     module = type(value).__module__ + "."
-    return module.startswith(FIXED) and not _is_mujoco_data(value)
+    return module.startswith(FIXED) and not _is_mujoco_data(value) and not _is_mujoco_model(value)
 
 
 def _is_mujoco_data(value: Any) -> bool:
     return "mujoco" in sys.modules and isinstance(value, sys.modules["mujoco"].MjData)
+
+
+def _is_mujoco_model(value: Any) -> bool:
+    return "mujoco" in sys.modules and isinstance(value, sys.modules["mujoco"].MjModel)
 
 
 def _mujoco_arrays(data: Any) -> dict[str, np.ndarray]:
@@ -128,6 +141,47 @@ def _mujoco_arrays(data: Any) -> dict[str, np.ndarray]:
     new = sys.modules["mujoco"].MjData(data.model)
     names = [name for name in dir(new) if not name.startswith("_")]
     return {n: getattr(data, n) for n in names if isinstance(a := getattr(new, n), np.ndarray) and a.size}
+
+
+class _Model(NamedTuple):
+    """What a step or a reset may change of a MuJoCo model."""
+
+    arrays: dict[str, np.ndarray]  # views
+    hashes: dict[str, str]  # of large arrays
+    numbers: dict[str, Any]  # of options and statistics
+
+    @property
+    def layout(self) -> str:
+        return repr([(name, array.dtype.str, array.shape) for name, array in self.arrays.items()])
+
+
+def _mujoco_model(model: Any) -> _Model:
+    every = {name: getattr(model, name) for name in dir(model) if not name.startswith("_")}
+    arrays = {name: value for name, value in every.items() if isinstance(value, np.ndarray)}
+    large = {name: array for name, array in arrays.items() if array.nbytes > LARGE}
+    structs = {part: _numbers_of(getattr(model, part)) for part in STRUCTS}
+    return _Model(
+        {name: array for name, array in arrays.items() if name not in large},
+        {name: hashlib.sha256(array.tobytes()).hexdigest() for name, array in large.items()},
+        {f"{part}.{name}": value for part, numbers in structs.items() for name, value in numbers.items()},
+    )
+
+
+def _numbers_of(struct: Any) -> dict[str, Any]:
+    every = {name: getattr(struct, name) for name in dir(struct) if not name.startswith("_")}
+    numbers = {name: value for name, value in every.items() if isinstance(value, np.ndarray | int | float)}
+    return {name: np.asarray(value).tolist() for name, value in numbers.items()}
+
+
+def _models(env: gymnasium.Env) -> dict[tuple[int, str], _Model]:
+    """{(layer, attribute): its present contents, copied}"""
+    found = {}
+    for depth, layer in enumerate(_layers(env)):
+        for name, value in vars(layer).items():
+            if _is_mujoco_model(value):
+                now = _mujoco_model(value)
+                found[depth, name] = now._replace(arrays={key: array.copy() for key, array in now.arrays.items()})
+    return found
 
 
 def _attributes(path: str, part: Any, arrays: dict[str, np.ndarray]) -> dict[str, Any]:
@@ -153,6 +207,10 @@ def _captured(path: str, value: Any, arrays: dict[str, np.ndarray]) -> Any:
         found = _mujoco_arrays(value)
         arrays.update({f"{path}.{name}": array.copy() for name, array in found.items()})
         return {"mujoco": path, "time": value.time, "version": sys.modules["mujoco"].__version__}
+    if _is_mujoco_model(value):
+        now = _mujoco_model(value)
+        arrays[path] = np.concatenate([array.ravel().view(np.uint8) for array in now.arrays.values() if array.size])
+        return {"mujoco_model": path, "layout": now.layout, "hashes": now.hashes, "numbers": now.numbers}
     for kind, container in CONTAINERS.items():
         if isinstance(value, container):
             return {kind: [_captured(f"{path}[{k}]", each, arrays) for k, each in enumerate(value)]}
@@ -171,10 +229,11 @@ def _restore_attributes(part: Any, saved: dict[str, Any], arrays: Any, changes: 
     """Check that `saved` fits `part`, and append the changes to make to `changes`."""
     current = vars(part)
     for name, value in current.items():
-        if name not in saved and not _is_fixed(name, value):
+        if name not in saved and not _is_fixed(name, value) and not _is_mujoco_model(value):
             changes.append(partial(delattr, part, name))
     for name, value in saved.items():
-        if _is_fixed(name, current.get(name)):  # a snapshot may change no types and no code
+        of_model = _is_mujoco_model(current.get(name)) and not (isinstance(value, dict) and "mujoco_model" in value)
+        if of_model or _is_fixed(name, current.get(name)):  # a snapshot may change no types and no code
             raise ValueError(f"snapshot sets {name}, which no step changes: has it been tampered with?")
         restored = _restored(value, current.get(name), arrays, changes)
         changes.append(partial(setattr, part, name, restored))
@@ -185,6 +244,9 @@ def _restored(saved: Any, live: Any, arrays: dict[str, np.ndarray], changes: lis
     if not isinstance(saved, dict):
         return saved
     kind, content = next(iter(saved.items()))
+    if kind == "mujoco_model":
+        _restore_mujoco_model(live, saved, arrays, changes)
+        return live
     if kind == "array":
         return arrays[content].copy()
     if kind == "scalar":
@@ -234,3 +296,49 @@ def _restore_mujoco(data: Any, saved: dict[str, Any], arrays: dict[str, np.ndarr
         )
     changes += [partial(np.copyto, view, found[name]) for name, view in views.items()]
     changes.append(partial(setattr, data, "time", float(saved["time"])))
+
+
+def _restore_mujoco_model(model: Any, saved: dict[str, Any], arrays: dict[str, np.ndarray], changes: list[Any]) -> None:
+    now, content, start = _mujoco_model(model), arrays[saved["mujoco_model"]], 0
+    if saved["layout"] != now.layout or saved["numbers"].keys() != now.numbers.keys():
+        raise ValueError(
+            "snapshot's MuJoCo model does not fit: was it captured with another model, or another version of MuJoCo?"
+        )
+    if changed := sorted(name for name in now.hashes if saved["hashes"][name] != now.hashes[name]):
+        raise ValueError(
+            f"snapshot's MuJoCo model differs in {', '.join(changed)}, of which a snapshot holds a hash since it is "
+            "large: expected the model that the environment was captured with"
+        )
+    for array in now.arrays.values():
+        part = content[start : start + array.nbytes]
+        start += array.nbytes
+        if array.size and part.tobytes() != array.tobytes():
+            changes.append(partial(np.copyto, array, part.view(array.dtype).reshape(array.shape)))
+    for name, value in saved["numbers"].items():
+        if value != now.numbers[name]:
+            part, _, field = name.partition(".")
+            changes.append(partial(_set_number, getattr(model, part), field, value))
+
+
+def _set_number(struct: Any, name: str, value: Any) -> None:
+    if isinstance(getattr(struct, name), np.ndarray):
+        getattr(struct, name)[...] = value
+    else:
+        setattr(struct, name, value)
+
+
+def _check_that_models_are_captured(env: gymnasium.Env, settings: Any, initial: dict[tuple[int, str], _Model]) -> None:
+    """ValueError if a snapshot lacks a model, as older ones do, and a reset of `env` changes this model."""
+    for (depth, name), now in _models(env).items():
+        layers = settings.get("layers", [])
+        if (depth, name) not in initial or depth >= len(layers) or name in layers[depth]:
+            continue
+        before = initial[depth, name]
+        changed = [key for key, array in now.arrays.items() if array.tobytes() != before.arrays[key].tobytes()]
+        changed += [key for key in now.hashes if now.hashes[key] != before.hashes[key]]
+        changed += [key for key in now.numbers if now.numbers[key] != before.numbers[key]]
+        if changed:
+            raise ValueError(
+                f"snapshot lacks the MuJoCo model, and this environment changes {', '.join(changed)} of its model when "
+                "it is reset: the snapshot is of an earlier version of this package, and cannot be continued from"
+            )

@@ -13,9 +13,10 @@ from rtu_np.cells.rnn import VanillaRNN
 from rtu_np.cells.stack import Stack
 from rtu_np.control.actor_critic import ActorCritic
 from rtu_np.control.exploration import Epsilon
-from rtu_np.control.policies import Gaussian, Softmax
+from rtu_np.control.policies import Gaussian
 from rtu_np.control.ppo.agent import PPO, ppo_network
 from rtu_np.control.q_lambda import QRC, QLambda
+from rtu_np.control.softmax import Softmax
 from rtu_np.control.streaming import streaming_network
 from rtu_np.costs import bytes_per_step, flops
 from rtu_np.gradcheck import check_gradients, gradient_angles

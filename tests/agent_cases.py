@@ -11,9 +11,12 @@ GAMMA = 0.9
 class World(gymnasium.Env):
     """Random observations, rewards, and ends of episodes; for agents of one seed always the same."""
 
-    def __init__(self, discrete: bool, d: int = 3, ends: bool = True) -> None:
+    def __init__(self, discrete: bool | gymnasium.Space, d: int = 3, ends: bool = True) -> None:
+        """`discrete` is also an action space."""
         self.observation_space = gymnasium.spaces.Box(-np.inf, np.inf, (d,), np.float64)
-        self.action_space = gymnasium.spaces.Discrete(3) if discrete else gymnasium.spaces.Box(-0.5, 0.5, (2,))
+        if not isinstance(discrete, gymnasium.Space):
+            discrete = gymnasium.spaces.Discrete(3) if discrete else gymnasium.spaces.Box(-0.5, 0.5, (2,))
+        self.action_space = discrete
         self.d, self.ends, self.t, self.actions = d, ends, 0, []
 
     def reset(self, *, seed=None, options=None):
@@ -28,7 +31,7 @@ class World(gymnasium.Env):
         return x, self.np_random.standard_normal(), terminated, truncated, {}
 
 
-def make(discrete: bool, cell=None, **settings) -> ActorCritic:
+def make(discrete: bool | gymnasium.Space, cell=None, **settings) -> ActorCritic:
     settings = {"gamma": GAMMA, "lambda_": 0.8, "entropy_coef": 0.1, "dtype": "float64", "seed": 3, **settings}
     agent = ActorCritic(World(discrete), cell or LinearRTU(4), **settings)
     rng = np.random.default_rng(5)

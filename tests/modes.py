@@ -24,7 +24,14 @@ MODES = {
         "oracle or special or however or leaks or test_q_lambda",
         ["test_td.py", "test_elementary.py", "test_envs.py", "test_q_lambda.py"],
     ),
-    "uncompiled PPO": ({"NUMBA_DISABLE_JIT": "1"}, "", ["test_ppo.py", "test_ppo_gradients.py", "test_ppo_torch.py"]),
+    "uncompiled PPO": (
+        {"NUMBA_DISABLE_JIT": "1"},
+        "",
+        [
+            *("test_ppo.py", "test_ppo_gradients.py", "test_ppo_torch.py"),
+            *("test_several_choices.py", "test_spaces.py", "test_ties.py"),
+        ],
+    ),
     # The least that Numba compiles for: narrow vectors, and no fused multiply-add.
     "plain processor": ({"NUMBA_CPU_NAME": "generic", "NUMBA_CPU_FEATURES": ""}, "", ["test_elementary.py"]),
     # No mode of Numba, but minutes of compiling, for which there is a second core.

@@ -27,8 +27,11 @@ class World:
 
     observation_space = spaces.Box(-np.inf, np.inf, (D,))
 
-    def __init__(self, discrete: bool = True, seed: int = 0, every: int = 5) -> None:
-        self.action_space = spaces.Discrete(3) if discrete else spaces.Box(-1, 1, (2,), np.float64)
+    def __init__(self, discrete: bool | spaces.Space = True, seed: int = 0, every: int = 5) -> None:
+        """`discrete` is also an action space."""
+        if not isinstance(discrete, spaces.Space):
+            discrete = spaces.Discrete(3) if discrete else spaces.Box(-1, 1, (2,), np.float64)
+        self.action_space = discrete
         self._rng, self._steps, self._every = np.random.default_rng(seed), 0, every
 
     def reset(self, seed=None):

@@ -7,14 +7,12 @@ import numpy as np
 import oracles
 import pytest
 from agent_cases import World, everything, make
-from gymnasium import spaces
 from tolerances import PLAIN, assert_close
 
 from rtu_np import SGD, ActorCritic, Gaussian, LinearRTU, Softmax
 from rtu_np.control.agent import _ENDED
 from rtu_np.control.inputs import DRAWN, EXECUTED
 from rtu_np.control.logs import EVERY
-from rtu_np.control.spaces import Actions, build, describe, observation_writer
 from rtu_np.jit import njit
 from rtu_np.learning import normalizers
 from rtu_np.numerics.buffers import size
@@ -56,54 +54,6 @@ def test_rewards_by_the_deviation_of_the_return():
     expected = [r / np.sqrt(np.var(returns[: t + 1], ddof=1) + 1e-8) for t, r in enumerate(rewards) if t > 0]
     assert_close(out[1:], np.array(expected), PLAIN)
     assert out[0] == rewards[0] / np.sqrt(1 + 1e-8)
-
-
-# ------------------------------------------------------------------------------------------------------------- spaces
-
-OBSERVATIONS = [
-    (spaces.Box(-1, 1, (2, 2)), np.array([[1, 2], [3, 4]]), [1, 2, 3, 4]),
-    (spaces.Discrete(3, start=5), 6, [0, 1, 0]),
-    (spaces.MultiDiscrete([2, 3]), np.array([1, 2]), [0, 1, 0, 0, 1]),
-    (spaces.MultiBinary(3), np.array([1, 0, 1]), [1, 0, 1]),
-    (spaces.Tuple([spaces.Discrete(2), spaces.Box(0, 1, (1,))]), (1, np.array([0.5])), [0, 1, 0.5]),
-]
-
-
-@pytest.mark.parametrize(("space", "observation", "expected"), OBSERVATIONS, ids=lambda x: type(x).__name__)
-def test_an_observation_as_a_vector(space, observation, expected):
-    n, write = observation_writer(space)
-    out = np.full(n, np.nan)
-    write(observation, out)
-    assert out.tolist() == expected
-    assert build(describe(space)) == space
-
-
-@pytest.mark.parametrize(
-    ("space", "message"),
-    [
-        (spaces.Dict({"a": spaces.Discrete(2)}), r"expected Box, Discrete.*FlattenObservation"),
-        (
-            spaces.Box(0, 255, (84, 84, 3), np.uint8),
-            r"shape \(84, 84, 3\), which looks like an image: expected a vector",
-        ),
-        (spaces.Text(5), "expected Box, Discrete"),
-    ],
-)
-def test_observation_spaces_that_are_not_taken(space, message):
-    with pytest.raises(ValueError, match=message):
-        observation_writer(space)
-
-
-@pytest.mark.parametrize("space", [spaces.MultiDiscrete([2, 2]), spaces.Box(0, 3, (2,), np.int64)])
-def test_action_spaces_that_are_not_taken(space):
-    with pytest.raises(ValueError, match="expected Discrete, or a Box of real numbers"):
-        Actions(space)
-
-
-def test_an_observation_of_another_shape():
-    agent = make(False)
-    with pytest.raises(ValueError, match=r"observation has shape \(2,\): expected \(3,\)"):
-        agent.step(np.ones(2))
 
 
 # ----------------------------------------------------------------------------------------------------------- learning

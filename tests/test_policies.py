@@ -9,7 +9,8 @@ from tolerances import COMPLEX_STEP, FLOAT32, PLAIN, assert_close
 
 from rtu_np.cells.initializers import Orthogonal, SparseUniform
 from rtu_np.control import policies
-from rtu_np.control.policies import Gaussian, Softmax
+from rtu_np.control.policies import Gaussian
+from rtu_np.control.softmax import Softmax
 from rtu_np.jit import njit
 from rtu_np.learning import heads
 from rtu_np.learning.heads import HeadSpec

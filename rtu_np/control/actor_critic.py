@@ -35,7 +35,7 @@ class ActorCritic(StreamingAgent):
     critic_cell : of the critic, if the critic has another cell
     shared : whether actor and critic are two heads on one body. `actor_optimizer` then learns from the sum of both
         objectives
-    policy : Softmax() for discrete actions, Gaussian() for continuous actions, by default
+    policy : Softmax() for Discrete, MultiDiscrete and MultiBinary actions, Gaussian() for a Box, by default
     lambda_ : trace parameter, in [0, 1]
     entropy_coef : tau, the weight of the policy's entropy
     actor_optimizer, critic_optimizer : ObGD(kappa=3) and ObGD(kappa=2) by default

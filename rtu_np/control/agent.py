@@ -23,6 +23,7 @@ from tqdm import tqdm
 from rtu_np import checkpoint
 from rtu_np.control import spaces
 from rtu_np.control.acting import act, acting_memory
+from rtu_np.control.actions import Actions
 from rtu_np.control.inputs import (
     DETERMINISTIC,
     EXECUTED,
@@ -33,7 +34,8 @@ from rtu_np.control.inputs import (
     input_statistics,
 )
 from rtu_np.control.logs import Log
-from rtu_np.control.policies import Gaussian, Policy, Softmax
+from rtu_np.control.policies import Gaussian, Policy
+from rtu_np.control.softmax import Softmax
 from rtu_np.jit import compile_for, entry
 from rtu_np.learning.diagnostics import Watch
 from rtu_np.learning.outcomes import CONTINUES, DONE, END, IS_FIRST, PAUSED, REFUSED, STEPS, TERMINATED, TRUNCATED
@@ -67,13 +69,13 @@ class Agent(ABC):
     def __init__(self, env: Any, gamma: float, inputs: InputSettings, seed: int | None, dtype: Any) -> None:
         spaces.check_environment(env)
         self.observation_space, self.action_space = env.observation_space, env.action_space
-        self.actions = spaces.Actions(env.action_space)
+        self.actions = Actions(env.action_space)
         n_observation, self._write = spaces.observation_writer(env.observation_space)
         self.gamma = check_real("gamma", gamma, low=0.0, high=1.0)
         self.dtype, self.inputs = check_dtype("dtype", dtype), inputs
         for name, value in inputs._asdict().items():
             check_flag(name, value)
-        n_previous = self.actions.n + 1 if inputs.previous_action_reward else 0
+        n_previous = self.actions.width + 1 if inputs.previous_action_reward else 0
         self._inputs = InputSpec(
             n_observation, n_previous, inputs.normalize_observations, inputs.scale_rewards, self.gamma
         )
@@ -93,6 +95,8 @@ class Agent(ABC):
             raise TypeError(f"policy is {policy!r}: expected a policy such as {brief(default)}")
         if isinstance(policy, Softmax) != self.actions.discrete:
             raise ValueError(f"policy is {policy!r} for action space {self.action_space}: expected {brief(default)}")
+        if isinstance(policy, Gaussian):
+            self.actions.warn_of_scale(stacklevel=4)  # the caller of the agent's constructor
         return policy
 
     def _ready(self, spec: Any, policy: Any) -> None:
@@ -108,7 +112,7 @@ class Agent(ABC):
             signal=np.zeros(3),
             noise=np.zeros(spec.policy.n_noise, self.dtype),
             action=np.zeros((2, spec.policy.n_action), self.dtype),
-            bounds=self.actions.bounds.astype(self.dtype),
+            bounds=self.actions.bounds(self.dtype),
         )
         policy.draw(self._buffers.noise, self._rng)
         # `act` has an action and noise of its own. So the action and noise that learning has drawn stay.
@@ -137,7 +141,7 @@ class Agent(ABC):
 
         Raises
         ------
-        ValueError : if observation or reward is not finite or of another shape; nothing has been learned
+        ValueError : if observation or reward is not finite, or not of their space; nothing has been learned
         RuntimeError : after `close`
         FloatingPointError : if learning has diverged
         """
@@ -250,11 +254,7 @@ class Agent(ABC):
             raise RuntimeError("this agent has been closed: load it again, or make another, to go on learning")
 
     def _check_spaces(self, env: Any) -> None:
-        spaces.check_environment(env)
-        for name in _SPACES:
-            mine, given = getattr(self, name), getattr(env, name)
-            if spaces.describe(mine) != spaces.describe(given):
-                raise ValueError(f"env has {name} {given}: expected {mine}; is the agent made for another environment?")
+        spaces.check_spaces(env, self.observation_space, self.action_space)
 
     # --------------------------------------------------------------------------------------------------- acting
 

@@ -2,7 +2,7 @@
 
 The input of a network is the observation and, if asked for, the previous action and reward:
 
-    x = [observation | action, one-hot or clipped | reward, scaled]
+    x = [observation | action, one-hot for each choice, or clipped | reward, scaled]
 
 The statistics are in float64 for learners of both precisions (`rtu_np.learning.normalizers`). An agent that acts
 without learning reads the statistics and does not change them.
@@ -13,6 +13,7 @@ from typing import Annotated, Any, NamedTuple
 import numpy as np
 
 from rtu_np.control.policies import GaussianSpec
+from rtu_np.control.softmax import SoftmaxesSpec
 from rtu_np.jit import generic, kernel
 from rtu_np.learning import normalizers
 from rtu_np.learning.normalizers import ReturnStatistics, Statistics, return_statistics, statistics
@@ -177,6 +178,17 @@ def _execute_discrete(policy, bounds, action, previous):
         previous[i] = 0
     if n > 0:
         previous[int(action[DRAWN, 0])] = 1
+
+
+@execute.register(SoftmaxesSpec)
+def _execute_choices(policy, bounds, action, previous):
+    for i in range(previous.shape[0] - 1):
+        previous[i] = 0
+    for j in range(policy.n_action):
+        action[EXECUTED, j] = action[DRAWN, j]
+        if previous.shape[0] > 0:
+            start = policy.stops[j - 1] if j > 0 else 0
+            previous[start + int(action[DRAWN, j])] = 1
 
 
 @execute.register(GaussianSpec)

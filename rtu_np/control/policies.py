@@ -1,8 +1,6 @@
 """Policies: distributions over actions, defined by a head's outputs o. Log-probability, entropy, and their gradients.
 
-    Softmax       p_k = exp(o_k) / sum of exp(o_j)                                derivations (39)
-        log p(a) = o_a - log sum exp(o_j)        d/do_k log p(a) = [k = a] - p_k
-        H = -sum p_k log p_k                     dH/do_k = -p_k (log p_k + H)
+`rtu_np.control.softmax` has the policy of choices.
 
     Gaussian      a_k = o_k + sigma_k e_k,  e_k ~ N(0, 1)                         derivations (40)
         log p(a) = sum of -e_k^2 / 2 - log sigma_k - log(2 pi) / 2,   e_k = (a_k - o_k) / sigma_k
@@ -10,8 +8,8 @@
         H = sum of log sigma_k + (1 + log(2 pi)) / 2                dH/dsigma_k = 1 / sigma_k
         sigma_k = log(1 + exp(s_k)), or exp(s_k), with s behind the means in o: from the features, or free parameters
 
-An action is an array of reals. An action of a softmax is one number, the index. A log-probability is that of the drawn
-action, before the action is clipped to the bounds of the environment.
+An action is an array of reals. A log-probability is that of the drawn action, before the action is clipped to the
+bounds of the environment.
 """
 
 from dataclasses import dataclass
@@ -26,10 +24,13 @@ from rtu_np.validation import check_choice
 class Policy(Protocol):
     """Settings of a policy: a frozen dataclass."""
 
-    def spec(self, n_actions: int) -> Any:
+    def spec(self, n_actions: Any) -> Any:
         """The NamedTuple that kernels dispatch on.
 
-        Its fields: `n_actions`, how many discrete actions there are, or components of a continuous one; `n_linear`
+        `n_actions` : how many discrete actions there are, or components of a continuous one; for several choices, a
+        tuple of how many values each has
+
+        Its fields: `n_actions`, of several choices their sum; `n_linear`
         outputs from the features; `n_free` outputs that are parameters; `n_action` numbers that are an action;
         `n_noise` numbers that draw one.
         """
@@ -73,76 +74,6 @@ def plain_entropy(spec, o):
     """H, in plain NumPy, complex outputs allowed."""
 
 
-# --------------------------------------------------------------------------------------------------------- softmax
-
-
-@dataclass(frozen=True)
-class Softmax:
-    """One of n discrete actions, with probabilities in proportion to exp(output) (derivations (39)).
-
-    Examples
-    --------
-    >>> o, action = np.log([1.0, 3.0]), np.array([1.0])
-    >>> round(float(np.exp(log_probability(Softmax().spec(2), o, action))), 6)
-    0.75
-    """
-
-    def spec(self, n_actions: int) -> "SoftmaxSpec":
-        return SoftmaxSpec(n_actions, n_actions, 0, 1, 1)
-
-    def draw(self, noise: np.ndarray, rng: np.random.Generator) -> None:
-        noise[0] = rng.random()
-
-
-class SoftmaxSpec(NamedTuple):
-    n_actions: int
-    n_linear: int
-    n_free: int
-    n_action: int
-    n_noise: int
-
-
-@plain_log_probability.register(SoftmaxSpec)
-def _plain_softmax_log_probability(spec, o, action):
-    o = o - o.real.max()
-    return o[int(action[0])] - np.log(np.exp(o).sum())
-
-
-@plain_entropy.register(SoftmaxSpec)
-def _plain_softmax_entropy(spec, o):
-    o = o - o.real.max()
-    log_p = o - np.log(np.exp(o).sum())
-    return -(np.exp(log_p) * log_p).sum()
-
-
-@kernel
-def _log_sum_exp(o):
-    largest = o[0]
-    for k in range(1, o.shape[0]):
-        largest = max(largest, o[k])
-    total = o.dtype.type(0)
-    for k in range(o.shape[0]):
-        total += np.exp(o[k] - largest)
-    return largest + np.log(total)
-
-
-@sample.register(SoftmaxSpec)
-def _sample_softmax(spec, o, noise, steps, action):
-    """action <- the first whose cumulative probability is above the noise, uniform in [0, 1)"""
-    normaliser, left, chosen = _log_sum_exp(o), noise[0], spec.n_actions - 1
-    for k in range(spec.n_actions - 1):
-        left -= np.exp(o[k] - normaliser)
-        if left < 0:
-            chosen = k
-            break
-    action[0] = chosen
-
-
-@mode.register(SoftmaxSpec)
-def _mode_softmax(spec, o, action):
-    action[0] = first_largest(o)
-
-
 @kernel
 def first_largest(o):
     """Index of the largest entry; of several, the first."""
@@ -151,30 +82,6 @@ def first_largest(o):
         if o[k] > o[best]:
             best = k
     return best
-
-
-@log_probability.register(SoftmaxSpec)
-def _softmax_log_probability(spec, o, action):
-    return o[int(action[0])] - _log_sum_exp(o)
-
-
-@entropy.register(SoftmaxSpec)
-def _softmax_entropy(spec, o):
-    normaliser, total = _log_sum_exp(o), o.dtype.type(0)
-    for k in range(spec.n_actions):
-        log_p = o[k] - normaliser
-        total -= np.exp(log_p) * log_p
-    return total
-
-
-@gradient.register(SoftmaxSpec)
-def _softmax_gradient(spec, o, action, along_log_probability, along_entropy, do):
-    normaliser, h = _log_sum_exp(o), entropy(spec, o)
-    for k in range(spec.n_actions):
-        log_p = o[k] - normaliser
-        p = np.exp(log_p)
-        do[k] = -p * (along_log_probability + along_entropy * (log_p + h))
-    do[int(action[0])] += along_log_probability
 
 
 # -------------------------------------------------------------------------------------------------------- gaussian

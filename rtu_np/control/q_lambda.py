@@ -7,6 +7,7 @@ import numpy as np
 from rtu_np.cells.layer import Cell, GradientMethod, check_cell, check_gradient
 from rtu_np.cells.linear_rtu import LinearRTU
 from rtu_np.control.exploration import Epsilon, epsilon_at
+from rtu_np.control.hints import one_choice_hint
 from rtu_np.control.inputs import InputSettings
 from rtu_np.control.q_lambda_kernels import CorrectedNetwork, QLambdaSpec, QRCSpec, corrected_arrays
 from rtu_np.control.shared_arguments import with_shared_arguments
@@ -35,11 +36,13 @@ class ActionValueAgent(StreamingAgent):
         dtype: Any,
     ) -> None:
         super().__init__(env, gamma, inputs, seed, dtype)
-        if not self.actions.discrete:
+        n = self.actions.n
+        if not (self.actions.discrete and isinstance(n, int)):
             raise ValueError(
                 f"the action space is {env.action_space}: expected Discrete; {type(self).__name__} learns a value for "
-                "each action"
+                f"each action. {one_choice_hint(env.action_space)}"
             )
+        self._n_actions = n
         self.cell = check_cell(cell or streaming_network(LinearRTU(192)))
         self.gradient = check_gradient(gradient)
         self.lambda_ = check_real("lambda_", lambda_, low=0.0, high=1.0)
@@ -49,7 +52,7 @@ class ActionValueAgent(StreamingAgent):
 
     def _network_spec(self, optimizer: Optimizer) -> NetworkSpec:
         body = self.gradient.spec(self.cell.spec(self._inputs.n_inputs), self.dtype)
-        return NetworkSpec(body, HeadSpec(body.n_outputs, self.actions.n, 0), optimizer.spec(), self.lambda_)
+        return NetworkSpec(body, HeadSpec(body.n_outputs, self._n_actions, 0), optimizer.spec(), self.lambda_)
 
     def diagnostics(self) -> dict[str, float]:
         """The diagnostics of every streaming agent, and the present epsilon."""

@@ -1,100 +1,148 @@
-"""Gymnasium's spaces as numbers: an observation as a vector, an action as an array of reals.
+"""Gymnasium's spaces as numbers: an observation as a vector, and a space as plain data.
 
-Box observations are flattened. Discrete, MultiDiscrete and MultiBinary become ones and zeros, one per value. A Tuple
-becomes its parts, one after another. Images and dictionaries are refused. A wrapper should turn them into vectors,
-since a wrapper knows which parts matter.
+Box observations are flattened. Discrete, MultiDiscrete and MultiBinary become ones and zeros, one per value; an
+observation that is not in its space is refused. A Tuple becomes its parts, one after another. Images and dictionaries
+are refused with a hint (`rtu_np.control.hints`). A wrapper should turn them into vectors, since a wrapper knows which
+parts matter. `rtu_np.control.actions` has the other direction.
 """
 
 from collections.abc import Callable
-from typing import Any
+from operator import index
+from typing import Any, NoReturn
 
 import numpy as np
 
+from rtu_np.control.actions import Actions
+from rtu_np.control.hints import observation_hint
 from rtu_np.validation import check_array
 
 Writer = Callable[[Any, np.ndarray], None]
+_BITS = frozenset((0, 1))
 
 
-def observation_writer(space: Any) -> tuple[int, Writer]:
-    """(n, write): the length of an observation as a vector, and `write(observation, out)`, which writes out (n,)."""
+def observation_writer(space: Any, name: str = "observation") -> tuple[int, Writer]:
+    """(n, write): the length of an observation as a vector, and `write(observation, out)`, which writes out (n,).
+
+    `write` raises ValueError, by name, if the observation is not in the space. Of a Box, it checks the shape alone.
+    """
     from gymnasium import spaces
 
     if isinstance(space, spaces.Box):
         if len(space.shape) > 2 or (len(space.shape) == 2 and space.dtype == np.uint8):
             raise ValueError(
                 f"the observation space is a Box of shape {space.shape}, which looks like an image: expected a vector; "
-                "first apply a wrapper that turns images into features"
+                f"{observation_hint(space)}"
             )
         shape = space.shape
 
         def write_box(observation: Any, out: np.ndarray) -> None:
             if getattr(observation, "shape", None) != shape:
-                observation = check_array("observation", observation, shape)
+                observation = check_array(name, observation, shape)
             out.reshape(shape)[...] = observation
 
         return int(np.prod(shape)), write_box
     if isinstance(space, spaces.Discrete):
-        return int(space.n), _one_hot(np.array([0]), int(space.start))
+        return int(space.n), _discrete_writer(space, name)
     if isinstance(space, spaces.MultiDiscrete):
-        counts = space.nvec.ravel()
-        offsets = np.concatenate([[0], np.cumsum(counts)[:-1]])
-        return int(counts.sum()), _one_hot(offsets, space.start.ravel())
+        return int(space.nvec.sum()), _multi_discrete_writer(space, name)
     if isinstance(space, spaces.MultiBinary):
-
-        def write_binary(observation: Any, out: np.ndarray) -> None:
-            out[...] = np.ravel(observation)
-
-        return int(np.prod(space.shape)), write_binary
-    if isinstance(space, spaces.Tuple):
-        parts = [observation_writer(part) for part in space.spaces]
-        bounds = np.cumsum([0, *(n for n, _ in parts)])
-
-        def write_parts(observation: Any, out: np.ndarray) -> None:
-            for part, (_, write), start, stop in zip(observation, parts, bounds[:-1], bounds[1:], strict=True):
-                write(part, out[start:stop])
-
-        return int(bounds[-1]), write_parts
+        return int(np.prod(space.shape)), _multi_binary_writer(space, name)
+    if isinstance(space, spaces.Tuple) and all(map(_is_taken, space.spaces)):
+        return _tuple_writer(space, name)
     raise ValueError(
         f"the observation space is {space}: expected Box, Discrete, MultiDiscrete, MultiBinary or a Tuple of these; "
-        "gymnasium.wrappers.FlattenObservation makes a vector of a Dict"
+        f"{observation_hint(space)}"
     )
 
 
-def _one_hot(offsets: np.ndarray, start: Any) -> Writer:
+def _is_taken(space: Any) -> bool:
+    try:
+        observation_writer(space)
+    except ValueError:
+        return False
+    return True
+
+
+def _refuse(name: str, observation: Any, space: Any) -> NoReturn:
+    raise ValueError(
+        f"{name} is {observation!r}: expected an element of {space}; does the environment return other observations "
+        "than its observation_space says?"
+    )
+
+
+def _array(name: str, observation: Any, space: Any, kinds: str) -> np.ndarray:
+    """The observation as an array of the space's shape; `kinds` of its numbers, in NumPy's letters."""
+    try:
+        values = np.asarray(observation)
+    except ValueError:  # nested lists of several lengths
+        _refuse(name, observation, space)
+    if values.shape != space.shape or values.dtype.kind not in kinds:
+        _refuse(name, observation, space)
+    return values
+
+
+def _discrete_writer(space: Any, name: str) -> Writer:
+    n, start = int(space.n), int(space.start)
+
     def write(observation: Any, out: np.ndarray) -> None:
+        try:
+            k = index(observation) - start
+        except TypeError:
+            _refuse(name, observation, space)
+        if not 0 <= k < n:
+            _refuse(name, observation, space)
         out[...] = 0
-        out[offsets + np.ravel(observation) - start] = 1
+        out[k] = 1
 
     return write
 
 
-class Actions:
-    """An action space as agents see it.
+def _multi_discrete_writer(space: Any, name: str) -> Writer:
+    start, counts = space.start.astype(np.int64), space.nvec.ravel().astype(np.int64)
+    offsets = counts.cumsum() - counts
+    limits = counts.view(np.uint64)
+    # Buffers, and no array per step. A negative number is a large one without its sign, so one comparison does.
+    values, places = np.zeros(space.shape, np.int64), np.zeros_like(counts)
+    inside = np.zeros(counts.size, bool)
+    flat = values.reshape(-1)
+    unsigned = flat.view(np.uint64)
 
-    Attributes
-    ----------
-    discrete : whether an action is one of `n`; otherwise it is continuous, a vector of `n` components
-    bounds : (2, n) lowest and highest of each component; infinite if it has no bound
-    """
+    def write(observation: Any, out: np.ndarray) -> None:
+        np.subtract(_array(name, observation, space, "iub"), start, values, casting="unsafe")
+        np.less(unsigned, limits, inside)
+        if not all(inside.tolist()):
+            _refuse(name, observation, space)
+        np.add(flat, offsets, places)
+        out[...] = 0
+        out[places] = 1
 
-    def __init__(self, space: Any) -> None:
-        from gymnasium import spaces
+    return write
 
-        self.discrete = isinstance(space, spaces.Discrete)
-        if isinstance(space, spaces.Discrete):
-            self.n, self.start = int(space.n), int(space.start)
-            self.bounds = np.array([[-np.inf], [np.inf]]) * np.ones(self.n)
-        elif isinstance(space, spaces.Box) and np.issubdtype(space.dtype, np.floating):
-            self.n, self.shape, self.dtype = int(np.prod(space.shape)), space.shape, space.dtype
-            self.bounds = np.stack([space.low.ravel(), space.high.ravel()]).astype(np.float64)
-        else:
-            raise ValueError(f"the action space is {space}: expected Discrete, or a Box of real numbers")
 
-    def to_environment(self, action: np.ndarray) -> Any:
-        """The action, an array of reals within the bounds, as `env.step` takes it."""
-        if self.discrete:
-            return int(action[0]) + self.start
-        return action.reshape(self.shape).astype(self.dtype)
+def _multi_binary_writer(space: Any, name: str) -> Writer:
+    def write(observation: Any, out: np.ndarray) -> None:
+        values = _array(name, observation, space, "iubf").ravel()
+        if not _BITS.issuperset(values.tolist()):
+            _refuse(name, observation, space)
+        out[...] = values
+
+    return write
+
+
+def _tuple_writer(space: Any, name: str) -> tuple[int, Writer]:
+    parts = [observation_writer(part, f"{name}[{k}]") for k, part in enumerate(space.spaces)]
+    bounds = np.cumsum([0, *(n for n, _ in parts)])
+    pieces = [
+        (write, int(start), int(stop)) for (_, write), start, stop in zip(parts, bounds, bounds[1:], strict=False)
+    ]
+
+    def write_parts(observation: Any, out: np.ndarray) -> None:
+        if not isinstance(observation, tuple | list | np.ndarray) or len(observation) != len(pieces):
+            _refuse(name, observation, space)
+        for part, (write, start, stop) in zip(observation, pieces, strict=True):
+            write(part, out[start:stop])
+
+    return int(bounds[-1]), write_parts
 
 
 def check_environment(env: Any) -> Any:
@@ -106,8 +154,19 @@ def check_environment(env: Any) -> Any:
     return env
 
 
+def check_spaces(env: Any, observation_space: Any, action_space: Any) -> None:
+    """TypeError, ValueError if `env` has other spaces than an agent was made for."""
+    check_environment(env)
+    observation_writer(env.observation_space)  # a space that no agent takes gets the constructor's message
+    Actions(env.action_space)
+    for name, mine in (("observation_space", observation_space), ("action_space", action_space)):
+        given = getattr(env, name)
+        if _without_dtypes(describe(mine)) != _without_dtypes(describe(given)):
+            raise ValueError(f"env has {name} {given}: expected {mine}; is the agent made for another environment?")
+
+
 def describe(space: Any) -> dict[str, Any]:
-    """A space as plain data, to be stored in a checkpoint and compared."""
+    """A space that agents take as plain data, to be stored in a checkpoint and compared."""
     from gymnasium import spaces
 
     if isinstance(space, spaces.Box):
@@ -116,10 +175,20 @@ def describe(space: Any) -> dict[str, Any]:
     if isinstance(space, spaces.Discrete):
         return {"kind": "Discrete", "n": int(space.n), "start": int(space.start)}
     if isinstance(space, spaces.MultiDiscrete):
-        return {"kind": "MultiDiscrete", "nvec": space.nvec.tolist(), "start": space.start.tolist()}
+        of_values = {"nvec": space.nvec.tolist(), "start": space.start.tolist()}
+        return {"kind": "MultiDiscrete", **of_values, "dtype": str(space.dtype)}
     if isinstance(space, spaces.MultiBinary):
         return {"kind": "MultiBinary", "n": space.n if isinstance(space.n, int) else list(space.shape)}
     return {"kind": "Tuple", "spaces": [describe(part) for part in space.spaces]}
+
+
+def _without_dtypes(description: dict[str, Any]) -> dict[str, Any]:
+    """Of integers: whole numbers are the same in all of them, and earlier checkpoints do not hold the type."""
+    if description["kind"] == "Tuple":
+        return {**description, "spaces": [_without_dtypes(part) for part in description["spaces"]]}
+    if description["kind"] == "MultiDiscrete":
+        return {name: value for name, value in description.items() if name != "dtype"}
+    return description
 
 
 def build(description: dict[str, Any]) -> Any:
@@ -134,7 +203,8 @@ def build(description: dict[str, Any]) -> Any:
     if kind == "Discrete":
         return spaces.Discrete(d["n"], start=d["start"])
     if kind == "MultiDiscrete":
-        return spaces.MultiDiscrete(np.array(d["nvec"]), start=np.array(d["start"]))
+        dtype = np.dtype(d.get("dtype", "int64"))
+        return spaces.MultiDiscrete(np.array(d["nvec"]), dtype=dtype.type, start=np.array(d["start"]))
     if kind == "MultiBinary":
         return spaces.MultiBinary(d["n"])
     return spaces.Tuple([build(part) for part in d["spaces"]])

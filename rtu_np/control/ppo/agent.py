@@ -77,7 +77,7 @@ class PPO(Agent):
     cell : the body that actor and critic share; `ppo_network(LinearRTU(192))` by default. With RTRL, layers below the
         recurrent layer get the one-step gradient (`Stack`). Without a recurrent layer, PPO is feedforward
     actor, critic : hidden layers between the body and the heads; Dense(64, "tanh"), orthogonal with gain 2, by default
-    policy : Softmax() for discrete actions, Gaussian("free") for continuous actions, by default
+    policy : Softmax() for Discrete, MultiDiscrete and MultiBinary actions, Gaussian("free") for a Box, by default
     refresh : the numbers that another run through the rollout computes again between epochs: "none" (the paper's
         choice), "gradients" (states and sensitivities), "targets" (values, advantages and returns) or "both"
     n_steps, n_minibatches, n_epochs : transitions per update, minibatches per epoch, epochs per update

@@ -5,7 +5,8 @@ deviation. The loss is the mean over the minibatch of
 
     L = -min(rho A, clip(rho, 1 - c, 1 + c) A) + k_v max((v - R)^2, (v_clip - R)^2) / 2 - k_h H       (48), (49), (50)
 
-with v_clip = v_old + clip(v - v_old, -c_v, c_v). The gradient goes back through heads, actor and critic, and through
+with v_clip = v_old + clip(v - v_old, -c_v, c_v). If the two parts of a min or max are equal, the part without the clip
+gives the derivative. The gradient goes back through heads, actor and critic, and through
 the T steps of a sequence to the stored state before them. With RTRL, T = 1, and the sensitivities of that state are
 stored too:
 
@@ -92,7 +93,9 @@ def _loss(spec, r, b, t, advantage, loss_terms):
 
     moved, width = b.v[0] - r.values[t], real(s.value_clip)
     error = b.v[0] - r.returns[t]
-    clipped_error = r.values[t] + min(max(moved, -width), width) - r.returns[t]
+    clipped_error = error  # within the clip; v_old + (v - v_old) rounds, and could lose the comparison with itself
+    if abs(moved) > width:
+        clipped_error = r.values[t] + min(max(moved, -width), width) - r.returns[t]
     larger = max(error * error, clipped_error * clipped_error)
     b.dv[0] = real(s.value_coef) * share * error if error * error >= clipped_error * clipped_error else real(0)
 

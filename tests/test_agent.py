@@ -11,9 +11,9 @@ from gymnasium import spaces
 from tolerances import PLAIN, assert_close
 
 from rtu_np import SGD, ActorCritic, Gaussian, LinearRTU, Softmax
-from rtu_np.control.agent import _ENDED
 from rtu_np.control.inputs import DRAWN, EXECUTED
 from rtu_np.control.logs import EVERY
+from rtu_np.control.loop import ENDED
 from rtu_np.control.spaces import Actions, build, describe, observation_writer
 from rtu_np.jit import njit
 from rtu_np.learning import normalizers
@@ -204,7 +204,7 @@ def test_evaluation_leaves_the_agent_as_it_is():
     assert returns.shape == (3,)
     assert np.array_equal(returns, agent.evaluate(World(False), 3, seed=4))
     agent.learn(world, 1, progress=False, log=None)  # in the middle of its episode, still: the one of steps 7 to 10
-    assert agent._episode[_ENDED] == 2
+    assert agent._episode[ENDED] == 2
 
 
 def test_acting_has_a_memory_of_its_own():

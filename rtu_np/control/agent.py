@@ -1,6 +1,6 @@
 """The base of every agent: it acts in an environment and learns from observations and rewards.
 
-`learn` is the loop; `step` is one turn of the loop, for loops of your own:
+`learn` is the loop (`rtu_np.control.loop`); `step` is one turn of the loop, for loops of your own:
 
     action = agent.step(observation)                        the first observation of an episode
     action = agent.step(observation, reward)                the result of the action
@@ -12,13 +12,12 @@ cleared, and the next call begins an episode.
 """
 
 import os
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from tqdm import tqdm
 
 from rtu_np import checkpoint
 from rtu_np.control import spaces
@@ -32,30 +31,16 @@ from rtu_np.control.inputs import (
     StepBuffers,
     input_statistics,
 )
-from rtu_np.control.logs import Log
+from rtu_np.control.loop import LENGTH, RETURN, SPACES, Loop
 from rtu_np.control.policies import Gaussian, Policy, Softmax
 from rtu_np.jit import compile_for, entry
 from rtu_np.learning.outcomes import CONTINUES, DONE, END, IS_FIRST, REFUSED, STEPS, TERMINATED, TRUNCATED
 from rtu_np.numerics.buffers import allocate, size
-from rtu_np.validation import brief, check_count, check_dtype, check_finite, check_flag, check_real
-
-_SPACES = ("observation_space", "action_space")
-_SHOWN = 100  # episodes whose mean return the progress bar shows
-_BETWEEN = 500  # steps between two updates of the progress bar
-# Slots of the present episode: its return and length so far, and how many episodes have ended.
-_RETURN, _LENGTH, _ENDED = 0, 1, 2
+from rtu_np.validation import brief, check_dtype, check_finite, check_flag, check_real
 
 
-class Episodes(NamedTuple):
-    """Episodes that ended while learning."""
-
-    steps: np.ndarray  # (n,)   at which step of the agent's life
-    returns: np.ndarray  # (n,)   sum of rewards
-    lengths: np.ndarray  # (n,)   steps
-
-
-class Agent(ABC):
-    """Base of all agents: spaces, the loop, logs, evaluation, checkpoints.
+class Agent(Loop):
+    """Base of all agents: spaces, arrays, one step, acting, checkpoints.
 
     A subclass stores its settings under the names of its constructor's arguments, makes its spec, and calls `_ready`.
     """
@@ -149,8 +134,8 @@ class Agent(ABC):
         if outcome < DONE:
             self._explain(outcome)
         if not first:
-            self._episode[_RETURN] += reward
-            self._episode[_LENGTH] += 1
+            self._episode[RETURN] += reward
+            self._episode[LENGTH] += 1
         if end != CONTINUES:
             return None
         self._policy.draw(self._noise, self._rng)
@@ -176,81 +161,9 @@ class Agent(ABC):
             "cure is a smaller step size, or ObGD, which bounds its steps. To go on, load a checkpoint saved earlier."
         )
 
-    def learn(
-        self,
-        env: Any,
-        steps: int,
-        progress: bool = True,
-        callback: Callable[["Agent"], Any] | None = None,
-        log: str | os.PathLike | None = "runs",
-    ) -> Episodes:
-        """Act in `env` and learn on every step, for `steps` steps. Returns the episodes that ended.
-
-        In the environment of the last call, the agent continues in the middle of the episode. Another environment is
-        reset first, and memory and traces are cleared.
-
-        Parameters
-        ----------
-        progress : whether to show a bar, on a terminal
-        callback : called as `callback(agent)` after every step; learning stops if it returns False
-        log : folder of `episodes.csv` and `learning.csv` (`rtu_np.control.logs`); "runs" makes a new folder in `runs`,
-            None writes nothing
-        """
-        check_count("steps", steps)
-        self._check_open()
-        self._check_spaces(env)
-        if env is not self._env or self._clock[IS_FIRST]:
-            if env is not self._env:
-                self.reset()
-            self._begin_episode(env)
-        ended: list[tuple[int, float, int]] = []
-        with (
-            Log(log, f"{type(self).__name__}-{_name_of(env)}", self) as table,
-            tqdm(total=steps, disable=None if progress else True, delay=1, unit="step", unit_scale=True) as bar,
-        ):
-            for k in range(1, steps + 1):
-                action = self.actions.to_environment(self._executed)
-                observation, reward, terminated, truncated, _ = env.step(action)
-                self.step(observation, float(reward), terminated, truncated)
-                if terminated or truncated:
-                    ended.append((self.steps, self._episode[_RETURN], int(self._episode[_LENGTH])))
-                    self._episode[:] = 0, 0, self._episode[_ENDED] + 1
-                    table.episode(int(self._episode[_ENDED]), *ended[-1])
-                    self._begin_episode(env)
-                table.step(self.steps)
-                if k % _BETWEEN == 0 or k == steps:
-                    bar.update((k - 1) % _BETWEEN + 1)
-                    if ended:
-                        recent = np.mean([total for _, total, _ in ended[-_SHOWN:]])
-                        bar.set_postfix_str(f"return {recent:.4g}", refresh=False)
-                if callback is not None and callback(self) is False:
-                    break
-        columns = np.array(ended).reshape(-1, 3).T
-        return Episodes(columns[0].astype(int), columns[1], columns[2].astype(int))
-
-    def _begin_episode(self, env: Any) -> None:
-        """Begin an episode. The agent's seed gives the seed of the first episode in an environment."""
-        seed = None if env is self._env else self._env_seed + self.steps  # other episodes after each change of env
-        observation, _ = env.reset(seed=seed)
-        self._env = env
-        self._episode[_RETURN], self._episode[_LENGTH] = 0, 0
-        self.step(observation)
-
-    def resume(self, env: Any) -> None:
-        """Continue in env, which is in the middle of the episode that this agent left: `learn` will not reset env."""
-        self._check_spaces(env)
-        self._env = env
-
     def _check_open(self) -> None:
         if self._closed:
             raise RuntimeError("this agent has been closed: load it again, or make another, to go on learning")
-
-    def _check_spaces(self, env: Any) -> None:
-        spaces.check_environment(env)
-        for name in _SPACES:
-            mine, given = getattr(self, name), getattr(env, name)
-            if spaces.describe(mine) != spaces.describe(given):
-                raise ValueError(f"env has {name} {given}: expected {mine}; is the agent made for another environment?")
 
     # --------------------------------------------------------------------------------------------------- acting
 
@@ -266,26 +179,6 @@ class Agent(ABC):
         self._policy.draw(self._acting_noise, self._acting_rng)
         self._act(*self._to_act)
         return self.actions.to_environment(self._acted)
-
-    def evaluate(self, env: Any, episodes: int = 10, deterministic: bool = True, seed: int | None = 0) -> np.ndarray:
-        """Returns (episodes,) of whole episodes without learning; parameters and memory stay. Pass another environment
-        than that of `learn`, whose present episode would be lost."""
-        check_count("episodes", episodes)
-        self._check_spaces(env)
-        if env is self._env:
-            self._env = None
-        own, returns = self._acting.copy(), np.zeros(episodes)
-        for k in range(episodes):
-            self._acting[:] = 0
-            observation, _ = env.reset(seed=seed if k == 0 else None)
-            reward, over = 0.0, False
-            while not over:
-                action = self.act(observation, deterministic, reward)
-                observation, reward, terminated, truncated, _ = env.step(action)
-                reward, over = check_real("reward", reward), terminated or truncated
-                returns[k] += reward
-        self._acting[:] = own
-        return returns
 
     # ---------------------------------------------------------------------------------------------------- state
 
@@ -338,7 +231,7 @@ class Agent(ABC):
         """Write all but the environment's state to `path`, so that `load` continues in mid-episode, bit for bit."""
         settings = {name: checkpoint.describe(part) for name, part in self._settings().items()}
         generators = {"rng": self._rng.bit_generator.state, "acting_rng": self._acting_rng.bit_generator.state}
-        environment: dict[str, Any] = {name: spaces.describe(getattr(self, name)) for name in _SPACES}
+        environment: dict[str, Any] = {name: spaces.describe(getattr(self, name)) for name in SPACES}
         environment["env_seed"] = self._env_seed
         page = {"learner": type(self).__name__, "settings": settings, **generators, **environment}
         return checkpoint.save(path, page, self._arrays())
@@ -378,8 +271,3 @@ class _Spaces(NamedTuple):
 
     observation_space: Any
     action_space: Any
-
-
-def _name_of(env: Any) -> str:
-    spec = getattr(env, "spec", None)
-    return (spec.id if spec is not None else type(env).__name__).replace("/", "-")

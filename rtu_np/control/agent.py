@@ -31,7 +31,7 @@ from rtu_np.control.inputs import (
     StepBuffers,
     input_statistics,
 )
-from rtu_np.control.loop import LENGTH, RETURN, SPACES, Loop
+from rtu_np.control.loop import SPACES, Loop
 from rtu_np.control.policies import Gaussian, Policy, Softmax
 from rtu_np.jit import compile_for, entry
 from rtu_np.learning.outcomes import CONTINUES, DONE, END, IS_FIRST, REFUSED, STEPS, TERMINATED, TRUNCATED
@@ -83,10 +83,10 @@ class Agent(Loop):
         self._spec, self._policy = spec, policy
         self._flat = allocate(size(type(self)._layout, spec), self.dtype)
         self._acting = allocate(size(acting_memory, spec), self.dtype)
-        self._episode = np.zeros(3)
         self._buffers = StepBuffers(
             statistics=allocate(size(input_statistics, self._inputs), "float64"),
             clock=np.array([0, 1]),
+            episode=np.zeros(3),
             observation=np.zeros(self._inputs.n_observation),
             signal=np.zeros(3),
             noise=np.zeros(spec.policy.n_noise, self.dtype),
@@ -100,12 +100,13 @@ class Agent(Loop):
         )
         # Looked up once: each step from Python reads them.
         self._clock, self._signal, self._noise = self._buffers.clock, self._buffers.signal, self._buffers.noise
+        self._episode = self._buffers.episode
         self._observation, self._executed = self._buffers.observation, self._buffers.action[EXECUTED]
         self._acting_noise, self._acted = self._acting_buffers.noise, self._acting_buffers.action[EXECUTED]
         self._to_step = (spec, self._flat, self._buffers)
         self._to_act = (spec, self._flat, self._acting, self._acting_buffers)
         self._step = entry(compile_for(type(self)._step_kernel, spec), *self._to_step)
-        self._act: Callable | None = None  # compiled at the first call of `act`
+        self._act: Any = None  # compiled at the first call of `act`
 
     # ------------------------------------------------------------------------------------------------- learning
 
@@ -123,23 +124,26 @@ class Agent(Loop):
         ValueError : if observation or reward is not finite or of another shape; nothing has been learned
         RuntimeError : after `close`
         FloatingPointError : if learning has diverged
+
+        A step is made or it is not, if Ctrl-C interrupts it: `steps` says how many were made. PPO's update is not
+        interrupted.
         """
         self._check_open()
         end = TERMINATED if terminated else TRUNCATED if truncated else CONTINUES
         self._write(observation, self._observation)
         signal = self._signal
         signal[REWARD], signal[END] = reward, end
-        first = self._clock[IS_FIRST]
-        outcome = self._take_step()
-        if outcome < DONE:
-            self._explain(outcome)
-        if not first:
-            self._episode[RETURN] += reward
-            self._episode[LENGTH] += 1
-        if end != CONTINUES:
-            return None
-        self._policy.draw(self._noise, self._rng)
-        return self.actions.to_environment(self._executed)
+        try:
+            outcome = self._take_step()
+            if outcome < DONE:
+                self._explain(outcome)
+            if end != CONTINUES:
+                return None
+            self._policy.draw(self._noise, self._rng)
+            return self.actions.to_environment(self._executed)
+        except KeyboardInterrupt:
+            self._policy.draw(self._noise, self._rng)  # the noise may be that of an action that has been drawn
+            raise
 
     def _take_step(self) -> int:
         """The compiled step; returns its outcome (`rtu_np.learning.outcomes`)."""
@@ -167,18 +171,40 @@ class Agent(Loop):
 
     # --------------------------------------------------------------------------------------------------- acting
 
-    def act(self, observation: Any, deterministic: bool = False, reward: float = 0.0) -> Any:
-        """Return an action without learning; if `deterministic`, the most probable action. Learning does not change the
-        memory of `act`, and `reset` clears it. `reward` : the previous reward, if `previous_action_reward` is True."""
+    def act(
+        self, observation: Any, deterministic: bool = False, reward: float = 0.0, episode_start: bool = False
+    ) -> Any:
+        """Return an action without learning.
+
+        `act` has a memory of its own. It changes nothing of learning, and learning does not change it; `reset` clears
+        the memories of both.
+
+        Parameters
+        ----------
+        observation : the present observation
+        deterministic : whether to take the most probable action, in place of drawing one
+        reward : the previous reward, if `previous_action_reward` is True
+        episode_start : whether this observation begins an episode; the memory of `act` is cleared first
+
+        Raises
+        ------
+        ValueError, TypeError : if observation or reward is not usable; the memory of `act` stays
+        """
         if self._act is None:
-            self._act = entry(compile_for(act, self._spec), *self._to_act)
+            self._compile_act()
         self._write(observation, self._observation)
         check_finite("observation", self._observation)
         signal = self._signal
         signal[REWARD], signal[DETERMINISTIC] = check_real("reward", reward), deterministic
+        if episode_start:
+            self._acting[:] = 0
         self._policy.draw(self._acting_noise, self._acting_rng)
         self._act(*self._to_act)
         return self.actions.to_environment(self._acted)
+
+    def _compile_act(self) -> None:
+        if self._act is None:
+            self._act = entry(compile_for(act, self._spec), *self._to_act)
 
     # ---------------------------------------------------------------------------------------------------- state
 
@@ -236,6 +262,13 @@ class Agent(Loop):
         page = {"learner": type(self).__name__, "settings": settings, **generators, **environment}
         return checkpoint.save(path, page, self._arrays())
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Settings, spaces and arrays for `copy.deepcopy` and `pickle`; as in a file, no environment."""
+        arrays = {name: view.copy() for name, view in self._arrays().items()}
+        stand_in = _Spaces(self.observation_space, self.action_space)
+        generators = self._rng.bit_generator.state, self._acting_rng.bit_generator.state
+        return _revived, (type(self), stand_in, self._settings(), arrays, generators, self._env_seed, self._closed)
+
     @classmethod
     def load(cls, path: str | os.PathLike, **given: Any) -> Any:
         """The agent that was saved at `path`. Pass parts that are not of this package by name: cell=..."""
@@ -271,3 +304,21 @@ class _Spaces(NamedTuple):
 
     observation_space: Any
     action_space: Any
+
+
+def _revived(
+    kind: type[Agent],
+    stand_in: _Spaces,
+    settings: dict[str, Any],
+    arrays: dict[str, np.ndarray],
+    generators: tuple[Any, Any],
+    env_seed: int,
+    closed: bool,
+) -> Agent:
+    agent = kind(stand_in, **settings)
+    agent._rng.bit_generator.state, agent._acting_rng.bit_generator.state = generators
+    agent._env_seed, agent._closed = env_seed, closed
+    agent._clock[:] = arrays["clock"]  # the number of stored transitions depends on it
+    for name, view in agent._arrays().items():
+        view[...] = arrays[name]
+    return agent

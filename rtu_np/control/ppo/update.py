@@ -74,11 +74,15 @@ class Update:
         """Learn from the rollout and return "". If a number is not finite, undo the update and return the place."""
         began = time.perf_counter()
         self._backup = [array.copy() for array in self._changing()]
-        if self._threads == 1:
-            fault = self._learn(lambda function: [function(k) for k in range(PARTS)])
-        else:
-            with ThreadPoolExecutor(self._threads) as pool:
-                fault = self._learn(lambda function: list(pool.map(function, range(PARTS))))
+        try:
+            if self._threads == 1:
+                fault = self._learn(lambda function: [function(k) for k in range(PARTS)])
+            else:
+                with ThreadPoolExecutor(self._threads) as pool:
+                    fault = self._learn(lambda function: list(pool.map(function, range(PARTS))))
+        except BaseException:
+            self.undo()
+            raise
         if fault:
             self.undo()
         else:

@@ -1,12 +1,12 @@
 """Ctrl-C between steps, so that a step is done or it is not.
 
 Python raises KeyboardInterrupt wherever the main thread is, for example after the environment's step and before the
-agent's. In the context `held`, Ctrl-C is noted, and the loop in the context raises it between two steps:
+agent's. `HoldCtrlC` only notes Ctrl-C, and the loop in its context raises it between two steps:
 
->>> import os, signal
+>>> import os
 >>> done = []
 >>> try:
-...     with held(lambda: done) as ctrl_c:
+...     with HoldCtrlC(lambda: done) as ctrl_c:
 ...         for k in range(5):
 ...             if ctrl_c.asked:
 ...                 ctrl_c.stop()
@@ -16,80 +16,79 @@ agent's. In the context `held`, Ctrl-C is noted, and the loop in the context rai
 ... except KeyboardInterrupt as interrupt:
 ...     print(interrupt.result)
 [0, 1, 2]
-
-Contexts may be nested. Only the main thread gets signals; in other threads nothing is held and nothing is raised.
 """
 
+import math
 import signal
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+import time
+from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
-
-class Held:
-    """What `held` knows about Ctrl-C.
-
-    Attributes
-    ----------
-    asked : whether Ctrl-C was pressed. Code in other threads may read it, too
-    released : set it to True while code runs that may be interrupted anywhere, such as a callback
-    """
-
-    def __init__(self, insists: bool) -> None:
-        self.asked, self.released = False, False
-        self._insists, self._raised = insists, False
-        self._previous: Any = None
-
-    def begin(self) -> None:
-        previous = signal.getsignal(signal.SIGINT)
-        if not callable(previous):  # Ctrl-C is ignored, or ends the process
-            return
-        try:
-            signal.signal(signal.SIGINT, self._note)
-        except ValueError:  # this is not the main thread
-            return
-        self._previous = previous
-        outer = getattr(previous, "__self__", None)
-        if isinstance(outer, Held) and outer.released and outer.asked:
-            self.asked, outer.asked = True, False  # pressed just before a callback began this context
-
-    def end(self) -> None:
-        if self._previous is not None and signal.getsignal(signal.SIGINT) == self._note:
-            signal.signal(signal.SIGINT, self._previous)
-        if self.asked and not self._raised:
-            self.stop()
-
-    def stop(self) -> None:
-        """Do what Ctrl-C does outside of this context: raise KeyboardInterrupt. Call it between steps, if `asked`."""
-        self._raised = True
-        self._previous(signal.SIGINT, None)
-        self.asked, self._raised = False, False  # a handler of the user's own may return
-
-    def _note(self, _number: int, _frame: Any) -> None:
-        if self.released or (self.asked and self._insists):
-            self.stop()
-        else:
-            self.asked = True
+_PAUSE = 1.0  # seconds after a KeyboardInterrupt without another, so that nothing interrupts what cleans up
 
 
-@contextmanager
-def held(result: Callable[[], Any] | None = None, insists: bool = False) -> Iterator[Held]:
-    """Note Ctrl-C instead of raising KeyboardInterrupt. It is raised by `stop`, or at the end of the context.
+class HoldCtrlC:
+    """A context that notes Ctrl-C. It is raised by `stop`, or at the end of the context.
+
+    Contexts may be nested. Only the main thread gets signals: in another thread, nothing is held and nothing raised.
 
     Parameters
     ----------
     result : what has been made so far. An exception that leaves the context carries `result()` as its `result`
     insists : whether a second Ctrl-C raises at once, since code of others runs in the context and may never return
+
+    Attributes
+    ----------
+    asked : whether Ctrl-C was pressed; code in other threads may read it, too
+    released : True while code runs that may be interrupted anywhere, such as a callback
     """
-    ctrl_c = Held(insists)
-    try:
-        try:
-            ctrl_c.begin()
-            yield ctrl_c
-        finally:
-            ctrl_c.end()
-    except BaseException as error:
-        if result is not None:
+
+    def __init__(self, result: Callable[[], Any] | None = None, insists: bool = False) -> None:
+        self.asked, self.released = False, False
+        self._result, self._insists, self._over = result, insists, False
+        self._raised_at = -math.inf
+        self._previous: Any = None
+
+    def stop(self) -> None:
+        """Do what Ctrl-C does outside of this context: raise KeyboardInterrupt. Call it between steps, if `asked`."""
+        self._raised_at = time.monotonic()
+        self._previous(signal.SIGINT, None)
+        self.asked, self._raised_at = False, -math.inf  # a handler of the user's own may return
+
+    def _note(self, _number: int, _frame: Any) -> None:
+        at_once = self.released or (self.asked and self._insists)
+        if at_once and not self._over and time.monotonic() - self._raised_at > _PAUSE:
+            self.stop()
+        else:
+            self.asked = True
+
+    def __enter__(self) -> "HoldCtrlC":
+        previous = signal.getsignal(signal.SIGINT)
+        if callable(previous):  # else Ctrl-C is ignored, or ends the process
+            with suppress(ValueError):  # this is not the main thread
+                signal.signal(signal.SIGINT, self._note)
+                self._previous = previous
+                outer = getattr(previous, "__self__", None)
+                if isinstance(outer, HoldCtrlC) and outer.released and outer.asked:
+                    self.asked, outer.asked = True, False  # pressed just before the callback that began this context
+        return self
+
+    def __exit__(self, _kind: Any, error: BaseException | None, _traceback: Any) -> None:
+        self._over = True
+        pressed = self.asked and self._raised_at == -math.inf
+        made = self._result() if self._result is not None and (pressed or error is not None) else None
+        self._give(error, made)
+        if self._previous is not None and signal.getsignal(signal.SIGINT) == self._note:
+            signal.signal(signal.SIGINT, self._previous)
+        if pressed:
+            try:
+                self.stop()
+            except BaseException as interrupt:
+                self._give(interrupt, made)
+                raise
+
+    def _give(self, error: BaseException | None, made: Any) -> None:
+        if error is not None and self._result is not None:
             with suppress(AttributeError):  # an exception of another package may have a `result` of its own
-                error.result = result()  # type: ignore[attr-defined]
-        raise
+                error.result = made  # type: ignore[attr-defined]

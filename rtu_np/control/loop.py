@@ -14,7 +14,7 @@ from tqdm import tqdm
 from rtu_np.control import spaces
 from rtu_np.control.inputs import ENDED, LENGTH, RETURN
 from rtu_np.control.logs import Log
-from rtu_np.interrupts import held
+from rtu_np.interrupts import HoldCtrlC
 from rtu_np.learning.outcomes import IS_FIRST
 from rtu_np.validation import check_count, check_real
 
@@ -108,7 +108,7 @@ class Loop(ABC):
         self._check_length(steps)
         ended: list[tuple[int, float, int]] = []
         with (
-            held(lambda: _episodes(ended), insists=True) as ctrl_c,
+            HoldCtrlC(lambda: _episodes(ended), insists=True) as ctrl_c,
             _learning_in(env, self),
             Log(log, f"{type(self).__name__}-{_name_of(env)}", self) as table,
             _bar(steps, progress) as bar,
@@ -217,7 +217,7 @@ class Loop(ABC):
         own, returns = self._acting.copy(), list[float]()
         made, length, total = 0, 0, 0.0
         try:
-            with held(lambda: np.array(returns), insists=True) as ctrl_c, _bar(max_steps, progress) as bar:
+            with HoldCtrlC(lambda: np.array(returns), insists=True) as ctrl_c, _bar(max_steps, progress) as bar:
                 while len(returns) < episodes and made < most:
                     observation, _ = env.reset(seed=None if returns else seed)
                     reward, total, length, over = 0.0, 0.0, 0, False

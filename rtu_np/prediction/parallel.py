@@ -8,7 +8,7 @@ import numpy as np
 from joblib import cpu_count
 from tqdm import tqdm
 
-from rtu_np.interrupts import Held, held
+from rtu_np.interrupts import HoldCtrlC
 from rtu_np.prediction.td import TDLambda
 from rtu_np.validation import check_count
 
@@ -80,12 +80,14 @@ def run_many(
     def so_far() -> list[np.ndarray]:
         return [v[: learner.steps - n] for v, learner, n in zip(predictions, learners, began, strict=True)]
 
-    with held(so_far) as ctrl_c:
+    with HoldCtrlC(so_far) as ctrl_c:
         total = sum(map(len, predictions))
         bar = tqdm(total=total, disable=None if progress else True, delay=1, unit="step", unit_scale=True)
         with bar, ThreadPoolExecutor(min(n_threads, len(learners))) as pool:
-            each_run = zip(learners, streams, predictions, strict=True)
-            runs = [pool.submit(_learn, *parts, bar, ctrl_c) for parts in each_run]
+            runs = [
+                pool.submit(_learn, learner, stream, v, bar, ctrl_c)
+                for learner, stream, v in zip(learners, streams, predictions, strict=True)
+            ]
         for k, run in enumerate(runs):
             try:
                 run.result()
@@ -94,7 +96,9 @@ def run_many(
     return predictions
 
 
-def _learn(learner: TDLambda, stream: tuple[np.ndarray, ...], predictions: np.ndarray, bar: tqdm, ctrl_c: Held) -> None:
+def _learn(
+    learner: TDLambda, stream: tuple[np.ndarray, ...], predictions: np.ndarray, bar: tqdm, ctrl_c: HoldCtrlC
+) -> None:
     """Learn from `stream`, until Ctrl-C."""
     if not ctrl_c.asked:
         for n in learner.learn_from(stream, predictions):

@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from rtu_np import checkpoint
 from rtu_np.cells.layer import Cell, GradientMethod, check_cell, check_gradient, check_parameters
-from rtu_np.interrupts import held
+from rtu_np.interrupts import HoldCtrlC
 from rtu_np.jit import compile_for, entry
 from rtu_np.learning import network
 from rtu_np.learning.network import Network, NetworkSpec, forward_arrays, network_arrays
@@ -174,7 +174,7 @@ class TDLambda:
         self.compile()
         predictions, began = np.empty(len(stream[0]), self.dtype), self.steps
         with (
-            held(lambda: predictions[: self.steps - began]) as ctrl_c,
+            HoldCtrlC(lambda: predictions[: self.steps - began]) as ctrl_c,
             tqdm(
                 total=len(predictions), disable=None if progress else True, delay=1, unit="step", unit_scale=True
             ) as bar,

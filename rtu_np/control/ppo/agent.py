@@ -25,7 +25,7 @@ from rtu_np.control.ppo.update import SUMMARY, Refresh, Update, bytes_of_parts
 from rtu_np.control.shared_arguments import with_shared_arguments
 from rtu_np.gradients.rtrl import RTRL
 from rtu_np.gradients.tbptt import TBPTT
-from rtu_np.interrupts import held
+from rtu_np.interrupts import HoldCtrlC
 from rtu_np.jit import compile_for, entry
 from rtu_np.learning import readout
 from rtu_np.learning.blocks import named_layers
@@ -209,7 +209,7 @@ class PPO(Agent):
         try:
             outcome = self._step(*self._to_step)
             if outcome == FULL:
-                with held():  # Ctrl-C waits for the end of the update
+                with HoldCtrlC():  # Ctrl-C waits for the end of the update
                     outcome = self._learn_from_rollout()
         except BaseException:
             if outcome == FULL:

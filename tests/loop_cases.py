@@ -5,6 +5,7 @@ import signal
 
 import numpy as np
 from agent_cases import World
+from cases import COMPILED
 
 from rtu_np import PPO, QRC, SGD, ActorCritic, Dense, Epsilon, LinearRTU, QLambda
 
@@ -20,12 +21,15 @@ def _ppo(threads: int) -> PPO:
 # {name: (whether actions are discrete, how to make the agent)}
 AGENTS = {
     "actor-critic": (False, lambda: ActorCritic(World(False), LinearRTU(4), previous_action_reward=True, **SMALL)),
-    "shared": (True, lambda: ActorCritic(World(True), LinearRTU(4), shared=True, **SMALL)),
-    "Q": (True, lambda: QLambda(World(True), LinearRTU(4), epsilon=Epsilon(0.5, 0.1, 30), **SMALL)),
-    "QRC": (True, lambda: QRC(World(True), LinearRTU(4), h_optimizer=SGD(1e-3), **SMALL)),
     "PPO": (True, lambda: _ppo(1)),
     "PPO on two threads": (True, lambda: _ppo(2)),
 }
+if not COMPILED:  # each would take seconds to compile
+    AGENTS |= {
+        "shared": (True, lambda: ActorCritic(World(True), LinearRTU(4), shared=True, **SMALL)),
+        "Q": (True, lambda: QLambda(World(True), LinearRTU(4), epsilon=Epsilon(0.5, 0.1, 30), **SMALL)),
+        "QRC": (True, lambda: QRC(World(True), LinearRTU(4), h_optimizer=SGD(1e-3), **SMALL)),
+    }
 
 
 def state(agent) -> bytes:

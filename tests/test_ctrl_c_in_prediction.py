@@ -15,6 +15,7 @@ def slow(monkeypatch):
     """A stream of some seconds in the smallest stretches, and Ctrl-C in the middle."""
     monkeypatch.setattr("rtu_np.prediction.td._BRIEF", 0.0)
     rng = np.random.default_rng(0)
+    learners(1)  # compiles
     timer = threading.Timer(0.3, ctrl_c)
     timer.start()
     yield rng.standard_normal((200_000, 2)), rng.standard_normal(200_000)

@@ -113,6 +113,9 @@ class Agent(Loop):
     def step(self, observation: Any, reward: float = 0.0, terminated: bool = False, truncated: bool = False) -> Any:
         """Learn from one step; returns the next action as the environment takes it, or None if the episode has ended.
 
+        If Ctrl-C interrupts the call, the step is made or it is not: `steps` says how many were made. An update of PPO
+        is finished first.
+
         Parameters
         ----------
         observation : the present observation
@@ -124,9 +127,6 @@ class Agent(Loop):
         ValueError : if observation or reward is not finite or of another shape; nothing has been learned
         RuntimeError : after `close`
         FloatingPointError : if learning has diverged
-
-        A step is made or it is not, if Ctrl-C interrupts it: `steps` says how many were made. PPO's update is not
-        interrupted.
         """
         self._check_open()
         end = TERMINATED if terminated else TRUNCATED if truncated else CONTINUES

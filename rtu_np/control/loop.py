@@ -255,7 +255,9 @@ def _name_of(env: Any) -> str:
 
 
 def _bar(steps: int | None, progress: bool) -> tqdm:
-    return tqdm(total=steps, disable=None if progress else True, delay=1, unit="step", unit_scale=True)
+    """A bar on a terminal. The bar of an evaluation in a callback, below another, is removed at its end."""
+    how = {"delay": 1, "unit": "step", "unit_scale": True, "leave": None}
+    return tqdm(total=steps, disable=None if progress else True, **how)
 
 
 def _episodes(ended: list[tuple[int, float, int]]) -> Episodes:

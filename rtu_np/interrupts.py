@@ -52,9 +52,13 @@ class HoldCtrlC:
 
     def stop(self) -> None:
         """Do what Ctrl-C does outside of this context: raise KeyboardInterrupt. Call it between steps, if `asked`."""
-        self._raised_at = time.monotonic()
-        self._previous(signal.SIGINT, None)
-        self.asked, self._raised_at = False, -math.inf  # a handler of the user's own may return
+        asked, self.asked, self._raised_at = self.asked, False, time.monotonic()
+        try:
+            self._previous(signal.SIGINT, None)
+        except BaseException:
+            self.asked |= asked  # code of others may catch it; the loop will not
+            raise
+        self._raised_at = -math.inf  # a handler of the user's own may return, and all goes on
 
     def _note(self, _number: int, _frame: Any) -> None:
         at_once = self.released or (self.asked and self._insists)
@@ -76,19 +80,18 @@ class HoldCtrlC:
 
     def __exit__(self, _kind: Any, error: BaseException | None, _traceback: Any) -> None:
         self._over = True
-        pressed = self.asked and self._raised_at == -math.inf
-        made = self._result() if self._result is not None and (pressed or error is not None) else None
-        self._give(error, made)
+        if error is not None:
+            self._give_result(error)
         if self._previous is not None and signal.getsignal(signal.SIGINT) == self._note:
             signal.signal(signal.SIGINT, self._previous)
-        if pressed:
+        if self.asked and not isinstance(error, KeyboardInterrupt):  # asked up to the line above
             try:
                 self.stop()
             except BaseException as interrupt:
-                self._give(interrupt, made)
+                self._give_result(interrupt)
                 raise
 
-    def _give(self, error: BaseException | None, made: Any) -> None:
-        if error is not None and self._result is not None:
+    def _give_result(self, error: BaseException) -> None:
+        if self._result is not None:
             with suppress(AttributeError):  # an exception of another package may have a `result` of its own
-                error.result = made  # type: ignore[attr-defined]
+                error.result = self._result()  # type: ignore[attr-defined]

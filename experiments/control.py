@@ -8,6 +8,7 @@ episodes that ended in the last tenth of the steps.
 import shutil
 import sys
 import time
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from experiments.engine import plotting
 from experiments.engine.results import Config, Results, interval
 from rtu_np import checkpoint
 from rtu_np.control.agent import Agent
+from rtu_np.control.loop import Episodes
 
 BINS = 50  # points of a learning curve
 EVERY = 300.0  # seconds after which an unfinished run saves its state
@@ -68,6 +70,13 @@ def make_agent(config: Config, env: gymnasium.Env, seed: int) -> Agent:
     return getattr(rtu_np, config["agent"])(env, seed=seed, **arguments(config))
 
 
+def _learn(agent: Agent, env: gymnasium.Env, steps: int) -> Episodes:
+    """Learn for a part of a run. It may be shorter than PPO's rollout, which the next parts complete."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "steps is .* this call learns nothing", RuntimeWarning)
+        return agent.learn(env, steps, progress=False, log=None)
+
+
 def run(
     config: Config, seed: int, unfinished: Path | None = None, watched: tuple[str, ...] = ()
 ) -> dict[str, np.ndarray]:
@@ -82,14 +91,14 @@ def run(
         agent, course = found
     else:
         agent = make_agent(config, env, seed)
-        agent.learn(env, 1, progress=False, log=None)  # compiles
+        _learn(agent, env, 1)  # compiles
         course = {"episodes": np.zeros((0, 3)), "parts": np.array(0), "seconds": np.array(0.0)}
         course |= {name: np.full(BINS, np.nan) for name in watched}
     diverged, written = False, time.perf_counter()
     while course["parts"] < BINS:
         began = time.perf_counter()
         try:
-            ended = agent.learn(env, config["steps"] // BINS, progress=False, log=None)
+            ended = _learn(agent, env, config["steps"] // BINS)
         except FloatingPointError:
             if course["parts"] == 0:
                 raise  # no part is finished, so there is no curve to show

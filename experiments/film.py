@@ -35,14 +35,14 @@ def film(agent: ActorCritic, task: str, seconds: float, seed: int) -> tuple[np.n
     """One episode, or its first `seconds` of film: (frames (n, HEIGHT, WIDTH, 3), the sum of its rewards)."""
     env = gymnasium.make(f"rtu_np/{task}-v0", render_mode="rgb_array", width=WIDTH, height=HEIGHT)
     every = max(round(env.metadata["render_fps"] / FPS), 1)
-    agent.reset()
     observation, _ = env.reset(seed=seed)
     frames: list[np.ndarray] = []
     total, over, t = 0.0, False, 0
     while not over and len(frames) < seconds * FPS:
         if t % every == 0:
             frames.append(np.asarray(env.render()))
-        observation, reward, terminated, truncated, _ = env.step(agent.act(observation, deterministic=True))
+        action = agent.act(observation, deterministic=True, episode_start=t == 0)
+        observation, reward, terminated, truncated, _ = env.step(action)
         total, over, t = total + float(reward), terminated or truncated, t + 1
     env.close()
     return np.array(frames), total

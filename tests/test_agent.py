@@ -10,7 +10,6 @@ from agent_cases import World, everything, make
 from tolerances import PLAIN, assert_close
 
 from rtu_np import SGD, ActorCritic, Gaussian, LinearRTU, Softmax
-from rtu_np.control.agent import _ENDED
 from rtu_np.control.inputs import DRAWN, EXECUTED
 from rtu_np.control.logs import EVERY
 from rtu_np.jit import njit
@@ -142,33 +141,6 @@ def test_termination_bootstraps_nothing_and_truncation_does():
     assert not np.array_equal(weights[0], weights[1])
     assert np.array_equal(weights[1], weights[2])
     assert (agents[1].traces["critic.value.w"] == 0).all()
-
-
-def test_evaluation_leaves_the_agent_as_it_is():
-    agent, world = make(False), World(False)
-    agent.learn(world, 9, progress=False, log=None)
-    agent.act(np.ones(3))
-    before = everything(agent)
-    returns = agent.evaluate(World(False), 3, seed=4)
-    assert everything(agent) == before
-    assert returns.shape == (3,)
-    assert np.array_equal(returns, agent.evaluate(World(False), 3, seed=4))
-    agent.learn(world, 1, progress=False, log=None)  # in the middle of its episode, still: the one of steps 7 to 10
-    assert agent._episode[_ENDED] == 2
-
-
-def test_acting_has_a_memory_of_its_own():
-    agent = make(False)
-    first = agent.act(np.ones(3), deterministic=True)
-    assert not np.array_equal(agent.act(np.ones(3), deterministic=True), first)
-    agent.reset()
-    assert np.array_equal(agent.act(np.ones(3), deterministic=True), first)
-
-
-def test_a_callback_stops_learning():
-    agent, seen = make(False), []
-    agent.learn(World(False), 50, progress=False, log=None, callback=lambda a: seen.append(a.steps) or a.steps < 5)
-    assert seen == [1, 2, 3, 4, 5]
 
 
 def rows_of(path):

@@ -133,6 +133,7 @@ def test_threads_change_no_bit():
     assert learned[0] == learned[1]
 
 
+@pytest.mark.filterwarnings("ignore:steps is .*this call learns nothing:RuntimeWarning")
 @pytest.mark.parametrize("steps", [11, 12, 15, 17])
 def test_a_checkpoint_goes_on_bit_for_bit(steps, tmp_path):
     """In the middle of a rollout and of an episode, at the end of either."""
@@ -148,6 +149,7 @@ def test_a_checkpoint_goes_on_bit_for_bit(steps, tmp_path):
     assert everything(agent) == everything(loaded)
 
 
+@pytest.mark.filterwarnings("ignore:steps is .*this call learns nothing:RuntimeWarning")
 def test_a_stream_that_is_left_is_cut_off():
     agent, world = make(CELLS[SIMPLE].cell)
     agent.learn(world, 3, progress=False, log=None)

@@ -1,6 +1,6 @@
 """The base of every agent: it acts in an environment and learns from observations and rewards.
 
-`learn` is the loop; `step` is one turn of the loop, for loops of your own:
+`learn` is the loop (`rtu_np.control.loop`); `step` is one turn of the loop, for loops of your own:
 
     action = agent.step(observation)                        the first observation of an episode
     action = agent.step(observation, reward)                the result of the action
@@ -12,13 +12,12 @@ cleared, and the next call begins an episode.
 """
 
 import os
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from tqdm import tqdm
 
 from rtu_np import checkpoint
 from rtu_np.control import spaces
@@ -33,32 +32,18 @@ from rtu_np.control.inputs import (
     StepBuffers,
     input_statistics,
 )
-from rtu_np.control.logs import Log
+from rtu_np.control.loop import SPACES, Loop
 from rtu_np.control.policies import Gaussian, Policy
 from rtu_np.control.softmax import Softmax
 from rtu_np.jit import compile_for, entry
 from rtu_np.learning.diagnostics import Watch
 from rtu_np.learning.outcomes import CONTINUES, DONE, END, IS_FIRST, PAUSED, REFUSED, STEPS, TERMINATED, TRUNCATED
 from rtu_np.numerics.buffers import allocate, size
-from rtu_np.validation import brief, check_count, check_dtype, check_finite, check_flag, check_real
-
-_SPACES = ("observation_space", "action_space")
-_SHOWN = 100  # episodes whose mean return the progress bar shows
-_BETWEEN = 500  # steps between two updates of the progress bar
-# Slots of the present episode: its return and length so far, and how many episodes have ended.
-_RETURN, _LENGTH, _ENDED = 0, 1, 2
+from rtu_np.validation import brief, check_dtype, check_finite, check_flag, check_real
 
 
-class Episodes(NamedTuple):
-    """Episodes that ended while learning."""
-
-    steps: np.ndarray  # (n,)   at which step of the agent's life
-    returns: np.ndarray  # (n,)   sum of rewards
-    lengths: np.ndarray  # (n,)   steps
-
-
-class Agent(ABC):
-    """Base of all agents: spaces, the loop, logs, evaluation, checkpoints.
+class Agent(Loop):
+    """Base of all agents: spaces, arrays, one step, acting, checkpoints.
 
     A subclass stores its settings under the names of its constructor's arguments, makes its spec, and calls `_ready`.
     """
@@ -104,10 +89,10 @@ class Agent(ABC):
         self._spec, self._policy = spec, policy
         self._flat = allocate(size(type(self)._layout, spec), self.dtype)
         self._acting = allocate(size(acting_memory, spec), self.dtype)
-        self._episode = np.zeros(3)
         self._buffers = StepBuffers(
             statistics=allocate(size(input_statistics, self._inputs), "float64"),
             clock=np.array([0, 1]),
+            episode=np.zeros(3),
             observation=np.zeros(self._inputs.n_observation),
             signal=np.zeros(3),
             noise=np.zeros(spec.policy.n_noise, self.dtype),
@@ -121,17 +106,21 @@ class Agent(ABC):
         )
         # Looked up once: each step from Python reads them.
         self._clock, self._signal, self._noise = self._buffers.clock, self._buffers.signal, self._buffers.noise
+        self._episode = self._buffers.episode
         self._observation, self._executed = self._buffers.observation, self._buffers.action[EXECUTED]
         self._acting_noise, self._acted = self._acting_buffers.noise, self._acting_buffers.action[EXECUTED]
         self._to_step = (spec, self._flat, self._buffers)
         self._to_act = (spec, self._flat, self._acting, self._acting_buffers)
         self._step = entry(compile_for(type(self)._step_kernel, spec), *self._to_step)
-        self._act: Callable | None = None  # compiled at the first call of `act`
+        self._act: Any = None  # compiled at the first call of `act`
 
     # ------------------------------------------------------------------------------------------------- learning
 
     def step(self, observation: Any, reward: float = 0.0, terminated: bool = False, truncated: bool = False) -> Any:
         """Learn from one step; returns the next action as the environment takes it, or None if the episode has ended.
+
+        If Ctrl-C interrupts the call, the step is made or it is not: `steps` says how many were made. An update of PPO
+        is finished first.
 
         Parameters
         ----------
@@ -150,19 +139,19 @@ class Agent(ABC):
         self._write(observation, self._observation)
         signal = self._signal
         signal[REWARD], signal[END] = reward, end
-        first = self._clock[IS_FIRST]
-        outcome = self._take_step()
-        if outcome < DONE:
-            if outcome != PAUSED:
-                self._explain(outcome)
-            self._between_steps()
-        if not first:
-            self._episode[_RETURN] += reward
-            self._episode[_LENGTH] += 1
-        if end != CONTINUES:
-            return None
-        self._policy.draw(self._noise, self._rng)
-        return self.actions.to_environment(self._executed)
+        try:
+            outcome = self._take_step()
+            if outcome < DONE:
+                if outcome != PAUSED:
+                    self._explain(outcome)
+                self._between_steps()
+            if end != CONTINUES:
+                return None
+            self._policy.draw(self._noise, self._rng)
+            return self.actions.to_environment(self._executed)
+        except KeyboardInterrupt:
+            self._policy.draw(self._noise, self._rng)  # the noise may be that of an action that has been drawn
+            raise
 
     def _take_step(self) -> int:
         """The compiled step; returns its outcome (`rtu_np.learning.outcomes`)."""
@@ -184,112 +173,46 @@ class Agent(ABC):
             "cure is a smaller step size, or ObGD, which bounds its steps. To go on, load a checkpoint saved earlier."
         )
 
-    def learn(
-        self,
-        env: Any,
-        steps: int,
-        progress: bool = True,
-        callback: Callable[["Agent"], Any] | None = None,
-        log: str | os.PathLike | None = "runs",
-    ) -> Episodes:
-        """Act in `env` and learn on every step, for `steps` steps. Returns the episodes that ended.
-
-        In the environment of the last call, the agent continues in the middle of the episode. Another environment is
-        reset first, and memory and traces are cleared.
-
-        Parameters
-        ----------
-        progress : whether to show a bar, on a terminal
-        callback : called as `callback(agent)` after every step; learning stops if it returns False
-        log : folder of `episodes.csv` and `learning.csv` (`rtu_np.control.logs`); "runs" makes a new folder in `runs`,
-            None writes nothing
-        """
-        check_count("steps", steps)
-        self._check_open()
-        self._check_spaces(env)
-        if env is not self._env or self._clock[IS_FIRST]:
-            if env is not self._env:
-                self.reset()
-            self._begin_episode(env)
-        ended: list[tuple[int, float, int]] = []
-        with (
-            Log(log, f"{type(self).__name__}-{_name_of(env)}", self) as table,
-            tqdm(total=steps, disable=None if progress else True, delay=1, unit="step", unit_scale=True) as bar,
-        ):
-            for k in range(1, steps + 1):
-                action = self.actions.to_environment(self._executed)
-                observation, reward, terminated, truncated, _ = env.step(action)
-                self.step(observation, float(reward), terminated, truncated)
-                if terminated or truncated:
-                    ended.append((self.steps, self._episode[_RETURN], int(self._episode[_LENGTH])))
-                    self._episode[:] = 0, 0, self._episode[_ENDED] + 1
-                    table.episode(int(self._episode[_ENDED]), *ended[-1])
-                    self._begin_episode(env)
-                table.step(self.steps)
-                if k % _BETWEEN == 0 or k == steps:
-                    bar.update((k - 1) % _BETWEEN + 1)
-                    if ended:
-                        recent = np.mean([total for _, total, _ in ended[-_SHOWN:]])
-                        bar.set_postfix_str(f"return {recent:.4g}", refresh=False)
-                if callback is not None and callback(self) is False:
-                    break
-        columns = np.array(ended).reshape(-1, 3).T
-        return Episodes(columns[0].astype(int), columns[1], columns[2].astype(int))
-
-    def _begin_episode(self, env: Any) -> None:
-        """Begin an episode. The agent's seed gives the seed of the first episode in an environment."""
-        seed = None if env is self._env else self._env_seed + self.steps  # other episodes after each change of env
-        observation, _ = env.reset(seed=seed)
-        self._env = env
-        self._episode[_RETURN], self._episode[_LENGTH] = 0, 0
-        self.step(observation)
-
-    def resume(self, env: Any) -> None:
-        """Continue in env, which is in the middle of the episode that this agent left: `learn` will not reset env."""
-        self._check_spaces(env)
-        self._env = env
-
     def _check_open(self) -> None:
         if self._closed:
             raise RuntimeError("this agent has been closed: load it again, or make another, to go on learning")
 
-    def _check_spaces(self, env: Any) -> None:
-        spaces.check_spaces(env, self.observation_space, self.action_space)
-
     # --------------------------------------------------------------------------------------------------- acting
 
-    def act(self, observation: Any, deterministic: bool = False, reward: float = 0.0) -> Any:
-        """Return an action without learning; if `deterministic`, the most probable action. Learning does not change the
-        memory of `act`, and `reset` clears it. `reward` : the previous reward, if `previous_action_reward` is True."""
+    def act(
+        self, observation: Any, deterministic: bool = False, reward: float = 0.0, episode_start: bool = False
+    ) -> Any:
+        """Return an action without learning.
+
+        `act` has a memory of its own. It changes nothing of learning, and learning does not change it; `reset` clears
+        the memories of both.
+
+        Parameters
+        ----------
+        observation : the present observation
+        deterministic : whether to take the most probable action, in place of drawing one
+        reward : the previous reward, if `previous_action_reward` is True
+        episode_start : whether this observation begins an episode; the memory of `act` is cleared first
+
+        Raises
+        ------
+        ValueError, TypeError : if observation or reward is not usable; the memory of `act` stays
+        """
         if self._act is None:
-            self._act = entry(compile_for(act, self._spec), *self._to_act)
+            self._compile_act()
         self._write(observation, self._observation)
         check_finite("observation", self._observation)
         signal = self._signal
         signal[REWARD], signal[DETERMINISTIC] = check_real("reward", reward), deterministic
+        if episode_start:
+            self._acting[:] = 0
         self._policy.draw(self._acting_noise, self._acting_rng)
         self._act(*self._to_act)
         return self.actions.to_environment(self._acted)
 
-    def evaluate(self, env: Any, episodes: int = 10, deterministic: bool = True, seed: int | None = 0) -> np.ndarray:
-        """Returns (episodes,) of whole episodes without learning; parameters and memory stay. Pass another environment
-        than that of `learn`, whose present episode would be lost."""
-        check_count("episodes", episodes)
-        self._check_spaces(env)
-        if env is self._env:
-            self._env = None
-        own, returns = self._acting.copy(), np.zeros(episodes)
-        for k in range(episodes):
-            self._acting[:] = 0
-            observation, _ = env.reset(seed=seed if k == 0 else None)
-            reward, over = 0.0, False
-            while not over:
-                action = self.act(observation, deterministic, reward)
-                observation, reward, terminated, truncated, _ = env.step(action)
-                reward, over = check_real("reward", reward), terminated or truncated
-                returns[k] += reward
-        self._acting[:] = own
-        return returns
+    def _compile_act(self) -> None:
+        if self._act is None:
+            self._act = entry(compile_for(act, self._spec), *self._to_act)
 
     # ---------------------------------------------------------------------------------------------------- state
 
@@ -307,7 +230,7 @@ class Agent(ABC):
     def diagnostics(self) -> dict[str, float]:
         """{name: number} about learning, for `learning.csv`."""
 
-    def _between_steps(self) -> None:  # noqa: B027   not abstract: an agent that never pauses has none
+    def _between_steps(self) -> None:
         """The work of a pause between two steps (`rtu_np.learning.outcomes.PAUSED`)."""
 
     @abstractmethod
@@ -345,10 +268,17 @@ class Agent(ABC):
         """Write all but the environment's state to `path`, so that `load` continues in mid-episode, bit for bit."""
         settings = {name: checkpoint.describe(part) for name, part in self._settings().items()}
         generators = {"rng": self._rng.bit_generator.state, "acting_rng": self._acting_rng.bit_generator.state}
-        environment: dict[str, Any] = {name: spaces.describe(getattr(self, name)) for name in _SPACES}
+        environment: dict[str, Any] = {name: spaces.describe(getattr(self, name)) for name in SPACES}
         environment["env_seed"] = self._env_seed
         page = {"learner": type(self).__name__, "settings": settings, **generators, **environment}
         return checkpoint.save(path, page, self._arrays())
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Settings, spaces and arrays for `copy.deepcopy` and `pickle`; as in a file, no environment."""
+        arrays = {name: view.copy() for name, view in self._arrays().items()}
+        stand_in = _Spaces(self.observation_space, self.action_space)
+        generators = self._rng.bit_generator.state, self._acting_rng.bit_generator.state
+        return _revived, (type(self), stand_in, self._settings(), arrays, generators, self._env_seed, self._closed)
 
     @classmethod
     def load(cls, path: str | os.PathLike, **given: Any) -> Any:
@@ -387,6 +317,19 @@ class _Spaces(NamedTuple):
     action_space: Any
 
 
-def _name_of(env: Any) -> str:
-    spec = getattr(env, "spec", None)
-    return (spec.id if spec is not None else type(env).__name__).replace("/", "-")
+def _revived(
+    kind: type[Agent],
+    stand_in: _Spaces,
+    settings: dict[str, Any],
+    arrays: dict[str, np.ndarray],
+    generators: tuple[Any, Any],
+    env_seed: int,
+    closed: bool,
+) -> Agent:
+    agent = kind(stand_in, **settings)
+    agent._rng.bit_generator.state, agent._acting_rng.bit_generator.state = generators
+    agent._env_seed, agent._closed = env_seed, closed
+    agent._clock[:] = arrays["clock"]  # the number of stored transitions depends on it
+    for name, view in agent._arrays().items():
+        view[...] = arrays[name]
+    return agent

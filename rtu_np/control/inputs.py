@@ -26,6 +26,8 @@ REWARD, DETERMINISTIC = 0, 2
 DRAWN, EXECUTED = 0, 1
 # Rows of the bounds of a continuous action.
 LOWEST, HIGHEST = 0, 1
+# Slots of the present episode: its return and length so far; and how many episodes have ended.
+RETURN, LENGTH, ENDED = 0, 1, 2
 # Slots of the TD-error sums: of |delta|, of delta^2, how many there were, and the latest delta.
 SUM_ABS, SUM_SQUARES, COUNT, LATEST = 0, 1, 2, 3
 
@@ -60,6 +62,7 @@ class StepBuffers(NamedTuple):
 
     statistics: np.ndarray  # float64, laid out by `input_statistics`
     clock: np.ndarray  # (2,)   STEPS, IS_FIRST
+    episode: np.ndarray  # (3,) float64   RETURN, LENGTH, ENDED
     observation: np.ndarray  # (n_observation,) float64
     signal: np.ndarray  # (3,)   REWARD, END, DETERMINISTIC
     noise: np.ndarray  # (n_noise,)   draws an action
@@ -135,16 +138,19 @@ def update_and_normalize(spec, statistics, observation, previous, x):
 
 @kernel
 def preprocess(spec, statistics, buffers, previous, x):
-    """Make a time step of observation, reward and end in `buffers`; write `statistics`, `previous` and `x`.
+    """Make a time step of observation, reward and end in `buffers`; write `statistics`, `previous`, `x`, the episode.
 
     `previous` already holds the action, and gets the reward. The first step after a clear has neither.
     """
-    real, first, end = x.dtype.type, buffers.clock[IS_FIRST] != 0, buffers.signal[END]
+    real, first, end, episode = x.dtype.type, buffers.clock[IS_FIRST] != 0, buffers.signal[END], buffers.episode
     if first:
         for i in range(previous.shape[0]):
             previous[i] = 0
         reward = real(0)
+        episode[RETURN], episode[LENGTH] = 0, 0
     else:
+        episode[RETURN] += buffers.signal[REWARD]
+        episode[LENGTH] += 1
         done = end != CONTINUES
         reward = real(update_reward_statistics(spec, statistics, buffers.signal[REWARD], done))
         if previous.shape[0] > 0:

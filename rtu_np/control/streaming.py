@@ -13,6 +13,7 @@ from rtu_np.cells.stack import Stack
 from rtu_np.control import streaming_kernels
 from rtu_np.control.agent import Agent
 from rtu_np.control.inputs import COUNT, LATEST, SUM_ABS, SUM_SQUARES, input_statistics
+from rtu_np.interrupts import HoldCtrlC
 from rtu_np.learning import network
 from rtu_np.learning.diagnostics import of_network
 from rtu_np.learning.network import NamedNetwork
@@ -82,8 +83,9 @@ class StreamingAgent(Agent):
         return found
 
     def _between_steps(self) -> None:
-        for each in self._networks():
-            network.wrap(each)
+        with HoldCtrlC():
+            for each in self._networks():
+                network.wrap(each)
         if self.steps % LOOK_EVERY == 0:
             self._watch.look(self._networks(), self.steps)
 

@@ -8,6 +8,7 @@ import numpy as np
 from joblib import cpu_count
 from tqdm import tqdm
 
+from rtu_np.interrupts import HoldCtrlC
 from rtu_np.prediction.td import TDLambda
 from rtu_np.validation import check_count
 
@@ -40,6 +41,8 @@ def run_many(
     ------
     ValueError, TypeError : before any learner learns; the message names the learner and the argument
     FloatingPointError : if a learner diverged, after all others are done
+    KeyboardInterrupt : after Ctrl-C, within about a second. Its `result` has the predictions of each learner so far,
+        and `run_many` with the rest of each stream continues, to the bit. FloatingPointError carries them, too
 
     Examples
     --------
@@ -69,20 +72,39 @@ def run_many(
         except (TypeError, ValueError) as error:
             raise type(error)(f"learners[{k}]: {error}") from error
 
-    total = sum(len(stream[0]) for stream in streams)
-    bar = tqdm(total=total, disable=None if progress else True, delay=1, unit="step", unit_scale=True)
-    with bar, ThreadPoolExecutor(min(n_threads, len(learners))) as pool:
-        runs = [
-            pool.submit(learner.learn_from, stream, bar.update)
-            for learner, stream in zip(learners, streams, strict=True)
-        ]
-    predictions = []
-    for k, run in enumerate(runs):
-        try:
-            predictions.append(run.result())
-        except FloatingPointError as error:
-            raise FloatingPointError(f"learners[{k}]: {error}") from error
+    for learner in learners:
+        learner.compile()
+    predictions = [np.empty(len(stream[0]), learner.dtype) for learner, stream in zip(learners, streams, strict=True)]
+    began = [learner.steps for learner in learners]
+
+    def so_far() -> list[np.ndarray]:
+        return [v[: learner.steps - n] for v, learner, n in zip(predictions, learners, began, strict=True)]
+
+    with HoldCtrlC(so_far) as ctrl_c:
+        total = sum(map(len, predictions))
+        bar = tqdm(total=total, disable=None if progress else True, delay=1, unit="step", unit_scale=True)
+        with bar, ThreadPoolExecutor(min(n_threads, len(learners))) as pool:
+            runs = [
+                pool.submit(_learn, learner, stream, v, bar, ctrl_c)
+                for learner, stream, v in zip(learners, streams, predictions, strict=True)
+            ]
+        for k, run in enumerate(runs):
+            try:
+                run.result()
+            except FloatingPointError as error:
+                raise FloatingPointError(f"learners[{k}]: {error}") from error
     return predictions
+
+
+def _learn(
+    learner: TDLambda, stream: tuple[np.ndarray, ...], predictions: np.ndarray, bar: tqdm, ctrl_c: HoldCtrlC
+) -> None:
+    """Learn from `stream`, until Ctrl-C."""
+    if not ctrl_c.asked:
+        for n in learner.learn_from(stream, predictions):
+            bar.update(n)
+            if ctrl_c.asked:
+                break
 
 
 def _one_each(name: str, value: Any, ndim: int, k: int) -> Sequence[Any]:

@@ -1,7 +1,8 @@
 """Streaming TD(lambda): a prediction is learned on every step of a stream. `td_kernels` has the compiled step."""
 
 import os
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from functools import cached_property
 from typing import Any
 
@@ -10,6 +11,7 @@ from tqdm import tqdm
 
 from rtu_np import checkpoint
 from rtu_np.cells.layer import Cell, GradientMethod, check_cell, check_gradient, check_parameters
+from rtu_np.interrupts import HoldCtrlC
 from rtu_np.jit import compile_for, entry
 from rtu_np.learning import network
 from rtu_np.learning.diagnostics import Watch, of_network
@@ -31,7 +33,8 @@ from rtu_np.numerics.buffers import allocate, size
 from rtu_np.prediction.td_kernels import CUMULANT, DISCOUNT, paused, predict, run
 from rtu_np.validation import brief, check_array, check_count, check_dtype, check_finite, check_real, check_settings
 
-_STAGE = 1 << 16  # elements of observations that one compiled call reads
+_STAGE = 1 << 16  # the most elements of observations that one compiled call reads
+_FIRST, _BRIEF = 16, 0.1  # steps of the first compiled call; seconds of a call, after which the next call is not longer
 
 
 class TDLambda:
@@ -117,6 +120,10 @@ class TDLambda:
     def _run(self) -> Callable:
         return entry(compile_for(run, self._spec), *self._to_step)
 
+    def compile(self) -> None:
+        """Compile `step` and `run`, if they have not been compiled."""
+        self._run  # noqa: B018
+
     @cached_property
     def _predict(self) -> Callable:
         return entry(compile_for(predict, self._spec), *self._to_predict, 1)
@@ -173,12 +180,24 @@ class TDLambda:
         observations : (T, n_inputs)
         cumulants, discounts, terminated, truncated : (T,), as in `step`; the last three are optional
         progress : whether a run of more than a second shows a bar, on a terminal
+
+        Ctrl-C stops between steps, within about a second. The KeyboardInterrupt carries the predictions so far as
+        `result` (t,), and `run` with the rows from t on continues, to the bit. FloatingPointError carries them, too.
         """
         stream = self.check_stream(observations, cumulants, discounts, terminated, truncated)
-        with tqdm(
-            total=len(stream[0]), disable=None if progress else True, delay=1, unit="step", unit_scale=True
-        ) as bar:
-            return self.learn_from(stream, bar.update)
+        self.compile()
+        predictions, began = np.empty(len(stream[0]), self.dtype), self.steps
+        with (
+            HoldCtrlC(lambda: predictions[: self.steps - began]) as ctrl_c,
+            tqdm(
+                total=len(predictions), disable=None if progress else True, delay=1, unit="step", unit_scale=True
+            ) as bar,
+        ):
+            for n in self.learn_from(stream, predictions):
+                bar.update(n)
+                if ctrl_c.asked:
+                    ctrl_c.stop()
+        return predictions
 
     def check_stream(
         self, observations: Any, cumulants: Any, discounts: Any = None, terminated: Any = None, truncated: Any = None
@@ -203,33 +222,38 @@ class TDLambda:
         self._check_parameters()
         return observations, cumulants, discounts, ends
 
-    def learn_from(self, stream: tuple[np.ndarray, ...], advanced: Callable[[int], Any]) -> np.ndarray:
-        """Learn from a checked stream; returns the predictions (T,). `advanced(steps)` is called after each stretch."""
+    def learn_from(self, stream: tuple[np.ndarray, ...], predictions: np.ndarray) -> Iterator[int]:
+        """Learn from a checked stream. Yields the number of steps of each stretch, once `predictions` (T,) has them.
+
+        A stretch takes about a tenth of a second, so that Ctrl-C is heard.
+        """
         observations, *signals = stream
-        n_steps, start = len(observations), 0
-        predictions = np.empty(n_steps, self.dtype)
+        n_steps, start, most = len(observations), 0, _FIRST
         while start < n_steps:
-            n = min(len(self._predictions), n_steps - start, LOOK_EVERY - self.steps % LOOK_EVERY)
+            n = min(most, n_steps - start, LOOK_EVERY - self.steps % LOOK_EVERY)
             rows = slice(start, start + n)
             self._observations[:n] = observations[rows]
             for slot, signal in zip((CUMULANT, DISCOUNT, END), signals, strict=True):
                 self._signals[:n, slot] = signal[rows]
+            began = time.perf_counter()
             done = self._run(*self._to_run, n)
+            most = min(2 * most, len(self._predictions)) if time.perf_counter() - began < _BRIEF else -(-most // 2)
+            made = paused(done) if done <= PAUSED else done
+            if made > 0:
+                predictions[start : start + made] = self._predictions[:made]
             if done <= PAUSED:
-                n = paused(done)
                 self._between_steps()
             elif done < n:
                 self._explain(done)
-            predictions[start : start + n] = self._predictions[:n]
-            advanced(n)
-            start += n
+            start += made
+            yield made
         if not np.isfinite(self._views.flat_params).all():
             self._explain(n_steps)
-        return predictions
 
     def _between_steps(self) -> None:
         """The work of a pause: wrap phases if one is due, and look whether learning goes on."""
-        network.wrap(self._network)
+        with HoldCtrlC():
+            network.wrap(self._network)
         if self.steps % LOOK_EVERY == 0:
             self._watch.look([self._network], self.steps)
 

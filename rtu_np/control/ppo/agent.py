@@ -4,6 +4,7 @@
 """
 
 import math
+import warnings
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,7 @@ from rtu_np.control.ppo.update import SUMMARY, Refresh, Update, bytes_of_parts
 from rtu_np.control.shared_arguments import with_shared_arguments
 from rtu_np.gradients.rtrl import RTRL
 from rtu_np.gradients.tbptt import TBPTT
+from rtu_np.interrupts import HoldCtrlC
 from rtu_np.jit import compile_for, entry
 from rtu_np.learning import optimizers, readout
 from rtu_np.learning.blocks import named_layers
@@ -105,6 +107,7 @@ class PPO(Agent):
     """
 
     _step_kernel, _layout = rollout.step, ppo_arrays
+    _has_warned = False  # that a call of `learn` is shorter than a rollout
 
     def __init__(
         self,
@@ -203,17 +206,40 @@ class PPO(Agent):
     # ---------------------------------------------------------------------------------------------------- update
 
     def _take_step(self) -> int:
-        outcome = self._step(*self._to_step)
-        if outcome == FULL:
-            if fault := self._update():
+        outcome = FULL
+        try:
+            outcome = self._step(*self._to_step)
+            if outcome == FULL:
+                with HoldCtrlC():  # Ctrl-C waits for the end of the update
+                    outcome = self._learn_from_rollout()
+        except BaseException:
+            if outcome == FULL:
                 self.reset()  # the next transition has not begun
-                raise FloatingPointError(
-                    f"learning diverged by step {self.steps}, in {fault} of the update: the loss or its gradient is "
-                    f"not finite, or a recurrence has left its range. {_TO_GO_ON}"
-                )
-            self._watch_learning()
-            outcome = self._begin_rollout(*self._to_step)
+            raise
         return outcome
+
+    def _learn_from_rollout(self) -> int:
+        """Update, and begin the next rollout."""
+        if fault := self._update():
+            raise FloatingPointError(
+                f"learning diverged by step {self.steps}, in {fault} of the update: the loss or its gradient is "
+                f"not finite, or a recurrence has left its range. {_TO_GO_ON}"
+            )
+        self._watch_learning()
+        return self._begin_rollout(*self._to_step)
+
+    def _check_length(self, steps: int) -> None:
+        stored = self.steps % self.n_steps
+        if stored + steps >= self.n_steps or self._has_warned:
+            return
+        self._has_warned = True  # whoever learns in short stretches needs to read it once
+        warnings.warn(
+            f"steps is {steps}, so this call learns nothing: PPO learns once n_steps={self.n_steps} transitions are "
+            f"stored, and there are {stored}. Expected at least {self.n_steps - stored} steps, further calls that "
+            "complete the rollout, or an agent with a smaller n_steps",
+            RuntimeWarning,
+            stacklevel=3,
+        )
 
     def _explain(self, outcome: int) -> None:
         if outcome == DIVERGED:

@@ -78,11 +78,15 @@ class Update:
         began = time.perf_counter()
         known, self._backup = ppo_arrays(self._spec, self._flat)[0].learned, []
         self._back_up(known.flat_params, *known.moments)
-        if self._threads == 1:
-            fault = self._learn(lambda function: [function(k) for k in range(PARTS)])
-        else:
-            with ThreadPoolExecutor(self._threads) as pool:
-                fault = self._learn(lambda function: list(pool.map(function, range(PARTS))))
+        try:
+            if self._threads == 1:
+                fault = self._learn(lambda function: [function(k) for k in range(PARTS)])
+            else:
+                with ThreadPoolExecutor(self._threads) as pool:
+                    fault = self._learn(lambda function: list(pool.map(function, range(PARTS))))
+        except BaseException:
+            self.undo()
+            raise
         if fault:
             self.undo()
         else:

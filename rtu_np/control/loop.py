@@ -1,0 +1,295 @@
+"""The loop between an agent and an environment: `learn` learns on every step, `evaluate` only acts."""
+
+import math
+import os
+import warnings
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import numpy as np
+from tqdm import tqdm
+
+from rtu_np.control import spaces
+from rtu_np.control.inputs import ENDED, LENGTH, RETURN
+from rtu_np.control.logs import Log
+from rtu_np.interrupts import HoldCtrlC
+from rtu_np.learning.outcomes import IS_FIRST
+from rtu_np.validation import check_count, check_real
+
+SPACES = ("observation_space", "action_space")
+_SHOWN = 100  # episodes whose mean return the progress bar shows
+_BETWEEN = 500  # steps between two updates of the progress bar
+
+
+class Episodes(NamedTuple):
+    """Episodes that ended while learning."""
+
+    steps: np.ndarray  # (n,)   at which step of the agent's life
+    returns: np.ndarray  # (n,)   sum of rewards
+    lengths: np.ndarray  # (n,)   steps
+
+
+class Loop(ABC):
+    """What agents do in an environment. `Agent` has one step of learning, and one of acting."""
+
+    actions: spaces.Actions
+    _env: Any  # the environment of the present episode, or None
+    _env_seed: int
+    _clock: np.ndarray
+    _episode: np.ndarray  # (3,)   RETURN, LENGTH, ENDED
+    _executed: np.ndarray  # the present action, as an array
+    _acting: np.ndarray  # the memory of `act`
+
+    @property
+    @abstractmethod
+    def steps(self) -> int:
+        """Steps learned from so far."""
+
+    @abstractmethod
+    def step(self, observation: Any, reward: float = 0.0, terminated: bool = False, truncated: bool = False) -> Any:
+        """Learn from one step."""
+
+    @abstractmethod
+    def act(
+        self, observation: Any, deterministic: bool = False, reward: float = 0.0, episode_start: bool = False
+    ) -> Any:
+        """Return an action without learning."""
+
+    @abstractmethod
+    def _compile_act(self) -> None:
+        """Make `act` ready."""
+
+    @abstractmethod
+    def reset(self) -> None:
+        """Clear memory, traces and the memory of `act`."""
+
+    @abstractmethod
+    def _check_open(self) -> None:
+        """RuntimeError after `close`."""
+
+    def learn(
+        self,
+        env: Any,
+        steps: int,
+        progress: bool = True,
+        callback: Callable[[Any], Any] | None = None,
+        log: str | os.PathLike | None = "runs",
+    ) -> Episodes:
+        """Act in `env` and learn on every step, for `steps` steps. Returns the episodes that ended.
+
+        In the environment of the last call, the agent continues in the middle of the episode. Another environment is
+        reset first, and memory and traces are cleared.
+
+        Ctrl-C stops between steps. The KeyboardInterrupt carries the episodes that ended as `result`, the agent can be
+        saved, and the next call continues in the middle of the episode. The bits are those of one long call. A second
+        Ctrl-C stops at once. Any other exception carries `result`, too. After an exception from within a step, the
+        environment may have moved on without the agent, so the next call begins an episode.
+
+        Parameters
+        ----------
+        progress : whether to show a bar, on a terminal
+        callback : called as `callback(agent)` after every step. Learning stops if it returns a false value that is not
+            None, such as False, np.False_ or 0
+        log : folder of `episodes.csv` and `learning.csv` (`rtu_np.control.logs`); "runs" makes a new folder in `runs`,
+            None writes nothing
+
+        Raises
+        ------
+        ValueError, TypeError : if an argument is not usable, or if the environment gives a reward or an observation
+            that is not
+        RuntimeError : after `close`, and if an agent learns in `env` at this moment
+        FloatingPointError : if learning has diverged
+        """
+        check_count("steps", steps)
+        self._check_open()
+        self._check_spaces(env)
+        self._check_length(steps)
+        ended: list[tuple[int, float, int]] = []
+        with (
+            HoldCtrlC(lambda: _episodes(ended), insists=True) as ctrl_c,
+            _learning_in(env, self),
+            Log(log, f"{type(self).__name__}-{_name_of(env)}", self) as table,
+            _bar(steps, progress) as bar,
+        ):
+            self._enter(env)
+            for k in range(1, steps + 1):
+                if ctrl_c.asked:
+                    ctrl_c.stop()
+                action = self.actions.to_environment(self._executed)
+                try:
+                    observation, reward, terminated, truncated, _ = env.step(action)
+                    self.step(observation, float(reward), terminated, truncated)
+                except BaseException:
+                    self._env = None  # which may be a step ahead of the agent
+                    raise
+                if terminated or truncated:
+                    ended.append((self.steps, self._episode[RETURN], int(self._episode[LENGTH])))
+                    self._episode[ENDED] += 1
+                    table.episode(int(self._episode[ENDED]), *ended[-1])
+                    self._begin_episode(env)
+                table.step(self.steps)
+                if k % _BETWEEN == 0 or k == steps:
+                    bar.update((k - 1) % _BETWEEN + 1)
+                    if ended:
+                        recent = np.mean([total for _, total, _ in ended[-_SHOWN:]])
+                        bar.set_postfix_str(f"return {recent:.4g}", refresh=False)
+                if callback is not None:
+                    ctrl_c.released = True
+                    answer = callback(self)
+                    ctrl_c.released = False
+                    if answer is not None and not answer:
+                        break
+                    if self._env is not env:  # the callback has called `reset`, for example
+                        self._enter(env)
+        return _episodes(ended)
+
+    def _check_length(self, steps: int) -> None:  # noqa: B027   most agents learn at every step
+        """Warn if `steps` are too few to learn anything from."""
+
+    def _enter(self, env: Any) -> None:
+        """Continue in the middle of the episode in `env`, or begin an episode."""
+        if env is not self._env:
+            self.reset()
+        if self._clock[IS_FIRST]:
+            self._begin_episode(env)
+
+    def _begin_episode(self, env: Any) -> None:
+        """Begin an episode. The agent's seed gives the seed of the first episode in an environment."""
+        seed = None if env is self._env else self._env_seed + self.steps  # other episodes after each change of env
+        observation, _ = env.reset(seed=seed)
+        self._env = env
+        self.step(observation)
+
+    def resume(self, env: Any) -> None:
+        """Continue in env, which is in the middle of the episode that this agent left: `learn` will not reset env."""
+        self._check_spaces(env)
+        self._env = env
+
+    def _check_spaces(self, env: Any) -> None:
+        spaces.check_spaces(env, self.observation_space, self.action_space)
+
+    def evaluate(
+        self,
+        env: Any,
+        episodes: int = 10,
+        deterministic: bool = True,
+        seed: int | None = 0,
+        max_steps: int | None = None,
+        progress: bool = True,
+    ) -> np.ndarray:
+        """The returns of whole episodes, without learning; parameters and memory stay.
+
+        Pass another environment than that of `learn`. If the environment is that of the last call of `learn`, or a
+        wrapper of it, the next call of `learn` begins an episode; while `learn` runs, that environment is refused.
+
+        Parameters
+        ----------
+        episodes : how many episodes
+        deterministic : whether to take the most probable action
+        seed : of the first episode; None for fresh entropy
+        max_steps : the largest number of steps of all episodes together. An episode that is cut off is not among the
+            returns, and a RuntimeWarning says so. For a task without end, `gymnasium.wrappers.TimeLimit` makes episodes
+        progress : whether to show a bar, on a terminal
+
+        Returns
+        -------
+        (episodes,) sums of rewards; fewer if `max_steps` came first. After Ctrl-C, the KeyboardInterrupt carries those
+        of the episodes that ended as `result`
+
+        Raises
+        ------
+        ValueError, TypeError : if an argument or a reward is not usable
+        RuntimeError : if an agent learns in `env` at this moment
+        """
+        check_count("episodes", episodes)
+        most = math.inf if max_steps is None else check_count("max_steps", max_steps)
+        self._check_spaces(env)
+        _check_free(env)
+        if self._env is not None and _innermost(env) is _innermost(self._env):
+            self._env = None
+        self._compile_act()  # before Ctrl-C is held: it may take long
+        own, returns = self._acting.copy(), list[float]()
+        made, length, total = 0, 0, 0.0
+        try:
+            with HoldCtrlC(lambda: np.array(returns), insists=True) as ctrl_c, _bar(max_steps, progress) as bar:
+                while len(returns) < episodes and made < most:
+                    observation, _ = env.reset(seed=None if returns else seed)
+                    reward, total, length, over = 0.0, 0.0, 0, False
+                    while not over and made < most:
+                        if ctrl_c.asked:
+                            ctrl_c.stop()
+                        action = self.act(observation, deterministic, reward, episode_start=length == 0)
+                        observation, reward, terminated, truncated, _ = env.step(action)
+                        reward, over = check_real("reward", reward), terminated or truncated
+                        total, length, made = total + reward, length + 1, made + 1
+                        if made % _BETWEEN == 0:
+                            bar.update(_BETWEEN)
+                    if over:
+                        returns.append(total)
+                        total, length = 0.0, 0
+                        ended = f"{len(returns)} of {episodes} episodes, return {np.mean(returns):.4g}"
+                        bar.set_postfix_str(ended, refresh=False)
+                bar.update(made % _BETWEEN)
+        finally:
+            self._acting[:] = own
+        if len(returns) < episodes:
+            warnings.warn(
+                f"max_steps is {max_steps}: {len(returns)} of {episodes} episodes ended, and only these are in the "
+                f"result. An episode of {length} steps so far, with rewards of {total:.4g} in all, was cut off. If the "
+                "task has no end, wrap env in gymnasium.wrappers.TimeLimit",
+                RuntimeWarning,
+                stacklevel=2,
+            )
+        return np.array(returns)
+
+
+def _name_of(env: Any) -> str:
+    spec = getattr(env, "spec", None)
+    return (spec.id if spec is not None else type(env).__name__).replace("/", "-")
+
+
+def _bar(steps: int | None, progress: bool) -> tqdm:
+    """A bar on a terminal. The bar of an evaluation in a callback, below another, is removed at its end."""
+    how = {"delay": 1, "unit": "step", "unit_scale": True, "leave": None}
+    return tqdm(total=steps, disable=None if progress else True, **how)
+
+
+def _episodes(ended: list[tuple[int, float, int]]) -> Episodes:
+    columns = np.array(ended).reshape(-1, 3).T
+    return Episodes(columns[0].astype(int), columns[1], columns[2].astype(int))
+
+
+# --------------------------------------------------------------------------- environments in which agents learn now
+
+_LEARNERS: dict[int, Any] = {}  # {id of the innermost environment: the agent that learns in it}
+
+
+def _innermost(env: Any) -> Any:
+    """The environment inside all wrappers."""
+    if hasattr(env, "unwrapped"):
+        return env.unwrapped
+    return _innermost(env.env) if hasattr(env, "env") else env
+
+
+def _check_free(env: Any) -> None:
+    if id(_innermost(env)) in _LEARNERS:
+        raise RuntimeError(
+            f"env is {env}, in which an agent learns at this moment: expected another environment, made in the same "
+            "way. The agent would learn on from steps that it has not made; is this call in a callback of learn?"
+        )
+
+
+@contextmanager
+def _learning_in(env: Any, agent: Loop) -> Iterator[None]:
+    """Let no other call act in `env`. RuntimeError if one does."""
+    _check_free(env)
+    if agent in _LEARNERS.values():
+        raise RuntimeError("this agent learns at this moment: expected a call of learn after it, not in its callback")
+    key = id(_innermost(env))
+    _LEARNERS[key] = agent
+    try:
+        yield
+    finally:
+        del _LEARNERS[key]

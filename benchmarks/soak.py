@@ -23,6 +23,7 @@ import numpy as np
 import envs  # noqa: F401   registers the environments
 import rtu_np
 from experiments.engine import results
+from rtu_np import files
 from rtu_np.control.agent import Agent
 
 PARTS = 20
@@ -75,6 +76,8 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--threads", type=int, help="of PPO's updates; all cores by default")
     parser.add_argument("--output", type=Path, help="a JSON file to write")
     given = parser.parse_args(arguments)
+    if given.output:
+        given.output.parent.mkdir(parents=True, exist_ok=True)  # an error now costs less than one at the end
 
     env = gymnasium.make(f"rtu_np/{given.task}-v0", disable_env_checker=True)
     threads: dict[str, Any] = {"threads": given.threads} if given.agent == "PPO" else {}
@@ -97,7 +100,8 @@ def main(arguments: list[str]) -> None:
         settings = {name: value for name, value in vars(given).items() if name != "output"}
         page: dict[str, Any] = {"benchmark": "soak", **settings, **results.circumstances()}
         page |= {"columns": HEADS, "parts": rows, **summary}
-        given.output.write_text(json.dumps(page, indent=1) + "\n")
+        with files.replacing(given.output) as temporary:
+            temporary.write_text(json.dumps(page, indent=1) + "\n")
 
 
 if __name__ == "__main__":

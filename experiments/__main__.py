@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 from tqdm import tqdm
 
 from experiments.engine import plotting, results, selection, sweep
+from rtu_np import files
 
 EXPERIMENTS = {
     "trace-conditioning": "experiments.trace_conditioning",
@@ -129,10 +130,10 @@ def run(experiment: ModuleType, arguments: argparse.Namespace) -> None:
     page |= {"runs": len(manifests), **results.merge_manifests(manifests), "scores": scores}
     numbers, picture = output / f"{arguments.preset}.json", output / f"{arguments.preset}.png"
     text = json.dumps(page, indent=1) + "\n"
-    results.write(numbers, lambda part: part.write_text(text))
+    with files.replacing(numbers) as part:
+        part.write_text(text)
     with plotting.style():
-        figure = experiment.plot(found)
-        results.write(picture, lambda part: plotting.save(figure, part))
+        plotting.save(experiment.plot(found), picture)
     print(f"\nfigure: {picture}\nnumbers: {numbers}")
 
 

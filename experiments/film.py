@@ -15,7 +15,7 @@ import gymnasium
 import numpy as np
 
 import envs  # noqa: F401   registers the environments
-from rtu_np import ActorCritic
+from rtu_np import ActorCritic, files
 
 FPS, WIDTH, HEIGHT = 20, 240, 160
 
@@ -67,7 +67,8 @@ def main(argv: list[str] | None = None) -> int:
     import imageio
 
     path = arguments.output / f"{arguments.task}.gif"
-    imageio.mimwrite(path, list(frames), duration=1000 / FPS, loop=0)
+    with files.replacing(path) as part:
+        imageio.mimwrite(part, list(frames), duration=1000 / FPS, loop=0)
     print(f"{arguments.task} after {agent.steps} steps: return {total:.4g} in {len(frames) / FPS:g} s of film: {path}")
     return 0
 

@@ -229,20 +229,6 @@ def test_where_files_cannot_grow_workers_stop(tmp_path):
     assert len(list(tmp_path.glob("*/.seed-*.begun"))) < 18  # the rest is not made
 
 
-def test_a_file_is_replaced_whole_or_not_at_all(tmp_path):
-    (tmp_path / "page.json").write_text("before")
-
-    def cut_short(part):
-        part.write_text("aft")
-        raise OSError(28, "No space left on device")
-
-    with pytest.raises(OSError, match="No space"):
-        results.write(tmp_path / "page.json", cut_short)
-    assert [path.read_text() for path in tmp_path.iterdir()] == ["before"]
-    results.write(tmp_path / "page.json", lambda part: part.write_text("after"))
-    assert [path.read_text() for path in tmp_path.iterdir()] == ["after"]
-
-
 def test_on_a_dask_cluster_with_a_worker_killed(tmp_path, unbroken):
     distributed = pytest.importorskip("distributed")
     slow = [{**config, "seconds": 0.3} for config in CONFIGS]

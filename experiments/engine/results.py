@@ -8,17 +8,18 @@ then renamed. So a reader finds a complete run, or no run. A finished run is nev
 import json
 import os
 import platform
+import secrets
 import shutil
 import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from rtu_np import archive
 
 Config = dict[str, Any]  # the settings of a run, as plain data
 Results = list[tuple[Config, list[dict[str, np.ndarray]]]]  # for each Config, the arrays of its runs, seed by seed
@@ -42,25 +43,13 @@ def claim(root: Path) -> None:
         raise ForeignResultsError(f"{root} holds files of another program: name another --output, or empty this folder")
 
 
-def write(path: Path, write_to: Callable[[Path], Any]) -> None:
-    """Make or replace a file completely, or not at all.
-
-    `write_to` writes a temporary file in the same folder, with the same suffix. The file is then renamed.
-    """
-    part = path.with_name(f".{path.stem}-{os.getpid()}{path.suffix}")
-    try:
-        write_to(part)
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
-
-
 def save_run(folder: Path, arrays: dict[str, np.ndarray], manifest: dict[str, Any]) -> None:
     """Write a run to `folder` completely, or not at all. The folder must not exist yet."""
     folder.parent.mkdir(parents=True, exist_ok=True)
-    part = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}-"))
+    part = folder.with_name(f".{folder.name}-{secrets.token_hex(6)}")
     try:
-        np.savez_compressed(part / "arrays.npz", **arrays)  # type: ignore[arg-type]
+        part.mkdir()  # tempfile's folders can be read by their owner alone
+        archive.write(part / "arrays.npz", arrays, compressed=True)
         (part / "manifest.json").write_text(json.dumps(manifest, indent=1))
         (part / DONE).touch()
         try:
@@ -75,9 +64,15 @@ def save_run(folder: Path, arrays: dict[str, np.ndarray], manifest: dict[str, An
 
 
 def load_run(folder: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    """(arrays, manifest) of a finished run."""
-    with np.load(folder / "arrays.npz", allow_pickle=False) as file:
-        return {name: file[name] for name in file.files}, json.loads((folder / "manifest.json").read_text())
+    """(arrays, manifest) of a finished run. ValueError if its folder is damaged."""
+    try:
+        arrays, page = archive.read(folder / "arrays.npz"), (folder / "manifest.json").read_text(encoding="utf-8")
+        manifest = json.loads(page)
+        if not isinstance(manifest, dict) or not {"settings", "seed"} <= manifest.keys():
+            raise ValueError("manifest.json has no settings and seed")
+    except (FileNotFoundError, IsADirectoryError, RecursionError) as error:
+        raise ValueError(str(error)) from error
+    return arrays, manifest
 
 
 def is_done(folder: Path, settings: dict[str, Any], seed: int) -> bool:
@@ -97,13 +92,12 @@ def find(folder: Path, settings: dict[str, Any], seed: int) -> tuple[dict[str, n
         if not (folder / DONE).exists():
             raise ValueError("the DONE mark is missing")
         arrays, manifest = load_run(folder)
-        found = manifest["settings"], manifest["seed"]
-    except Exception as error:  # a damaged archive raises almost any error, even zlib.error or NotImplementedError
+    except ValueError as error:
         renamed = folder.with_name(f"{folder.name}.damaged-{time.time_ns()}")
         folder.rename(renamed)
         print(f"{folder} cannot be read ({error}): renamed to {renamed.name}; the run is made again", file=sys.stderr)
         return None
-    if found != (json.loads(json.dumps(settings)), seed):
+    if (manifest["settings"], manifest["seed"]) != (json.loads(json.dumps(settings)), seed):
         raise ForeignResultsError(f"{folder} holds a run of other settings: move this folder, or name another --output")
     return arrays, manifest
 

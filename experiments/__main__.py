@@ -62,6 +62,7 @@ def parser() -> argparse.ArgumentParser:
     )
     top.add_argument("--task-id", type=int, metavar="K", help="make the share of task K, from 0, of a job array")
     top.add_argument("--num-tasks", type=int, metavar="N", help="the number of tasks in the job array")
+    top.add_argument("--keep-stale", action="store_true", help="use runs that other code made as they are")
     top.add_argument("--plot-only", action="store_true", help="draw the figure from finished runs, and make no run")
     return top
 
@@ -107,15 +108,20 @@ def run(experiment: ModuleType, arguments: argparse.Namespace) -> None:
     results.claim(output)
     found: results.Results = []
     manifests: list[dict[str, Any]] = []
+    stale: list[sweep.Found] = []
     for settings, seeds in selection.stages(preset):
         configs = settings(found)
         tasks = sweep.plan(experiment.__name__, configs, seeds, output)
         make(experiment, tasks, arguments)
-        runs = [results.find(task.folder, task.settings, task.seed) for task in tasks]
-        finished = [run for run in runs if run is not None]
+        looked_up = [sweep.look_up(task, arguments.keep_stale) for task in tasks]
+        finished = [each.run for each in looked_up if each.counts and each.run]
         if len(finished) < len(tasks):
+            if arguments.plot_only and (others := [each for each in looked_up if each.is_stale]):
+                said = sweep.of_other_code(others, len(tasks))
+                print(f"{said}: they do not count; --keep-stale uses them as they are")
             print(f"{len(finished)} of {len(tasks)} runs are finished: the next stage waits for the others, {output}")
             return
+        stale += [each for each in looked_up if each.is_stale]
         # In the order of the plan, with seeds as the outer loop. The order in which runs ended does not matter.
         n = len(configs)
         found = [(config, [arrays for arrays, _ in finished[k::n]]) for k, config in enumerate(configs)]
@@ -127,13 +133,17 @@ def run(experiment: ModuleType, arguments: argparse.Namespace) -> None:
     page = {"experiment": experiment.__name__, "preset": arguments.preset, "seeds": list(preset["seeds"])}
     if "tuning" in preset:
         page["tuning"] = {**preset["tuning"], "seeds": list(preset["tuning"]["seeds"])}
+    said = f"{sweep.of_other_code(stale, len(manifests))}, and used all the same" if stale else ""
+    if said:
+        page["stale"] = said
+        print(said)
     page |= {"runs": len(manifests), **results.merge_manifests(manifests), "scores": scores}
     numbers, picture = output / f"{arguments.preset}.json", output / f"{arguments.preset}.png"
     text = json.dumps(page, indent=1) + "\n"
     with files.replacing(numbers) as part:
         part.write_text(text)
     with plotting.style():
-        plotting.save(experiment.plot(found), picture)
+        plotting.save(experiment.plot(found), picture, said)
     print(f"\nfigure: {picture}\nnumbers: {numbers}")
 
 
@@ -152,7 +162,7 @@ def make(experiment: ModuleType, tasks: list[sweep.Task], arguments: argparse.Na
         arrays, _ = results.load_run(task.folder)
         tqdm.write(f"{experiment.label(task.settings)}, seed {task.seed}: {experiment.describe(arrays)}")
 
-    sweep.run_all(tasks, backend, announce if len(tasks) <= ANNOUNCED else lambda task: None)
+    sweep.run_all(tasks, backend, announce if len(tasks) <= ANNOUNCED else lambda task: None, arguments.keep_stale)
 
 
 def table(scores: dict[str, dict[str, float]]) -> str:

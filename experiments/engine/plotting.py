@@ -37,10 +37,12 @@ def style():
         yield
 
 
-def save(figure: Any, path: Path) -> Path:
-    """Write `figure` to `path` and close it."""
+def save(figure: Any, path: Path, warning: str = "") -> Path:
+    """Write `figure` to `path` and close it. A `warning` stands in red at its foot."""
     import matplotlib.pyplot as plt
 
+    if warning:
+        figure.supxlabel(warning, x=0.01, ha="left", fontsize=6, color="red")
     path.parent.mkdir(parents=True, exist_ok=True)
     with files.replacing(path) as part:
         figure.savefig(part)

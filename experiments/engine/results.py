@@ -1,8 +1,9 @@
 """The files of a run, and the numbers of many runs together.
 
-A run is a folder with its arrays (`arrays.npz`), a manifest (`manifest.json`: experiment, settings, seed, versions,
-commit, wall time, host) and a DONE mark, which is written last. All files are written to a temporary folder, which is
-then renamed. So a reader finds a complete run, or no run. A finished run is never overwritten.
+A run is a folder with its arrays (`arrays.npz`), a manifest (`manifest.json`: experiment, settings, seed, the hashes
+of the code that made it, versions, commit, wall time, host) and a DONE mark, which is written last. All files are
+written to a temporary folder, which is then renamed. So a reader finds a complete run, or no run. A finished run is
+never overwritten: if other code makes it again, the earlier one is renamed to `seed-K.stale-TIME`.
 """
 
 import json
@@ -19,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from experiments.engine import sources
 from rtu_np import archive
 
 Config = dict[str, Any]  # the settings of a run, as plain data
@@ -44,7 +46,10 @@ def claim(root: Path) -> None:
 
 
 def save_run(folder: Path, arrays: dict[str, np.ndarray], manifest: dict[str, Any]) -> None:
-    """Write a run to `folder` completely, or not at all. The folder must not exist yet."""
+    """Write a run to `folder` completely, or not at all.
+
+    A run of other code that is there is renamed. A run of the same code is kept: another process made it meanwhile.
+    """
     folder.parent.mkdir(parents=True, exist_ok=True)
     part = folder.with_name(f".{folder.name}-{secrets.token_hex(6)}")
     try:
@@ -53,14 +58,29 @@ def save_run(folder: Path, arrays: dict[str, np.ndarray], manifest: dict[str, An
         (part / "manifest.json").write_text(json.dumps(manifest, indent=1))
         (part / DONE).touch()
         try:
+            _make_way(folder, manifest)
             part.rename(folder)
         except OSError:
-            if not is_done(folder, manifest["settings"], manifest["seed"]):
-                raise  # a finished run means that another process made the same run in the meantime
+            run = find(folder, manifest["settings"], manifest["seed"])
+            if run is None or code_of(run[1]) != code_of(manifest):
+                raise
         forget_begun(folder)
         shutil.rmtree(unfinished(folder), ignore_errors=True)
     finally:
         shutil.rmtree(part, ignore_errors=True)
+
+
+def _make_way(folder: Path, manifest: dict[str, Any]) -> None:
+    """Rename a run of the same settings that other code made, so that it is not lost."""
+    run = find(folder, manifest["settings"], manifest["seed"])
+    if run is not None and code_of(run[1]) != code_of(manifest):
+        folder.rename(folder.with_name(f"{folder.name}.stale-{time.time_ns()}"))
+
+
+def code_of(manifest: dict[str, Any]) -> dict[str, str]:
+    """The fingerprint of the code that made a run (`experiments.engine.sources`); empty if the manifest has none."""
+    code = manifest.get("code")
+    return code if isinstance(code, dict) else {}
 
 
 def load_run(folder: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
@@ -141,11 +161,11 @@ def circumstances() -> dict[str, Any]:
 
 
 def merge_manifests(manifests: list[dict[str, Any]]) -> dict[str, Any]:
-    """The manifests of a sweep as one: core minutes, and every version, commit and machine."""
+    """The manifests of a sweep as one: core minutes, and every version, commit, code and machine."""
     out: dict[str, Any] = {"core minutes": round(sum(m["seconds"] for m in manifests) / 60, 1)}
-    for name in ("versions", "python", "commit", "machine"):
+    for name in ("versions", "python", "commit", "code", "machine"):
         found = []
-        for manifest in manifests:
+        for manifest in ({**m, "code": sources.digest(code_of(m))} for m in manifests):
             if manifest[name] not in found:
                 found.append(manifest[name])
         out[name] = found[0] if len(found) == 1 else found

@@ -1,4 +1,4 @@
-"""The command line: python -m experiments [NAME] [--preset smoke|laptop|overnight|paper]."""
+"""The command line: python -m experiments [NAME] [--preset smoke|laptop|overnight|paper], or rtu-np experiments ..."""
 
 import argparse
 import importlib
@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from experiments.engine import plotting, results, selection, sweep
 from rtu_np import files
+from rtu_np.commands import exit_code, what_hides
 
 EXPERIMENTS = {
     "trace-conditioning": "experiments.trace_conditioning",
@@ -44,12 +45,12 @@ ANNOUNCED = 50  # a plan of at most so many runs prints a line for each; a longe
 class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Print the message in one line, without the usage."""
-        self.exit(2, f"{message}; python -m experiments lists all experiments, --help lists the options\n")
+        self.exit(2, f"{message}; {self.prog} lists all experiments, --help lists the options\n")
 
 
-def parser() -> argparse.ArgumentParser:
+def parser(program: str) -> argparse.ArgumentParser:
     top = Parser(
-        prog="python -m experiments",
+        prog=program,
         description="Run an experiment: learn, print its table, draw its figure. Without a name, list all experiments.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
@@ -67,8 +68,11 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
-def main(argv: list[str] | None = None) -> int:
-    arguments = parser().parse_args(argv)
+def main(argv: list[str] | None = None, program: str = "python -m experiments") -> int:
+    arguments = parser(program).parse_args(argv)
+    if said := what_hides("envs"):
+        print(said, file=sys.stderr)
+        return 2
     if arguments.name is None:
         print("\n\n".join(map(listed, EXPERIMENTS)))
         return 0
@@ -84,13 +88,23 @@ def main(argv: list[str] | None = None) -> int:
         print("--task-id and --num-tasks: expected both, or neither", file=sys.stderr)
         return 2
     try:
+        results.claim(arguments.output / arguments.name)
+    except OSError as error:
+        print(f"--output {arguments.output}: cannot be written to ({error}); name another folder", file=sys.stderr)
+        return 2
+    except results.ForeignResultsError as error:
+        print(error, file=sys.stderr)
+        return 1
+    try:
         run(experiment, arguments)
+    except BrokenPipeError:
+        raise  # the reader of the output has left
     except (sweep.SweepError, results.ForeignResultsError) as error:
         print(error, file=sys.stderr)
         return 1
     except OSError as error:
-        print(f"--output {arguments.output}: cannot be written to ({error}); name another folder", file=sys.stderr)
-        return 2
+        print(f"{error}; finished runs are kept, and the same command continues", file=sys.stderr)
+        return 1
     return 0
 
 
@@ -105,7 +119,6 @@ def listed(name: str) -> str:
 def run(experiment: ModuleType, arguments: argparse.Namespace) -> None:
     """Run a preset, print its table, and write `PRESET.json` and `PRESET.png` to the output folder."""
     preset, output = experiment.PRESETS[arguments.preset], arguments.output / arguments.name
-    results.claim(output)
     found: results.Results = []
     manifests: list[dict[str, Any]] = []
     stale: list[sweep.Found] = []
@@ -179,4 +192,4 @@ def table(scores: dict[str, dict[str, float]]) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(exit_code(main))

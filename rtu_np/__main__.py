@@ -1,4 +1,4 @@
-"""The command line: `python -m rtu_np gradcheck` and `python -m rtu_np timing`.
+"""The command line: `python -m rtu_np gradcheck` and `python -m rtu_np timing`, or `rtu-np gradcheck` and so on.
 
 RTRL is real-time recurrent learning, BPTT backpropagation through time.
 """
@@ -6,8 +6,10 @@ RTRL is real-time recurrent learning, BPTT backpropagation through time.
 import argparse
 import shlex
 import sys
+from collections.abc import Mapping
 from itertools import product
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from rtu_np import (
@@ -26,6 +28,7 @@ from rtu_np import (
     gradcheck,
     timing,
 )
+from rtu_np.commands import exit_code
 from rtu_np.numerics.activations import ACTIVATIONS
 from rtu_np.validation import DTYPES
 
@@ -41,8 +44,9 @@ CELLS: dict[str, Any] = {
 OPTIMIZERS = {"sgd": SGD(1e-6), "obgd": ObGD(), "adam": Adam(1e-6), "rmsprop": RMSProp(1e-6)}
 
 
-def parser() -> argparse.ArgumentParser:
-    top = argparse.ArgumentParser(prog="python -m rtu_np", description="Check gradients, and time learning steps.")
+def parser(program: str, also: Mapping[str, str]) -> argparse.ArgumentParser:
+    """The options of `program`. Its help lists the commands `also`, each with its help, which other parsers take."""
+    top = argparse.ArgumentParser(prog=program, description="Check gradients, and time learning steps.")
     commands = top.add_subparsers(dest="command", required=True)
     many: dict[str, Any] = {"type": int, "nargs": "+", "metavar": "N"}
 
@@ -71,6 +75,9 @@ def parser() -> argparse.ArgumentParser:
     time.add_argument("--calls", type=int, default=20_000, help="single steps from Python")
     time.add_argument("--no-compiling", action="store_true", help="do not time compiling")
     time.add_argument("--output", type=Path, default=Path("runs/timing"), help="folder for timing.json, .csv and .png")
+
+    for name, text in also.items():
+        commands.add_parser(name, help=text)
     return top
 
 
@@ -115,15 +122,19 @@ def time_steps(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def main(argv: list[str] | None = None) -> int:
+def main(
+    argv: list[str] | None = None, program: str = "python -m rtu_np", also: Mapping[str, str] = MappingProxyType({})
+) -> int:
     typed = sys.argv[1:] if argv is None else argv
-    arguments = parser().parse_args(typed, argparse.Namespace(typed=typed))
+    arguments = parser(program, also).parse_args(typed, argparse.Namespace(typed=typed))
     try:
         return arguments.run(arguments)
+    except BrokenPipeError:
+        raise  # the reader of the output has left
     except (ValueError, TypeError, OSError) as error:
         print(f"{arguments.command}: {error}", file=sys.stderr)
         return 2
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(exit_code(main))

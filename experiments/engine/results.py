@@ -66,6 +66,8 @@ def save_run(folder: Path, arrays: dict[str, np.ndarray], manifest: dict[str, An
                 raise
         forget_begun(folder)
         shutil.rmtree(unfinished(folder), ignore_errors=True)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, os.fspath(folder)) from error  # not the temporary folder
     finally:
         shutil.rmtree(part, ignore_errors=True)
 

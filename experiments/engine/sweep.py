@@ -171,9 +171,7 @@ def run_all(
                 for task, error in made:
                     last = error.strip().splitlines()[-1] if error else ""
                     if any(text in last for text in NO_ROOM):
-                        raise SweepError(
-                            f"{task.folder}: {last}; finished runs are kept: make room, and the same command continues"
-                        )
+                        raise SweepError(f"{last}; finished runs are kept: make room, and the same command continues")
                     if error:
                         failed.append((task, error))
                         again = "trying again" if attempt < ATTEMPTS else "given up"

@@ -18,7 +18,7 @@ import numpy as np
 
 from rtu_np import files
 
-# What Python's zipfile raises for damaged files. An error of the system while reading is none of these.
+# What Python's zipfile raises for damaged files. Errors of the system, such as PermissionError, are not among them.
 _DAMAGED = (
     *(zipfile.BadZipFile, zlib.error, struct.error, EOFError, KeyError, ValueError, OverflowError),
     *(NotImplementedError, RuntimeError),  # for compression and encryption that zipfile does not know
@@ -113,5 +113,4 @@ def _array(name: str, content: bytes) -> np.ndarray:
     shape = tuple(int(length) for length in lengths.split(b",") if length.strip())
     if math.prod(shape) * dtype.itemsize != len(content) - end:
         raise ValueError(f"{name} has {len(content) - end} bytes of numbers, and its header says {dtype} {shape}")
-    order = "F" if fortran == b"True" else "C"
-    return np.ndarray(shape, dtype, content, end, order=order).copy(order="K")
+    return np.ndarray(shape, dtype, content, end, order="F" if fortran == b"True" else "C").copy(order="K")

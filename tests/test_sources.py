@@ -8,7 +8,6 @@ import sys
 import time
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 import experiments.__main__ as command
@@ -173,6 +172,35 @@ def test_ways_to_reach_another_file(own, text, counts):
     assert sources.changed(before, sources.fingerprint("own")) == [f"{name}.py" for name in counts]
 
 
+def test_a_long_way_from_file_to_file(own):
+    n = 1500
+    for k in range(n):
+        (own / f"link{k}.py").write_text(f"from link{k + 1} import value\n")
+    (own / f"link{n}.py").write_text("value = 1\n")
+    (own / "own.py").write_text("def run(c, s):\n    from link0 import value\n    return value\n")
+    before = sources.fingerprint("own")
+    assert len(before) == n + 2
+    change(own, f"link{n}.py", "value = 1", "value = 2")
+    assert sources.changed(before, sources.fingerprint("own")) == [f"link{n}.py"]
+
+
+def test_what_is_not_loaded_yet_is_found_without_importing_it(own, tmp_path, monkeypatch):
+    """An import within `run` may cost seconds, or fail on this machine."""
+    (own / "late" / "room").mkdir(parents=True)  # no __init__.py
+    (own / "late" / "room" / "slow.py").write_text("raise SystemError\nvalue = 1\n")
+    (tmp_path / "site-packages" / "foreign").mkdir(parents=True)
+    for name in ("__init__", "part"):
+        (tmp_path / "site-packages" / "foreign" / f"{name}.py").write_text("raise SystemError\n")
+    monkeypatch.syspath_prepend(tmp_path / "site-packages")
+    (own / "own.py").write_text(
+        "def run(c, s):\n    from late.room.slow import value\n    import foreign.part as p\n    return p.x, value\n"
+    )
+    before = sources.fingerprint("own")
+    change(own, "late/room/slow.py", "value = 1", "value = 2")
+    assert sources.changed(before, sources.fingerprint("own")) == ["late/room/slow.py"]
+    assert not {"late.room.slow", "foreign"} & sys.modules.keys()
+
+
 def test_a_function_that_registers_counts_and_one_that_a_standard_decorator_wraps_does_not(own):
     (own / "own.py").write_text("import helper\ndef run(c, s): return helper.TABLE\n")
     (own / "helper.py").write_text(
@@ -335,51 +363,3 @@ def test_in_processes_of_their_own(own, tmp_path):
         assert ("deep/constants.py changed" in done.stderr) == (expected["k 1"] == 9)
         time.sleep(1.1)  # Python tells versions of a file apart by its date, in seconds
         (own / "deep" / "constants.py").write_text("TWO = 4.0\n")
-
-
-# ------------------------------------------------------------------------------------------------ damaged folders
-
-N_DAMAGED = int(os.environ.get("RTU_NP_FUZZ", "100"))
-
-
-def test_a_damaged_run_is_renamed_or_makes_no_difference(own, tmp_path, capsys):
-    (task,) = sweep.plan("own", [{"k": 1}], [0], tmp_path / "runs")
-    assert sweep.execute(task) == ""
-    arrays, _ = results.load_run(task.folder)
-    whole = {path.name: path.read_bytes() for path in task.folder.iterdir()}
-    rng, damaged = np.random.default_rng(0), 0
-    for k in range(N_DAMAGED):
-        name = ("arrays.npz", "manifest.json")[k % 2]
-        copy = bytearray(whole[name])
-        if k % 3:
-            copy[rng.integers(len(copy))] ^= 1 << rng.integers(8)
-        else:
-            copy = copy[: rng.integers(len(copy))]
-        (task.folder / name).write_bytes(copy)
-        try:
-            found = results.find(task.folder, task.settings, task.seed)
-        except results.ForeignResultsError:  # a setting or the seed has changed
-            assert name == "manifest.json"
-            found = None
-        damaged += found is None
-        if found is not None:
-            assert np.array_equal(found[0]["x"], arrays["x"])
-        task.folder.mkdir(exist_ok=True)
-        for each, content in whole.items():
-            (task.folder / each).write_bytes(content)
-        for folder in task.folder.parent.glob("*.damaged-*"):
-            for path in folder.iterdir():
-                path.unlink()
-            folder.rmdir()
-    assert damaged > N_DAMAGED / 3
-    assert "cannot be read" in capsys.readouterr().err
-
-
-@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may do everything")
-def test_a_run_that_may_not_be_read_is_not_damaged(own, tmp_path):
-    (task,) = sweep.plan("own", [{"k": 1}], [0], tmp_path / "runs")
-    assert sweep.execute(task) == ""
-    (task.folder / "arrays.npz").chmod(0)
-    with pytest.raises(PermissionError):
-        results.find(task.folder, task.settings, task.seed)
-    assert task.folder.exists()

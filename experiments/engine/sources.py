@@ -18,19 +18,16 @@ something else names it, or if the whole module counts: it does if `run` passes 
 import ast
 import hashlib
 import importlib
-import importlib.util
 import sys
-import sysconfig
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 OURS = ("rtu_np", "envs", "experiments")
 WHOLE = ("rtu_np", "envs")
-_INSTALLED = [Path(sysconfig.get_paths()[kind]).resolve() for kind in ("stdlib", "platstdlib", "purelib", "platlib")]
+_INSTALLED = {"site-packages", "dist-packages"}  # folders of installed packages
 _READS_ALL = {"globals", "vars", "eval", "exec", "__import__"}
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 _made: dict[str, tuple[list[tuple[str, Any]], dict[str, str]]] = {}  # {experiment: (modules as loaded, fingerprint)}
@@ -54,8 +51,7 @@ def fingerprint(experiment: str) -> dict[str, str]:
     importlib.import_module(experiment)
     loaded, found = _made.get(experiment, ([], {}))
     if not found or any(_spec(name) is not spec for name, spec in loaded):
-        reach = _Reach()
-        reach.name(experiment, "run")
+        reach = _Reach(experiment)
         found = reach.hashes()
         _made[experiment] = [(name, _spec(name)) for name in reach.modules if _spec(name)], found
     return found
@@ -100,21 +96,26 @@ def _statements(name: str, path: Path) -> list[ast.stmt]:
 
 
 def _source(name: str) -> Path | None:
-    """The source file of a module, if it is of this package or the user's own."""
-    root = name.partition(".")[0]
+    """The source file of a module, if it is of this package or the user's own. Nothing is imported to find it."""
+    root, _, last = name.partition(".")[0], *name.rpartition(".")[1:]
     if not root or root in sys.stdlib_module_names:
         return None
-    module: ModuleType | None = sys.modules.get(name)
-    origin = getattr(module, "__file__", None)
-    if module is None:
-        try:
-            origin = getattr(importlib.util.find_spec(name), "origin", None)
-        except (ImportError, AttributeError, ValueError):  # its package does not exist, or is no package
-            return None
-    if origin is None or not origin.endswith(".py"):
-        return None
-    path = Path(origin).resolve()
-    return path if root in OURS or not any(path.is_relative_to(folder) for folder in _INSTALLED) else None
+    if name in sys.modules:
+        found = [Path(getattr(sys.modules[name], "__file__", None) or "")]
+    else:
+        found = [path for folder in _folders(name) for path in (folder / last / "__init__.py", folder / f"{last}.py")]
+    path = next((path.resolve() for path in found if path.suffix == ".py" and path.is_file()), None)
+    return path if path and (root in OURS or not _INSTALLED.intersection(path.parts)) else None
+
+
+def _folders(name: str) -> list[Path]:
+    """The folders in which Python looks for the module `name`."""
+    parent, _, _ = name.rpartition(".")
+    if not parent:
+        return [Path(entry or ".") for entry in sys.path]
+    if parent in sys.modules:
+        return [Path(entry) for entry in getattr(sys.modules[parent], "__path__", ())]
+    return [folder / parent.rpartition(".")[2] for folder in _folders(parent)]
 
 
 @dataclass
@@ -191,11 +192,15 @@ def _root(node: ast.AST) -> ast.AST:
 
 
 class _Reach:
-    """Everything that a definition reaches, from module to module."""
+    """Everything that `run` of an experiment reaches, from module to module."""
 
-    def __init__(self) -> None:
+    def __init__(self, experiment: str) -> None:
         self.modules: dict[str, _Module] = {}
         self._sources: dict[str, Path | None] = {}
+        self._waiting: list[tuple[Callable, tuple]] = [(self.name, (experiment, "run"))]  # recursion has a limit
+        while self._waiting:
+            work, arguments = self._waiting.pop()
+            work(*arguments)
 
     def hashes(self) -> dict[str, str]:
         out = {}
@@ -214,8 +219,7 @@ class _Reach:
         found.names.add(name)
         if name in _READS_ALL and name not in found.bound:
             self._all(module)
-        for k in found.bound.get(name, ()):
-            self._statement(found, k)
+        self._wait_for(found, found.bound.get(name, ()))
         for target, part in found.imports.get(name, ()):
             self._target(target, part)
         if self._is_source(f"{module}.{name}"):
@@ -226,7 +230,7 @@ class _Reach:
         if part == "*":
             self._all(module)
         elif part is not None and not self._is_source(f"{module}.{part}"):
-            self.name(module, part)
+            self._waiting.append((self.name, (module, part)))
         else:
             self._executed(module if part is None else f"{module}.{part}")
 
@@ -251,17 +255,19 @@ class _Reach:
         for k in module.acting:
             statement = module.statements[k]
             if not _is_main(statement):
-                self._statement(module, k, is_import=isinstance(statement, ast.Import | ast.ImportFrom))
+                self._wait_for(module, [k], isinstance(statement, ast.Import | ast.ImportFrom))
         return module
 
     def _all(self, name: str) -> None:
         module = self._executed(name)
         if module is not None and "*" not in module.names:
             module.names.add("*")
-            for k in range(len(module.statements)):
-                self._statement(module, k)
+            self._wait_for(module, range(len(module.statements)))
 
-    def _statement(self, module: _Module, k: int, is_import: bool = False) -> None:
+    def _wait_for(self, module: _Module, statements: Iterable[int], is_import: bool = False) -> None:
+        self._waiting += [(self._statement, (module, k, is_import)) for k in statements]
+
+    def _statement(self, module: _Module, k: int, is_import: bool) -> None:
         """Reach what a statement names. An import alone only executes the modules: its names may serve a figure."""
         if k in module.reached:
             return

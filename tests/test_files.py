@@ -14,10 +14,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from agent_cases import everything, make
+from agent_cases import World, everything, make
 from td_cases import learner
 
-from rtu_np import ActorCritic, TDLambda, archive, checkpoint, files
+from rtu_np import TBPTT, ActorCritic, Dense, LinearRTU, TDLambda, archive, checkpoint, files
 
 ROOT = Path(__file__).parent.parent
 UNIX = pytest.mark.skipif(sys.platform == "win32", reason="permissions, pipes and kill -9 are Unix's")
@@ -315,6 +315,31 @@ def test_a_wrong_setting_is_a_value_error_that_names_the_file(kind, tmp_path):
     assert all(str(path) in message for message in refused)
 
 
+def test_what_does_not_fit_this_machine_is_not_allocated(tmp_path):
+    with pytest.raises(MemoryError, match=r"an array of \d+ numbers needs \d+ bytes, and this machine has \d+"):
+        TDLambda(LinearRTU(10**11), 2)
+    path = TDLambda(LinearRTU(2), 1, gradient=TBPTT(3)).save(tmp_path / "a.npz")
+    page = json.loads(archive.read(path)["settings.json"].tobytes())
+    with_settings(path, json.dumps({**page, "gradient": {"name": "TBPTT", "steps": 10**11}}).encode())
+    with pytest.raises(ValueError, match=r"a\.npz' holds settings that this machine has no memory for"):
+        TDLambda.load(path)
+
+
+def test_a_damaged_log_is_refused_and_stays(tmp_path):
+    agent, table = make(False), tmp_path / "episodes.csv"
+    for content in (b"step,episode,return,length,steps_per_second\n\xff,1,2,3,4\n", b"\0\1", b"step,a\n1,2\n"):
+        table.write_bytes(content)
+        with pytest.raises(ValueError, match=r"log '.*episodes\.csv'"):
+            agent.learn(World(False), 1, progress=False, log=tmp_path)
+        assert names(tmp_path) == ["episodes.csv"]
+        assert table.read_bytes() == content
+
+
+def test_a_start_that_draws_nothing_is_refused():
+    with pytest.raises(TypeError, match=r"init is None: expected starting values such as LecunNormal\(\)"):
+        Dense(2, init=None)
+
+
 def test_a_cell_of_another_program_may_have_any_numbers(tmp_path):
     """`n` may be anything there, and is not held against the file."""
     described = {"cell": {"name": "Mine", "n": 10**12}, "n_inputs": 2}
@@ -325,11 +350,11 @@ def test_a_cell_of_another_program_may_have_any_numbers(tmp_path):
 
 SAVES = """
 import sys
-import numpy as np
-from rtu_np import checkpoint
-k = 0
+from rtu_np import LinearRTU, TDLambda
+learner, k = TDLambda(LinearRTU(200), 200), 0
 while True:
-    checkpoint.save(sys.argv[1], {"learner": "none", "k": k}, {"x": np.full(300_000, float(k)), "y": np.full(7, k)})
+    learner._flat[:] = k
+    learner.save(sys.argv[1])
     k += 1
     print(k, flush=True)
 """
@@ -347,10 +372,10 @@ def test_killed_while_it_saves_the_last_whole_checkpoint_is_there(tmp_path):
             time.sleep(rng.uniform(0, 0.2))
             os.kill(process.pid, signal.SIGKILL)
             said = process.stdout.read().split()
-        settings, arrays = checkpoint.load(path)
-        assert settings["k"] >= int(said[-1] if said else 1) - 1
-        assert (arrays["x"] == settings["k"]).all()
-        assert (arrays["y"] == settings["k"]).all()
+        loaded = TDLambda.load(path)
+        (number,) = {float(part) for array in loaded.parameters.values() for part in np.unique(array)}
+        assert number >= int(said[-1] if said else 1) - 1
+        assert (loaded.traces["cell.W1"] == number).all()
         left = [name for name in names(tmp_path) if name != "agent.npz"]
         assert all(name.startswith(".agent-") and name.endswith(".part.npz") for name in left)
         partial += len(left) > 0

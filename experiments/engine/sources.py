@@ -2,7 +2,8 @@
 
 A run's manifest holds a hash of each such part. If a part has changed since, the run was made by other code. Comments,
 docstrings and the layout of lines are left out of the hashes. So are the functions that only draw, score or label: a
-new colour makes no run again. A hash is taken of the syntax tree, which is the same in all versions of Python so far.
+new colour makes no run again. The hashes are of syntax trees. Python 3.11, 3.12 and 3.13 give equal hashes for all files
+of this repository.
 
 What counts, and why:
 

@@ -149,7 +149,7 @@ def run_all(
     Raises
     ------
     SweepError : at the end, if runs failed twice; all other runs are kept. At once, if the disk has no room for
-        results
+        results, or if a process has other code than this one
     """
     waiting, stale = [], []
     for task in tasks:
@@ -172,6 +172,8 @@ def run_all(
                     last = error.strip().splitlines()[-1] if error else ""
                     if any(text in last for text in NO_ROOM):
                         raise SweepError(f"{last}; finished runs are kept: make room, and the same command continues")
+                    if OtherCodeError.__name__ in last:
+                        raise SweepError(f"{task}: {last.partition(': ')[2]}; finished runs are kept")
                     if error:
                         failed.append((task, error))
                         again = "trying again" if attempt < ATTEMPTS else "given up"

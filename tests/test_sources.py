@@ -320,7 +320,7 @@ def test_a_process_with_other_code_makes_no_run(own, tmp_path):
     told = sweep.execute(task)
     assert "this process has other code" in told
     assert "was a file edited meanwhile, or has the worker another version? Start both again" in told
-    with pytest.raises(sweep.SweepError, match="k 1, seed 0: this process has other code .*; finished runs are kept"):
+    with pytest.raises(sweep.SweepError, match=r"k 1, seed 0: this process .*; finished runs are kept"):
         sweep.run_all([task], sweep.processes(1))
     assert not task.folder.exists()
 

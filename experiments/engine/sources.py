@@ -2,8 +2,8 @@
 
 A run's manifest holds a hash of each such part. If a part has changed since, the run was made by other code. Comments,
 docstrings and the layout of lines are left out of the hashes. So are the functions that only draw, score or label: a
-new colour makes no run again. The hashes are of syntax trees. Python 3.11, 3.12 and 3.13 give equal hashes for all files
-of this repository.
+new colour makes no run again. The hashes are of syntax trees. Python 3.11, 3.12 and 3.13 give equal hashes for all
+files of this repository.
 
 What counts, and why:
 
@@ -19,6 +19,7 @@ something else names it, or if the whole module counts: it does if `run` passes 
 import ast
 import hashlib
 import importlib
+import importlib.util
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -98,25 +99,32 @@ def _statements(name: str, path: Path) -> list[ast.stmt]:
 
 def _source(name: str) -> Path | None:
     """The source file of a module, if it is of this package or the user's own. Nothing is imported to find it."""
-    root, _, last = name.partition(".")[0], *name.rpartition(".")[1:]
+    root = name.partition(".")[0]
     if not root or root in sys.stdlib_module_names:
         return None
-    if name in sys.modules:
-        found = [Path(getattr(sys.modules[name], "__file__", None) or "")]
-    else:
-        found = [path for folder in _folders(name) for path in (folder / last / "__init__.py", folder / f"{last}.py")]
-    path = next((path.resolve() for path in found if path.suffix == ".py" and path.is_file()), None)
-    return path if path and (root in OURS or not _INSTALLED.intersection(path.parts)) else None
+    path = Path(_located(name)[0]).resolve()
+    if path.suffix != ".py" or not path.is_file():
+        return None
+    return path if root in OURS or not _INSTALLED.intersection(path.parts) else None
 
 
-def _folders(name: str) -> list[Path]:
-    """The folders in which Python looks for the module `name`."""
-    parent, _, _ = name.rpartition(".")
+def _located(name: str) -> tuple[str, list[str]]:
+    """(file, folders of its parts) of a module or a package; ("", []) if there is no such thing."""
+    parent, _, last = name.rpartition(".")
+    if (module := sys.modules.get(name)) is not None:
+        return getattr(module, "__file__", None) or "", list(getattr(module, "__path__", ()))
     if not parent:
-        return [Path(entry or ".") for entry in sys.path]
-    if parent in sys.modules:
-        return [Path(entry) for entry in getattr(sys.modules[parent], "__path__", ())]
-    return [folder / parent.rpartition(".")[2] for folder in _folders(parent)]
+        spec = importlib.util.find_spec(name)  # which imports the parent of a module, and a package has none
+        return (spec.origin or "", list(spec.submodule_search_locations or ())) if spec else ("", [])
+    for folder in _located(parent)[1]:
+        place = Path(folder) / last
+        if (place / "__init__.py").is_file():
+            return str(place / "__init__.py"), [str(place)]
+        if place.with_name(f"{last}.py").is_file():
+            return str(place.with_name(f"{last}.py")), []
+        if place.is_dir():
+            return "", [str(place)]
+    return "", []
 
 
 @dataclass

@@ -241,6 +241,8 @@ def main(typed: list[str]) -> int:
         return 0
     if not arguments.commit:
         parser.error("commit is missing: expected the commit to compare with, such as b918572")
+    if arguments.output:
+        arguments.output.parent.mkdir(parents=True, exist_ok=True)  # an error now costs less than one at the end
     print(HEAD)
     rows = compare(arguments.commit, arguments.only, arguments.keep, arguments.dtype)
     ratios = {key: np.array([row[f"{key} new"] / row[f"{key} old"] for row in rows]) for key in ("first", "each")}
@@ -249,7 +251,10 @@ def main(typed: list[str]) -> int:
     for key, ratio in ratios.items():
         print(f"{key} step, new / old: median {np.median(ratio):.2f}, {ratio.min():.2f} to {ratio.max():.2f}")
     if arguments.output:
-        arguments.output.write_text(json.dumps({"commit": arguments.commit, "rows": rows}, indent=1) + "\n")
+        from rtu_np import files  # a --case runs with an earlier package, which may lack it
+
+        with files.replacing(arguments.output) as part:
+            part.write_text(json.dumps({"commit": arguments.commit, "rows": rows}, indent=1) + "\n")
     return 0 if equal == len(rows) else 1
 
 

@@ -27,6 +27,7 @@ import numpy as np
 import envs
 import rtu_np
 from experiments.engine import results
+from rtu_np import files
 from rtu_np.control.agent import Agent
 
 PARTS = 20
@@ -124,6 +125,8 @@ def main(arguments: list[str]) -> None:
     if given.task == "TDLambda":
         given.agent = given.task
     given.steps = given.steps or (100_000_000 if given.agent == "TDLambda" else 10_000_000)
+    if given.output:
+        given.output.parent.mkdir(parents=True, exist_ok=True)  # an error now costs less than one at the end
 
     heads, learn = subject(given)
     print(f"| {' | '.join(heads)} |\n|{'---|' * len(heads)}", flush=True)
@@ -144,7 +147,8 @@ def main(arguments: list[str]) -> None:
         settings = {name: value for name, value in vars(given).items() if name != "output"}
         page: dict[str, Any] = {"benchmark": "soak", **settings, **results.circumstances()}
         page |= {"columns": heads, "parts": rows, **summary}
-        given.output.write_text(json.dumps(page, indent=1) + "\n")
+        with files.replacing(given.output) as temporary:
+            temporary.write_text(json.dumps(page, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ import numpy as np
 import peers
 from tqdm import tqdm
 
-from rtu_np import SGD, Adam, LinearRTU, NonlinearRTU, ObGD, RMSProp, TDLambda, run_many
+from rtu_np import SGD, Adam, LinearRTU, NonlinearRTU, ObGD, RMSProp, TDLambda, files, run_many
 from rtu_np.timing import enough_steps, measure, seconds_per_step, stream
 from rtu_np.timing.machine import Machine
 from rtu_np.validation import DTYPES
@@ -199,6 +199,7 @@ def main() -> int:
     parser.add_argument("--sizes", type=int, default=len(SIZES), help="number of sizes, from the smallest")
     parser.add_argument("--output", type=Path, default=Path("runs/speed.json"), help="the JSON file to write")
     arguments = parser.parse_args()
+    arguments.output.parent.mkdir(parents=True, exist_ok=True)  # an error now costs less than one at the end
     sizes, rounds = SIZES[: arguments.sizes], arguments.rounds
     cores = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set()
     if cores:
@@ -217,8 +218,8 @@ def main() -> int:
     if cores:
         os.sched_setaffinity(0, cores)
     page["threads"] = collect(threads(min(rounds, 7)), "Many seeds at once")
-    arguments.output.parent.mkdir(parents=True, exist_ok=True)
-    arguments.output.write_text(json.dumps(page, indent=1) + "\n")
+    with files.replacing(arguments.output) as part:
+        part.write_text(json.dumps(page, indent=1) + "\n")
     print(f"\n{arguments.output}")
     return 0
 

@@ -1,4 +1,4 @@
-"""The command line: python -m experiments [NAME] [--preset smoke|laptop|overnight|paper]."""
+"""The command line: python -m experiments [NAME] [--preset smoke|laptop|overnight|paper], or rtu-np experiments ..."""
 
 import argparse
 import importlib
@@ -12,6 +12,8 @@ from typing import Any, NoReturn
 from tqdm import tqdm
 
 from experiments.engine import plotting, results, selection, sweep
+from rtu_np import files
+from rtu_np.commands import exit_code, what_hides
 
 EXPERIMENTS = {
     "trace-conditioning": "experiments.trace_conditioning",
@@ -43,12 +45,12 @@ ANNOUNCED = 50  # a plan of at most so many runs prints a line for each; a longe
 class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Print the message in one line, without the usage."""
-        self.exit(2, f"{message}; python -m experiments lists all experiments, --help lists the options\n")
+        self.exit(2, f"{message}; {self.prog} lists all experiments, --help lists the options\n")
 
 
-def parser() -> argparse.ArgumentParser:
+def parser(program: str) -> argparse.ArgumentParser:
     top = Parser(
-        prog="python -m experiments",
+        prog=program,
         description="Run an experiment: learn, print its table, draw its figure. Without a name, list all experiments.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
@@ -61,12 +63,16 @@ def parser() -> argparse.ArgumentParser:
     )
     top.add_argument("--task-id", type=int, metavar="K", help="make the share of task K, from 0, of a job array")
     top.add_argument("--num-tasks", type=int, metavar="N", help="the number of tasks in the job array")
+    top.add_argument("--keep-stale", action="store_true", help="use runs that other code made as they are")
     top.add_argument("--plot-only", action="store_true", help="draw the figure from finished runs, and make no run")
     return top
 
 
-def main(argv: list[str] | None = None) -> int:
-    arguments = parser().parse_args(argv)
+def main(argv: list[str] | None = None, program: str = "python -m experiments") -> int:
+    arguments = parser(program).parse_args(argv)
+    if said := what_hides("envs"):
+        print(said, file=sys.stderr)
+        return 2
     if arguments.name is None:
         print("\n\n".join(map(listed, EXPERIMENTS)))
         return 0
@@ -82,13 +88,23 @@ def main(argv: list[str] | None = None) -> int:
         print("--task-id and --num-tasks: expected both, or neither", file=sys.stderr)
         return 2
     try:
+        results.claim(arguments.output / arguments.name)
+    except OSError as error:
+        print(f"--output {arguments.output}: cannot be written to ({error}); name another folder", file=sys.stderr)
+        return 2
+    except results.ForeignResultsError as error:
+        print(error, file=sys.stderr)
+        return 1
+    try:
         run(experiment, arguments)
+    except BrokenPipeError:
+        raise  # the reader of the output has left
     except (sweep.SweepError, results.ForeignResultsError) as error:
         print(error, file=sys.stderr)
         return 1
     except OSError as error:
-        print(f"--output {arguments.output}: cannot be written to ({error}); name another folder", file=sys.stderr)
-        return 2
+        print(f"{error}; finished runs are kept, and the same command continues", file=sys.stderr)
+        return 1
     return 0
 
 
@@ -103,18 +119,22 @@ def listed(name: str) -> str:
 def run(experiment: ModuleType, arguments: argparse.Namespace) -> None:
     """Run a preset, print its table, and write `PRESET.json` and `PRESET.png` to the output folder."""
     preset, output = experiment.PRESETS[arguments.preset], arguments.output / arguments.name
-    results.claim(output)
     found: results.Results = []
     manifests: list[dict[str, Any]] = []
+    stale: list[sweep.Found] = []
     for settings, seeds in selection.stages(preset):
         configs = settings(found)
         tasks = sweep.plan(experiment.__name__, configs, seeds, output)
         make(experiment, tasks, arguments)
-        runs = [results.find(task.folder, task.settings, task.seed) for task in tasks]
-        finished = [run for run in runs if run is not None]
+        looked_up = [sweep.look_up(task, arguments.keep_stale) for task in tasks]
+        finished = [each.run for each in looked_up if each.counts and each.run]
         if len(finished) < len(tasks):
+            if arguments.plot_only and (others := [each for each in looked_up if each.is_stale]):
+                said = sweep.of_other_code(others, len(tasks))
+                print(f"{said}: they do not count; --keep-stale uses them as they are")
             print(f"{len(finished)} of {len(tasks)} runs are finished: the next stage waits for the others, {output}")
             return
+        stale += [each for each in looked_up if each.is_stale]
         # In the order of the plan, with seeds as the outer loop. The order in which runs ended does not matter.
         n = len(configs)
         found = [(config, [arrays for arrays, _ in finished[k::n]]) for k, config in enumerate(configs)]
@@ -126,13 +146,17 @@ def run(experiment: ModuleType, arguments: argparse.Namespace) -> None:
     page = {"experiment": experiment.__name__, "preset": arguments.preset, "seeds": list(preset["seeds"])}
     if "tuning" in preset:
         page["tuning"] = {**preset["tuning"], "seeds": list(preset["tuning"]["seeds"])}
+    said = f"{sweep.of_other_code(stale, len(manifests))}, and used all the same" if stale else ""
+    if said:
+        page["stale"] = said
+        print(said)
     page |= {"runs": len(manifests), **results.merge_manifests(manifests), "scores": scores}
     numbers, picture = output / f"{arguments.preset}.json", output / f"{arguments.preset}.png"
     text = json.dumps(page, indent=1) + "\n"
-    results.write(numbers, lambda part: part.write_text(text))
+    with files.replacing(numbers) as part:
+        part.write_text(text)
     with plotting.style():
-        figure = experiment.plot(found)
-        results.write(picture, lambda part: plotting.save(figure, part))
+        plotting.save(experiment.plot(found), picture, said)
     print(f"\nfigure: {picture}\nnumbers: {numbers}")
 
 
@@ -151,7 +175,7 @@ def make(experiment: ModuleType, tasks: list[sweep.Task], arguments: argparse.Na
         arrays, _ = results.load_run(task.folder)
         tqdm.write(f"{experiment.label(task.settings)}, seed {task.seed}: {experiment.describe(arrays)}")
 
-    sweep.run_all(tasks, backend, announce if len(tasks) <= ANNOUNCED else lambda task: None)
+    sweep.run_all(tasks, backend, announce if len(tasks) <= ANNOUNCED else lambda task: None, arguments.keep_stale)
 
 
 def table(scores: dict[str, dict[str, float]]) -> str:
@@ -168,4 +192,4 @@ def table(scores: dict[str, dict[str, float]]) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(exit_code(main))

@@ -20,7 +20,7 @@ import rtu_np
 from envs import snapshot
 from experiments.engine import plotting
 from experiments.engine.results import Config, Results, interval
-from rtu_np import checkpoint
+from rtu_np import archive, checkpoint
 from rtu_np.control.agent import Agent
 from rtu_np.control.loop import Episodes
 
@@ -135,7 +135,7 @@ def _leave(unfinished: Path, agent: Agent, env: gymnasium.Env, course: dict[str,
     part.mkdir(parents=True, exist_ok=True)
     agent.save(part / "agent.npz")
     checkpoint.save(part / "env.npz", *snapshot.capture(env))
-    np.savez(part / "course.npz", **course)  # type: ignore[arg-type]
+    archive.write(part / "course.npz", course)
     part.rename(place)
     for folder in older:  # also the temporary folder of a process that was killed while it saved this part
         shutil.rmtree(folder, ignore_errors=True)
@@ -146,10 +146,9 @@ def _latest(unfinished: Path, config: Config, env: gymnasium.Env) -> tuple[Agent
     for place in sorted(unfinished.glob("[0-9]*"), reverse=True):
         try:
             agent = getattr(rtu_np, config["agent"]).load(place / "agent.npz")
-            with np.load(place / "course.npz", allow_pickle=False) as file:
-                course = {name: file[name] for name in file.files}
+            course = archive.read(place / "course.npz")
             snapshot.restore(env, snapshot.Snapshot(*checkpoint.load(place / "env.npz")))
-        except Exception as error:  # a damaged archive raises almost any error
+        except (ValueError, FileNotFoundError) as error:
             print(f"{place} cannot be loaded ({error}): the run starts without this state", file=sys.stderr)
             shutil.rmtree(place, ignore_errors=True)
             continue

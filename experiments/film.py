@@ -15,7 +15,8 @@ import gymnasium
 import numpy as np
 
 import envs  # noqa: F401   registers the environments
-from rtu_np import ActorCritic
+from rtu_np import ActorCritic, files
+from rtu_np.commands import what_hides
 
 FPS, WIDTH, HEIGHT = 20, 240, 160
 
@@ -56,6 +57,9 @@ def main(argv: list[str] | None = None) -> int:
     top.add_argument("--seed", type=int, default=0, help="the seed of the agent; the film has the next one")
     top.add_argument("--output", type=Path, default=Path("runs/film"), help="the folder of agent and film")
     arguments = top.parse_args(argv)
+    if said := what_hides("envs"):
+        print(said, file=sys.stderr)
+        return 2
     os.environ.setdefault("MUJOCO_GL", "egl")
     arguments.output.mkdir(parents=True, exist_ok=True)
     agent = trained(arguments.task, arguments.steps, arguments.output, arguments.seed)
@@ -67,7 +71,8 @@ def main(argv: list[str] | None = None) -> int:
     import imageio
 
     path = arguments.output / f"{arguments.task}.gif"
-    imageio.mimwrite(path, list(frames), duration=1000 / FPS, loop=0)
+    with files.replacing(path) as part:
+        imageio.mimwrite(part, list(frames), duration=1000 / FPS, loop=0)
     print(f"{arguments.task} after {agent.steps} steps: return {total:.4g} in {len(frames) / FPS:g} s of film: {path}")
     return 0
 

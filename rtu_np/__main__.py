@@ -1,4 +1,4 @@
-"""The command line: `python -m rtu_np gradcheck`, `python -m rtu_np timing` and `python -m rtu_np cache`.
+"""The command line: `python -m rtu_np gradcheck`, `timing` and `cache`, or `rtu-np gradcheck` and so on.
 
 RTRL is real-time recurrent learning, BPTT backpropagation through time.
 """
@@ -6,8 +6,10 @@ RTRL is real-time recurrent learning, BPTT backpropagation through time.
 import argparse
 import shlex
 import sys
+from collections.abc import Mapping
 from itertools import product
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from rtu_np import (
@@ -27,6 +29,7 @@ from rtu_np import (
     kernel_files,
     timing,
 )
+from rtu_np.commands import exit_code
 from rtu_np.numerics.activations import ACTIVATIONS
 from rtu_np.validation import DTYPES
 
@@ -42,8 +45,9 @@ CELLS: dict[str, Any] = {
 OPTIMIZERS = {"sgd": SGD(1e-6), "obgd": ObGD(), "adam": Adam(1e-6), "rmsprop": RMSProp(1e-6)}
 
 
-def parser() -> argparse.ArgumentParser:
-    top = argparse.ArgumentParser(prog="python -m rtu_np", description="Gradients, timing, compiled code.")
+def parser(program: str, also: Mapping[str, str]) -> argparse.ArgumentParser:
+    """The options of `program`. Its help lists the commands `also`, each with its help, which other parsers take."""
+    top = argparse.ArgumentParser(prog=program, description="Check gradients, time learning steps, show compiled code.")
     commands = top.add_subparsers(dest="command", required=True)
     many: dict[str, Any] = {"type": int, "nargs": "+", "metavar": "N"}
 
@@ -76,6 +80,8 @@ def parser() -> argparse.ArgumentParser:
     cache = _command(commands, "cache", "show the folder of compiled code and its size")
     cache.set_defaults(run=show_cache)
     cache.add_argument("--clear", action="store_true", help="remove it; later processes compile again")
+    for name, text in also.items():
+        commands.add_parser(name, help=text)
     return top
 
 
@@ -125,15 +131,19 @@ def show_cache(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def main(argv: list[str] | None = None) -> int:
+def main(
+    argv: list[str] | None = None, program: str = "python -m rtu_np", also: Mapping[str, str] = MappingProxyType({})
+) -> int:
     typed = sys.argv[1:] if argv is None else argv
-    arguments = parser().parse_args(typed, argparse.Namespace(typed=typed))
+    arguments = parser(program, also).parse_args(typed, argparse.Namespace(typed=typed))
     try:
         return arguments.run(arguments)
+    except BrokenPipeError:
+        raise  # the reader of the output has left
     except (ValueError, TypeError, OSError) as error:
         print(f"{arguments.command}: {error}", file=sys.stderr)
         return 2
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(exit_code(main))

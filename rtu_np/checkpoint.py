@@ -6,17 +6,19 @@ Nothing is pickled, so loading a file executes nothing, and NumPy can read it wi
 
 import json
 import os
-import tempfile
-import zipfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from rtu_np import archive
+
 VERSION = 2
 _SETTINGS = "settings.json"
+_COUNTS = ("n_inputs", "n_hidden", "n_outputs", "n", "nvec")  # sizes of cells, readouts and spaces
 _KINDS: dict[str, type] = {}  # the dataclasses that a file may name
 
 
@@ -25,32 +27,45 @@ def offer(kinds: Iterable[Any]) -> None:
     _KINDS.update({kind.__name__: kind for kind in kinds if isinstance(kind, type) and is_dataclass(kind)})
 
 
+def place(path: str | os.PathLike) -> Path:
+    """The file that `save` and `load` mean by `path`. A leading `~` is expanded.
+
+    A name without a suffix gets `.npz`, unless something other than a folder has exactly this name.
+
+    Examples
+    --------
+    >>> place("agents/best").as_posix()
+    'agents/best.npz'
+    >>> place("agents/best.before").as_posix()
+    'agents/best.before'
+    """
+    path = Path(os.path.expanduser(os.fspath(path)))
+    exact = path.suffix or not path.name or path.is_symlink() or (path.exists() and not path.is_dir())
+    return path if exact else path.with_suffix(".npz")
+
+
 def save(path: str | os.PathLike, settings: dict[str, Any], arrays: dict[str, np.ndarray]) -> Path:
-    """Write a checkpoint to `path`. An existing file is replaced only when the new one is complete."""
-    path = Path(path)
+    """Write a checkpoint to `place(path)`, and return that. The file is written completely, or not at all."""
+    written = place(path)
     page = json.dumps({"format": "rtu_np", "version": VERSION, **settings})
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".part")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            np.savez(file, **{_SETTINGS: np.frombuffer(page.encode(), np.uint8)}, **arrays)  # type: ignore[arg-type]
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(name, path)
-    except BaseException:
-        os.unlink(name)
-        raise
-    return path
+    archive.write(written, {_SETTINGS: np.frombuffer(page.encode(), np.uint8), **arrays})
+    return written
 
 
 def load(path: str | os.PathLike) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """(settings, arrays) of a checkpoint. ValueError if the file is truncated, damaged or of another program."""
+    """(settings, arrays) of the checkpoint `place(path)`.
+
+    Raises
+    ------
+    ValueError : if the file is truncated, damaged or of another program, or if `path` is not a file
+    OSError : what the system says: the file is missing, or may not be read
+    """
     try:
-        with open(path, "rb") as raw, np.load(raw, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-            settings = json.loads(arrays.pop(_SETTINGS).tobytes())
-    except FileNotFoundError:
-        raise
-    except (OSError, ValueError, KeyError, AttributeError, EOFError, zipfile.BadZipFile) as error:
+        arrays = archive.read(place(path))
+        if _SETTINGS not in arrays:
+            raise ValueError(f"it has no {_SETTINGS}")
+        settings = _parsed(arrays.pop(_SETTINGS).tobytes())
+    except ValueError as error:
         raise ValueError(
             f"path {os.fspath(path)!r} is not a whole rtu_np checkpoint ({error}): expected a file written by save(); "
             "was the copy cut short, or is it another program's file?"
@@ -72,6 +87,50 @@ def load(path: str | os.PathLike) -> tuple[dict[str, Any], dict[str, np.ndarray]
     return settings, arrays
 
 
+def _parsed(text: bytes) -> Any:
+    try:
+        return json.loads(text)
+    except RecursionError as error:
+        raise ValueError("its settings are nested too deeply") from error
+
+
+@contextmanager
+def building(path: str | os.PathLike, settings: dict[str, Any], arrays: dict[str, np.ndarray]) -> Iterator[None]:
+    """A block that builds a learner from the `settings` of the file `path`: if it cannot, ValueError names the file.
+
+    A network has at least one number for each unit, input and action. So a size that exceeds the count of all numbers
+    of the file is refused before anything is allocated.
+    """
+    try:
+        largest = sum(array.size for array in arrays.values())
+        for name, size in _sizes(settings):
+            if size > largest:
+                raise ValueError(f"{name} is {size}, and the file holds {largest} numbers in all; is it damaged?")
+        with np.errstate(over="ignore", invalid="ignore"):  # a bound of a space that its type cannot hold
+            yield
+    except MemoryError as error:
+        raise ValueError(
+            f"path {os.fspath(path)!r} holds settings that this machine has no memory for, or that are damaged: {error}"
+        ) from error
+    except (KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
+        missing = f"{error} is missing" if isinstance(error, KeyError) else error
+        raise ValueError(f"path {os.fspath(path)!r} holds settings that cannot be built: {missing}") from error
+
+
+def _sizes(settings: Any, name: str = "") -> Iterator[tuple[str, int]]:
+    """(name, size) of every size among settings that stand in any depth."""
+    if isinstance(settings, dict):
+        if settings.get("name", "") not in ("", *_KINDS):
+            return  # another program's cell, whose words may mean anything
+        for key, value in settings.items():
+            yield from _sizes(value, key)
+    elif isinstance(settings, list):
+        for value in settings:
+            yield from _sizes(value, name)
+    elif isinstance(settings, int) and name in _COUNTS:
+        yield name, settings
+
+
 def describe(part: Any) -> Any:
     """The name and the settings of a dataclass, and of the dataclasses among its settings."""
     if isinstance(part, tuple):
@@ -83,6 +142,8 @@ def describe(part: Any) -> Any:
 
 def build(role: str, description: dict[str, Any]) -> Any:
     """The dataclass that `describe` described. A file can name only kinds passed to `offer`, and imports nothing."""
+    if not isinstance(description, dict) or not isinstance(description.get("name"), str):
+        raise ValueError(f"{role} is {description!r}: expected a name and settings")
     settings = dict(description)
     name = settings.pop("name")
     kind = _KINDS.get(name)

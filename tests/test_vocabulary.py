@@ -10,7 +10,8 @@ import pytest
 from dropped_words import NAMES, PHRASES
 
 ROOT = Path(__file__).parent.parent
-SOURCES = sorted(path for top in ("rtu_np", "envs", "experiments", "benchmarks") for path in (ROOT / top).rglob("*.py"))
+FOLDERS = ("rtu_np", "envs", "experiments", "benchmarks")
+SOURCES = sorted([*(path for top in FOLDERS for path in (ROOT / top).rglob("*.py")), *ROOT.glob("*.py")])
 PAGES = [*sorted((ROOT / "docs").glob("*.md")), ROOT / "CONTRIBUTING.md"]
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from experiments.engine.results import interval
+from rtu_np import files
 
 # The first four differ in lightness as well as in hue, so they are readable in grey (after Okabe & Ito 2008).
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#000000", "#D55E00", "0.5")
@@ -36,12 +37,15 @@ def style():
         yield
 
 
-def save(figure: Any, path: Path) -> Path:
-    """Write `figure` to `path` and close it."""
+def save(figure: Any, path: Path, warning: str = "") -> Path:
+    """Write `figure` to `path` and close it. A `warning` stands in red at its foot."""
     import matplotlib.pyplot as plt
 
+    if warning:
+        figure.supxlabel(warning, x=0.01, ha="left", fontsize=6, color="red")
     path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path)
+    with files.replacing(path) as part:
+        figure.savefig(part)
     plt.close(figure)
     return path
 

@@ -1,24 +1,27 @@
 """The files of a run, and the numbers of many runs together.
 
-A run is a folder with its arrays (`arrays.npz`), a manifest (`manifest.json`: experiment, settings, seed, versions,
-commit, wall time, host) and a DONE mark, which is written last. All files are written to a temporary folder, which is
-then renamed. So a reader finds a complete run, or no run. A finished run is never overwritten.
+A run is a folder with its arrays (`arrays.npz`), a manifest (`manifest.json`: experiment, settings, seed, the hashes
+of the code that made it, versions, commit, wall time, host) and a DONE mark, which is written last. All files are
+written to a temporary folder, which is then renamed. So a reader finds a complete run, or no run. A finished run is
+never overwritten: if other code makes it again, the earlier one is renamed to `seed-K.stale-TIME`.
 """
 
 import json
 import os
 import platform
+import secrets
 import shutil
 import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from experiments.engine import sources
+from rtu_np import archive
 
 Config = dict[str, Any]  # the settings of a run, as plain data
 Results = list[tuple[Config, list[dict[str, np.ndarray]]]]  # for each Config, the arrays of its runs, seed by seed
@@ -42,42 +45,56 @@ def claim(root: Path) -> None:
         raise ForeignResultsError(f"{root} holds files of another program: name another --output, or empty this folder")
 
 
-def write(path: Path, write_to: Callable[[Path], Any]) -> None:
-    """Make or replace a file completely, or not at all.
-
-    `write_to` writes a temporary file in the same folder, with the same suffix. The file is then renamed.
-    """
-    part = path.with_name(f".{path.stem}-{os.getpid()}{path.suffix}")
-    try:
-        write_to(part)
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
-
-
 def save_run(folder: Path, arrays: dict[str, np.ndarray], manifest: dict[str, Any]) -> None:
-    """Write a run to `folder` completely, or not at all. The folder must not exist yet."""
+    """Write a run to `folder` completely, or not at all.
+
+    A run of other code that is there is renamed. A run of the same code is kept: another process made it meanwhile.
+    """
     folder.parent.mkdir(parents=True, exist_ok=True)
-    part = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}-"))
+    part = folder.with_name(f".{folder.name}-{secrets.token_hex(6)}")
     try:
-        np.savez_compressed(part / "arrays.npz", **arrays)  # type: ignore[arg-type]
+        part.mkdir()  # tempfile's folders can be read by their owner alone
+        archive.write(part / "arrays.npz", arrays, compressed=True)
         (part / "manifest.json").write_text(json.dumps(manifest, indent=1))
         (part / DONE).touch()
         try:
+            _make_way(folder, manifest)
             part.rename(folder)
         except OSError:
-            if not is_done(folder, manifest["settings"], manifest["seed"]):
-                raise  # a finished run means that another process made the same run in the meantime
+            run = find(folder, manifest["settings"], manifest["seed"])
+            if run is None or code_of(run[1]) != code_of(manifest):
+                raise
         forget_begun(folder)
         shutil.rmtree(unfinished(folder), ignore_errors=True)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, os.fspath(folder)) from error  # not the temporary folder
     finally:
         shutil.rmtree(part, ignore_errors=True)
 
 
+def _make_way(folder: Path, manifest: dict[str, Any]) -> None:
+    """Rename a run of the same settings that other code made, so that it is not lost."""
+    run = find(folder, manifest["settings"], manifest["seed"])
+    if run is not None and code_of(run[1]) != code_of(manifest):
+        folder.rename(folder.with_name(f"{folder.name}.stale-{time.time_ns()}"))
+
+
+def code_of(manifest: dict[str, Any]) -> dict[str, str]:
+    """The fingerprint of the code that made a run (`experiments.engine.sources`); empty if the manifest has none."""
+    code = manifest.get("code")
+    return code if isinstance(code, dict) else {}
+
+
 def load_run(folder: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    """(arrays, manifest) of a finished run."""
-    with np.load(folder / "arrays.npz", allow_pickle=False) as file:
-        return {name: file[name] for name in file.files}, json.loads((folder / "manifest.json").read_text())
+    """(arrays, manifest) of a finished run. ValueError if its folder is damaged."""
+    try:
+        arrays, page = archive.read(folder / "arrays.npz"), (folder / "manifest.json").read_text(encoding="utf-8")
+        manifest = json.loads(page)
+        if not isinstance(manifest, dict) or not {"settings", "seed"} <= manifest.keys():
+            raise ValueError("manifest.json has no settings and seed")
+    except (FileNotFoundError, IsADirectoryError, RecursionError) as error:
+        raise ValueError(str(error)) from error
+    return arrays, manifest
 
 
 def is_done(folder: Path, settings: dict[str, Any], seed: int) -> bool:
@@ -97,13 +114,12 @@ def find(folder: Path, settings: dict[str, Any], seed: int) -> tuple[dict[str, n
         if not (folder / DONE).exists():
             raise ValueError("the DONE mark is missing")
         arrays, manifest = load_run(folder)
-        found = manifest["settings"], manifest["seed"]
-    except Exception as error:  # a damaged archive raises almost any error, even zlib.error or NotImplementedError
+    except ValueError as error:
         renamed = folder.with_name(f"{folder.name}.damaged-{time.time_ns()}")
         folder.rename(renamed)
         print(f"{folder} cannot be read ({error}): renamed to {renamed.name}; the run is made again", file=sys.stderr)
         return None
-    if found != (json.loads(json.dumps(settings)), seed):
+    if (manifest["settings"], manifest["seed"]) != (json.loads(json.dumps(settings)), seed):
         raise ForeignResultsError(f"{folder} holds a run of other settings: move this folder, or name another --output")
     return arrays, manifest
 
@@ -147,11 +163,11 @@ def circumstances() -> dict[str, Any]:
 
 
 def merge_manifests(manifests: list[dict[str, Any]]) -> dict[str, Any]:
-    """The manifests of a sweep as one: core minutes, and every version, commit and machine."""
+    """The manifests of a sweep as one: core minutes, and every version, commit, code and machine."""
     out: dict[str, Any] = {"core minutes": round(sum(m["seconds"] for m in manifests) / 60, 1)}
-    for name in ("versions", "python", "commit", "machine"):
+    for name in ("versions", "python", "commit", "code", "machine"):
         found = []
-        for manifest in manifests:
+        for manifest in ({**m, "code": sources.digest(code_of(m))} for m in manifests):
             if manifest[name] not in found:
                 found.append(manifest[name])
         out[name] = found[0] if len(found) == 1 else found

@@ -1,10 +1,11 @@
 """Run every (settings, seed) of a plan: on this machine's cores, on a Dask cluster, or as the tasks of a job array.
 
 Each run has its own folder, which is written completely or not at all (`experiments.engine.results`). A finished run is
-never repeated. A sweep may be killed at any moment, any number of times: the same command continues it. A longer plan
-adds only the new runs. A run depends on its settings and its seed alone. So, on processors of one kind, its bits do not
-depend on the machine, or on other runs. A run of an agent takes long, so it can also continue in its middle: if `run`
-has a parameter `unfinished`, it gets a folder in which it can save its state.
+repeated only if the code that made it has changed (`experiments.engine.sources`). A sweep may be killed at any moment,
+any number of times: the same command continues it. A longer plan adds only the new runs. A run depends on its code, its
+settings and its seed alone. So, on processors of one kind, its bits do not depend on the machine, or on other runs. A
+run of an agent takes long, so it can also continue in its middle: if `run` has a parameter `unfinished`, it gets a
+folder in which it can save its state.
 
 If a run fails, it is tried once more and then reported; the other runs continue. If the disk has no room for results,
 the sweep makes no more runs, since their results would be lost.
@@ -15,20 +16,23 @@ import hashlib
 import importlib
 import inspect
 import json
+import sys
 import time
 import traceback
 from collections.abc import Callable, Generator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy as np
 from tqdm import tqdm
 
-from experiments.engine import results
+from experiments.engine import results, sources
 from rtu_np.processes import SchedulerError, in_processes, on_dask
 
 ATTEMPTS = 2
+SHOWN = 3  # files that a message names
 NO_ROOM = [f"[Errno {number}]" for number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)]
 
 
@@ -40,9 +44,48 @@ class Task:
     settings: dict[str, Any]
     seed: int
     folder: Path
+    code: str  # the digest of the code that is to make it
 
     def __str__(self) -> str:
         return f"{importlib.import_module(self.experiment).label(self.settings)}, seed {self.seed}"
+
+
+class OtherCodeError(Exception):
+    """A process has other code than the command that planned its run."""
+
+
+class Found(NamedTuple):
+    """What is in the folder of a task."""
+
+    run: tuple[dict[str, np.ndarray], dict[str, Any]] | None  # arrays and manifest, if the run is finished
+    counts: bool  # whether it is a result of this sweep
+    is_stale: bool  # whether other code made it, or an earlier version, which did not say what made it
+    changed: list[str]  # the files whose code differs
+
+
+def look_up(task: Task, keep_stale: bool = False) -> Found:
+    """The run of a task, if it is finished. A run that other code made counts only with `keep_stale`."""
+    run = results.find(task.folder, task.settings, task.seed)
+    if run is None:
+        return Found(None, False, False, [])
+    code = results.code_of(run[1])
+    is_stale = sources.digest(code) != task.code
+    return Found(
+        run,
+        not is_stale or keep_stale,
+        is_stale,
+        sources.changed(code, sources.fingerprint(task.experiment)) if code and is_stale else [],
+    )
+
+
+def of_other_code(stale: list[Found], n_runs: int) -> str:
+    """A clause that says how many of `n_runs` other code made, and which files have changed."""
+    files = sorted({file for found in stale for file in found.changed})
+    more = f" and {len(files) - SHOWN} more" if len(files) > SHOWN else ""
+    unknown = sum(not found.changed for found in stale)
+    known = f"{', '.join(files[:SHOWN])}{more} changed" if files else ""
+    silent = f"{unknown} do not say which code made them: an earlier version of this package did" if unknown else ""
+    return f"{len(stale)} of {n_runs} runs were made by other code ({'; '.join(filter(None, (known, silent)))})"
 
 
 class SweepError(Exception):
@@ -54,8 +97,8 @@ def plan(experiment: str, configs: list[dict[str, Any]], seeds: list[int], root:
 
     Job arrays rely on this order. Folders are absolute, since a process elsewhere may have another working folder.
     """
-    root = root.absolute()
-    return [Task(experiment, config, seed, folder_of(root, config, seed)) for seed in seeds for config in configs]
+    root, code = root.absolute(), sources.digest(sources.fingerprint(experiment))
+    return [Task(experiment, config, seed, folder_of(root, config, seed), code) for seed in seeds for config in configs]
 
 
 def folder_of(root: Path, settings: dict[str, Any], seed: int) -> Path:
@@ -67,15 +110,22 @@ def folder_of(root: Path, settings: dict[str, Any], seed: int) -> Path:
 def execute(task: Task) -> str:
     """Make one run in the present process. Return "", or the traceback if the run failed."""
     try:
-        if results.is_done(task.folder, task.settings, task.seed):
+        code = sources.fingerprint(task.experiment)
+        if sources.digest(code) != task.code:
+            raise OtherCodeError(
+                f"this process has other code ({sources.digest(code)}) than the command that planned the run "
+                f"({task.code}): was a file edited meanwhile, or has the worker another version? Start both again"
+            )
+        if look_up(task).counts:
             return ""  # finished by a process that died before it returned
         experiment = importlib.import_module(task.experiment)
         results.began(task.folder)
         start = time.perf_counter()
         resumes = "unfinished" in inspect.signature(experiment.run).parameters
-        place = {"unfinished": results.unfinished(task.folder)} if resumes else {}
+        # A state that other code saved is not continued: the run would be half of one code and half of the other.
+        place = {"unfinished": results.unfinished(task.folder) / task.code} if resumes else {}
         arrays = experiment.run(task.settings, task.seed, **place)
-        manifest = {"experiment": task.experiment, "settings": task.settings, "seed": task.seed}
+        manifest = {"experiment": task.experiment, "settings": task.settings, "seed": task.seed, "code": code}
         manifest |= {"seconds": time.perf_counter() - start, **results.circumstances()}
         results.save_run(task.folder, arrays, manifest)
     except Exception:  # no error of a run may stop the other runs
@@ -86,20 +136,32 @@ def execute(task: Task) -> str:
 Backend = Callable[[list[Task]], Generator[tuple[Task, str]]]
 
 
-def run_all(tasks: list[Task], backend: Backend, finished: Callable[[Task], Any] = lambda task: None) -> None:
+def run_all(
+    tasks: list[Task],
+    backend: Backend,
+    finished: Callable[[Task], Any] = lambda task: None,
+    keep_stale: bool = False,
+) -> None:
     """Make all runs that are not finished yet. `finished(task)` is called for each run, earlier ones first.
+
+    Runs that other code made are made again, and a line on standard error says so. With `keep_stale` they count.
 
     Raises
     ------
     SweepError : at the end, if runs failed twice; all other runs are kept. At once, if the disk has no room for
-        results
+        results, or if a process has other code than this one
     """
-    waiting = []
+    waiting, stale = [], []
     for task in tasks:
-        if results.is_done(task.folder, task.settings, task.seed):
+        found = look_up(task, keep_stale)
+        stale += [found] if found.is_stale else []
+        if found.counts:
             finished(task)
         else:
             waiting.append(task)
+    if stale:
+        again = "they are made again, and stay as seed-*.stale-*; --keep-stale uses them as they are"
+        print(f"{of_other_code(stale, len(tasks))}: {'used as they are' if keep_stale else again}", file=sys.stderr)
     failed: list[tuple[Task, str]] = []
     # Seeds are the outer loop, so the remaining runs are like the finished ones, and the bar estimates their time.
     with tqdm(total=len(waiting), unit="run", disable=None, smoothing=0) as bar:
@@ -109,9 +171,9 @@ def run_all(tasks: list[Task], backend: Backend, finished: Callable[[Task], Any]
                 for task, error in made:
                     last = error.strip().splitlines()[-1] if error else ""
                     if any(text in last for text in NO_ROOM):
-                        raise SweepError(
-                            f"{task.folder}: {last}; finished runs are kept: make room, and the same command continues"
-                        )
+                        raise SweepError(f"{last}; finished runs are kept: make room, and the same command continues")
+                    if OtherCodeError.__name__ in last:
+                        raise SweepError(f"{task}: {last.partition(': ')[2]}; finished runs are kept")
                     if error:
                         failed.append((task, error))
                         again = "trying again" if attempt < ATTEMPTS else "given up"

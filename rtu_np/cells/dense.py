@@ -62,6 +62,8 @@ class Dense(Cell):
     def __post_init__(self) -> None:
         check_count("n_outputs", self.n_outputs)
         activation(self.activation)
+        if isinstance(self.init, type) or not hasattr(self.init, "weights"):
+            raise TypeError(f"init is {self.init!r}: expected starting values such as LecunNormal()")
 
     def spec(self, n_inputs: int) -> "DenseSpec":
         return DenseSpec(n_inputs, 0, self.n_outputs, activation(self.activation))

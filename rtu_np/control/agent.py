@@ -265,7 +265,10 @@ class Agent(Loop):
         return {**self._learned(), **own, "episode": self._episode, "acting": self._acting}
 
     def save(self, path: str | os.PathLike) -> Path:
-        """Write all but the environment's state to `path`, so that `load` continues in mid-episode, bit for bit."""
+        """Write all but the environment's state to `path`, so that `load` continues in mid-episode, bit for bit.
+
+        Returns the file's path: one without a suffix gets `.npz`. The file is written completely, or not at all.
+        """
         settings = {name: checkpoint.describe(part) for name, part in self._settings().items()}
         generators = {"rng": self._rng.bit_generator.state, "acting_rng": self._acting_rng.bit_generator.state}
         environment: dict[str, Any] = {name: spaces.describe(getattr(self, name)) for name in SPACES}
@@ -282,30 +285,37 @@ class Agent(Loop):
 
     @classmethod
     def load(cls, path: str | os.PathLike, **given: Any) -> Any:
-        """The agent that was saved at `path`. Pass parts that are not of this package by name: cell=..."""
+        """The agent that was saved at `path`. Pass parts that are not of this package by name: cell=...
+
+        Raises
+        ------
+        ValueError : if the file is damaged, cut short, or of another program or agent
+        OSError : what the system says: the file is missing, or may not be read
+        TypeError : if a name that is given is not a setting of this agent
+        """
         page, arrays = checkpoint.load(path)
         if page.get("learner") != cls.__name__:
             raise ValueError(
                 f"path {os.fspath(path)!r} is a checkpoint of {page.get('learner')}: expected one of {cls.__name__}"
             )
-        if unknown := given.keys() - page.get("settings", given).keys():
-            raise TypeError(
-                f"{min(unknown)} is given: expected settings of {cls.__name__}, {', '.join(page['settings'])}"
-            )
-        try:
+        described = page.get("settings")
+        if not isinstance(described, dict):
+            raise ValueError(f"path {os.fspath(path)!r} has no settings of an agent; is it damaged?")
+        if unknown := given.keys() - described.keys():
+            raise TypeError(f"{min(unknown)} is given: expected settings of {cls.__name__}, {', '.join(described)}")
+        with checkpoint.building(path, page, arrays):
             settings = {
                 name: given[name] if name in given else checkpoint.build(name, part) if isinstance(part, dict) else part
-                for name, part in page["settings"].items()
+                for name, part in described.items()
             }
             stand_in = _Spaces(spaces.build(page["observation_space"]), spaces.build(page["action_space"]))
             agent = cls(stand_in, **settings)
             agent._rng.bit_generator.state = page["rng"]
             agent._acting_rng.bit_generator.state = page["acting_rng"]
             agent._env_seed = page["env_seed"]
-        except (KeyError, TypeError, ValueError) as error:
-            raise ValueError(f"path {os.fspath(path)!r} holds settings that cannot be built: {error}") from error
-        if "clock" in arrays and arrays["clock"].shape == agent._clock.shape:
-            agent._clock[:] = arrays["clock"]  # the number of stored transitions depends on it
+        clock = arrays.get("clock", agent._episode)
+        if (clock.shape, clock.dtype) == (agent._clock.shape, agent._clock.dtype):
+            agent._clock[:] = clock  # the number of stored transitions depends on it
         checkpoint.restore(path, agent._arrays(), arrays)
         return agent
 

@@ -14,6 +14,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from rtu_np import files
+
 EVERY = 10_000
 _EPISODES = ("step", "episode", "return", "length", "steps_per_second")
 
@@ -81,8 +83,7 @@ class _Table:
     def __init__(self, path: Path, columns: tuple[str, ...], steps: int) -> None:
         kept = []
         if path.exists():
-            with path.open(newline="") as file:
-                rows = list(csv.reader(file))
+            rows = _rows(path)
             if rows and tuple(rows[0]) != columns:
                 raise ValueError(
                     f"log {os.fspath(path)!r} has other columns: expected a folder that this agent wrote, "
@@ -92,12 +93,14 @@ class _Table:
                 raise ValueError(
                     f"log {os.fspath(path)!r} belongs to another run: expected an empty folder for a new agent"
                 )
-            kept = [row for row in rows[1:] if len(row) == len(columns) and int(row[0]) <= steps]
-        part = path.with_suffix(".part")  # if the process is killed here, no row is lost
-        with part.open("w", newline="") as file:
+            whole = [row for row in rows[1:] if len(row) == len(columns)]  # the last one may have been cut short
+            if damaged := [row[0] for row in whole if not row[0].isdecimal()]:
+                raise ValueError(f"log {os.fspath(path)!r} has a row of step {damaged[0]!r}: expected a number")
+            kept = [row for row in whole if int(row[0]) <= steps]
+        # If the process is killed here, no row is lost.
+        with files.replacing(path) as part, part.open("w", newline="", encoding="utf-8") as file:
             csv.writer(file).writerows([columns, *kept])
-        os.replace(part, path)
-        self._file = path.open("a", newline="")
+        self._file = path.open("a", newline="", encoding="utf-8")
         self._writer = csv.writer(self._file)
 
     def write(self, row: tuple) -> None:
@@ -106,6 +109,17 @@ class _Table:
 
     def close(self) -> None:
         self._file.close()
+
+
+def _rows(path: Path) -> list[list[str]]:
+    """The rows of a table. ValueError if it is not a table."""
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            return list(csv.reader(file))
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise ValueError(
+            f"log {os.fspath(path)!r} is damaged ({error}): expected a table that this agent wrote"
+        ) from error
 
 
 def _tensorboard(folder: Path) -> Any:

@@ -22,6 +22,7 @@ import numpy as np
 from numba import types
 
 from rtu_np.jit import extents, kernel, njit, noalias, overload
+from rtu_np.validation import check_fits
 
 _LINE = 16  # elements: 64 bytes in float32, 128 in float64; every view starts on a cache line
 _LARGE = 1024
@@ -114,6 +115,7 @@ def count_numbers(layout: Callable[..., tuple[Any, Any]], spec: Any) -> int:
 def allocate(n: int, dtype: Any) -> np.ndarray:
     """`n` zeros that start on a cache line, so that speed does not depend on where the allocator put them."""
     dtype = np.dtype(dtype)
+    check_fits((n + 1) * dtype.itemsize, f"an array of {n} numbers", "fewer units or inputs")
     line = 128 // dtype.itemsize
     raw = np.zeros(n + line, dtype)
     start = (-raw.ctypes.data % 128) // dtype.itemsize

@@ -4,6 +4,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -359,10 +360,13 @@ class TDLambda:
         self._prediction[:] = 0
         self._clock[IS_FIRST] = 1
 
-    def save(self, path: str | os.PathLike) -> None:
-        """Write everything to `path`, so that `load` continues in mid-stream, bit for bit."""
+    def save(self, path: str | os.PathLike) -> Path:
+        """Write everything to `path`, so that `load` continues in mid-stream, bit for bit; returns the file's path.
+
+        A path without a suffix gets `.npz`. The file is written completely, or not at all.
+        """
         settings = {role: checkpoint.describe(part) for role, part in self._parts().items()}
-        checkpoint.save(path, {"learner": "TDLambda", **settings, **self._numbers()}, self._arrays())
+        return checkpoint.save(path, {"learner": "TDLambda", **settings, **self._numbers()}, self._arrays())
 
     @classmethod
     def load(
@@ -376,6 +380,11 @@ class TDLambda:
         """The learner that was saved at `path`.
 
         Pass `cell`, `optimizer`, `readout` or `gradient` only if it is not part of this package: a file holds no code.
+
+        Raises
+        ------
+        ValueError : if the file is damaged, cut short, or of another program or learner
+        OSError : what the system says: the file is missing, or may not be read
         """
         given = {"cell": cell, "optimizer": optimizer, "readout": readout, "gradient": gradient}
         settings, arrays = checkpoint.load(path)
@@ -383,14 +392,12 @@ class TDLambda:
             raise ValueError(
                 f"path {os.fspath(path)!r} is not a checkpoint of TDLambda; was it saved by another learner?"
             )
-        try:
+        with checkpoint.building(path, settings, arrays):
             parts: dict[str, Any] = {
                 role: part or checkpoint.build(role, settings[role]) for role, part in given.items()
             }
             numbers = {name: settings[name] for name in ("n_inputs", "gamma", "lambda_", "dtype")}
             learner = cls(**parts, **numbers)
-        except (KeyError, TypeError, ValueError) as error:
-            raise ValueError(f"path {os.fspath(path)!r} holds settings that cannot be built: {error}") from error
         checkpoint.restore(path, learner._arrays(), arrays)
         return learner
 

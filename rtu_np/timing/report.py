@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
+from rtu_np import files
 from rtu_np.timing.machine import Machine
 
 
@@ -100,11 +101,13 @@ def save(timings: Sequence[Timing], machine: Machine, folder: Path, command: str
     folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / f"timing.{kind}" for kind in ("json", "csv", "png")]
     page = {"command": command, "machine": asdict(machine), "timings": [asdict(t) for t in timings]}
-    paths[0].write_text(json.dumps(page, indent=1) + "\n")
+    with files.replacing(paths[0]) as part:
+        part.write_text(json.dumps(page, indent=1) + "\n")
     columns = [f.name for f in fields(Timing) if not f.name.startswith("histogram")]
-    with open(paths[1], "w", newline="") as file:
+    with files.replacing(paths[1]) as part, part.open("w", newline="") as file:
         rows = csv.DictWriter(file, columns, extrasaction="ignore")
         rows.writeheader()
         rows.writerows(asdict(t) for t in timings)
-    figure.save(timings, machine, paths[2])
+    with files.replacing(paths[2]) as part:
+        figure.save(timings, machine, part)
     return paths

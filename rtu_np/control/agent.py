@@ -28,22 +28,23 @@ from rtu_np.control.inputs import (
     EXECUTED,
     REWARD,
     InputSettings,
-    InputSpec,
     StepBuffers,
     input_statistics,
+    why_refused,
 )
 from rtu_np.control.logs import Log
 from rtu_np.control.policies import Gaussian, Policy, Softmax
 from rtu_np.jit import compile_for, entry
 from rtu_np.learning.outcomes import CONTINUES, DONE, END, IS_FIRST, REFUSED, STEPS, TERMINATED, TRUNCATED
 from rtu_np.numerics.buffers import allocate, size
-from rtu_np.validation import brief, check_count, check_dtype, check_finite, check_flag, check_real
+from rtu_np.validation import brief, check_count, check_dtype, check_number, check_real
 
 _SPACES = ("observation_space", "action_space")
 _SHOWN = 100  # episodes whose mean return the progress bar shows
 _BETWEEN = 500  # steps between two updates of the progress bar
 # Slots of the present episode: its return and length so far, and how many episodes have ended.
 _RETURN, _LENGTH, _ENDED = 0, 1, 2
+_ONE_REWARD = "mo_gymnasium.wrappers.LinearReward makes one number of a vector"
 
 
 class Episodes(NamedTuple):
@@ -69,13 +70,8 @@ class Agent(ABC):
         self.actions = spaces.Actions(env.action_space)
         n_observation, self._write = spaces.observation_writer(env.observation_space)
         self.gamma = check_real("gamma", gamma, low=0.0, high=1.0)
-        self.dtype, self.inputs = check_dtype("dtype", dtype), inputs
-        for name, value in inputs._asdict().items():
-            check_flag(name, value)
-        n_previous = self.actions.n + 1 if inputs.previous_action_reward else 0
-        self._inputs = InputSpec(
-            n_observation, n_previous, inputs.normalize_observations, inputs.scale_rewards, self.gamma
-        )
+        self.dtype, self.inputs = check_dtype("dtype", dtype), inputs.checked()
+        self._inputs = self.inputs.spec(n_observation, self.actions.n, self.gamma, self.dtype)
         start, drawing, acting, environment = np.random.SeedSequence(seed).spawn(4)
         self._start = np.random.default_rng(start)
         self._rng, self._acting_rng = np.random.default_rng(drawing), np.random.default_rng(acting)
@@ -143,6 +139,7 @@ class Agent(ABC):
         end = TERMINATED if terminated else TRUNCATED if truncated else CONTINUES
         self._write(observation, self._observation)
         signal = self._signal
+        reward = reward if isinstance(reward, float) else check_number("reward", reward, hint=_ONE_REWARD)
         signal[REWARD], signal[END] = reward, end
         first = self._clock[IS_FIRST]
         outcome = self._take_step()
@@ -163,14 +160,7 @@ class Agent(ABC):
     def _explain(self, outcome: int) -> None:
         """Raise the error for a compiled step that did not succeed."""
         if outcome == REFUSED:
-            hint = (
-                f"after step {self.steps}: expected a finite number; is it a fault of the environment? "
-                "The agent is as it was before, and can be saved"
-            )
-            if not np.isfinite(self._signal[REWARD]):
-                raise ValueError(f"reward is {self._signal[REWARD]} {hint}")
-            k = np.flatnonzero(~np.isfinite(self._observation))[0]
-            raise ValueError(f"observation[{k}] is {self._observation[k]} {hint}")
+            raise ValueError(why_refused(self._inputs, self._buffers))
         raise FloatingPointError(
             f"learning diverged by step {self.steps}: values, outputs or parameters are no longer usable. The usual "
             "cure is a smaller step size, or ObGD, which bounds its steps. To go on, load a checkpoint saved earlier."
@@ -211,7 +201,7 @@ class Agent(ABC):
             for k in range(1, steps + 1):
                 action = self.actions.to_environment(self._executed)
                 observation, reward, terminated, truncated, _ = env.step(action)
-                self.step(observation, float(reward), terminated, truncated)
+                self.step(observation, reward, terminated, truncated)
                 if terminated or truncated:
                     ended.append((self.steps, self._episode[_RETURN], int(self._episode[_LENGTH])))
                     self._episode[:] = 0, 0, self._episode[_ENDED] + 1
@@ -232,9 +222,9 @@ class Agent(ABC):
         """Begin an episode. The agent's seed gives the seed of the first episode in an environment."""
         seed = None if env is self._env else self._env_seed + self.steps  # other episodes after each change of env
         observation, _ = env.reset(seed=seed)
+        self.step(observation)
         self._env = env
         self._episode[_RETURN], self._episode[_LENGTH] = 0, 0
-        self.step(observation)
 
     def resume(self, env: Any) -> None:
         """Continue in env, which is in the middle of the episode that this agent left: `learn` will not reset env."""
@@ -260,12 +250,20 @@ class Agent(ABC):
         if self._act is None:
             self._act = entry(compile_for(act, self._spec), *self._to_act)
         self._write(observation, self._observation)
-        check_finite("observation", self._observation)
-        signal = self._signal
-        signal[REWARD], signal[DETERMINISTIC] = check_real("reward", reward), deterministic
+        self._signal[DETERMINISTIC] = deterministic
+        self._check_reward(reward)
+        if not np.abs(self._observation).max(initial=0) <= self._inputs.largest_observation:
+            self._explain(REFUSED)
         self._policy.draw(self._acting_noise, self._acting_rng)
         self._act(*self._to_act)
         return self.actions.to_environment(self._acted)
+
+    def _check_reward(self, reward: Any) -> float:
+        """The reward as a float, by the rule of `step`."""
+        number = self._signal[REWARD] = check_number("reward", reward, hint=_ONE_REWARD)
+        if not abs(number) <= self._inputs.largest_reward:
+            self._explain(REFUSED)
+        return number
 
     def evaluate(self, env: Any, episodes: int = 10, deterministic: bool = True, seed: int | None = 0) -> np.ndarray:
         """Returns (episodes,) of whole episodes without learning; parameters and memory stay. Pass another environment
@@ -274,17 +272,22 @@ class Agent(ABC):
         self._check_spaces(env)
         if env is self._env:
             self._env = None
-        own, returns = self._acting.copy(), np.zeros(episodes)
-        for k in range(episodes):
-            self._acting[:] = 0
-            observation, _ = env.reset(seed=seed if k == 0 else None)
-            reward, over = 0.0, False
-            while not over:
-                action = self.act(observation, deterministic, reward)
-                observation, reward, terminated, truncated, _ = env.step(action)
-                reward, over = check_real("reward", reward), terminated or truncated
-                returns[k] += reward
-        self._acting[:] = own
+        own, drawn, returns = self._acting.copy(), self._acting_rng.bit_generator.state, np.zeros(episodes)
+        try:
+            for k in range(episodes):
+                self._acting[:] = 0
+                observation, _ = env.reset(seed=seed if k == 0 else None)
+                reward, over = 0.0, False
+                while not over:
+                    action = self.act(observation, deterministic, reward)
+                    observation, reward, terminated, truncated, _ = env.step(action)
+                    reward, over = self._check_reward(reward), terminated or truncated
+                    returns[k] += reward
+        except (TypeError, ValueError):  # a number was refused: as if no action had been drawn
+            self._acting_rng.bit_generator.state = drawn
+            raise
+        finally:
+            self._acting[:] = own
         return returns
 
     # ---------------------------------------------------------------------------------------------------- state
@@ -302,6 +305,13 @@ class Agent(ABC):
     @abstractmethod
     def diagnostics(self) -> dict[str, float]:
         """{name: number} about learning, for `learning.csv`."""
+
+    def _largest_observation(self) -> dict[str, float]:
+        """The diagnostic of this name, since the last call."""
+        largest = input_statistics(self._inputs, self._buffers.statistics)[0].largest
+        found = {"largest_observation": float(largest.max())}
+        largest[:] = 0
+        return found
 
     @abstractmethod
     def _forget(self) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from rtu_np.validation import check_array
+from rtu_np.validation import PLAIN, check_array
 
 Writer = Callable[[Any, np.ndarray], None]
 
@@ -28,7 +28,8 @@ def observation_writer(space: Any) -> tuple[int, Writer]:
         shape = space.shape
 
         def write_box(observation: Any, out: np.ndarray) -> None:
-            if getattr(observation, "shape", None) != shape:
+            plain = type(observation) is np.ndarray and observation.shape == shape and observation.dtype.char in PLAIN
+            if not plain:
                 observation = check_array("observation", observation, shape)
             out.reshape(shape)[...] = observation
 
@@ -42,7 +43,7 @@ def observation_writer(space: Any) -> tuple[int, Writer]:
     if isinstance(space, spaces.MultiBinary):
 
         def write_binary(observation: Any, out: np.ndarray) -> None:
-            out[...] = np.ravel(observation)
+            out[...] = np.ravel(check_array("observation", observation, space.shape))
 
         return int(np.prod(space.shape)), write_binary
     if isinstance(space, spaces.Tuple):

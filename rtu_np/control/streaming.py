@@ -78,12 +78,15 @@ class StreamingAgent(Agent):
         """{name: number} about learning since the last call.
 
         mean_abs_delta, rms_delta : of the TD errors
+        largest_observation : the largest magnitude of a number of an observation, in deviations from its mean if
+            observations are normalised, and before it is clipped
         step_size : of each network, the step size alpha for the latest TD error and the present traces
         trace.NAME : ||z||_1 of each array of parameters
         """
         errors = input_statistics(self._inputs, self._buffers.statistics)[0].td_errors
         n, latest = max(errors[COUNT], 1), self.dtype.type(errors[LATEST])
         found = {"mean_abs_delta": errors[SUM_ABS] / n, "rms_delta": np.sqrt(errors[SUM_SQUARES] / n)}
+        found |= self._largest_observation()
         errors[[SUM_ABS, SUM_SQUARES, COUNT]] = 0
         for prefix, spec, net, readout in self._networks():
             step = optimizers.step(spec.optimizer, net.flat_traces, latest)

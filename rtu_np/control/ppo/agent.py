@@ -128,11 +128,12 @@ class PPO(Agent):
         normalize_observations: bool = True,
         scale_rewards: bool = True,
         previous_action_reward: bool = False,
+        clip_observations: float | None = None,
         threads: int | None = None,
         seed: int | None = 0,
         dtype: Any = "float32",
     ) -> None:
-        inputs = InputSettings(normalize_observations, scale_rewards, previous_action_reward)
+        inputs = InputSettings(normalize_observations, scale_rewards, previous_action_reward, clip_observations)
         super().__init__(env, gamma, inputs, seed, dtype)
         self.cell = check_cell(cell or ppo_network(LinearRTU(192)))
         self.actor, self.critic = check_cell(actor or _hidden()), check_cell(critic or _hidden())
@@ -235,8 +236,12 @@ class PPO(Agent):
         return _named(self._spec, self._views.learned.params)
 
     def diagnostics(self) -> dict[str, float]:
-        """Of the latest update: means of the loss's terms, Schulman's estimate of the KL divergence, its seconds."""
-        return {**dict(zip(SUMMARY, self._update.summary.tolist(), strict=True)), "seconds": self._update.seconds}
+        """Of the latest update: means of the loss's terms, Schulman's estimate of the KL divergence, its seconds.
+
+        And `largest_observation` since the last call, as in `StreamingAgent.diagnostics`.
+        """
+        update = {**dict(zip(SUMMARY, self._update.summary.tolist(), strict=True)), "seconds": self._update.seconds}
+        return update | self._largest_observation()
 
     def _forget(self) -> None:
         row = self.steps % self.n_steps

@@ -96,13 +96,7 @@ def check_number(
     >>> check_number("reward", np.array(2))
     2.0
     """
-    _check_mask(name, value)
-    if isinstance(value, list | tuple) or (hasattr(value, "__array__") and not isinstance(value, np.generic)):
-        array = _as_array(name, value)
-        if array.ndim:
-            raise ValueError(f"{name} has shape {array.shape}: expected one number{hint and '; ' + hint}")
-        value = array[()]
-    number = _as_float(name, value)
+    number = _as_float(name, value, hint)
     if interval and not interval[0] <= number <= interval[1]:
         raise ValueError(f"{name} is {_as_given(value)}: expected a finite number in [{interval[0]}, {interval[1]}]")
     if not abs(number) <= largest(dtype):
@@ -136,8 +130,7 @@ def check_array(
         raise ValueError(f"{name} has shape {array.shape}: expected {expected}{hint and '; ' + hint}")
     given = array
     if array.dtype.kind == "O":
-        items = [_as_float(_place(name, k, value), item) for k, item in np.ndenumerate(array)]
-        array = np.array(items, np.float64).reshape(array.shape)
+        array = _numbers_of(name, array, value)
     exact = array
     if dtype == np.float32 or array.dtype.itemsize > 8:
         # A number beyond the range becomes infinite, and is reported below. A tiny one becomes zero.
@@ -198,8 +191,29 @@ def _as_array(name: str, value: Any) -> np.ndarray:
     return array
 
 
-def _as_float(name: str, value: Any) -> float:
-    """`value` as a float. TypeError if it is not a real number. One beyond the range of floats becomes infinity."""
+def _numbers_of(name: str, objects: np.ndarray, source: Any) -> np.ndarray:
+    """An array of objects that are real numbers, as float64. TypeError, ValueError, by name."""
+    numbers = np.empty(objects.size)
+    for k, item in enumerate(objects.ravel()):
+        try:
+            numbers[k] = _as_float(name, item)
+        except (TypeError, ValueError):  # raise it again, with the place
+            index = tuple(map(int, np.unravel_index(k, objects.shape)))
+            _as_float(_place(name, index, source), item)
+    return numbers.reshape(objects.shape)
+
+
+def _as_float(name: str, value: Any, hint: str = "") -> float:
+    """`value`, one real number, as a float; one beyond the range of floats becomes infinity.
+
+    TypeError, ValueError, by name; `hint` is the cure, if `value` is an array.
+    """
+    _check_mask(name, value)
+    if isinstance(value, list | tuple) or (hasattr(value, "__array__") and not isinstance(value, np.generic)):
+        array = _as_array(name, value)
+        if array.ndim:
+            raise ValueError(f"{name} has shape {array.shape}: expected one number{hint and '; ' + hint}")
+        value = array[()]
     if not isinstance(value, _REAL):
         missing = type(value).__name__ in _MISSING or (isinstance(value, np.datetime64) and np.isnat(value))
         raise TypeError(

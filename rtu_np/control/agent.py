@@ -30,11 +30,13 @@ from rtu_np.control.inputs import (
     InputSettings,
     StepBuffers,
     input_statistics,
+    likely_cause,
     why_refused,
 )
 from rtu_np.control.logs import Log
 from rtu_np.control.policies import Gaussian, Policy, Softmax
 from rtu_np.jit import compile_for, entry
+from rtu_np.learning.optimizers import cure_of_divergence
 from rtu_np.learning.outcomes import CONTINUES, DONE, END, IS_FIRST, REFUSED, STEPS, TERMINATED, TRUNCATED
 from rtu_np.numerics.buffers import allocate, size
 from rtu_np.validation import brief, check_count, check_dtype, check_number, check_real
@@ -162,8 +164,9 @@ class Agent(ABC):
         if outcome == REFUSED:
             raise ValueError(why_refused(self._inputs, self._buffers))
         raise FloatingPointError(
-            f"learning diverged by step {self.steps}: values, outputs or parameters are no longer usable. The usual "
-            "cure is a smaller step size, or ObGD, which bounds its steps. To go on, load a checkpoint saved earlier."
+            f"learning diverged by step {self.steps}: values, outputs or parameters are no longer usable."
+            f"{likely_cause(self._buffers)} The usual cure is {cure_of_divergence(*self._settings().values())}. "
+            "To go on, load a checkpoint saved earlier."
         )
 
     def learn(

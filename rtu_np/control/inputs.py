@@ -33,6 +33,7 @@ DRAWN, EXECUTED = 0, 1
 LOWEST, HIGHEST = 0, 1
 # Slots of the TD-error sums: of |delta|, of delta^2, how many there were, and the latest delta.
 SUM_ABS, SUM_SQUARES, COUNT, LATEST = 0, 1, 2, 3
+_HUGE = 1e6  # an observation of this magnitude is a likelier cause of divergence than the step size
 _LARGEST_SCALED = {"float32": 1e34, "float64": 1e100}  # of numbers that statistics divide
 
 
@@ -151,6 +152,12 @@ def why_refused(spec: InputSpec, buffers: StepBuffers) -> str:
         f"{name} is {number} after step {buffers.clock[STEPS]}: expected a finite number, in magnitude at most "
         f"{bound:.2g}; is it a fault of the environment? The agent is as it was before, and can be saved"
     )
+
+
+def likely_cause(buffers: StepBuffers) -> str:
+    """A sentence for the message about divergence, if the observation is large enough to be the cause."""
+    size = np.abs(buffers.observation).max(initial=0)
+    return f" The observation has numbers of magnitude {size:.2g}." if size > _HUGE else ""
 
 
 @kernel

@@ -83,7 +83,7 @@ class _Table:
         if path.exists():
             with path.open(newline="") as file:
                 rows = list(csv.reader(file))
-            if rows and tuple(rows[0]) != columns:
+            if rows and not set(rows[0]) <= set(columns):
                 raise ValueError(
                     f"log {os.fspath(path)!r} has other columns: expected a folder that this agent wrote, "
                     "or an empty one"
@@ -92,7 +92,9 @@ class _Table:
                 raise ValueError(
                     f"log {os.fspath(path)!r} belongs to another run: expected an empty folder for a new agent"
                 )
-            kept = [row for row in rows[1:] if len(row) == len(columns) and int(row[0]) <= steps]
+            whole = [row for row in rows[1:] if len(row) == len(rows[0]) and int(row[0]) <= steps]
+            # If an earlier version of rtu_np logged fewer numbers, their cells stay empty.
+            kept = [[dict(zip(rows[0], row, strict=True)).get(name, "") for name in columns] for row in whole]
         part = path.with_suffix(".part")  # if the process is killed here, no row is lost
         with part.open("w", newline="") as file:
             csv.writer(file).writerows([columns, *kept])

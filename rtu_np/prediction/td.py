@@ -13,7 +13,7 @@ from rtu_np.cells.layer import Cell, GradientMethod, check_cell, check_gradient,
 from rtu_np.jit import compile_for, entry
 from rtu_np.learning import network
 from rtu_np.learning.network import Network, NetworkSpec, forward_arrays, network_arrays
-from rtu_np.learning.optimizers import Adam, Optimizer, check_optimizer
+from rtu_np.learning.optimizers import Adam, Optimizer, check_optimizer, cure_of_divergence
 from rtu_np.learning.outcomes import CONTINUES, END, IS_FIRST, REFUSED, STEPS, TERMINATED, TRUNCATED
 from rtu_np.learning.readout import LinearReadout, Readout
 from rtu_np.numerics.buffers import allocate, size
@@ -233,7 +233,7 @@ class TDLambda:
             self._check_parameters()
         raise FloatingPointError(
             f"learning diverged by step {self.steps}: predictions or parameters are no longer finite. The usual cure "
-            "is a smaller step size, or ObGD, which bounds its steps. To go on, load a checkpoint saved earlier."
+            f"is {cure_of_divergence(self.optimizer)}. To go on, load a checkpoint saved earlier."
         )
 
     # ------------------------------------------------------------------------------------------------ prediction

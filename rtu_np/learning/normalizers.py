@@ -63,15 +63,15 @@ def include(stats, x):
 def clip(stats, limit, x):
     """x <- x, at most `limit` deviations from the mean. Returns the largest number of deviations before.
 
-    Two samples make a deviation, so they are not clipped. Afterwards nothing depends on the unit of x. If the deviation
-    is too small, since samples were few or the stream has changed, clipped samples let the variance of n samples grow
-    by a factor of about 1 + limit^2 / n each. So it needs about n samples to follow a change of any size. But what is
-    rarer than one in limit^2 samples counts as an outlier for ever: the variance grows only if p limit^2 > 1.
+    A number that has not varied so far has no deviation, and is not clipped; so nothing depends on its unit. If the
+    deviation of n samples is too small, since they were few or the stream has changed, each clipped sample lets the
+    variance grow by a factor of about 1 + limit^2 / n. After n of them it is 2^(limit^2 - 1) times as large. But what
+    is rarer than one in limit^2 samples counts as an outlier for ever: the variance grows only if p limit^2 > 1.
     """
     n, largest = stats.n[0], 0.0
-    if n < 2:
-        return largest
     for i in range(x.shape[0]):
+        if stats.M[i] == 0:
+            continue
         deviation = np.sqrt(stats.M[i] / (n - 1) + EPSILON)
         distance = x[i] - stats.mean[i]
         largest = max(largest, abs(distance) / deviation)

@@ -203,6 +203,35 @@ def test_rewards_of_any_real_type(one, agents, tmp_path):
     assert loaded[3].evaluate(other(env, reward=one, over=True), 1).tolist() == [1.0]
 
 
+@pytest.mark.parametrize("name", AGENTS)
+def test_the_largest_observation_is_in_the_diagnostics(agents, name):
+    agent, env = agents[name]
+    agent.diagnostics()
+    agent.learn(env, 1, **QUIET)
+    assert 0 < agent.diagnostics()["largest_observation"] <= 3
+    assert agent.diagnostics()["largest_observation"] == 0
+
+
+def test_numbers_that_statistics_divide_have_a_smaller_range(agents):
+    """A constant reward is divided by as little as 1e-4, and the square of 1e200 is not finite."""
+    for name, reward, x, message in (
+        ("ActorCritic", 1e35, GOOD, r"reward is 1e\+35 after step \d+: .* in magnitude at most 1e\+34; is it a fault"),
+        ("QLambda", 1.0, GOOD * 1e200, r"observation\[0\] is 5e\+199 after step \d+: .* at most 1e\+100"),
+    ):
+        agent, _ = agents[name]
+        before = state(agent)
+        with pytest.raises(ValueError, match=message):
+            agent.step(x, reward)
+        assert state(agent) == before
+
+
+def test_divergence_names_a_large_observation_and_a_cure_that_is_left():
+    agent, _ = actor_critic(normalize_observations=False)
+    agent.parameters["actor.policy.b"][:] = np.nan
+    with pytest.raises(FloatingPointError, match=r"numbers of magnitude 1e\+07. .* a larger kappa of ObGD"):
+        agent.step(GOOD * 1e7)
+
+
 # ------------------------------------------------------------------------------------------------------- TD(lambda)
 
 

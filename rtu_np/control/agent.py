@@ -309,13 +309,6 @@ class Agent(ABC):
     def diagnostics(self) -> dict[str, float]:
         """{name: number} about learning, for `learning.csv`."""
 
-    def _largest_observation(self) -> dict[str, float]:
-        """The diagnostic of this name, since the last call."""
-        largest = input_statistics(self._inputs, self._buffers.statistics)[0].largest
-        found = {"largest_observation": float(largest.max())}
-        largest[:] = 0
-        return found
-
     @abstractmethod
     def _forget(self) -> None:
         """Clear memory, and all other arrays that belong to the stream."""
@@ -364,6 +357,8 @@ class Agent(ABC):
             raise ValueError(
                 f"path {os.fspath(path)!r} is a checkpoint of {page.get('learner')}: expected one of {cls.__name__}"
             )
+        if isinstance(page.get("settings"), dict):
+            page["settings"].setdefault("clip_observations", None)  # an older file lacks it
         if unknown := given.keys() - page.get("settings", given).keys():
             raise TypeError(
                 f"{min(unknown)} is given: expected settings of {cls.__name__}, {', '.join(page['settings'])}"

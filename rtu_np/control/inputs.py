@@ -160,6 +160,14 @@ def likely_cause(buffers: StepBuffers) -> str:
     return f" The observation has numbers of magnitude {size:.2g}." if size > _HUGE else ""
 
 
+def take_largest(spec: InputSpec, buffers: StepBuffers) -> dict[str, float]:
+    """The diagnostic `largest_observation`, since the last call."""
+    largest = input_statistics(spec, buffers.statistics)[0].largest
+    found = {"largest_observation": float(largest.max())}
+    largest[:] = 0
+    return found
+
+
 @kernel
 def update_reward_statistics(spec, statistics, reward, done):
     """Add the reward to the statistics; returns the reward for the learner."""

@@ -12,7 +12,7 @@ from rtu_np.cells.layer_norm import LayerNorm
 from rtu_np.cells.stack import Stack
 from rtu_np.control import streaming_kernels
 from rtu_np.control.agent import Agent
-from rtu_np.control.inputs import COUNT, LATEST, SUM_ABS, SUM_SQUARES, input_statistics
+from rtu_np.control.inputs import COUNT, LATEST, SUM_ABS, SUM_SQUARES, input_statistics, take_largest
 from rtu_np.learning import network, optimizers
 from rtu_np.learning.network import Network, NetworkSpec
 
@@ -86,7 +86,7 @@ class StreamingAgent(Agent):
         errors = input_statistics(self._inputs, self._buffers.statistics)[0].td_errors
         n, latest = max(errors[COUNT], 1), self.dtype.type(errors[LATEST])
         found = {"mean_abs_delta": errors[SUM_ABS] / n, "rms_delta": np.sqrt(errors[SUM_SQUARES] / n)}
-        found |= self._largest_observation()
+        found |= take_largest(self._inputs, self._buffers)
         errors[[SUM_ABS, SUM_SQUARES, COUNT]] = 0
         for prefix, spec, net, readout in self._networks():
             step = optimizers.step(spec.optimizer, net.flat_traces, latest)

@@ -16,7 +16,7 @@ from rtu_np.cells.layer import Cell, GradientMethod, check_cell, check_gradient,
 from rtu_np.cells.linear_rtu import LinearRTU
 from rtu_np.cells.stack import Stack
 from rtu_np.control.agent import Agent
-from rtu_np.control.inputs import InputSettings
+from rtu_np.control.inputs import InputSettings, likely_cause, take_largest
 from rtu_np.control.policies import Gaussian, Policy
 from rtu_np.control.ppo import rollout
 from rtu_np.control.ppo.network import BranchesSpec, Loss, PPOSpec, ppo_arrays
@@ -220,7 +220,8 @@ class PPO(Agent):
             self._views.rollout.values[self.steps % self.n_steps] = 0  # of the transition that has not begun
             self.reset()
             raise FloatingPointError(
-                f"learning diverged by step {self.steps}: an output of the network is no longer finite. {_TO_GO_ON}"
+                f"learning diverged by step {self.steps}: an output of the network is no longer finite."
+                f"{likely_cause(self._buffers)} {_TO_GO_ON}"
             )
         super()._explain(outcome)
 
@@ -241,7 +242,7 @@ class PPO(Agent):
         And `largest_observation` since the last call, as in `StreamingAgent.diagnostics`.
         """
         update = {**dict(zip(SUMMARY, self._update.summary.tolist(), strict=True)), "seconds": self._update.seconds}
-        return update | self._largest_observation()
+        return update | take_largest(self._inputs, self._buffers)
 
     def _forget(self) -> None:
         row = self.steps % self.n_steps

@@ -25,6 +25,7 @@ DTYPES = ("float64", "float32")
 # Type characters of arrays that a float64 or float32 array takes without a further check: no longdouble, no complex.
 PLAIN = frozenset("?bBhHiIlLqQefd")
 _REAL = (float, int, np.floating, np.integer, np.bool_, numbers.Real, Decimal)  # the frequent ones first
+_FREQUENT = frozenset({float, int, bool, np.bool_, np.float64, np.float32, np.int64, np.int32})
 _MISSING = {"NoneType", "NAType", "NaTType"}  # None, pandas.NA, pandas.NaT
 _IF_MISSING = "fill in a missing value, leave its step out, or mark it by an input of its own"
 
@@ -167,9 +168,7 @@ def _check_mask(name: str, value: Any, at: tuple[int, ...] = ()) -> None:
         if np.ma.is_masked(value):
             first = tuple(int(k) for k in np.argwhere(np.ma.getmaskarray(value))[0])
             raise ValueError(f"{_place(name, at + first)} is masked: expected numbers; {_IF_MISSING}")
-    elif type(value) in (list, tuple) and any(
-        issubclass(kind, list | tuple | np.ma.MaskedArray) for kind in set(map(type, value))
-    ):
+    elif type(value) in (list, tuple) and not _FREQUENT.issuperset(map(type, value)):
         for k, part in enumerate(value):
             _check_mask(name, part, (*at, k))
 
@@ -208,18 +207,19 @@ def _as_float(name: str, value: Any, hint: str = "") -> float:
 
     TypeError, ValueError, by name; `hint` is the cure, if `value` is an array.
     """
-    _check_mask(name, value)
-    if isinstance(value, list | tuple) or (hasattr(value, "__array__") and not isinstance(value, np.generic)):
-        array = _as_array(name, value)
-        if array.ndim:
-            raise ValueError(f"{name} has shape {array.shape}: expected one number{hint and '; ' + hint}")
-        value = array[()]
-    if not isinstance(value, _REAL):
-        missing = type(value).__name__ in _MISSING or (isinstance(value, np.datetime64) and np.isnat(value))
-        raise TypeError(
-            f"{name} is {_as_given(value)} of type {type(value).__name__}: expected a real number"
-            + (f"; {_IF_MISSING}" if missing else "")
-        )
+    if type(value) not in _FREQUENT:
+        _check_mask(name, value)
+        if isinstance(value, list | tuple) or (hasattr(value, "__array__") and not isinstance(value, np.generic)):
+            array = _as_array(name, value)
+            if array.ndim:
+                raise ValueError(f"{name} has shape {array.shape}: expected one number{hint and '; ' + hint}")
+            value = array[()]
+        if not isinstance(value, _REAL):
+            missing = type(value).__name__ in _MISSING or (isinstance(value, np.datetime64) and np.isnat(value))
+            raise TypeError(
+                f"{name} is {_as_given(value)} of type {type(value).__name__}: expected a real number"
+                + (f"; {_IF_MISSING}" if missing else "")
+            )
     try:
         return float(value)
     except OverflowError:  # of an int or a Fraction

@@ -30,6 +30,7 @@ from rtu_np.control.inputs import (
     InputSettings,
     StepBuffers,
     input_statistics,
+    largest_input,
     likely_cause,
     why_refused,
 )
@@ -73,7 +74,7 @@ class Agent(ABC):
         n_observation, self._write = spaces.observation_writer(env.observation_space)
         self.gamma = check_real("gamma", gamma, low=0.0, high=1.0)
         self.dtype, self.inputs = check_dtype("dtype", dtype), inputs.checked()
-        self._inputs = self.inputs.spec(n_observation, self.actions.n, self.gamma, self.dtype)
+        self._inputs = self.inputs.spec(n_observation, self.actions.n, self.gamma)
         start, drawing, acting, environment = np.random.SeedSequence(seed).spawn(4)
         self._start = np.random.default_rng(start)
         self._rng, self._acting_rng = np.random.default_rng(drawing), np.random.default_rng(acting)
@@ -255,7 +256,9 @@ class Agent(ABC):
         self._write(observation, self._observation)
         self._signal[DETERMINISTIC] = deterministic
         self._check_reward(reward)
-        if not np.abs(self._observation).max(initial=0) <= self._inputs.largest_observation:
+        if not np.abs(self._observation).max(initial=0) <= largest_input(
+            self._buffers, self.inputs.normalize_observations
+        ):
             self._explain(REFUSED)
         self._policy.draw(self._acting_noise, self._acting_rng)
         self._act(*self._to_act)
@@ -264,7 +267,7 @@ class Agent(ABC):
     def _check_reward(self, reward: Any) -> float:
         """The reward as a float, by the rule of `step`."""
         number = self._signal[REWARD] = check_number("reward", reward, hint=_ONE_REWARD)
-        if not abs(number) <= self._inputs.largest_reward:
+        if not abs(number) <= largest_input(self._buffers, self.inputs.scale_rewards):
             self._explain(REFUSED)
         return number
 

@@ -25,6 +25,8 @@ from rtu_np.learning.outcomes import CONTINUES, END, IS_FIRST, STEPS
 from rtu_np.numerics.buffers import vector
 from rtu_np.validation import check_flag, check_real, largest
 
+LARGEST_FLOAT32, LARGEST_FLOAT64 = largest("float32"), largest("float64")
+
 # Slots of a signal: the reward that arrives with an observation, how the step ends, whether to act without drawing.
 REWARD, DETERMINISTIC = 0, 2
 # Rows of an action: as the policy drew it, and as the environment gets it.
@@ -34,7 +36,6 @@ LOWEST, HIGHEST = 0, 1
 # Slots of the TD-error sums: of |delta|, of delta^2, how many there were, and the latest delta.
 SUM_ABS, SUM_SQUARES, COUNT, LATEST = 0, 1, 2, 3
 _HUGE = 1e6  # an observation of this magnitude is a likelier cause of divergence than the step size
-_LARGEST_SCALED = {"float32": 1e34, "float64": 1e100}  # of numbers that statistics divide
 
 
 class InputSettings(NamedTuple):
@@ -59,8 +60,7 @@ class InputSettings(NamedTuple):
             )
         return self._replace(clip_observations=clip)
 
-    def spec(self, n_observation: int, n_action: int, gamma: float, dtype: np.dtype) -> "InputSpec":
-        finite, scaled = largest(dtype), _LARGEST_SCALED[dtype.name]
+    def spec(self, n_observation: int, n_action: int, gamma: float) -> "InputSpec":
         return InputSpec(
             n_observation,
             n_previous=n_action + 1 if self.previous_action_reward else 0,
@@ -68,8 +68,6 @@ class InputSettings(NamedTuple):
             scale_rewards=self.scale_rewards,
             gamma=gamma,
             clip_observations=math.inf if self.clip_observations is None else self.clip_observations,
-            largest_observation=scaled if self.normalize_observations else finite,
-            largest_reward=scaled if self.scale_rewards else finite,
         )
 
 
@@ -80,8 +78,6 @@ class InputSpec(NamedTuple):
     scale_rewards: bool
     gamma: float
     clip_observations: float  # in deviations; infinite if nothing is clipped
-    largest_observation: float  # in magnitude; beyond that a step is refused
-    largest_reward: float
 
     @property
     def n_inputs(self) -> int:
@@ -134,20 +130,29 @@ def input_statistics(spec, flat):
 
 
 @kernel
+def largest_input(buffers, scaled):
+    """The largest magnitude that an agent of this precision takes; `scaled` : whether statistics divide the number."""
+    if buffers.action.itemsize == 4:
+        return 1e34 if scaled else LARGEST_FLOAT32
+    return 1e100 if scaled else LARGEST_FLOAT64
+
+
+@kernel
 def usable(spec, buffers):
     """Whether reward and observation are finite, also in the agent's precision and in its statistics."""
-    observation, outside = buffers.observation, 0
+    observation, bound, outside = buffers.observation, largest_input(buffers, spec.normalize_observations), 0
     for i in range(observation.shape[0]):
-        outside += not abs(observation[i]) <= spec.largest_observation  # NaN is outside, too
-    return outside == 0 and abs(buffers.signal[REWARD]) <= spec.largest_reward
+        outside += not abs(observation[i]) <= bound  # NaN is outside, too
+    return outside == 0 and abs(buffers.signal[REWARD]) <= largest_input(buffers, spec.scale_rewards)
 
 
 def why_refused(spec: InputSpec, buffers: StepBuffers) -> str:
     """A message that names the number that is not `usable`, and what was expected."""
-    name, number, bound = "reward", buffers.signal[REWARD], spec.largest_reward
+    name, number, bound = "reward", buffers.signal[REWARD], largest_input(buffers, spec.scale_rewards)
     if abs(number) <= bound:
-        k = int(np.argmin(np.abs(buffers.observation) <= spec.largest_observation))
-        name, number, bound = f"observation[{k}]", buffers.observation[k], spec.largest_observation
+        bound = largest_input(buffers, spec.normalize_observations)
+        k = int(np.argmin(np.abs(buffers.observation) <= bound))
+        name, number = f"observation[{k}]", buffers.observation[k]
     return (
         f"{name} is {number} after step {buffers.clock[STEPS]}: expected a finite number, in magnitude at most "
         f"{bound:.2g}; is it a fault of the environment? The agent is as it was before, and can be saved"

@@ -25,11 +25,11 @@ def observation_writer(space: Any) -> tuple[int, Writer]:
                 f"the observation space is a Box of shape {space.shape}, which looks like an image: expected a vector; "
                 "first apply a wrapper that turns images into features"
             )
-        shape = space.shape
+        shape, dtype = space.shape, space.dtype
 
         def write_box(observation: Any, out: np.ndarray) -> None:
-            plain = type(observation) is np.ndarray and observation.shape == shape and observation.dtype.char in PLAIN
-            if not plain:
+            plain = type(observation) is np.ndarray and observation.shape == shape
+            if not (plain and (observation.dtype is dtype or observation.dtype.char in PLAIN)):
                 observation = check_array("observation", observation, shape)
             out.reshape(shape)[...] = observation
 

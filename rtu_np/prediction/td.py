@@ -143,8 +143,8 @@ class TDLambda:
         x_t, signal = self._x, self._signal
         plain = type(x) is np.ndarray and x.shape == self._shape and (x.dtype is self.dtype or x.dtype.char in PLAIN)
         try:
-            x_t[...] = x if plain else check_array("x", x, self._shape, dtype=self.dtype)
-            signal[CUMULANT] = c if type(c) is float else check_number("c", c, dtype=self.dtype)
+            x_t[...] = x if plain else check_array("x", x, self._shape)
+            signal[CUMULANT] = c if isinstance(c, float) else check_number("c", c, dtype=self.dtype)
             signal[DISCOUNT] = (
                 self.gamma if discount is None else check_number("discount", discount, interval=(0.0, 1.0))
             )

@@ -25,6 +25,7 @@ DTYPES = ("float64", "float32")
 # Type characters of arrays that a float64 or float32 array takes without a further check: no longdouble, no complex.
 PLAIN = frozenset("?bBhHiIlLqQefd")
 _REAL = (float, int, np.floating, np.integer, np.bool_, numbers.Real, Decimal)  # the frequent ones first
+_MaskedArray = np.ma.MaskedArray  # looked up once: lists that are given to `step` pass here
 _FREQUENT = frozenset({float, int, bool, np.bool_, np.float64, np.float32, np.int64, np.int32})
 _MISSING = {"NoneType", "NAType", "NaTType"}  # None, pandas.NA, pandas.NaT
 _IF_MISSING = "fill in a missing value, leave its step out, or mark it by an input of its own"
@@ -164,7 +165,7 @@ def largest(dtype: Any) -> float:
 
 def _check_mask(name: str, value: Any, at: tuple[int, ...] = ()) -> None:
     """ValueError if `value`, or an array in a list, has masked numbers: NumPy would read what is under the mask."""
-    if isinstance(value, np.ma.MaskedArray):
+    if isinstance(value, _MaskedArray):
         if np.ma.is_masked(value):
             first = tuple(int(k) for k in np.argwhere(np.ma.getmaskarray(value))[0])
             raise ValueError(f"{_place(name, at + first)} is masked: expected numbers; {_IF_MISSING}")

@@ -25,13 +25,14 @@ def observation_writer(space: Any) -> tuple[int, Writer]:
                 f"the observation space is a Box of shape {space.shape}, which looks like an image: expected a vector; "
                 "first apply a wrapper that turns images into features"
             )
-        shape, dtype = space.shape, space.dtype
+        shape, dtype, flat = space.shape, space.dtype, len(space.shape) == 1
 
         def write_box(observation: Any, out: np.ndarray) -> None:
             plain = type(observation) is np.ndarray and observation.shape == shape
             if not (plain and (observation.dtype is dtype or observation.dtype.char in PLAIN)):
                 observation = check_array("observation", observation, shape)
-            out.reshape(shape)[...] = observation
+            target = out if flat else out.reshape(shape)
+            target[...] = observation
 
         return int(np.prod(shape)), write_box
     if isinstance(space, spaces.Discrete):

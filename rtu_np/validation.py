@@ -125,7 +125,9 @@ def check_array(
     array = _as_array(name, value)
     if array.dtype.kind == "O" and array.ndim == 0:
         _as_float(name, array[()])  # None, or another object that is no array
-    if array.ndim != len(shape) or any(n is not None and n != m for n, m in zip(shape, array.shape, strict=True)):
+    if array.shape != shape and (
+        array.ndim != len(shape) or any(n is not None and n != m for n, m in zip(shape, array.shape, strict=True))
+    ):
         expected = (
             "(" + ", ".join("any" if n is None else str(n) for n in shape) + ("," if len(shape) == 1 else "") + ")"
         )

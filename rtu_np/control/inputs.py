@@ -130,11 +130,11 @@ def input_statistics(spec, flat):
 
 
 @kernel
-def largest_input(buffers, scaled):
-    """The largest magnitude that an agent of this precision takes; `scaled` : whether statistics divide the number."""
+def largest_input(buffers, by_statistics):
+    """The largest magnitude that an agent of this precision takes; `by_statistics` : whether they divide it."""
     if buffers.action.itemsize == 4:
-        return 1e34 if scaled else LARGEST_FLOAT32
-    return 1e100 if scaled else LARGEST_FLOAT64
+        return 1e34 if by_statistics else LARGEST_FLOAT32
+    return 1e100 if by_statistics else LARGEST_FLOAT64
 
 
 @kernel

@@ -1,19 +1,34 @@
 """Checks at the edge of the API; kernels assume valid input.
 
 Every message names the argument, what was given, what was expected, and the likely cause if there is one.
+
+**Data** (observations, cumulants, rewards, discounts) follow one rule, in `check_number` and `check_array`. Real
+numbers are taken, also as bools (0 and 1), Fraction and Decimal, as NumPy's scalars and arrays without dimensions, and
+as objects in an array, which pandas makes of columns of unlike types. Refused are missing values (None, pandas.NA, NaT,
+masked), NaN, infinity, and numbers that are finite as given but not in the learner's precision. Strings, dates and
+complex numbers are refused, too. `check_real` and `check_count` are for settings, and refuse bools.
 """
 
+import functools
 import math
 import numbers
 import os
 from collections.abc import Mapping
 from dataclasses import MISSING, fields
+from decimal import Decimal
 from typing import Any, TypeVar
 
 import numpy as np
 
 Choice = TypeVar("Choice")
 DTYPES = ("float64", "float32")
+# Type characters of arrays that a float64 or float32 array takes without a further check: no longdouble, no complex.
+PLAIN = frozenset("?bBhHiIlLqQefd")
+_REAL = (float, int, np.floating, np.integer, np.bool_, numbers.Real, Decimal)  # the frequent ones first
+_MaskedArray = np.ma.MaskedArray  # looked up once: lists that are given to `step` pass here
+_FREQUENT = frozenset({float, int, bool, np.bool_, np.float64, np.float32, np.int64, np.int32})
+_MISSING = {"NoneType", "NAType", "NaTType"}  # None, pandas.NA, pandas.NaT
+_IF_MISSING = "fill in a missing value, leave its step out, or mark it by an input of its own"
 
 
 def check_real(
@@ -71,6 +86,26 @@ def check_dtype(name: str, value: Any) -> np.dtype:
     return dtype
 
 
+def check_number(
+    name: str, value: Any, *, dtype: Any = np.float64, interval: tuple[float, float] | None = None, hint: str = ""
+) -> float:
+    """`value`, one number of data, as a float that is finite in `dtype`. TypeError, ValueError, by name.
+
+    hint : the cure, if `value` is an array
+
+    Examples
+    --------
+    >>> check_number("reward", np.array(2))
+    2.0
+    """
+    number = _as_float(name, value, hint)
+    if interval and not interval[0] <= number <= interval[1]:
+        raise ValueError(f"{name} is {_as_given(value)}: expected a finite number in [{interval[0]}, {interval[1]}]")
+    if not abs(number) <= largest(dtype):
+        raise ValueError(f"{name} is {_as_given(value)}: {_expected('a finite number', value, np.dtype(dtype))}")
+    return number
+
+
 def check_array(
     name: str,
     value: Any,
@@ -83,37 +118,155 @@ def check_array(
     """`value` as a finite real array of `shape` (None: any length). TypeError, ValueError, by name.
 
     Strided, read-only, integer, boolean and float32 arrays pass unchanged; callers copy them if a kernel needs another
-    layout or type. With dtype float32 the array is converted, and with an `interval` its numbers must be in that.
+    layout or type. Objects that are real numbers become float64. With dtype float32 the array is converted, and with an
+    `interval` its numbers must be in that.
     """
-    array = np.asarray(value)
-    if array.dtype.kind not in "fiub":
-        raise TypeError(
-            f"{name} has dtype {array.dtype}: expected real numbers"
-            + (", not complex ones" if array.dtype.kind == "c" else "")
-        )
-    if array.ndim != len(shape) or any(n is not None and n != m for n, m in zip(shape, array.shape, strict=True)):
+    _check_mask(name, value)
+    array = _as_array(name, value)
+    if array.dtype.kind == "O" and array.ndim == 0:
+        _as_float(name, array[()])  # None, or another object that is no array
+    if array.shape != shape and (
+        array.ndim != len(shape) or any(n is not None and n != m for n, m in zip(shape, array.shape, strict=True))
+    ):
         expected = (
             "(" + ", ".join("any" if n is None else str(n) for n in shape) + ("," if len(shape) == 1 else "") + ")"
         )
         raise ValueError(f"{name} has shape {array.shape}: expected {expected}{hint and '; ' + hint}")
-    if dtype == np.float32:
-        with np.errstate(over="ignore"):  # a number too large for float32 becomes infinite, and is reported below
-            array = array.astype(np.float32, copy=False)
-    check_finite(name, array)
-    if interval and array.size and not interval[0] <= array.min() <= array.max() <= interval[1]:
-        first = int(np.argmax((array < interval[0]) | (array > interval[1])))
-        raise ValueError(f"{name}[{first}] is {array[first]}: expected numbers in [{interval[0]}, {interval[1]}]")
+    given = array
+    if array.dtype.kind == "O":
+        array = _numbers_of(name, array, value)
+    exact = array
+    if dtype == np.float32 or array.dtype.itemsize > 8:
+        # A number beyond the range becomes infinite, and is reported below. A tiny one becomes zero.
+        with np.errstate(all="ignore"):
+            array = array.astype(dtype or np.float64, copy=False)
+    check_finite(name, array, given, value)
+    if interval and array.size and not interval[0] <= exact.min() <= exact.max() <= interval[1]:
+        first = int(np.argmax((exact < interval[0]) | (exact > interval[1])))
+        raise ValueError(f"{name}[{first}] is {given[first]}: expected numbers in [{interval[0]}, {interval[1]}]")
     return array
 
 
-def check_finite(name: str, array: np.ndarray) -> None:
+def check_finite(name: str, array: np.ndarray, given: np.ndarray | None = None, source: Any = None) -> None:
+    """ValueError if a number of `array` is not finite.
+
+    given : the numbers before they were converted. source : the argument, whose column is named if it has names
+    """
     if array.dtype.kind == "f" and not np.isfinite(array).all():
         first = tuple(int(k) for k in np.argwhere(~np.isfinite(array))[0])
-        where = "" if not first else f"[{', '.join(map(str, first))}]"
-        raise ValueError(
-            f"{name}{where} is {array[first]}: expected finite numbers; does the source of the data produce "
-            "NaN or infinity, for example by a division?"
+        number = (array if given is None else given)[first]
+        expected = _expected("finite numbers", number, array.dtype)
+        raise ValueError(f"{_place(name, first, source)} is {_as_given(number)}: {expected}")
+
+
+@functools.cache
+def largest(dtype: Any) -> float:
+    """The largest finite number of `dtype`."""
+    return float(np.finfo(dtype).max)
+
+
+def _check_mask(name: str, value: Any, at: tuple[int, ...] = ()) -> None:
+    """ValueError if `value`, or an array in a list, has masked numbers: NumPy would read what is under the mask."""
+    if isinstance(value, _MaskedArray):
+        if np.ma.is_masked(value):
+            first = tuple(int(k) for k in np.argwhere(np.ma.getmaskarray(value))[0])
+            raise ValueError(f"{_place(name, at + first)} is masked: expected numbers; {_IF_MISSING}")
+    elif type(value) in (list, tuple) and not _FREQUENT.issuperset(map(type, value)):
+        for k, part in enumerate(value):
+            _check_mask(name, part, (*at, k))
+
+
+def _as_array(name: str, value: Any) -> np.ndarray:
+    """`value` as an array of numbers or of objects. TypeError, ValueError, by name."""
+    try:
+        array = np.asarray(value)
+    except ValueError as error:
+        raise ValueError(f"{name} is not an array ({error}): expected rows of equal length") from error
+    if array.dtype.kind not in "fiubO":
+        kinds = [getattr(kind, "kind", "O") for kind in getattr(value, "dtypes", ())] if array.ndim == 2 else []
+        bad = next((k for k, kind in enumerate(kinds) if kind not in "fiub"), None)
+        place = name if bad is None else _place(name, (0, bad), value)
+        raise TypeError(
+            f"{place} has dtype {array.dtype}: expected real numbers"
+            + (", not complex ones" if array.dtype.kind == "c" else "")
         )
+    return array
+
+
+def _numbers_of(name: str, objects: np.ndarray, source: Any) -> np.ndarray:
+    """An array of objects that are real numbers, as float64. TypeError, ValueError, by name."""
+    numbers = np.empty(objects.size)
+    for k, item in enumerate(objects.ravel()):
+        try:
+            numbers[k] = _as_float(name, item)
+        except (TypeError, ValueError):  # raise it again, with the place
+            index = tuple(map(int, np.unravel_index(k, objects.shape)))
+            _as_float(_place(name, index, source), item)
+    return numbers.reshape(objects.shape)
+
+
+def _as_float(name: str, value: Any, hint: str = "") -> float:
+    """`value`, one real number, as a float; one beyond the range of floats becomes infinity.
+
+    TypeError, ValueError, by name; `hint` is the cure, if `value` is an array.
+    """
+    if type(value) not in _FREQUENT:
+        _check_mask(name, value)
+        if isinstance(value, list | tuple) or (hasattr(value, "__array__") and not isinstance(value, np.generic)):
+            array = _as_array(name, value)
+            if array.ndim:
+                raise ValueError(f"{name} has shape {array.shape}: expected one number{hint and '; ' + hint}")
+            value = array[()]
+        if not isinstance(value, _REAL):
+            missing = type(value).__name__ in _MISSING or (isinstance(value, np.datetime64) and np.isnat(value))
+            raise TypeError(
+                f"{name} is {_as_given(value)} of type {type(value).__name__}: expected a real number"
+                + (f"; {_IF_MISSING}" if missing else "")
+            )
+    try:
+        return float(value)
+    except OverflowError:  # of an int or a Fraction
+        return math.inf
+    except ValueError:  # of a Decimal that signals
+        return math.nan
+
+
+def _place(name: str, index: tuple[int, ...], source: Any = None) -> str:
+    """`name` with an index, and with the name of the column if `source` is a frame."""
+    columns = getattr(source, "columns", None)
+    column = f" (column {str(columns[index[1]])!r})" if columns is not None and len(index) == 2 else ""
+    return (f"{name}[{', '.join(map(str, index))}]" if index else name) + column
+
+
+def _as_given(value: Any) -> str:
+    """`value` for a message, as given; a long one is cut."""
+    try:
+        text = str(value) if isinstance(value, np.generic) else repr(value)
+    except ValueError:  # Python writes no integer of more than 4300 digits
+        text = f"an integer of {value.bit_length()} bits"
+    return text if len(text) <= 60 else f"{text[:40]}... of {len(text)} characters"
+
+
+def _expected(what: str, value: Any, dtype: np.dtype) -> str:
+    """What was expected instead of `value`, which is not finite in `dtype`, and the likely cause."""
+    if _beyond_range(value):
+        reach = f"in the range of {dtype.name}, up to {largest(dtype):.2g}"
+        return f"expected {what} {reach}; is a unit or a fill value wrong?"
+    return (
+        f"expected {what}; does the source of the data produce NaN or infinity, by a division or for a missing value?"
+    )
+
+
+def _beyond_range(value: Any) -> bool:
+    """Whether `value`, which is not finite after conversion, is finite as given."""
+    if isinstance(value, np.generic):
+        return bool(np.isfinite(value))
+    if isinstance(value, Decimal):
+        return value.is_finite()
+    try:
+        return math.isfinite(value)
+    except OverflowError:
+        return True
 
 
 def check_fits(needed: int, what: str, cure: str) -> None:

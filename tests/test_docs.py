@@ -49,7 +49,7 @@ def test_examples_print_what_the_page_says(page, tmp_path):
                 file.write(code)
         else:
             script, expected = script + code, expected + printed
-    assert run([sys.executable, "-c", script], tmp_path) == expected
+    assert run([sys.executable, "-W", "error::UserWarning", "-c", script], tmp_path) == expected
 
 
 def test_the_readme_shows_the_gradient_check_as_it_prints(tmp_path):

@@ -42,7 +42,7 @@ def test_bad_streams_change_nothing(change, error, message):
     [
         ({"x": [1.0]}, ValueError, r"x has shape \(1,\): expected \(2,\)"),
         ({"x": [1.0, np.nan]}, ValueError, r"x\[1\] is nan"),
-        ({"x": None}, TypeError, "x has dtype object"),
+        ({"x": None}, TypeError, "x is None of type NoneType: expected a real number; fill in a missing value"),
         ({"c": np.inf}, ValueError, "c is inf: expected a finite number"),
         ({"c": None}, TypeError, "c is None of type NoneType"),
         ({"c": "1"}, TypeError, "c is '1' of type str: expected a real number"),
@@ -62,9 +62,11 @@ def test_bad_steps_change_nothing(change, error, message):
 def test_numbers_too_large_for_float32_are_refused():
     agent = learner(dtype="float32")
     before = everything(agent)
-    with pytest.raises(ValueError, match=r"observations\[4, 0\] is inf"):
+    with pytest.raises(
+        ValueError, match=r"observations\[4, 0\] is 1e\+300: .* in the range of float32, up to 3.4e\+38"
+    ):
         agent.run(np.array([[1.0, 1.0]] * 4 + [[1e300, 1.0]]), np.ones(5), progress=False)
-    with pytest.warns(RuntimeWarning, match="overflow"), pytest.raises(ValueError, match="c is inf"):
+    with pytest.raises(ValueError, match=r"c is 1e\+300: .* in the range of float32, up to 3.4e\+38"):
         agent.step([1.0, 1.0], 1e300)
     assert everything(agent) == before
 

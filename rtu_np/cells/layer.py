@@ -148,7 +148,7 @@ class Layer:
         ValueError or TypeError if x has another shape or is not finite, or if the recurrence has no derivative. Then
         nothing has changed.
         """
-        x = check_array("x", x, (self.n_inputs,))
+        x = check_array("x", x, (self.n_inputs,), dtype=self.dtype)
         check_parameters(self.spec, protocol.parameters(self.spec, self._params)[0])
         self._x[:] = x
         self._compiled_advance(self.spec, self._params, self._memory, self._x)
@@ -169,7 +169,7 @@ class Layer:
         return self._dx.copy()
 
     def _credit(self, dy: Any) -> None:
-        self._dy[:] = check_array("dy", dy, (self.n_outputs,))
+        self._dy[:] = check_array("dy", dy, (self.n_outputs,), dtype=self.dtype)
         arguments = (self.spec, self._params, self._memory, self._dy, self._gradient, self._dx)
         self._compiled_gradient(*arguments)
 

@@ -19,6 +19,7 @@ from rtu_np.control.inputs import (
     REWARD,
     AgentInput,
     Previous,
+    clip,
     execute,
     input_statistics,
     normalize,
@@ -108,6 +109,7 @@ def act(spec, flat, flat_acting, buffers):
     n, previous, action = memory.network, memory.previous, buffers.action
     if previous.shape[0] > 0:
         previous[previous.shape[0] - 1] = scale_reward(inputs, statistics, signal[REWARD])
+    clip(inputs, statistics, buffers.observation)
     normalize(inputs, statistics, buffers.observation, previous, memory.x)
     protocol.prepare(network.cell, params.cell, n.work)
     protocol.forward(network.cell, params.cell, n.work, n.state, memory.x, n.record)

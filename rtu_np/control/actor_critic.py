@@ -74,10 +74,11 @@ class ActorCritic(StreamingAgent):
         normalize_observations: bool = True,
         scale_rewards: bool = True,
         previous_action_reward: bool = False,
+        clip_observations: float | None = None,
         seed: int | None = 0,
         dtype: Any = "float32",
     ) -> None:
-        inputs = InputSettings(normalize_observations, scale_rewards, previous_action_reward)
+        inputs = InputSettings(normalize_observations, scale_rewards, previous_action_reward, clip_observations)
         super().__init__(env, gamma, inputs, seed, dtype)
         self.cell = check_cell(cell or streaming_network(LinearRTU(192)))
         self.shared = check_flag("shared", shared)

@@ -28,18 +28,23 @@ from rtu_np.control.inputs import (
     EXECUTED,
     REWARD,
     InputSettings,
-    InputSpec,
     StepBuffers,
     input_statistics,
+    largest_input,
+    likely_cause,
+    why_refused,
 )
 from rtu_np.control.loop import SPACES, Loop
 from rtu_np.control.policies import Gaussian, Policy
 from rtu_np.control.softmax import Softmax
 from rtu_np.jit import compile_for, entry
 from rtu_np.learning.diagnostics import Watch
+from rtu_np.learning.optimizers import cure_of_divergence
 from rtu_np.learning.outcomes import CONTINUES, DONE, END, IS_FIRST, PAUSED, REFUSED, STEPS, TERMINATED, TRUNCATED
 from rtu_np.numerics.buffers import allocate, size
-from rtu_np.validation import brief, check_dtype, check_finite, check_flag, check_real
+from rtu_np.validation import brief, check_dtype, check_number, check_real
+
+_ONE_REWARD = "mo_gymnasium.wrappers.LinearReward makes one number of a vector"
 
 
 class Agent(Loop):
@@ -57,13 +62,8 @@ class Agent(Loop):
         self.actions = Actions(env.action_space)
         n_observation, self._write = spaces.observation_writer(env.observation_space)
         self.gamma = check_real("gamma", gamma, low=0.0, high=1.0)
-        self.dtype, self.inputs = check_dtype("dtype", dtype), inputs
-        for name, value in inputs._asdict().items():
-            check_flag(name, value)
-        n_previous = self.actions.width + 1 if inputs.previous_action_reward else 0
-        self._inputs = InputSpec(
-            n_observation, n_previous, inputs.normalize_observations, inputs.scale_rewards, self.gamma
-        )
+        self.dtype, self.inputs = check_dtype("dtype", dtype), inputs.checked()
+        self._inputs = self.inputs.spec(n_observation, self.actions.width, self.gamma)
         start, drawing, acting, environment = np.random.SeedSequence(seed).spawn(4)
         self._start = np.random.default_rng(start)
         self._rng, self._acting_rng = np.random.default_rng(drawing), np.random.default_rng(acting)
@@ -138,6 +138,7 @@ class Agent(Loop):
         end = TERMINATED if terminated else TRUNCATED if truncated else CONTINUES
         self._write(observation, self._observation)
         signal = self._signal
+        reward = reward if isinstance(reward, float) else check_number("reward", reward, hint=_ONE_REWARD)
         signal[REWARD], signal[END] = reward, end
         try:
             outcome = self._take_step()
@@ -160,17 +161,11 @@ class Agent(Loop):
     def _explain(self, outcome: int) -> None:
         """Raise the error for a compiled step that did not succeed."""
         if outcome == REFUSED:
-            hint = (
-                f"after step {self.steps}: expected a finite number; is it a fault of the environment? "
-                "The agent is as it was before, and can be saved"
-            )
-            if not np.isfinite(self._signal[REWARD]):
-                raise ValueError(f"reward is {self._signal[REWARD]} {hint}")
-            k = np.flatnonzero(~np.isfinite(self._observation))[0]
-            raise ValueError(f"observation[{k}] is {self._observation[k]} {hint}")
+            raise ValueError(why_refused(self._inputs, self._buffers))
         raise FloatingPointError(
-            f"learning diverged by step {self.steps}: values, outputs or parameters are no longer usable. The usual "
-            "cure is a smaller step size, or ObGD, which bounds its steps. To go on, load a checkpoint saved earlier."
+            f"learning diverged by step {self.steps}: values, outputs or parameters are no longer usable."
+            f"{likely_cause(self._buffers)} The usual cure is {cure_of_divergence(*self._settings().values())}. "
+            "To go on, load a checkpoint saved earlier."
         )
 
     def _check_open(self) -> None:
@@ -201,9 +196,12 @@ class Agent(Loop):
         if self._act is None:
             self._compile_act()
         self._write(observation, self._observation)
-        check_finite("observation", self._observation)
-        signal = self._signal
-        signal[REWARD], signal[DETERMINISTIC] = check_real("reward", reward), deterministic
+        self._signal[DETERMINISTIC] = deterministic
+        self._check_reward(reward)
+        if not np.abs(self._observation).max(initial=0) <= largest_input(
+            self._buffers, self.inputs.normalize_observations
+        ):
+            self._explain(REFUSED)
         if episode_start:
             self._acting[:] = 0
         self._policy.draw(self._acting_noise, self._acting_rng)
@@ -213,6 +211,13 @@ class Agent(Loop):
     def _compile_act(self) -> None:
         if self._act is None:
             self._act = entry(compile_for(act, self._spec), *self._to_act)
+
+    def _check_reward(self, reward: Any) -> float:
+        """The reward as a float, by the rule of `step`."""
+        number = self._signal[REWARD] = check_number("reward", reward, hint=_ONE_REWARD)
+        if not abs(number) <= largest_input(self._buffers, self.inputs.scale_rewards):
+            self._explain(REFUSED)
+        return number
 
     # ---------------------------------------------------------------------------------------------------- state
 
@@ -301,6 +306,7 @@ class Agent(Loop):
         described = page.get("settings")
         if not isinstance(described, dict):
             raise ValueError(f"path {os.fspath(path)!r} has no settings of an agent; is it damaged?")
+        described.setdefault("clip_observations", None)  # an older file lacks it
         if unknown := given.keys() - described.keys():
             raise TypeError(f"{min(unknown)} is given: expected settings of {cls.__name__}, {', '.join(described)}")
         with checkpoint.building(path, page, arrays):

@@ -6,8 +6,13 @@ The input of a network is the observation and, if asked for, the previous action
 
 The statistics are in float64 for learners of both precisions (`rtu_np.learning.normalizers`). An agent that acts
 without learning reads the statistics and does not change them.
+
+A reward or observation must be finite in the agent's precision. If statistics divide it, its magnitude is at most 1e34
+in float32 and 1e100 in float64: the smallest deviation is 1e-4, so the quotient is finite, and so are sums of squares.
+A step with any other number is refused before anything changes.
 """
 
+import math
 from typing import Annotated, Any, NamedTuple
 
 import numpy as np
@@ -17,8 +22,11 @@ from rtu_np.control.softmax import SoftmaxesSpec
 from rtu_np.jit import generic, kernel
 from rtu_np.learning import normalizers
 from rtu_np.learning.normalizers import ReturnStatistics, Statistics, return_statistics, statistics
-from rtu_np.learning.outcomes import CONTINUES, END, IS_FIRST
-from rtu_np.numerics.buffers import finite_vector, vector
+from rtu_np.learning.outcomes import CONTINUES, END, IS_FIRST, STEPS
+from rtu_np.numerics.buffers import vector
+from rtu_np.validation import check_flag, check_real, largest
+
+LARGEST_FLOAT32, LARGEST_FLOAT64 = largest("float32"), largest("float64")
 
 # Slots of a signal: the reward that arrives with an observation, how the step ends, whether to act without drawing.
 REWARD, DETERMINISTIC = 0, 2
@@ -30,6 +38,7 @@ LOWEST, HIGHEST = 0, 1
 RETURN, LENGTH, ENDED = 0, 1, 2
 # Slots of the TD-error sums: of |delta|, of delta^2, how many there were, and the latest delta.
 SUM_ABS, SUM_SQUARES, COUNT, LATEST = 0, 1, 2, 3
+_HUGE = 1e6  # an observation of this magnitude is a likelier cause of divergence than the step size
 
 
 class InputSettings(NamedTuple):
@@ -38,6 +47,31 @@ class InputSettings(NamedTuple):
     normalize_observations: bool
     scale_rewards: bool
     previous_action_reward: bool
+    clip_observations: float | None
+
+    def checked(self) -> "InputSettings":
+        """These settings, if they are usable. TypeError, ValueError, by name."""
+        for name in ("normalize_observations", "scale_rewards", "previous_action_reward"):
+            check_flag(name, getattr(self, name))
+        if self.clip_observations is None:
+            return self
+        clip = check_real("clip_observations", self.clip_observations, low=1.0, hint="in deviations; 10 is common")
+        if not self.normalize_observations:
+            raise ValueError(
+                f"clip_observations is {clip} with normalize_observations=False: expected None, since the deviations "
+                "are those of the normaliser"
+            )
+        return self._replace(clip_observations=clip)
+
+    def spec(self, n_observation: int, n_action: int, gamma: float) -> "InputSpec":
+        return InputSpec(
+            n_observation,
+            n_previous=n_action + 1 if self.previous_action_reward else 0,
+            normalize_observations=self.normalize_observations,
+            scale_rewards=self.scale_rewards,
+            gamma=gamma,
+            clip_observations=math.inf if self.clip_observations is None else self.clip_observations,
+        )
 
 
 class InputSpec(NamedTuple):
@@ -46,6 +80,7 @@ class InputSpec(NamedTuple):
     normalize_observations: bool
     scale_rewards: bool
     gamma: float
+    clip_observations: float  # in deviations; infinite if nothing is clipped
 
     @property
     def n_inputs(self) -> int:
@@ -83,6 +118,7 @@ class InputStatistics(NamedTuple):
     observation: Statistics
     reward: ReturnStatistics
     td_errors: np.ndarray  # (4,)   SUM_ABS, SUM_SQUARES, COUNT, LATEST
+    largest: np.ndarray  # (1,)   largest magnitude of an observation since the last diagnostics
 
 
 @kernel(inline=False)
@@ -90,15 +126,55 @@ def input_statistics(spec, flat):
     """Layout of the statistics, float64."""
     observation, flat = statistics(spec.n_observation, flat)
     reward, flat = return_statistics(flat)
-    td_errors, flat = vector(flat, 4)
-    return InputStatistics(observation, reward, td_errors), flat
+    td_errors, rest = vector(flat, 4)
+    largest = flat[
+        4:5
+    ]  # in the cache line of the view before, so that statistics of earlier checkpoints have this size
+    return InputStatistics(observation, reward, td_errors, largest), rest
 
 
 @kernel
-def usable(buffers):
-    """Whether reward and observation are finite."""
-    observation = buffers.observation
-    return np.isfinite(buffers.signal[REWARD]) and finite_vector(observation)
+def largest_input(buffers, by_statistics):
+    """The largest magnitude that an agent of this precision takes; `by_statistics` : whether they divide it."""
+    if buffers.action.itemsize == 4:
+        return 1e34 if by_statistics else LARGEST_FLOAT32
+    return 1e100 if by_statistics else LARGEST_FLOAT64
+
+
+@kernel
+def usable(spec, buffers):
+    """Whether reward and observation are finite, also in the agent's precision and in its statistics."""
+    observation, bound, outside = buffers.observation, largest_input(buffers, spec.normalize_observations), 0
+    for i in range(observation.shape[0]):
+        outside += not abs(observation[i]) <= bound  # NaN is outside, too
+    return outside == 0 and abs(buffers.signal[REWARD]) <= largest_input(buffers, spec.scale_rewards)
+
+
+def why_refused(spec: InputSpec, buffers: StepBuffers) -> str:
+    """A message that names the number that is not `usable`, and what was expected."""
+    name, number, bound = "reward", buffers.signal[REWARD], largest_input(buffers, spec.scale_rewards)
+    if abs(number) <= bound:
+        bound = largest_input(buffers, spec.normalize_observations)
+        k = int(np.argmin(np.abs(buffers.observation) <= bound))
+        name, number = f"observation[{k}]", buffers.observation[k]
+    return (
+        f"{name} is {number} after step {buffers.clock[STEPS]}: expected a finite number, in magnitude at most "
+        f"{bound:.2g}; is it a fault of the environment? The agent is as it was before, and can be saved"
+    )
+
+
+def likely_cause(buffers: StepBuffers) -> str:
+    """A sentence for the message about divergence, if the observation is large enough to be the cause."""
+    size = np.abs(buffers.observation).max(initial=0)
+    return f" The observation has numbers of magnitude {size:.2g}." if size > _HUGE else ""
+
+
+def take_largest(spec: InputSpec, buffers: StepBuffers) -> dict[str, float]:
+    """The diagnostic `largest_observation`, since the last call."""
+    largest = input_statistics(spec, buffers.statistics)[0].largest
+    found = {"largest_observation": float(largest.max())}
+    largest[:] = 0
+    return found
 
 
 @kernel
@@ -129,11 +205,23 @@ def normalize(spec, statistics, observation, previous, x):
 
 
 @kernel
+def clip(spec, statistics, observation):
+    """Clip the observation in place if `spec` says so; returns its largest distance from the mean, in deviations."""
+    if spec.clip_observations < np.inf:
+        return normalizers.clip(statistics.observation, spec.clip_observations, observation)
+    return 0.0
+
+
+@kernel
 def update_and_normalize(spec, statistics, observation, previous, x):
-    """Add the observation to the statistics, then `normalize`."""
+    """Clip the observation, add it to the statistics, then `normalize`. `observation` is written."""
+    largest = clip(spec, statistics, observation)
     if spec.normalize_observations:
         normalizers.include(statistics.observation, observation)
     normalize(spec, statistics, observation, previous, x)
+    for i in range(spec.n_observation):
+        largest = max(largest, abs(x[i]))
+    statistics.largest[0] = max(statistics.largest[0], largest)
 
 
 @kernel

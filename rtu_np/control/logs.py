@@ -84,7 +84,7 @@ class _Table:
         kept = []
         if path.exists():
             rows = _rows(path)
-            if rows and tuple(rows[0]) != columns:
+            if rows and not set(rows[0]) <= set(columns):
                 raise ValueError(
                     f"log {os.fspath(path)!r} has other columns: expected a folder that this agent wrote, "
                     "or an empty one"
@@ -93,10 +93,15 @@ class _Table:
                 raise ValueError(
                     f"log {os.fspath(path)!r} belongs to another run: expected an empty folder for a new agent"
                 )
-            whole = [row for row in rows[1:] if len(row) == len(columns)]  # the last one may have been cut short
+            whole = [row for row in rows[1:] if len(row) == len(rows[0])]  # the last one may have been cut short
             if damaged := [row[0] for row in whole if not row[0].isdecimal()]:
                 raise ValueError(f"log {os.fspath(path)!r} has a row of step {damaged[0]!r}: expected a number")
-            kept = [row for row in whole if int(row[0]) <= steps]
+            # If an earlier version of rtu_np logged fewer numbers, their cells stay empty.
+            kept = [
+                [dict(zip(rows[0], row, strict=True)).get(name, "") for name in columns]
+                for row in whole
+                if int(row[0]) <= steps
+            ]
         # If the process is killed here, no row is lost.
         with files.replacing(path) as part, part.open("w", newline="", encoding="utf-8") as file:
             csv.writer(file).writerows([columns, *kept])

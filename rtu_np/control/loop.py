@@ -16,7 +16,7 @@ from rtu_np.control.inputs import ENDED, LENGTH, RETURN
 from rtu_np.control.logs import Log
 from rtu_np.interrupts import HoldCtrlC
 from rtu_np.learning.outcomes import IS_FIRST
-from rtu_np.validation import check_count, check_real
+from rtu_np.validation import check_count
 
 SPACES = ("observation_space", "action_space")
 _SHOWN = 100  # episodes whose mean return the progress bar shows
@@ -120,7 +120,7 @@ class Loop(ABC):
                 action = self.actions.to_environment(self._executed)
                 try:
                     observation, reward, terminated, truncated, _ = env.step(action)
-                    self.step(observation, float(reward), terminated, truncated)
+                    self.step(observation, reward, terminated, truncated)
                 except BaseException:
                     self._env = None  # which may be a step ahead of the agent
                     raise
@@ -210,7 +210,7 @@ class Loop(ABC):
         if self._env is not None and _innermost(env) is _innermost(self._env):
             self._env = None
         self._compile_act()  # before Ctrl-C is held: it may take long
-        own, returns = self._acting.copy(), list[float]()
+        own, drawn, returns = self._acting.copy(), self._acting_rng.bit_generator.state, list[float]()
         made, length, total = 0, 0, 0.0
         try:
             with HoldCtrlC(lambda: np.array(returns), insists=True) as ctrl_c, _bar(max_steps, progress) as bar:
@@ -222,7 +222,7 @@ class Loop(ABC):
                             ctrl_c.stop()
                         action = self.act(observation, deterministic, reward, episode_start=length == 0)
                         observation, reward, terminated, truncated, _ = env.step(action)
-                        reward, over = check_real("reward", reward), terminated or truncated
+                        reward, over = self._check_reward(reward), terminated or truncated
                         total, length, made = total + reward, length + 1, made + 1
                         if made % _BETWEEN == 0:
                             bar.update(_BETWEEN)
@@ -232,6 +232,9 @@ class Loop(ABC):
                         ended = f"{len(returns)} of {episodes} episodes, return {np.mean(returns):.4g}"
                         bar.set_postfix_str(ended, refresh=False)
                 bar.update(made % _BETWEEN)
+        except (TypeError, ValueError):  # a number was refused: as if no action had been drawn
+            self._acting_rng.bit_generator.state = drawn
+            raise
         finally:
             self._acting[:] = own
         if len(returns) < episodes:

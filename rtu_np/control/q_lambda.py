@@ -108,10 +108,11 @@ class QLambda(ActionValueAgent):
         normalize_observations: bool = True,
         scale_rewards: bool = True,
         previous_action_reward: bool = False,
+        clip_observations: float | None = None,
         seed: int | None = 0,
         dtype: Any = "float32",
     ) -> None:
-        inputs = InputSettings(normalize_observations, scale_rewards, previous_action_reward)
+        inputs = InputSettings(normalize_observations, scale_rewards, previous_action_reward, clip_observations)
         super().__init__(env, cell, gradient, gamma, lambda_, epsilon, inputs, seed, dtype)
         self.optimizer = check_optimizer("optimizer", optimizer or ObGD(kappa=2.0))
         q = self._network_spec(self.optimizer)
@@ -168,10 +169,11 @@ class QRC(ActionValueAgent):
         normalize_observations: bool = True,
         scale_rewards: bool = True,
         previous_action_reward: bool = False,
+        clip_observations: float | None = None,
         seed: int | None = 0,
         dtype: Any = "float32",
     ) -> None:
-        inputs = InputSettings(normalize_observations, scale_rewards, previous_action_reward)
+        inputs = InputSettings(normalize_observations, scale_rewards, previous_action_reward, clip_observations)
         super().__init__(env, cell, gradient, gamma, lambda_, epsilon, inputs, seed, dtype)
         self.beta = check_real("beta", beta, low=0.0)
         self.optimizer = _check_no_bound("optimizer", optimizer or SGD(1e-4))

@@ -14,7 +14,7 @@ import numpy as np
 
 from rtu_np.control.actions import Actions
 from rtu_np.control.hints import observation_hint
-from rtu_np.validation import check_array
+from rtu_np.validation import PLAIN, check_array
 
 Writer = Callable[[Any, np.ndarray], None]
 _BITS = frozenset((0, 1))
@@ -33,12 +33,14 @@ def observation_writer(space: Any, name: str = "observation") -> tuple[int, Writ
                 f"the observation space is a Box of shape {space.shape}, which looks like an image: expected a vector; "
                 f"{observation_hint(space)}"
             )
-        shape = space.shape
+        shape, dtype, flat = space.shape, space.dtype, len(space.shape) == 1
 
         def write_box(observation: Any, out: np.ndarray) -> None:
-            if getattr(observation, "shape", None) != shape:
+            plain = type(observation) is np.ndarray and observation.shape == shape
+            if not (plain and (observation.dtype is dtype or observation.dtype.char in PLAIN)):
                 observation = check_array(name, observation, shape)
-            out.reshape(shape)[...] = observation
+            target = out if flat else out.reshape(shape)
+            target[...] = observation
 
         return int(np.prod(shape)), write_box
     if isinstance(space, spaces.Discrete):

@@ -6,6 +6,9 @@ Observations become (x - mean) / sqrt(M / (n - 1) + 1e-8). The statistics includ
 observation, the variance is 1. Rewards are divided by the running deviation of the discounted return,
 G <- gamma (1 - done) G + r. They are not centred: in a task whose episodes end, a shift changes which policy is best.
 Elsayed et al. 2024.
+
+An observation can be clipped before it enters the statistics and the network (`clip`). Otherwise one fill value of
+-9999 among a million numbers of deviation 1 makes the deviation 10.
 """
 
 from typing import Annotated, NamedTuple
@@ -53,6 +56,28 @@ def include(stats, x):
         deviation = x[i] - stats.mean[i]
         stats.mean[i] += deviation / n
         stats.M[i] += deviation * (x[i] - stats.mean[i])
+
+
+@kernel
+@noalias
+def clip(stats, limit, x):
+    """x <- x, at most `limit` deviations from the mean. Returns the largest number of deviations before.
+
+    A number that has not varied so far has no deviation, and is not clipped; so nothing depends on its unit. If the
+    deviation of n samples is too small, since they were few or the stream has changed, each clipped sample lets the
+    variance grow by a factor of about 1 + limit^2 / n. After n of them it is 2^(limit^2 - 1) times as large. But what
+    is rarer than one in limit^2 samples counts as an outlier for ever: the variance grows only if p limit^2 > 1.
+    """
+    n, largest = stats.n[0], 0.0
+    for i in range(x.shape[0]):
+        if stats.M[i] == 0:
+            continue
+        deviation = np.sqrt(stats.M[i] / (n - 1) + EPSILON)
+        distance = x[i] - stats.mean[i]
+        largest = max(largest, abs(distance) / deviation)
+        if abs(distance) > limit * deviation:
+            x[i] = stats.mean[i] + np.sign(distance) * limit * deviation
+    return largest
 
 
 @kernel

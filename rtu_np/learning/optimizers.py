@@ -359,3 +359,10 @@ def _rescale_rmsprop(spec, moments, factors):
 def _check_positive(settings: Any, *names: str) -> None:
     for name in names:
         check_real(name, getattr(settings, name), low=0.0, low_open=True)
+
+
+def cure_of_divergence(*settings: Any) -> str:
+    """The usual cure for a learner with these settings, some of which are optimisers."""
+    if any(isinstance(part, ObGD) for part in settings):
+        return "a smaller step size, a larger kappa of ObGD, or numbers of a smaller scale"
+    return "a smaller step size, or ObGD, which bounds its steps"

@@ -3,7 +3,7 @@
 import os
 import time
 from collections.abc import Callable, Iterator
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from rtu_np.jit import compile_for, entry
 from rtu_np.learning import network
 from rtu_np.learning.diagnostics import Watch, of_network
 from rtu_np.learning.network import NamedNetwork, Network, NetworkSpec, forward_arrays, network_arrays
-from rtu_np.learning.optimizers import Adam, Optimizer, check_optimizer
+from rtu_np.learning.optimizers import Adam, Optimizer, check_optimizer, cure_of_divergence
 from rtu_np.learning.outcomes import (
     CONTINUES,
     END,
@@ -31,8 +31,18 @@ from rtu_np.learning.outcomes import (
 )
 from rtu_np.learning.readout import LinearReadout, Readout
 from rtu_np.numerics.buffers import allocate, size
+from rtu_np.prediction.scale import watched
 from rtu_np.prediction.td_kernels import CUMULANT, DISCOUNT, paused, predict, run
-from rtu_np.validation import brief, check_array, check_count, check_dtype, check_finite, check_real, check_settings
+from rtu_np.validation import (
+    PLAIN,
+    brief,
+    check_array,
+    check_count,
+    check_dtype,
+    check_number,
+    check_real,
+    check_settings,
+)
 
 _STAGE = 1 << 16  # the most elements of observations that one compiled call reads
 _FIRST, _BRIEF = 16, 0.1  # steps of the first compiled call; seconds of a call, after which the next call is not longer
@@ -119,7 +129,8 @@ class TDLambda:
 
     @cached_property
     def _run(self) -> Callable:
-        return entry(compile_for(run, self._spec), *self._to_step)
+        compiled = entry(compile_for(run, self._spec), *self._to_step)
+        return compiled if self.steps else watched(compiled, partial(setattr, self, "_run"))
 
     def compile(self) -> None:
         """Compile `step` and `run`, if they have not been compiled."""
@@ -150,16 +161,22 @@ class TDLambda:
         """
         # Cheap checks happen here. The compiled step does the others; if it returns REFUSED, we look for the reason.
         x_t, signal = self._x, self._signal
-        plain = type(x) is np.ndarray and x.shape == self._shape and (x.dtype is self.dtype or x.dtype.kind in "fiub")
-        x_t[...] = x if plain else check_array("x", x, self._shape)
-        signal[CUMULANT] = c if type(c) is float else check_real("c", c)
-        signal[DISCOUNT] = self.gamma if discount is None else check_real("discount", discount, low=0.0, high=1.0)
+        plain = type(x) is np.ndarray and x.shape == self._shape and (x.dtype is self.dtype or x.dtype.char in PLAIN)
+        try:
+            x_t[...] = x if plain else check_array("x", x, self._shape)
+            signal[CUMULANT] = c if isinstance(c, float) else check_number("c", c, dtype=self.dtype)
+            signal[DISCOUNT] = (
+                self.gamma if discount is None else check_number("discount", discount, interval=(0.0, 1.0))
+            )
+        except (FloatingPointError, RuntimeWarning):  # of a conversion to float32, if NumPy's or Python's are errors
+            with np.errstate(all="ignore"):  # takes 0.6 us, so it is not in the way of other steps
+                return self.step(x, c, discount, terminated, truncated)
         signal[END] = TERMINATED if terminated else TRUNCATED if truncated else CONTINUES
         done = self._run(*self._to_step)
         if done < 1:
             if done == REFUSED:
-                check_finite("x", x_t)
-                check_real("c", float(signal[CUMULANT]))
+                check_array("x", x, self._shape, dtype=self.dtype)
+                check_number("c", c, dtype=self.dtype)
             if done != PAUSED:
                 self._explain(done)
             self._between_steps()
@@ -204,18 +221,19 @@ class TDLambda:
         self, observations: Any, cumulants: Any, discounts: Any = None, terminated: Any = None, truncated: Any = None
     ) -> tuple[np.ndarray, ...]:
         """The arguments of `run` as arrays for `learn_from`. ValueError or TypeError names the argument at fault."""
-        observations = check_array(
-            "observations", observations, (None, self.n_inputs), hint="one row per step", dtype=self.dtype
+        rows = "one row per step" + (
+            "; observations.reshape(-1, 1) makes rows of one number" if self.n_inputs == 1 else ""
         )
+        observations = check_array("observations", observations, (None, self.n_inputs), hint=rows, dtype=self.dtype)
         n_steps = observations.shape[0]
         if n_steps == 0:
             raise ValueError(f"observations has shape {observations.shape}: expected at least one step")
         hint = f"as many as observations has rows ({n_steps})"
         cumulants = check_array("cumulants", cumulants, (n_steps,), hint=hint, dtype=self.dtype)
         if discounts is None:
-            discounts = np.broadcast_to(self.gamma, n_steps)
+            discounts = np.broadcast_to(check_array("gamma", self.gamma, (), dtype=self.dtype), n_steps)
         else:
-            discounts = check_array("discounts", discounts, (n_steps,), hint=hint, interval=(0, 1))
+            discounts = check_array("discounts", discounts, (n_steps,), hint=hint, dtype=self.dtype, interval=(0, 1))
         ends = np.full(n_steps, CONTINUES)
         for name, flags, code in (("truncated", truncated, TRUNCATED), ("terminated", terminated, TERMINATED)):
             if flags is not None:
@@ -280,7 +298,7 @@ class TDLambda:
             self._check_parameters()
         raise FloatingPointError(
             f"learning diverged by step {self.steps}: predictions or parameters are no longer finite. The usual cure "
-            "is a smaller step size, or ObGD, which bounds its steps. To go on, load a checkpoint saved earlier."
+            f"is {cure_of_divergence(self.optimizer)}. To go on, load a checkpoint saved earlier."
         )
 
     # ------------------------------------------------------------------------------------------------ prediction
@@ -297,8 +315,9 @@ class TDLambda:
         -------
         float, or (T,) array
         """
-        x = np.asarray(x)
-        stretch = check_array("x", x[None] if x.ndim == 1 else x, (None, self.n_inputs), hint="or one observation")
+        one = np.ndim(x) == 1
+        shape = self._shape if one else (None, self.n_inputs)
+        stretch = check_array("x", x, shape, hint="or one observation", dtype=self.dtype).reshape(-1, self.n_inputs)
         self._check_parameters()
         if reset:
             self._prediction[:] = 0
@@ -308,7 +327,7 @@ class TDLambda:
             self._observations[: len(rows)] = rows
             self._predict(*self._to_predict, len(rows))
             predictions[start : start + len(rows)] = self._predictions[: len(rows)]
-        return predictions[0].item() if x.ndim == 1 else predictions
+        return predictions[0].item() if one else predictions
 
     # ----------------------------------------------------------------------------------------------------- state
 

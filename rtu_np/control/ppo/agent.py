@@ -17,7 +17,7 @@ from rtu_np.cells.layer import Cell, GradientMethod, check_cell, check_gradient,
 from rtu_np.cells.linear_rtu import LinearRTU
 from rtu_np.cells.stack import Stack
 from rtu_np.control.agent import Agent
-from rtu_np.control.inputs import InputSettings
+from rtu_np.control.inputs import InputSettings, likely_cause, take_largest
 from rtu_np.control.policies import Gaussian, Policy
 from rtu_np.control.ppo import rollout
 from rtu_np.control.ppo.network import BranchesSpec, Loss, PPOSpec, ppo_arrays
@@ -132,11 +132,12 @@ class PPO(Agent):
         normalize_observations: bool = True,
         scale_rewards: bool = True,
         previous_action_reward: bool = False,
+        clip_observations: float | None = None,
         threads: int | None = None,
         seed: int | None = 0,
         dtype: Any = "float32",
     ) -> None:
-        inputs = InputSettings(normalize_observations, scale_rewards, previous_action_reward)
+        inputs = InputSettings(normalize_observations, scale_rewards, previous_action_reward, clip_observations)
         super().__init__(env, gamma, inputs, seed, dtype)
         self.cell = check_cell(cell or ppo_network(LinearRTU(192)))
         self.actor, self.critic = check_cell(actor or _hidden()), check_cell(critic or _hidden())
@@ -247,7 +248,8 @@ class PPO(Agent):
             self._views.rollout.values[self.steps % self.n_steps] = 0  # of the transition that has not begun
             self.reset()
             raise FloatingPointError(
-                f"learning diverged by step {self.steps}: an output of the network is no longer finite. {_TO_GO_ON}"
+                f"learning diverged by step {self.steps}: an output of the network is no longer finite."
+                f"{likely_cause(self._buffers)} {_TO_GO_ON}"
             )
         super()._explain(outcome)
 
@@ -268,6 +270,7 @@ class PPO(Agent):
         policy_loss and so on : means of the loss's terms; approximate_kl is Schulman's estimate of the KL divergence
         seconds : that the update took
         last_step, share.BLOCK : ||.||_1 of its last step, and the part of it that a block gets
+        largest_observation : since the last call, as in `StreamingAgent.diagnostics`
         """
         cell, known, live = self._spec.cell, self._views.learned, self._views.live
         step = optimizers.latest_update(self._spec.optimizer, known.flat_gradient, known.moments, self.dtype.type(-1))
@@ -275,6 +278,7 @@ class PPO(Agent):
             **dict(zip(SUMMARY, self._update.summary.tolist(), strict=True)),
             "seconds": self._update.seconds,
             "last_step": float(np.abs(step).sum(dtype=np.float64)),
+            **take_largest(self._inputs, self._buffers),
             **shares(_named(self._spec, weights(self._spec, step)[0])),
             **of_layers(cell, known.params.cell, live.memory),
         }

@@ -24,7 +24,7 @@ def step(spec, flat, buffers):
 
     At the end of an episode no action is drawn.
     """
-    if not usable(buffers):
+    if not usable(spec.inputs, buffers):
         return REFUSED
     a, _ = ppo_arrays(spec, flat)
     statistics, _ = input_statistics(spec.inputs, buffers.statistics)

@@ -288,8 +288,7 @@ def _no_bounds(spec, params):
 def wrap(spec, params, factors):
     """Replace parameters by equivalent ones, with the same outputs; in Python, between two steps.
 
-    params, factors : modified in place, in the same layout. `factors` holds ones, and gets the factor by which the
-        derivative by each parameter changes
+    params, factors : modified in place. `factors` holds ones, and gets the change of the derivative by each parameter
     """
 
 

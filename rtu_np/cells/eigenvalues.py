@@ -25,7 +25,7 @@ trace of theta_log grows with theta and feeds itself. A phase above 4 pi is brou
 is linear in the derivative by theta_log is multiplied by the ratio of the phases.
 """
 
-from typing import Annotated, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 
@@ -73,7 +73,7 @@ class RTheta(NamedTuple):
     a_max: float
 
 
-PARAMETERIZATIONS: dict[str, type] = {
+PARAMETERIZATIONS: dict[str, Any] = {
     "nu_log/theta_log": NuLogThetaLog,
     "nu_log/theta": NuLogTheta,
     "nu/theta": NuTheta,

@@ -34,6 +34,8 @@ class Episodes(NamedTuple):
 class Loop(ABC):
     """What agents do in an environment. `Agent` has one step of learning, and one of acting."""
 
+    observation_space: Any
+    action_space: Any
     actions: spaces.Actions
     _env: Any  # the environment of the present episode, or None
     _env_seed: int
@@ -41,6 +43,7 @@ class Loop(ABC):
     _episode: np.ndarray  # (3,)   RETURN, LENGTH, ENDED
     _executed: np.ndarray  # the present action, as an array
     _acting: np.ndarray  # the memory of `act`
+    _acting_rng: np.random.Generator
 
     @property
     @abstractmethod
@@ -56,6 +59,10 @@ class Loop(ABC):
         self, observation: Any, deterministic: bool = False, reward: float = 0.0, episode_start: bool = False
     ) -> Any:
         """Return an action without learning."""
+
+    @abstractmethod
+    def _check_reward(self, reward: Any) -> float:
+        """The reward as a float; TypeError or ValueError if it is not usable."""
 
     @abstractmethod
     def _compile_act(self) -> None:

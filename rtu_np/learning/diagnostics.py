@@ -68,7 +68,7 @@ def of_layers(spec: Any, params: Any, memory: Any, prefix: str = "") -> dict[str
     dead : how many outputs have an activation of slope 0 at the latest step
     """
     parts = list(_layers(spec, params, memory))
-    found = {}
+    found: dict[str, float] = {}
     for name, (layer, views, y) in zip(layer_names(spec, params), parts, strict=True):
         numbers = {**_of_units(layer, views), **_of_outputs(layer, y)}
         found |= {f"{prefix}{name}.{key}": float(value) for key, value in numbers.items()}
@@ -150,7 +150,8 @@ class Watch:
 
     def look(self, networks: Iterable[NamedNetwork], steps: int) -> None:
         """Look at the networks of a learner after `steps` steps."""
-        params, traces = {}, {}
+        params: dict[str, np.ndarray] = {}
+        traces: dict[str, np.ndarray] = {}
         for prefix, spec, arrays, readout, *_ in networks:
             params |= named(spec, arrays.params, prefix, readout)
             traces |= named(spec, arrays.traces, prefix, readout)

@@ -1,36 +1,32 @@
 """Streaming TD(lambda): a prediction is learned on every step of a stream. `td_kernels` has the compiled step."""
 
-import os
 import time
 from collections.abc import Callable, Iterator
 from functools import cached_property, partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
-from rtu_np import checkpoint
-from rtu_np.cells.layer import Cell, GradientMethod, check_cell, check_gradient, check_parameters
+from rtu_np.cells.layer import Cell, GradientMethod, check_cell, check_gradient
 from rtu_np.interrupts import HoldCtrlC
 from rtu_np.jit import compile_for, entry
 from rtu_np.learning import network
-from rtu_np.learning.diagnostics import Watch, of_network
-from rtu_np.learning.network import NamedNetwork, Network, NetworkSpec, forward_arrays, network_arrays
+from rtu_np.learning.diagnostics import Watch
+from rtu_np.learning.network import NetworkSpec, forward_arrays, network_arrays
 from rtu_np.learning.optimizers import Adam, Optimizer, check_optimizer, cure_of_divergence
 from rtu_np.learning.outcomes import (
     CONTINUES,
     END,
-    IS_FIRST,
     LOOK_EVERY,
     PAUSED,
     REFUSED,
-    STEPS,
     TERMINATED,
     TRUNCATED,
 )
 from rtu_np.learning.readout import LinearReadout, Readout
 from rtu_np.numerics.buffers import allocate, size
+from rtu_np.prediction.learner import Learner
 from rtu_np.prediction.scale import watched
 from rtu_np.prediction.td_kernels import CUMULANT, DISCOUNT, paused, predict, run
 from rtu_np.validation import (
@@ -48,7 +44,7 @@ _STAGE = 1 << 16  # the most elements of observations that one compiled call rea
 _FIRST, _BRIEF = 16, 0.1  # steps of the first compiled call; seconds of a call, after which the next call is not longer
 
 
-class TDLambda:
+class TDLambda(Learner):
     """Streaming TD(lambda) with accumulating traces on a recurrent cell and a readout (derivations (18)-(20)).
 
     v_t predicts c_{t+1} + gamma c_{t+2} + gamma^2 c_{t+3} + ..., in units of the cumulant c.
@@ -269,29 +265,6 @@ class TDLambda:
         if not np.isfinite(self._views.flat_params).all():
             self._explain(n_steps)
 
-    def _between_steps(self) -> None:
-        """The work of a pause: wrap phases if one is due, and look whether learning goes on."""
-        with HoldCtrlC():
-            network.wrap(self._network)
-        if self.steps % LOOK_EVERY == 0:
-            self._watch.look([self._network], self.steps)
-
-    def diagnostics(self) -> dict[str, float]:
-        """{name: number} about learning: half-lives and periods of units, how many are at a bound, dead or saturated,
-        ||z||_1 of the traces, the last step and its share by block (`rtu_np.learning.diagnostics`).
-
-        SGD and ObGD: step_size, last_step and the shares are for a TD error of 1.
-
-        Examples
-        --------
-        >>> from rtu_np import LinearRTU
-        >>> learner = TDLambda(LinearRTU(8), n_inputs=2)
-        >>> _ = learner.run(np.ones((100, 2)), np.ones(100), progress=False)
-        >>> [name for name, value in learner.diagnostics().items() if value > 0.5][:3]
-        ['share.cell', 'trace.cell.nu_log', 'trace.cell.theta_log']
-        """
-        return of_network(self._network, self.dtype.type(1))
-
     def _explain(self, done: int) -> None:
         """Raise the error for a compiled run that stopped early."""
         if done == REFUSED:
@@ -332,113 +305,17 @@ class TDLambda:
     # ----------------------------------------------------------------------------------------------------- state
 
     @property
-    def _views(self) -> Network:
-        return network_arrays(self._spec, self._flat)[0]
-
-    @property
-    def _network(self) -> NamedNetwork:
-        return NamedNetwork("", self._spec, self._views, "readout")
-
-    def _check_parameters(self) -> None:
-        check_parameters(self._spec.cell, self._views.params.cell)
-
-    @property
-    def steps(self) -> int:
-        """Steps made by `step` and `run` so far, including first steps after a clear."""
-        return int(self._clock[STEPS])
-
-    @property
-    def bytes_held(self) -> int:
-        """Bytes of all that learning needs: parameters, traces, the optimiser's moments, memory."""
-        return self._flat.nbytes
-
-    @property
     def bytes_staged(self) -> int:
         """Bytes of the rows that carry a stream into compiled code."""
         return self._observations.nbytes + self._signals.nbytes + self._predictions.nbytes
-
-    @property
-    def parameters(self) -> dict[str, np.ndarray]:
-        """{name: writable view} by block (`rtu_np.learning.blocks`): "cell.nu_log", "readout.w" and so on."""
-        return network.named(self._spec, self._views.params)
-
-    @property
-    def traces(self) -> dict[str, np.ndarray]:
-        """{name: writable view} of the eligibility traces, named as the parameters are."""
-        return network.named(self._spec, self._views.traces)
 
     def __repr__(self) -> str:
         parts = ", ".join(f"{name}={brief(part)}" for name, part in self._parts().items() if name != "cell")
         numbers = f"n_inputs={self.n_inputs}, gamma={self.gamma}, lambda_={self.lambda_}"
         return f"TDLambda({brief(self.cell)}, {numbers}, {parts}, dtype={self.dtype.name!r}, steps={self.steps})"
 
-    def reset(self) -> None:
-        """Forget the stream: memory, traces and the memory of `predict` are cleared. Parameters stay."""
-        self._views.flat_memory[:] = 0
-        self._views.flat_traces[:] = 0
-        self._prediction[:] = 0
-        self._clock[IS_FIRST] = 1
-
-    def save(self, path: str | os.PathLike) -> Path:
-        """Write everything to `path`, so that `load` continues in mid-stream, bit for bit; returns the file's path.
-
-        A path without a suffix gets `.npz`. The file is written completely, or not at all.
-        """
-        settings = {role: checkpoint.describe(part) for role, part in self._parts().items()}
-        return checkpoint.save(path, {"learner": "TDLambda", **settings, **self._numbers()}, self._arrays())
-
-    @classmethod
-    def load(
-        cls,
-        path: str | os.PathLike,
-        cell: Cell | None = None,
-        optimizer: Optimizer | None = None,
-        readout: Readout | None = None,
-        gradient: GradientMethod | None = None,
-    ) -> "TDLambda":
-        """The learner that was saved at `path`.
-
-        Pass `cell`, `optimizer`, `readout` or `gradient` only if it is not part of this package: a file holds no code.
-
-        Raises
-        ------
-        ValueError : if the file is damaged, cut short, or of another program or learner
-        OSError : what the system says: the file is missing, or may not be read
-        """
-        given = {"cell": cell, "optimizer": optimizer, "readout": readout, "gradient": gradient}
-        settings, arrays = checkpoint.load(path)
-        if settings.pop("learner", None) != "TDLambda":
-            raise ValueError(
-                f"path {os.fspath(path)!r} is not a checkpoint of TDLambda; was it saved by another learner?"
-            )
-        with checkpoint.building(path, settings, arrays):
-            parts: dict[str, Any] = {
-                role: part or checkpoint.build(role, settings[role]) for role, part in given.items()
-            }
-            numbers = {name: settings[name] for name in ("n_inputs", "gamma", "lambda_", "dtype")}
-            learner = cls(**parts, **numbers)
-        checkpoint.restore(path, learner._arrays(), arrays)
-        return learner
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        """Settings and arrays for `copy.deepcopy` and `pickle`, which would copy a view as an array of its own."""
-        arrays = {name: view.copy() for name, view in self._arrays().items()}
-        return _revived, (type(self), {**self._parts(), **self._numbers()}, arrays)
-
     def _parts(self) -> dict[str, Any]:
         return {"cell": self.cell, "readout": self.readout, "optimizer": self.optimizer, "gradient": self.gradient}
 
     def _numbers(self) -> dict[str, Any]:
         return {"n_inputs": self.n_inputs, "gamma": self.gamma, "lambda_": self.lambda_, "dtype": self.dtype.name}
-
-    def _arrays(self) -> dict[str, np.ndarray]:
-        """{name: view} of all arrays that change while learning."""
-        prediction = forward_arrays(self._spec, self._prediction)[0].flat_state
-        return {**network.checkpoint_arrays(self._spec, self._views), "clock": self._clock, "prediction": prediction}
-
-
-def _revived(kind: type[TDLambda], settings: dict[str, Any], arrays: dict[str, np.ndarray]) -> TDLambda:
-    learner = kind(**settings)
-    for name, view in learner._arrays().items():
-        view[...] = arrays[name]
-    return learner

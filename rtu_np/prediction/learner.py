@@ -1,0 +1,156 @@
+"""What a learner of predictions holds: arrays, parameters, files, copies, and numbers about its learning."""
+
+import os
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rtu_np import checkpoint
+from rtu_np.cells.layer import Cell, GradientMethod, check_parameters
+from rtu_np.interrupts import HoldCtrlC
+from rtu_np.learning import network
+from rtu_np.learning.diagnostics import Watch, of_network
+from rtu_np.learning.network import NamedNetwork, Network, NetworkSpec, forward_arrays, network_arrays
+from rtu_np.learning.optimizers import Optimizer
+from rtu_np.learning.outcomes import IS_FIRST, LOOK_EVERY, STEPS
+from rtu_np.learning.readout import Readout
+
+
+class Learner(ABC):
+    """Base of learners with one network. A subclass makes `_spec` and the arrays, and names its settings."""
+
+    _spec: NetworkSpec
+    _flat: np.ndarray  # laid out by `network_arrays`
+    _clock: np.ndarray  # STEPS, IS_FIRST
+    _prediction: np.ndarray  # laid out by `forward_arrays`
+    _watch: Watch
+    dtype: np.dtype
+
+    @abstractmethod
+    def _parts(self) -> dict[str, Any]:
+        """{argument: settings} of cell, readout, optimizer and gradient."""
+
+    @abstractmethod
+    def _numbers(self) -> dict[str, Any]:
+        """{argument: number} of the other arguments except the seed."""
+
+    @property
+    def _views(self) -> Network:
+        return network_arrays(self._spec, self._flat)[0]
+
+    @property
+    def _network(self) -> NamedNetwork:
+        return NamedNetwork("", self._spec, self._views, "readout")
+
+    def _check_parameters(self) -> None:
+        check_parameters(self._spec.cell, self._views.params.cell)
+
+    @property
+    def steps(self) -> int:
+        """Steps made by `step` and `run` so far, including first steps after a clear."""
+        return int(self._clock[STEPS])
+
+    @property
+    def bytes_held(self) -> int:
+        """Bytes of all that learning needs: parameters, traces, the optimiser's moments, memory."""
+        return self._flat.nbytes
+
+    @property
+    def parameters(self) -> dict[str, np.ndarray]:
+        """{name: writable view} by block (`rtu_np.learning.blocks`): "cell.nu_log", "readout.w" and so on."""
+        return network.named(self._spec, self._views.params)
+
+    @property
+    def traces(self) -> dict[str, np.ndarray]:
+        """{name: writable view} of the eligibility traces, named as the parameters are."""
+        return network.named(self._spec, self._views.traces)
+
+    def _between_steps(self) -> None:
+        """The work of a pause: wrap phases if one is due, and look whether learning goes on."""
+        with HoldCtrlC():
+            network.wrap(self._network)
+        if self.steps % LOOK_EVERY == 0:
+            self._watch.look([self._network], self.steps)
+
+    def diagnostics(self) -> dict[str, float]:
+        """{name: number} about learning: half-lives and periods of units, how many are at a bound, dead or saturated,
+        ||z||_1 of the traces, the last step and its share by block (`rtu_np.learning.diagnostics`).
+
+        SGD and ObGD: step_size, last_step and the shares are for a TD error of 1.
+
+        Examples
+        --------
+        >>> from rtu_np import LinearRTU, TDLambda
+        >>> learner = TDLambda(LinearRTU(8), n_inputs=2)
+        >>> _ = learner.run(np.ones((100, 2)), np.ones(100), progress=False)
+        >>> [name for name, value in learner.diagnostics().items() if value > 0.5][:3]
+        ['share.cell', 'trace.cell.nu_log', 'trace.cell.theta_log']
+        """
+        return of_network(self._network, self.dtype.type(1))
+
+    def reset(self) -> None:
+        """Forget the stream: memory, traces and the memory of `predict` are cleared. Parameters stay."""
+        self._views.flat_memory[:] = 0
+        self._views.flat_traces[:] = 0
+        self._prediction[:] = 0
+        self._clock[IS_FIRST] = 1
+
+    def save(self, path: str | os.PathLike) -> Path:
+        """Write everything to `path`, so that `load` continues in mid-stream, bit for bit; returns the file's path.
+
+        A path without a suffix gets `.npz`. The file is written completely, or not at all.
+        """
+        settings = {role: checkpoint.describe(part) for role, part in self._parts().items()}
+        return checkpoint.save(path, {"learner": type(self).__name__, **settings, **self._numbers()}, self._arrays())
+
+    @classmethod
+    def load(
+        cls,
+        path: str | os.PathLike,
+        cell: Cell | None = None,
+        optimizer: Optimizer | None = None,
+        readout: Readout | None = None,
+        gradient: GradientMethod | None = None,
+    ) -> Any:
+        """The learner that was saved at `path`.
+
+        Pass `cell`, `optimizer`, `readout` or `gradient` only if it is not part of this package: a file holds no code.
+
+        Raises
+        ------
+        ValueError : if the file is damaged, cut short, or of another program or learner
+        OSError : what the system says: the file is missing, or may not be read
+        """
+        given = {"cell": cell, "optimizer": optimizer, "readout": readout, "gradient": gradient}
+        settings, arrays = checkpoint.load(path)
+        if settings.pop("learner", None) != cls.__name__:
+            raise ValueError(
+                f"path {os.fspath(path)!r} is not a checkpoint of {cls.__name__}; was it saved by another learner?"
+            )
+        with checkpoint.building(path, settings, arrays):
+            parts: dict[str, Any] = {
+                role: part or checkpoint.build(role, settings[role]) for role, part in given.items()
+            }
+            numbers = {name: settings[name] for name in ("n_inputs", "gamma", "lambda_", "dtype")}
+            learner = cls(**parts, **numbers)
+        checkpoint.restore(path, learner._arrays(), arrays)
+        return learner
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Settings and arrays for `copy.deepcopy` and `pickle`, which would copy a view as an array of its own."""
+        arrays = {name: view.copy() for name, view in self._arrays().items()}
+        return _revived, (type(self), {**self._parts(), **self._numbers()}, arrays)
+
+    def _arrays(self) -> dict[str, np.ndarray]:
+        """{name: view} of all arrays that change while learning."""
+        prediction = forward_arrays(self._spec, self._prediction)[0].flat_state
+        return {**network.checkpoint_arrays(self._spec, self._views), "clock": self._clock, "prediction": prediction}
+
+
+def _revived(kind: Any, settings: dict[str, Any], arrays: dict[str, np.ndarray]) -> Any:
+    learner = kind(**settings)
+    for name, view in learner._arrays().items():
+        view[...] = arrays[name]
+    return learner

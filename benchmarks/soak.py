@@ -6,8 +6,8 @@
 
 PPO is proximal policy optimisation. The agent learns with its defaults in `rtu_np/TASK-v0`, 10,000,000 steps. TDLambda
 predicts the US of trace conditioning, with ten linear RTUs and its defaults, 100,000,000 steps. A row for each of
-twenty parts: speed, resident memory of the process, how well it does, greatest parameter; for TDLambda also quantiles
-of the half-lives of units, the steps in which a state falls to a half. The run stops if a number is not finite. The
+twenty parts: speed, resident memory of the process, how well it does, greatest parameter; for TDLambda also the
+half-lives of units, in steps, and how many units are at a bound. The run stops if a number is not finite. The
 drift is the slope of speed and of memory over all parts but the first. `--output` writes the rows as JSON, with the
 machine.
 """
@@ -32,11 +32,8 @@ from rtu_np.control.agent import Agent
 
 PARTS = 20
 HEADS = ("steps", "steps/s", "resident, MB", "mean return", "greatest parameter")
-QUANTILES = (0, 10, 50, 90, 100)  # percent
-PREDICTION_HEADS = (
-    *("steps", "us/step", "resident, MB", "RMSE of the return", "greatest parameter"),
-    *(f"half-life, {percent} %" for percent in QUANTILES),
-)
+UNITS = ("half_life.shortest", "half_life.median", "half_life.longest", "at_bound")  # of a learner's diagnostics
+PREDICTION_HEADS = ("steps", "us/step", "resident, MB", "RMSE of the return", "greatest parameter", *UNITS)
 CHUNK = 100_000  # steps of a stream that are in memory at once
 
 
@@ -70,11 +67,6 @@ def part(agent: Agent, env: gymnasium.Env, steps: int) -> list[float]:
     return [agent.steps, steps / taken, resident(), float(mean), float(greatest)]
 
 
-def half_lives(learner: rtu_np.TDLambda) -> np.ndarray:
-    """Steps in which the state of each unit falls to a half: ln 2 / exp(nu_log)."""
-    return np.log(2) / np.exp(learner.parameters["cell.nu_log"])
-
-
 def prediction_part(learner: rtu_np.TDLambda, stream: envs.TraceConditioning, steps: int) -> list[float]:
     """The row of one part, in the order of PREDICTION_HEADS. The time is that of learning, without the stream."""
     taken, squares, counted = 0.0, 0.0, 0
@@ -89,8 +81,9 @@ def prediction_part(learner: rtu_np.TDLambda, stream: envs.TraceConditioning, st
         squares, counted = squares + float(errors @ errors), counted + errors.size
     check_finite(learner)
     greatest = max(np.abs(array).max() for array in learner.parameters.values())
-    rmse, quantiles = np.sqrt(squares / counted), np.percentile(half_lives(learner), QUANTILES)
-    return [learner.steps, taken / steps * 1e6, resident(), float(rmse), float(greatest), *map(float, quantiles)]
+    rmse, numbers = np.sqrt(squares / counted), learner.diagnostics()
+    units = [numbers[f"cell.{name}"] for name in UNITS]
+    return [learner.steps, taken / steps * 1e6, resident(), float(rmse), float(greatest), *units]
 
 
 def subject(given: argparse.Namespace) -> tuple[tuple[str, ...], Callable[[int], list[float]]]:

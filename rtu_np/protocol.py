@@ -276,7 +276,7 @@ def why_degenerate(spec, params):
 
 @generic
 def confine(spec, params):
-    """params <- params within their bounds, after an update; returns whether `wrap` is due."""
+    """params <- params within their bounds, after an update; returns whether `wrap` is necessary."""
 
 
 @confine.otherwise

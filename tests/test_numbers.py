@@ -16,6 +16,7 @@ import td_cases
 from rtu_np import ActorCritic, Epsilon, LinearRTU, QLambda
 from rtu_np.validation import check_array, check_number
 
+pytestmark = pytest.mark.filterwarnings("ignore:steps is .*this call learns nothing:RuntimeWarning")
 QUIET: dict[str, Any] = {"progress": False, "log": None}
 MISSING = "fill in a missing value, leave its step out, or mark it"
 

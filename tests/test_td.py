@@ -224,7 +224,7 @@ def test_nothing_is_allocated_per_step(gradient):
         _nrt.memsys_disable_stats()
 
 
-@pytest.mark.filterwarnings("ignore:in its first 10010 steps:UserWarning")  # out of scale, so that it diverges
+@pytest.mark.filterwarnings("ignore:in its first:UserWarning")  # out of scale, so that it diverges
 def test_divergence_stops_with_the_step_and_keeps_what_was_saved(tmp_path):
     agent = TDLambda(LinearRTU(4), 2, gamma=0.99, lambda_=0.99, optimizer=SGD(1e-2))
     rng = np.random.default_rng(18)

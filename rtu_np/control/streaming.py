@@ -90,7 +90,7 @@ class StreamingAgent(Agent):
             for each in self._networks():
                 network.wrap(each)
         if self.steps % LOOK_EVERY == 0:
-            self._watch.look(self._networks(), self.steps)
+            self._watch.check(self._networks(), self.steps)
 
     def _forget(self) -> None:
         """Clear memory and traces."""

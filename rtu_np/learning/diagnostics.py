@@ -148,7 +148,7 @@ class Watch:
         self._when = 0
         self._warned: set[str] = set()
 
-    def look(self, networks: Iterable[NamedNetwork], steps: int) -> None:
+    def check(self, networks: Iterable[NamedNetwork], steps: int) -> None:
         """Look at the networks of a learner after `steps` steps."""
         params: dict[str, np.ndarray] = {}
         traces: dict[str, np.ndarray] = {}

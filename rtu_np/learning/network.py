@@ -83,7 +83,7 @@ def initialise(network: Network, spec: NetworkSpec, cell: Any, readout_settings:
 
 
 def wrap(named: NamedNetwork) -> None:
-    """Wrap the phases that are due, between two steps, and rescale all that is linear in the derivative by a phase."""
+    """Wrap the phases above 4 pi, between two steps, and rescale all that is linear in the derivative by a phase."""
     spec, network = named.spec, named.network
     flat = np.ones(network.flat_params.size)
     factors, _ = weights(spec, flat)

@@ -68,11 +68,11 @@ class Learner(ABC):
         return network.named(self._spec, self._views.traces)
 
     def _between_steps(self) -> None:
-        """The work of a pause: wrap phases if one is due, and look whether learning goes on."""
+        """The work of a pause: wrap phases if necessary, and look whether learning goes on."""
         with HoldCtrlC():
             network.wrap(self._network)
         if self.steps % LOOK_EVERY == 0:
-            self._watch.look([self._network], self.steps)
+            self._watch.check([self._network], self.steps)
 
     def diagnostics(self) -> dict[str, float]:
         """{name: number} about learning: half-lives and periods of units, how many are at a bound, dead or saturated,

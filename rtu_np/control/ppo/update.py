@@ -128,7 +128,7 @@ class Update:
         return ""
 
     def _wrap(self) -> None:
-        """Wrap the phases that are due, and rescale moments and sensitivities: of the memory and of the rollout."""
+        """Wrap the phases above 4 pi, and rescale moments and sensitivities: of the memory and of the rollout."""
         arrays = ppo_arrays(self._spec, self._flat)[0]
         known, rollout, cell = arrays.learned, arrays.rollout, self._spec.cell
         self._back_up(arrays.live.flat_memory, rollout.stored, rollout.memory)

@@ -31,7 +31,15 @@ from rtu_np.control.acting import (
     value_forward,
 )
 from rtu_np.control.inputs import DRAWN, AgentInput, Previous
-from rtu_np.control.streaming_kernels import agent_arrays, draw_action, end_episode, learn
+from rtu_np.control.streaming_kernels import (
+    agent_arrays,
+    draw_action,
+    end_episode,
+    examine,
+    examine_network,
+    learn,
+    worse,
+)
 from rtu_np.jit import kernel
 from rtu_np.learning import heads, optimizers, readout
 from rtu_np.learning.heads import HeadActivations, HeadParameters, HeadSpec
@@ -123,20 +131,20 @@ def _value_forward(spec, params, activations, y):
 
 @learn.register(TwoNetworksSpec)
 def _learn_two_networks(spec, arrays, time_step, steps, buffers):
-    delta, wrap = critic_step(spec.critic, arrays.critic, time_step, spec.inputs.gamma)
+    delta = critic_step(spec.critic, arrays.critic, time_step, spec.inputs.gamma)
     if not time_step.first and np.isfinite(delta):
-        wrap = actor_step(spec, arrays.actor, buffers.action, delta) or wrap
-    return delta, wrap
+        actor_step(spec, arrays.actor, buffers.action, delta)
+    return delta
 
 
 @learn.register(SharedNetworkSpec)
 def _learn_shared_network(spec, arrays, time_step, steps, buffers):
     real = arrays.x.dtype.type
     if time_step.first:
-        return real(0), False
+        return real(0)
     v_t = _next_value(spec.actor, arrays.actor, arrays.scratch, time_step.x)
     if not np.isfinite(v_t):
-        return v_t, False
+        return v_t
     if time_step.end == TERMINATED:
         v_t = real(0)
     return shared_step(spec, arrays.actor, buffers.action, time_step.reward + real(spec.inputs.gamma) * v_t)
@@ -144,16 +152,16 @@ def _learn_shared_network(spec, arrays, time_step, steps, buffers):
 
 @kernel(inline=False)
 def critic_step(spec, flat, time_step, gamma):
-    """The critic's step; returns (delta, whether a phase is to be wrapped). delta is NaN if the value is not finite."""
+    """The critic's step; returns delta, or NaN if the value is not finite."""
     critic, _ = network_arrays(spec, flat)
     x, first, reward, end = time_step
-    v_t, delta, wrap = learn_step(spec, critic, TimeStep(x, first, reward, x.dtype.type(gamma), end))
-    return delta if np.isfinite(v_t) else v_t, wrap
+    v_t, delta = learn_step(spec, critic, TimeStep(x, first, reward, x.dtype.type(gamma), end))
+    return delta if np.isfinite(v_t) else v_t
 
 
 @kernel(inline=False)
 def actor_step(spec, flat, action, delta):
-    """The actor's step, while its memory is at the time of the action; returns whether a phase is to be wrapped."""
+    """The actor's step, while its memory is at the time of the action."""
     a, _ = network_arrays(spec.actor, flat)
     _policy_gradient(spec, a.activations, action, delta)
     heads.feature_gradient(a.params.readout, a.activations.do, a.dy)
@@ -161,7 +169,6 @@ def actor_step(spec, flat, action, delta):
     decay = _accumulate_body(spec, a)
     heads.accumulate(a.memory.y, a.activations.do, decay, a.traces.readout)
     optimizers.take_step(spec.actor.optimizer, a.flat_params, a.flat_traces, a.moments, delta)
-    return protocol.confine(spec.actor.cell, a.params.cell)
 
 
 @kernel(inline=False)
@@ -173,7 +180,7 @@ def _next_value(spec, flat, scratch, x):
 
 @kernel(inline=False)
 def shared_step(spec, flat, action, target):
-    """The step of a shared body, for the action and for the value's `target`; returns as `learn` does."""
+    """The step of a shared body, for the action and for the value's `target`; returns delta."""
     a, _ = network_arrays(spec.actor, flat)
     value, params, traces, activations = spec.actor.readout.value, a.params.readout, a.traces.readout, a.activations
     delta = target - readout.read(value, params.value, activations.value, a.memory.y)
@@ -187,7 +194,7 @@ def shared_step(spec, flat, action, target):
     heads.accumulate(a.memory.y, activations.policy.do, decay, traces.policy)
     readout.learn(value, params.value, traces.value, activations.value, a.memory.y, decay, None)
     optimizers.take_step(spec.actor.optimizer, a.flat_params, a.flat_traces, a.moments, delta)
-    return delta, protocol.confine(spec.actor.cell, a.params.cell)
+    return delta
 
 
 @kernel
@@ -204,6 +211,16 @@ def _accumulate_body(spec, a):
     decay = real(spec.inputs.gamma) * real(spec.actor.lambda_)
     protocol.accumulate(spec.actor.cell, a.memory, decay, a.traces.cell)
     return decay
+
+
+@examine.register(TwoNetworksSpec)
+def _examine_two_networks(spec, arrays):
+    return worse(examine_network(spec.actor, arrays.actor), examine_network(spec.critic, arrays.critic))
+
+
+@examine.register(SharedNetworkSpec)
+def _examine_shared_network(spec, arrays):
+    return examine_network(spec.actor, arrays.actor)
 
 
 # ---------------------------------------------------------------------------------------------------------- acting

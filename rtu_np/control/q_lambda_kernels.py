@@ -31,7 +31,7 @@ from rtu_np.control import policies
 from rtu_np.control.acting import acting_network, acting_weights, policy_forward
 from rtu_np.control.exploration import EpsilonSpec
 from rtu_np.control.inputs import DRAWN, AgentInput, Previous
-from rtu_np.control.streaming_kernels import agent_arrays, learn
+from rtu_np.control.streaming_kernels import agent_arrays, examine, examine_network, learn, worse
 from rtu_np.jit import kernel, noalias
 from rtu_np.learning import heads, optimizers
 from rtu_np.learning.network import Network, Weights, network_arrays, weights
@@ -150,6 +150,16 @@ def _forget(network):
     clear(network.flat_traces)
 
 
+@examine.register(QLambdaSpec)
+def _examine_q_lambda(spec, arrays):
+    return examine_network(spec.q, arrays.q)
+
+
+@examine.register(QRCSpec)
+def _examine_qrc(spec, arrays):
+    return worse(examine_network(spec.q, arrays.q), examine_network(spec.h, arrays.h))
+
+
 # -------------------------------------------------------------------------------------------------------- Q(lambda)
 
 
@@ -163,13 +173,13 @@ def _step_along_trace(spec, flat, time_step, choice):
     n, _ = network_arrays(spec.q, flat)
     delta, best = _td_error(spec, n, choice.action, time_step)
     if not np.isfinite(delta):
-        return delta, False
+        return delta
     optimizer, cell = spec.q.optimizer, spec.q.cell
     if time_step.end != CONTINUES:
         if not time_step.first:
             optimizers.take_step(optimizer, n.flat_params, n.flat_traces, n.moments, delta)
         _forget(n)
-        return delta, protocol.confine(cell, n.params.cell)
+        return delta
     decay = _choose(spec, n.activations.o, choice, best)
     _credit(cell, n, int(choice.action[DRAWN, 0]))
     step = optimizers.step(optimizer, n.flat_traces, delta)
@@ -177,7 +187,7 @@ def _step_along_trace(spec, flat, time_step, choice):
         optimizers.update(optimizer, n.flat_params, n.flat_traces, n.moments, delta)
     protocol.learn(cell, n.params.cell, n.traces.cell, n.memory, decay, step)
     heads.learn(n.params.readout, n.traces.readout, n.memory.y, n.activations.do, decay, step)
-    return delta, protocol.confine(cell, n.params.cell)
+    return delta
 
 
 # ------------------------------------------------------------------------------------------------------ QRC(lambda)
@@ -188,16 +198,16 @@ def _learn_qrc(spec, arrays, time_step, steps, buffers):
     real, a_t = arrays.x.dtype.type, int(buffers.action[DRAWN, 0])
     h = _read(spec.h, arrays.h, a_t)
     if not np.isfinite(h):
-        return h, False
+        return h
     if time_step.first:
         h = real(0)
     e = real(spec.inputs.gamma) * real(spec.q.lambda_) * arrays.e[0] + h
     choice = Choice(steps, buffers.noise, buffers.action)
-    delta, decay, wrap = _q_step(spec, arrays.q, e, h, time_step, choice)
+    delta, decay = _q_step(spec, arrays.q, e, h, time_step, choice)
     if np.isfinite(delta):
-        wrap = _h_step(spec, arrays.h, delta, h, time_step, int(buffers.action[DRAWN, 0]), decay) or wrap
+        _h_step(spec, arrays.h, delta, h, time_step, int(buffers.action[DRAWN, 0]), decay)
         arrays.e[0] = e if decay != 0 and time_step.end == CONTINUES else real(0)
-    return delta, wrap
+    return delta
 
 
 @kernel(inline=False)
@@ -222,12 +232,12 @@ def _output_gradient(spec, flat, action, flat_out):
 
 @kernel(inline=False)
 def _q_step(spec, flat, e, h, time_step, choice):
-    """The step of q; returns (delta, the decay of traces from here on, whether a phase is to be wrapped)."""
+    """The step of q; returns (delta, the decay of traces from here on)."""
     c, _ = corrected_arrays(spec.q, flat)
     n, real = c.network, time_step.x.dtype.type
     delta, best = _td_error(spec, n, choice.action, time_step)
     if not np.isfinite(delta):
-        return delta, real(0), False
+        return delta, real(0)
     protocol.propagate(spec.q.cell, n.memory)
     _output_gradient(spec.q, flat, best, c.flat_direction)
     along_next = real(0) if time_step.end == TERMINATED else e * real(spec.inputs.gamma)
@@ -235,22 +245,19 @@ def _q_step(spec, flat, e, h, time_step, choice):
     decay = _choose(spec, n.activations.o, choice, best)
     if int(choice.action[DRAWN, 0]) != best:
         _output_gradient(spec.q, flat, int(choice.action[DRAWN, 0]), c.flat_gradient)
-    return delta, decay, _finish(spec.q, c, time_step, decay)
+    _finish(spec.q.optimizer, c, time_step, decay)
+    return delta, decay
 
 
 @kernel
-def _finish(spec, c, time_step, decay):
-    """Step along the direction. Then add the new gradient to the decayed traces. At an end, clear memory and traces.
-
-    Returns whether a phase is to be wrapped.
-    """
+def _finish(optimizer, c, time_step, decay):
+    """Step along the direction. Then add the new gradient to the decayed traces. At an end, clear memory and traces."""
     n = c.network
     if not time_step.first:
-        optimizers.take_step(spec.optimizer, n.flat_params, c.flat_direction, n.moments, c.flat_direction.dtype.type(1))
+        optimizers.take_step(optimizer, n.flat_params, c.flat_direction, n.moments, c.flat_direction.dtype.type(1))
     decay_and_add((n.flat_traces,), (c.flat_gradient,), decay)
     if time_step.end != CONTINUES:
         _forget(n)
-    return protocol.confine(spec.cell, n.params.cell)
 
 
 @kernel
@@ -268,13 +275,13 @@ def _direction_of_q(delta, along_next, along_now, traces, gradient, direction):
 
 @kernel(inline=False)
 def _h_step(spec, flat, delta, h, time_step, action, decay):
-    """The step of h. Its memory then advances to s_{t+1}. Returns whether a phase is to be wrapped."""
+    """The step of h. The memory of h then advances to s_{t+1}."""
     c, _ = corrected_arrays(spec.h, flat)
     n, beta = c.network, time_step.x.dtype.type(spec.beta)
     _direction_of_h(delta, h, beta, n.flat_traces, c.flat_gradient, n.flat_params, c.flat_direction)
     protocol.advance(spec.h.cell, n.params.cell, n.memory, time_step.x)
     _output_gradient(spec.h, flat, action, c.flat_gradient)
-    return _finish(spec.h, c, time_step, decay)
+    _finish(spec.h.optimizer, c, time_step, decay)
 
 
 @kernel

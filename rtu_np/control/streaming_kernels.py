@@ -1,7 +1,7 @@
 """The compiled step of agents that learn on every step, written once for all of them.
 
 One observation goes through these functions. The type of the agent's spec selects `learn`, `draw_action` and
-`end_episode`:
+`end_episode`, and `examine`, which comes every few steps:
 
     preprocess       observation, reward, how the step ends -> AgentTimeStep (`rtu_np.control.inputs`)
     learn            AgentTimeStep -> delta, and the update
@@ -12,8 +12,19 @@ One observation goes through these functions. The type of the agent's spec selec
 import numpy as np
 
 from rtu_np.control.inputs import execute, input_statistics, preprocess, record_td_error, usable
-from rtu_np.jit import generic
-from rtu_np.learning.outcomes import CONTINUES, DIVERGED, DONE, IS_FIRST, LOOK_EVERY, PAUSED, REFUSED, STEPS
+from rtu_np.jit import generic, kernel
+from rtu_np.learning import network
+from rtu_np.learning.outcomes import (
+    CONTINUES,
+    DIVERGED,
+    DONE,
+    EXAMINE_EVERY,
+    IS_FIRST,
+    LOOK_EVERY,
+    PAUSED,
+    REFUSED,
+    STEPS,
+)
 
 
 @generic
@@ -27,10 +38,7 @@ def agent_arrays(spec, flat):
 
 @generic
 def learn(spec, arrays, time_step, steps, buffers):
-    """Learn from one step; returns (delta, whether a phase is to be wrapped). `steps` includes this step.
-
-    delta is NaN if a value is not finite.
-    """
+    """Learn from one step; returns delta, or NaN if a value is not finite. `steps` includes this step."""
 
 
 @generic
@@ -41,6 +49,22 @@ def draw_action(spec, arrays, steps, buffers):
 @generic
 def end_episode(spec, arrays):
     """Clear memory and traces, unless `learn` does."""
+
+
+@generic
+def examine(spec, arrays):
+    """`examine_network` of all networks, every EXAMINE_EVERY steps: DONE, PAUSED or DIVERGED."""
+
+
+@kernel(inline=False)
+def examine_network(spec, flat):
+    return network.examine(spec, network.network_arrays(spec, flat)[0])
+
+
+@kernel
+def worse(one, other):
+    """Of the outcomes of two networks, that of both."""
+    return DIVERGED if one == DIVERGED or other == DIVERGED else min(one, other)
 
 
 @draw_action.otherwise
@@ -65,17 +89,23 @@ def step(spec, flat, buffers):
     time_step = preprocess(spec.inputs, statistics, buffers, arrays.previous, arrays.x)
     clock, ends = buffers.clock, time_step.end != CONTINUES
     steps = clock[STEPS] if time_step.first else clock[STEPS] + 1
-    delta, wrap = learn(spec, arrays, time_step, steps, buffers)
+    delta = learn(spec, arrays, time_step, steps, buffers)
     if not np.isfinite(delta):
         return DIVERGED
     if not time_step.first:
         record_td_error(statistics, delta)
     clock[STEPS], clock[IS_FIRST] = steps, ends
-    pause = wrap or (steps % LOOK_EVERY == 0 and not time_step.first)
+    outcome = DONE
+    if steps % EXAMINE_EVERY == 0 and not time_step.first:
+        outcome = examine(spec, arrays)
+        if outcome == DIVERGED:
+            return DIVERGED
+        if steps % LOOK_EVERY == 0:
+            outcome = PAUSED
     if ends:
         end_episode(spec, arrays)
-        return PAUSED if pause else DONE
+        return outcome
     if not draw_action(spec, arrays, steps, buffers):
         return DIVERGED
     execute(spec.policy, buffers.bounds, buffers.action, arrays.previous)
-    return PAUSED if pause else DONE
+    return outcome

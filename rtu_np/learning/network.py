@@ -13,6 +13,7 @@ from rtu_np.cells.layer import check_parameters, initial_values
 from rtu_np.jit import kernel
 from rtu_np.learning import optimizers, readout
 from rtu_np.learning.blocks import named_layers
+from rtu_np.learning.outcomes import DIVERGED, DONE, PAUSED
 from rtu_np.numerics.buffers import aligned, leaves, overlapping, whole
 from rtu_np.numerics.layout import layout_of
 
@@ -80,6 +81,17 @@ def initialise(network: Network, spec: NetworkSpec, cell: Any, readout_settings:
     check_parameters(spec.cell, protocol.parameters(spec.cell, start)[0])
     start = np.concatenate([start, initial_values(readout_settings, readout.parameters, spec.readout, rng)])
     network.flat_params[:] = start
+
+
+@kernel
+def examine(spec, network):
+    """Bring parameters back to their bounds, now and then between two steps.
+
+    Returns DIVERGED if a moment of the optimiser is not finite, PAUSED if a phase is to be wrapped, else DONE.
+    """
+    if not optimizers.usable(spec.optimizer, network.moments):
+        return DIVERGED
+    return PAUSED if protocol.confine(spec.cell, network.params.cell) else DONE
 
 
 def wrap(named: NamedNetwork) -> None:

@@ -5,10 +5,12 @@ CONTINUES, TERMINATED, TRUNCATED = 0, 1, 2
 
 # What a compiled step returns. REFUSED: an input or a parameter is not usable; nothing has changed. DIVERGED: an output
 # or a parameter is no longer usable. FULL: the rollout is complete, and no transition has begun. PAUSED: the step is
-# done, and Python has work before the next one: a phase to be wrapped, or a look at whether learning goes on, which
-# comes every LOOK_EVERY steps.
+# done, and Python has work before the next one: a phase to be wrapped, or a look at whether learning goes on.
 PAUSED, REFUSED, DIVERGED, DONE, FULL = -2, -1, 0, 1, 2
-LOOK_EVERY = 1 << 14
+
+# After so many steps, a learner brings its parameters back to their bounds; and it looks whether learning goes on. Each
+# is a power of 2. At every step, the bounds of 10 units would take 5 % of the time.
+EXAMINE_EVERY, LOOK_EVERY = 1 << 4, 1 << 16
 
 # Slots of a clock, two integers: steps so far; whether the next step is the first after a clear.
 STEPS, IS_FIRST = 0, 1

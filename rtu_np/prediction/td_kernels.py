@@ -21,8 +21,19 @@ import numpy as np
 from rtu_np import protocol
 from rtu_np.jit import kernel
 from rtu_np.learning import optimizers, readout
-from rtu_np.learning.network import forward_arrays, network_arrays
-from rtu_np.learning.outcomes import CONTINUES, END, IS_FIRST, LOOK_EVERY, PAUSED, REFUSED, STEPS, TERMINATED
+from rtu_np.learning.network import examine, forward_arrays, network_arrays
+from rtu_np.learning.outcomes import (
+    CONTINUES,
+    DIVERGED,
+    END,
+    EXAMINE_EVERY,
+    IS_FIRST,
+    LOOK_EVERY,
+    PAUSED,
+    REFUSED,
+    STEPS,
+    TERMINATED,
+)
 from rtu_np.numerics.buffers import clear, copy, finite
 
 # Slots of a row of signals, next to END.
@@ -41,17 +52,14 @@ class TimeStep(NamedTuple):
 
 @kernel
 def learn_step(spec, network, time_step):
-    """Learn from one step; returns (v_t, delta, whether a phase is to be wrapped).
-
-    If v_t is not finite, nothing has been learned.
-    """
+    """Learn from one step; returns (v_t, delta). If v_t is not finite, nothing has been learned."""
     params, traces, memory, x_t = network.params, network.traces, network.memory, time_step.x
     activations, zero = network.activations, x_t.dtype.type(0)
     v_tm1 = readout.value(spec.readout, params.readout, activations, memory.y)
     protocol.move(spec.cell, params.cell, memory, x_t)
     v_t = readout.read(spec.readout, params.readout, activations, memory.y)
     if not np.isfinite(v_t):
-        return v_t, zero, False
+        return v_t, zero
     if time_step.end == TERMINATED:
         v_t = zero
     delta = zero if time_step.first else time_step.cumulant + time_step.discount * v_t - v_tm1
@@ -63,11 +71,10 @@ def learn_step(spec, network, time_step):
     decay = time_step.discount * x_t.dtype.type(spec.lambda_)
     protocol.learn(spec.cell, params.cell, traces.cell, memory, decay, step)
     readout.learn(spec.readout, params.readout, traces.readout, activations, memory.y, decay, step)
-    wrap = protocol.confine(spec.cell, params.cell)
     if time_step.end != CONTINUES:
         clear(network.flat_memory)
         clear(network.flat_traces)
-    return v_t, delta, wrap
+    return v_t, delta
 
 
 def run(spec, flat, clock, observations, signals, predictions, n_steps):
@@ -88,14 +95,18 @@ def run(spec, flat, clock, observations, signals, predictions, n_steps):
     for t in range(n_steps):
         cumulant, discount, end = signals[t, CUMULANT], signals[t, DISCOUNT], signals[t, END]
         time_step = TimeStep(observations[t], clock[IS_FIRST] != 0, cumulant, discount, end)
-        v_t, _, wrap = learn_step(spec, network, time_step)
+        v_t, _ = learn_step(spec, network, time_step)
         if not np.isfinite(v_t):
             return t
         clock[STEPS] += 1
         clock[IS_FIRST] = end != CONTINUES
         predictions[t] = v_t
-        if wrap or clock[STEPS] % LOOK_EVERY == 0:
-            return paused(t + 1)
+        if clock[STEPS] % EXAMINE_EVERY == 0:
+            outcome = examine(spec, network)
+            if outcome == DIVERGED:
+                return t
+            if outcome == PAUSED or clock[STEPS] % LOOK_EVERY == 0:
+                return paused(t + 1)
     return n_steps
 
 

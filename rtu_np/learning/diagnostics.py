@@ -126,6 +126,13 @@ def _of_outputs(spec: Any, y: Any) -> dict[str, Any]:
     return {"saturated": np.count_nonzero(slopes < _SATURATED), "dead": np.count_nonzero(slopes == 0)}
 
 
+def _share_a_bound(optimizer: Any, traces: np.ndarray) -> bool:
+    """Whether the size of all traces limits the step of each, as in ObGD: one of them can starve the others."""
+    one = traces.dtype.type(1)
+    step = optimizers.step(optimizer, traces, one)
+    return step is not None and step != optimizers.step(optimizer, 0 * traces, one)
+
+
 def _norm1(array: np.ndarray) -> float:
     return float(np.abs(array).sum(dtype=np.float64))
 
@@ -153,9 +160,10 @@ class Watch:
         params: dict[str, np.ndarray] = {}
         traces: dict[str, np.ndarray] = {}
         for prefix, spec, arrays, readout, *_ in networks:
-            params |= named(spec, arrays.params, prefix, readout)
-            traces |= named(spec, arrays.traces, prefix, readout)
             self.count_slow(spec.cell, arrays.params.cell, prefix, steps)
+            if _share_a_bound(spec.optimizer, arrays.flat_traces):
+                params |= named(spec, arrays.params, prefix, readout)
+                traces |= named(spec, arrays.traces, prefix, readout)
         self.compare(params, traces, steps)
 
     def count_slow(self, spec: Any, params: Any, prefix: str, steps: int) -> None:

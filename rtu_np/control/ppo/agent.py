@@ -226,7 +226,7 @@ class PPO(Agent):
                 f"learning diverged by step {self.steps}, in {fault} of the update: the loss or its gradient is "
                 f"not finite, or a recurrence has left its range. {_TO_GO_ON}"
             )
-        self._watch_learning()
+        self._watch.count_slow(self._spec.cell, self._views.learned.params.cell, "", self.steps)
         return self._begin_rollout(*self._to_step)
 
     def _check_length(self, steps: int) -> None:
@@ -283,11 +283,6 @@ class PPO(Agent):
             **of_layers(cell, known.params.cell, live.memory),
         }
 
-    def _watch_learning(self) -> None:
-        known = self._views.learned
-        gradient, _ = weights(self._spec, known.flat_gradient)
-        self._watch.count_slow(self._spec.cell, known.params.cell, "", self.steps)
-        self._watch.compare(self.parameters, _named(self._spec, gradient), self.steps)
 
     def _forget(self) -> None:
         row = self.steps % self.n_steps

@@ -44,13 +44,13 @@ def check_real(
     """`value` as a float within [low, high]; an open end is outside. TypeError, ValueError, by name."""
     if isinstance(value, bool | np.bool_) or not isinstance(value, numbers.Real):
         raise TypeError(f"{name} is {value!r} of type {type(value).__name__}: expected a real number")
-    number = float(value)
+    number = _as_float(name, value)
     inside = (number > low if low_open else number >= low) and (number < high if high_open else number <= high)
     if not math.isfinite(number) or not inside:
         left = "(" if low_open or low == -math.inf else "["
         right = ")" if high_open or high == math.inf else "]"
         interval = f"{left}{low}, {high}{right}"
-        raise ValueError(f"{name} is {value!r}: expected a finite number in {interval}{hint and '; ' + hint}")
+        raise ValueError(f"{name} is {_setting(value)}: expected a finite number in {interval}{hint and '; ' + hint}")
     return number
 
 
@@ -59,8 +59,18 @@ def check_count(name: str, value: Any, *, low: int = 1, hint: str = "") -> int:
     if isinstance(value, bool | np.bool_) or not isinstance(value, numbers.Integral):
         raise TypeError(f"{name} is {value!r} of type {type(value).__name__}: expected an integer")
     if value < low:
-        raise ValueError(f"{name} is {value!r}: expected an integer of at least {low}{hint and '; ' + hint}")
+        raise ValueError(f"{name} is {_setting(value)}: expected an integer of at least {low}{hint and '; ' + hint}")
     return int(value)
+
+
+def check_seed(name: str, value: Any) -> np.random.Generator:
+    """A generator that begins with `value`; None for fresh entropy. TypeError, ValueError, by name."""
+    try:
+        return np.random.default_rng(value)
+    except (TypeError, ValueError) as error:
+        raise type(error)(
+            f"{name} is {_setting(value)}: expected an integer of at least 0, or None for fresh entropy"
+        ) from error
 
 
 def check_choice(name: str, value: Any, choices: Mapping[str, Choice]) -> Choice:
@@ -77,13 +87,14 @@ def check_flag(name: str, value: Any) -> bool:
 
 
 def check_dtype(name: str, value: Any) -> np.dtype:
+    """`value` as a type in this machine's byte order. ValueError, by name."""
     try:
-        dtype = np.dtype(value)
-    except TypeError:
+        dtype = np.dtype(object if value is None else value)  # NumPy reads None as float64
+    except (TypeError, ValueError, SyntaxError):  # the last of a string such as "f8,("
         dtype = np.dtype(object)
     if dtype.name not in DTYPES:
         raise ValueError(f"{name} is {value!r}: expected 'float64' or 'float32'")
-    return dtype
+    return np.dtype(dtype.name)
 
 
 def check_number(
@@ -243,8 +254,13 @@ def _as_given(value: Any) -> str:
     try:
         text = str(value) if isinstance(value, np.generic) else repr(value)
     except ValueError:  # Python writes no integer of more than 4300 digits
-        text = f"an integer of {value.bit_length()} bits"
+        text = f"an integer of {value.bit_length()} bits" if isinstance(value, int) else "a fraction of long integers"
     return text if len(text) <= 60 else f"{text[:40]}... of {len(text)} characters"
+
+
+def _setting(value: Any) -> str:
+    """A setting for a message, as typed; a long integer is cut."""
+    return repr(value) if isinstance(value, np.generic) else _as_given(value)
 
 
 def _expected(what: str, value: Any, dtype: np.dtype) -> str:
@@ -284,6 +300,23 @@ def check_settings(name: str, value: Any, expected: str) -> Any:
     if isinstance(value, type) or not hasattr(value, "spec"):
         raise TypeError(f"{name} is {value!r}: expected {expected}")
     return value
+
+
+def plain_number(value: Any) -> Any:
+    """A real number as Python's own bool, int or float; anything else as it is."""
+    if type(value) in (bool, int, float) or not isinstance(value, numbers.Real | np.bool_):
+        return value
+    kind = bool if isinstance(value, np.bool_) else int if isinstance(value, numbers.Integral) else float
+    return kind(value)
+
+
+def make_plain(settings: Any) -> None:
+    """Store the numbers of a frozen dataclass, once they are checked, as Python's own.
+
+    An np.int8 would overflow when sizes are computed from it, and a checkpoint cannot hold NumPy's numbers.
+    """
+    for field in fields(settings):
+        object.__setattr__(settings, field.name, plain_number(getattr(settings, field.name)))
 
 
 def brief(settings: Any) -> str:

@@ -42,7 +42,7 @@ from rtu_np.learning.diagnostics import Watch
 from rtu_np.learning.optimizers import cure_of_divergence
 from rtu_np.learning.outcomes import CONTINUES, DONE, END, IS_FIRST, PAUSED, REFUSED, STEPS, TERMINATED, TRUNCATED
 from rtu_np.numerics.buffers import allocate, size
-from rtu_np.validation import brief, check_dtype, check_number, check_real
+from rtu_np.validation import brief, check_dtype, check_number, check_real, check_seed
 
 _ONE_REWARD = "mo_gymnasium.wrappers.LinearReward makes one number of a vector"
 
@@ -64,7 +64,7 @@ class Agent(Loop):
         self.gamma = check_real("gamma", gamma, low=0.0, high=1.0)
         self.dtype, self.inputs = check_dtype("dtype", dtype), inputs.checked()
         self._inputs = self.inputs.spec(n_observation, self.actions.width, self.gamma)
-        start, drawing, acting, environment = np.random.SeedSequence(seed).spawn(4)
+        start, drawing, acting, environment = check_seed("seed", seed).bit_generator.seed_seq.spawn(4)
         self._start = np.random.default_rng(start)
         self._rng, self._acting_rng = np.random.default_rng(drawing), np.random.default_rng(acting)
         self._env_seed = int(environment.generate_state(1)[0])
@@ -75,7 +75,7 @@ class Agent(Loop):
     def _policy_for(self, policy: Policy | None, continuous: Gaussian) -> Policy:
         """The policy, if it suits the action space; by default a softmax, or the `continuous` one."""
         default = Softmax() if self.actions.discrete else continuous
-        policy = policy or default
+        policy = default if policy is None else policy
         if not (hasattr(policy, "spec") and hasattr(policy, "draw")):
             raise TypeError(f"policy is {policy!r}: expected a policy such as {brief(default)}")
         if isinstance(policy, Softmax) != self.actions.discrete:

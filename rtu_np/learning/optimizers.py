@@ -12,7 +12,7 @@ import numpy as np
 
 from rtu_np.jit import generic, kernel, njit, noalias
 from rtu_np.numerics.layout import layout_of
-from rtu_np.validation import check_real, check_settings
+from rtu_np.validation import check_real, check_settings, make_plain
 
 # Slots of Adam's bias correction.
 _MEAN, _SQUARE = 0, 1
@@ -126,6 +126,7 @@ class SGD:
 
     def __post_init__(self) -> None:
         _check_positive(self, "step_size")
+        make_plain(self)
 
     def spec(self) -> SGDSpec:
         return SGDSpec(*map(float, astuple(self)))
@@ -159,6 +160,7 @@ class ObGD:
 
     def __post_init__(self) -> None:
         _check_positive(self, "step_size", "kappa")
+        make_plain(self)
 
     def spec(self) -> ObGDSpec:
         return ObGDSpec(*map(float, astuple(self)))
@@ -255,6 +257,7 @@ class Adam:
         _check_positive(self, "step_size", "epsilon")
         check_real("beta1", self.beta1, low=0.0, high=1.0, high_open=True)
         check_real("beta2", self.beta2, low=0.0, high=1.0, high_open=True)
+        make_plain(self)
 
     def spec(self) -> AdamSpec:
         return AdamSpec(*map(float, astuple(self)))
@@ -288,6 +291,7 @@ class RMSProp:
     def __post_init__(self) -> None:
         _check_positive(self, "step_size", "epsilon")
         check_real("beta", self.beta, low=0.0, high=1.0, high_open=True)
+        make_plain(self)
 
     def spec(self) -> RMSPropSpec:
         return RMSPropSpec(*map(float, astuple(self)))

@@ -17,7 +17,7 @@ from rtu_np.numerics.activations import Activation, activate, activation, slope
 from rtu_np.numerics.buffers import add_scaled
 from rtu_np.numerics.layout import layout_of
 from rtu_np.numerics.products import add_product, decay_and_add_outer, dot, pull_back
-from rtu_np.validation import check_count
+from rtu_np.validation import check_count, make_plain
 
 
 class Readout(Protocol):
@@ -167,6 +167,7 @@ class HiddenReadout:
     def __post_init__(self) -> None:
         check_count("n_hidden", self.n_hidden)
         activation(self.activation)
+        make_plain(self)
 
     def spec(self, n_features: int) -> "HiddenReadoutSpec":
         return HiddenReadoutSpec(n_features, self.n_hidden, activation(self.activation))

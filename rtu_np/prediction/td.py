@@ -37,6 +37,7 @@ from rtu_np.validation import (
     check_dtype,
     check_number,
     check_real,
+    check_seed,
     check_settings,
 )
 
@@ -64,7 +65,7 @@ class TDLambda(Learner):
     Raises
     ------
     ValueError, TypeError : if an argument is out of its range or of the wrong type; the message names the argument
-    MemoryError : if full RTRL of the cell does not fit this machine
+    MemoryError : if the learner does not fit this machine
     FloatingPointError : in `step` and `run`, if learning diverges
 
     Examples
@@ -92,10 +93,11 @@ class TDLambda(Learner):
         readout: Readout | None = None,
     ) -> None:
         self.cell = check_cell(cell)
-        self.optimizer = check_optimizer("optimizer", optimizer or Adam(3e-4))
+        self.optimizer = check_optimizer("optimizer", Adam(3e-4) if optimizer is None else optimizer)
         self.gradient = check_gradient(gradient)
-        self.readout = check_settings("readout", readout or LinearReadout(), "a readout such as LinearReadout()")
-        self.n_inputs = check_count("n_inputs", n_inputs)
+        readout = LinearReadout() if readout is None else readout
+        self.readout = check_settings("readout", readout, "a readout such as LinearReadout()")
+        self.n_inputs = n_inputs = check_count("n_inputs", n_inputs)
         self.gamma = check_real("gamma", gamma, low=0.0, high=1.0)
         self.lambda_ = check_real("lambda_", lambda_, low=0.0, high=1.0)
         self.dtype = check_dtype("dtype", dtype)
@@ -106,7 +108,7 @@ class TDLambda(Learner):
         self._flat = allocate(size(network_arrays, self._spec), self.dtype)
         self._clock = np.array([0, 1])  # steps so far; whether the next is the first after a clear
         self._prediction = allocate(size(forward_arrays, self._spec), self.dtype)
-        network.initialise(self._views, self._spec, cell, self.readout, np.random.default_rng(seed))
+        network.initialise(self._views, self._spec, cell, self.readout, check_seed("seed", seed))
 
         # Arguments of compiled code: for a stretch of stream, for one step, and without learning.
         rows = max(64, _STAGE // n_inputs)

@@ -10,6 +10,7 @@ complex numbers are refused, too. `check_real` and `check_count` are for setting
 """
 
 import functools
+import inspect
 import math
 import numbers
 import os
@@ -25,6 +26,7 @@ DTYPES = ("float64", "float32")
 # Type characters of arrays that a float64 or float32 array takes without a further check: no longdouble, no complex.
 PLAIN = frozenset("?bBhHiIlLqQefd")
 _REAL = (float, int, np.floating, np.integer, np.bool_, numbers.Real, Decimal)  # the frequent ones first
+_NO_SETTINGS = (bool, np.bool_, np.timedelta64)  # NumPy's durations are among its integers
 _MaskedArray = np.ma.MaskedArray  # looked up once: lists that are given to `step` pass here
 _FREQUENT = frozenset({float, int, bool, np.bool_, np.float64, np.float32, np.int64, np.int32})
 _MISSING = {"NoneType", "NAType", "NaTType"}  # None, pandas.NA, pandas.NaT
@@ -42,7 +44,7 @@ def check_real(
     hint: str = "",
 ) -> float:
     """`value` as a float within [low, high]; an open end is outside. TypeError, ValueError, by name."""
-    if isinstance(value, bool | np.bool_) or not isinstance(value, numbers.Real):
+    if isinstance(value, _NO_SETTINGS) or not isinstance(value, numbers.Real):
         raise TypeError(f"{name} is {value!r} of type {type(value).__name__}: expected a real number")
     number = _as_float(name, value)
     inside = (number > low if low_open else number >= low) and (number < high if high_open else number <= high)
@@ -56,7 +58,7 @@ def check_real(
 
 def check_count(name: str, value: Any, *, low: int = 1, hint: str = "") -> int:
     """`value` as an int of at least `low`. TypeError, ValueError, by name."""
-    if isinstance(value, bool | np.bool_) or not isinstance(value, numbers.Integral):
+    if isinstance(value, _NO_SETTINGS) or not isinstance(value, numbers.Integral):
         raise TypeError(f"{name} is {value!r} of type {type(value).__name__}: expected an integer")
     if value < low:
         raise ValueError(f"{name} is {_setting(value)}: expected an integer of at least {low}{hint and '; ' + hint}")
@@ -170,6 +172,18 @@ def check_finite(name: str, array: np.ndarray, given: np.ndarray | None = None, 
         raise ValueError(f"{_place(name, first, source)} is {_as_given(number)}: {expected}")
 
 
+def count_dimensions(name: str, value: Any) -> int:
+    """How many dimensions `value` has as an array. ValueError, by name, if it is ragged."""
+    try:
+        return np.ndim(value)
+    except ValueError as error:
+        raise ValueError(_ragged(name, error)) from error
+
+
+def _ragged(name: str, error: ValueError) -> str:
+    return f"{name} is not an array ({error}): expected rows of equal length"
+
+
 @functools.cache
 def largest(dtype: Any) -> float:
     """The largest finite number of `dtype`."""
@@ -192,7 +206,7 @@ def _as_array(name: str, value: Any) -> np.ndarray:
     try:
         array = np.asarray(value)
     except ValueError as error:
-        raise ValueError(f"{name} is not an array ({error}): expected rows of equal length") from error
+        raise ValueError(_ragged(name, error)) from error
     if array.dtype.kind not in "fiubO":
         kinds = [getattr(kind, "kind", "O") for kind in getattr(value, "dtypes", ())] if array.ndim == 2 else []
         bad = next((k for k, kind in enumerate(kinds) if kind not in "fiub"), None)
@@ -228,7 +242,7 @@ def _as_float(name: str, value: Any, hint: str = "") -> float:
             if array.ndim:
                 raise ValueError(f"{name} has shape {array.shape}: expected one number{hint and '; ' + hint}")
             value = array[()]
-        if not isinstance(value, _REAL):
+        if not isinstance(value, _REAL) or isinstance(value, np.timedelta64):  # a duration is among NumPy's integers
             missing = type(value).__name__ in _MISSING or (isinstance(value, np.datetime64) and np.isnat(value))
             raise TypeError(
                 f"{name} is {_as_given(value)} of type {type(value).__name__}: expected a real number"
@@ -295,10 +309,18 @@ def check_fits(needed: int, what: str, cure: str) -> None:
         raise MemoryError(f"{what} needs {needed} bytes, and this machine has {available}; expected {cure}")
 
 
-def check_settings(name: str, value: Any, expected: str) -> Any:
-    """`value`, if it is settings with a `spec` and not their class; `expected` names the kind and an example."""
-    if isinstance(value, type) or not hasattr(value, "spec"):
-        raise TypeError(f"{name} is {value!r}: expected {expected}")
+def check_settings(name: str, value: Any, expected: str, n_arguments: int) -> Any:
+    """`value`, if it is settings with a `spec` of so many arguments, and not their class.
+
+    An optimiser's takes none, a readout's or policy's one, a gradient method's two. So one that stands in the place of
+    another is refused. `expected` names the kind and an example.
+    """
+    try:
+        if isinstance(value, type):
+            raise TypeError
+        inspect.signature(value.spec).bind(*range(n_arguments))
+    except (AttributeError, TypeError, ValueError):
+        raise TypeError(f"{name} is {value!r}: expected {expected}") from None
     return value
 
 

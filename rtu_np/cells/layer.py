@@ -72,7 +72,7 @@ def check_gradient(gradient: Any) -> GradientMethod:
     """The gradient method; RTRL() by default."""
     if gradient is None:
         return RTRL()
-    return check_settings("gradient", gradient, "a gradient method such as RTRL() or TBPTT(10)")
+    return check_settings("gradient", gradient, "a gradient method such as RTRL() or TBPTT(10)", 2)
 
 
 def initial_values(settings: Any, layout: Any, spec: Any, rng: np.random.Generator) -> np.ndarray:

@@ -27,7 +27,7 @@ class Optimizer(Protocol):
 
 def check_optimizer(name: str, value: Any) -> Any:
     """`value`, if it is an optimiser; otherwise TypeError, which names the argument."""
-    return check_settings(name, value, "an optimiser such as Adam(1e-3)")
+    return check_settings(name, value, "an optimiser such as Adam(1e-3)", 0)
 
 
 @generic(inline=False)

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from rtu_np import archive
+from rtu_np.validation import plain_number
 
 VERSION = 2
 _SETTINGS = "settings.json"
@@ -136,7 +137,7 @@ def describe(part: Any) -> Any:
     if isinstance(part, tuple):
         return [describe(each) for each in part]
     if not is_dataclass(part):
-        return part
+        return plain_number(part)
     return {"name": type(part).__name__, **{f.name: describe(getattr(part, f.name)) for f in fields(part)}}
 
 

@@ -10,8 +10,6 @@ The tests check them against numbers that count their own operations.
 
 from typing import Any
 
-import numpy as np
-
 from rtu_np import protocol
 from rtu_np.cells.layer import Cell, GradientMethod, check_cell, check_gradient
 from rtu_np.numerics.buffers import count_numbers
@@ -27,7 +25,7 @@ def flops(cell: Cell, n_inputs: int, gradient: GradientMethod | None = None) -> 
     >>> flops(LinearRTU(192), 64), flops(GRU(64), 64, TBPTT(10))
     (282816, 1376384)
     """
-    check_count("n_inputs", n_inputs)
+    n_inputs = check_count("n_inputs", n_inputs)
     return protocol.learning_flops(check_gradient(gradient).spec(check_cell(cell).spec(n_inputs), "float64"))
 
 
@@ -43,8 +41,8 @@ def bytes_per_step(cell: Cell, n_inputs: int, gradient: GradientMethod | None = 
     >>> bytes_per_step(LinearRTU(192), 64), bytes_per_step(LinearRTU(192), 64, dtype="float32")
     (1251328, 625664)
     """
-    check_count("n_inputs", n_inputs)
-    check_dtype("dtype", dtype)
+    n_inputs = check_count("n_inputs", n_inputs)
+    dtype = check_dtype("dtype", dtype)
     spec = check_gradient(gradient).spec(check_cell(cell).spec(n_inputs), dtype)
     stored = 2 * count_numbers(protocol.parameters, spec) + count_numbers(protocol.memory, spec)
-    return 2 * stored * np.dtype(dtype).itemsize
+    return 2 * stored * dtype.itemsize

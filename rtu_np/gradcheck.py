@@ -29,7 +29,7 @@ from rtu_np.gradients.rtrl import RTRL
 from rtu_np.gradients.tbptt import TBPTT
 from rtu_np.jit import compile_for
 from rtu_np.numerics.buffers import Pair, allocate, clear, leaves, rebuild, size
-from rtu_np.validation import brief, check_count
+from rtu_np.validation import brief, check_count, check_seed
 
 EXACT, EXACT_FOR_FIXED, ONE_STEP = "exact", "exact for fixed parameters", "one-step"
 TRUNCATED, LAYER_LOCAL = "truncated", "layer-local, approximate"
@@ -137,11 +137,12 @@ def check_gradients(
     >>> check_gradients(LinearRTU(4), n_inputs=3).passed
     True
     """
+    n_inputs = check_count("n_inputs", n_inputs)
     check_count("steps", steps)
     if reset_at is not None and check_count("reset_at", reset_at) >= steps:
         raise ValueError(f"reset_at is {reset_at!r}: expected a number less than steps, {steps}")
     gradient = check_gradient(gradient)
-    rng = np.random.default_rng(seed)
+    rng = check_seed("seed", seed)
     layer = check_cell(cell).build(n_inputs, gradient, seed, dtype)
     case = _Case(cell.spec(n_inputs), gradient, layer, steps, reset_at, rng)
 
@@ -192,7 +193,7 @@ def gradient_angles(
     >>> max(angles.values()) < 1e-5
     True
     """
-    rng = np.random.default_rng(seed)
+    rng = check_seed("seed", seed)
     inputs = rng.standard_normal((steps, n_inputs))
     dy = rng.standard_normal(cell.spec(n_inputs).n_outputs)
     gradients = []

@@ -10,6 +10,7 @@ complex numbers are refused, too. `check_real` and `check_count` are for setting
 """
 
 import functools
+import inspect
 import math
 import numbers
 import os
@@ -25,6 +26,7 @@ DTYPES = ("float64", "float32")
 # Type characters of arrays that a float64 or float32 array takes without a further check: no longdouble, no complex.
 PLAIN = frozenset("?bBhHiIlLqQefd")
 _REAL = (float, int, np.floating, np.integer, np.bool_, numbers.Real, Decimal)  # the frequent ones first
+_NO_SETTINGS = (bool, np.bool_, np.timedelta64)  # NumPy's durations are among its integers
 _MaskedArray = np.ma.MaskedArray  # looked up once: lists that are given to `step` pass here
 _FREQUENT = frozenset({float, int, bool, np.bool_, np.float64, np.float32, np.int64, np.int32})
 _MISSING = {"NoneType", "NAType", "NaTType"}  # None, pandas.NA, pandas.NaT
@@ -42,25 +44,35 @@ def check_real(
     hint: str = "",
 ) -> float:
     """`value` as a float within [low, high]; an open end is outside. TypeError, ValueError, by name."""
-    if isinstance(value, bool | np.bool_) or not isinstance(value, numbers.Real):
+    if isinstance(value, _NO_SETTINGS) or not isinstance(value, numbers.Real):
         raise TypeError(f"{name} is {value!r} of type {type(value).__name__}: expected a real number")
-    number = float(value)
+    number = _as_float(name, value)
     inside = (number > low if low_open else number >= low) and (number < high if high_open else number <= high)
     if not math.isfinite(number) or not inside:
         left = "(" if low_open or low == -math.inf else "["
         right = ")" if high_open or high == math.inf else "]"
         interval = f"{left}{low}, {high}{right}"
-        raise ValueError(f"{name} is {value!r}: expected a finite number in {interval}{hint and '; ' + hint}")
+        raise ValueError(f"{name} is {_setting(value)}: expected a finite number in {interval}{hint and '; ' + hint}")
     return number
 
 
 def check_count(name: str, value: Any, *, low: int = 1, hint: str = "") -> int:
     """`value` as an int of at least `low`. TypeError, ValueError, by name."""
-    if isinstance(value, bool | np.bool_) or not isinstance(value, numbers.Integral):
+    if isinstance(value, _NO_SETTINGS) or not isinstance(value, numbers.Integral):
         raise TypeError(f"{name} is {value!r} of type {type(value).__name__}: expected an integer")
     if value < low:
-        raise ValueError(f"{name} is {value!r}: expected an integer of at least {low}{hint and '; ' + hint}")
+        raise ValueError(f"{name} is {_setting(value)}: expected an integer of at least {low}{hint and '; ' + hint}")
     return int(value)
+
+
+def check_seed(name: str, value: Any) -> np.random.Generator:
+    """A generator that begins with `value`; None for fresh entropy. TypeError, ValueError, by name."""
+    try:
+        return np.random.default_rng(value)
+    except (TypeError, ValueError) as error:
+        raise type(error)(
+            f"{name} is {_setting(value)}: expected an integer of at least 0, or None for fresh entropy"
+        ) from error
 
 
 def check_choice(name: str, value: Any, choices: Mapping[str, Choice]) -> Choice:
@@ -77,13 +89,14 @@ def check_flag(name: str, value: Any) -> bool:
 
 
 def check_dtype(name: str, value: Any) -> np.dtype:
+    """`value` as a type in this machine's byte order. ValueError, by name."""
     try:
-        dtype = np.dtype(value)
-    except TypeError:
+        dtype = np.dtype(object if value is None else value)  # NumPy reads None as float64
+    except (TypeError, ValueError, SyntaxError):  # the last of a string such as "f8,("
         dtype = np.dtype(object)
     if dtype.name not in DTYPES:
         raise ValueError(f"{name} is {value!r}: expected 'float64' or 'float32'")
-    return dtype
+    return np.dtype(dtype.name)
 
 
 def check_number(
@@ -159,6 +172,18 @@ def check_finite(name: str, array: np.ndarray, given: np.ndarray | None = None, 
         raise ValueError(f"{_place(name, first, source)} is {_as_given(number)}: {expected}")
 
 
+def count_dimensions(name: str, value: Any) -> int:
+    """How many dimensions `value` has as an array. ValueError, by name, if it is ragged."""
+    try:
+        return np.ndim(value)
+    except ValueError as error:
+        raise ValueError(_ragged(name, error)) from error
+
+
+def _ragged(name: str, error: ValueError) -> str:
+    return f"{name} is not an array ({error}): expected rows of equal length"
+
+
 @functools.cache
 def largest(dtype: Any) -> float:
     """The largest finite number of `dtype`."""
@@ -181,7 +206,7 @@ def _as_array(name: str, value: Any) -> np.ndarray:
     try:
         array = np.asarray(value)
     except ValueError as error:
-        raise ValueError(f"{name} is not an array ({error}): expected rows of equal length") from error
+        raise ValueError(_ragged(name, error)) from error
     if array.dtype.kind not in "fiubO":
         kinds = [getattr(kind, "kind", "O") for kind in getattr(value, "dtypes", ())] if array.ndim == 2 else []
         bad = next((k for k, kind in enumerate(kinds) if kind not in "fiub"), None)
@@ -217,7 +242,7 @@ def _as_float(name: str, value: Any, hint: str = "") -> float:
             if array.ndim:
                 raise ValueError(f"{name} has shape {array.shape}: expected one number{hint and '; ' + hint}")
             value = array[()]
-        if not isinstance(value, _REAL):
+        if not isinstance(value, _REAL) or isinstance(value, np.timedelta64):  # a duration is among NumPy's integers
             missing = type(value).__name__ in _MISSING or (isinstance(value, np.datetime64) and np.isnat(value))
             raise TypeError(
                 f"{name} is {_as_given(value)} of type {type(value).__name__}: expected a real number"
@@ -243,8 +268,13 @@ def _as_given(value: Any) -> str:
     try:
         text = str(value) if isinstance(value, np.generic) else repr(value)
     except ValueError:  # Python writes no integer of more than 4300 digits
-        text = f"an integer of {value.bit_length()} bits"
+        text = f"an integer of {value.bit_length()} bits" if isinstance(value, int) else "a fraction of long integers"
     return text if len(text) <= 60 else f"{text[:40]}... of {len(text)} characters"
+
+
+def _setting(value: Any) -> str:
+    """A setting for a message, as typed; a long integer is cut."""
+    return repr(value) if isinstance(value, np.generic) else _as_given(value)
 
 
 def _expected(what: str, value: Any, dtype: np.dtype) -> str:
@@ -279,11 +309,36 @@ def check_fits(needed: int, what: str, cure: str) -> None:
         raise MemoryError(f"{what} needs {needed} bytes, and this machine has {available}; expected {cure}")
 
 
-def check_settings(name: str, value: Any, expected: str) -> Any:
-    """`value`, if it is settings with a `spec` and not their class; `expected` names the kind and an example."""
-    if isinstance(value, type) or not hasattr(value, "spec"):
-        raise TypeError(f"{name} is {value!r}: expected {expected}")
+def check_settings(name: str, value: Any, expected: str, n_arguments: int) -> Any:
+    """`value`, if it is settings with a `spec` of so many arguments, and not their class.
+
+    An optimiser's takes none, a readout's or policy's one, a gradient method's two. So one that stands in the place of
+    another is refused. `expected` names the kind and an example.
+    """
+    try:
+        if isinstance(value, type):
+            raise TypeError
+        inspect.signature(value.spec).bind(*range(n_arguments))
+    except (AttributeError, TypeError, ValueError):
+        raise TypeError(f"{name} is {value!r}: expected {expected}") from None
     return value
+
+
+def plain_number(value: Any) -> Any:
+    """A real number as Python's own bool, int or float; anything else as it is."""
+    if type(value) in (bool, int, float) or not isinstance(value, numbers.Real | np.bool_):
+        return value
+    kind = bool if isinstance(value, np.bool_) else int if isinstance(value, numbers.Integral) else float
+    return kind(value)
+
+
+def make_plain(settings: Any) -> None:
+    """Store the numbers of a frozen dataclass, once they are checked, as Python's own.
+
+    An np.int8 would overflow when sizes are computed from it, and a checkpoint cannot hold NumPy's numbers.
+    """
+    for field in fields(settings):
+        object.__setattr__(settings, field.name, plain_number(getattr(settings, field.name)))
 
 
 def brief(settings: Any) -> str:

@@ -28,7 +28,7 @@ from rtu_np.numerics.buffers import copy
 from rtu_np.numerics.layout import layout_of
 from rtu_np.numerics.products import add_outer, add_product, decay_and_add_outer, pull_back
 from rtu_np.protocol import PerInput, PerOutput
-from rtu_np.validation import check_count
+from rtu_np.validation import check_count, make_plain
 
 _LECUN_NORMAL = LecunNormal()
 
@@ -64,6 +64,7 @@ class Dense(Cell):
         activation(self.activation)
         if isinstance(self.init, type) or not hasattr(self.init, "weights"):
             raise TypeError(f"init is {self.init!r}: expected starting values such as LecunNormal()")
+        make_plain(self)
 
     def spec(self, n_inputs: int) -> "DenseSpec":
         return DenseSpec(n_inputs, 0, self.n_outputs, activation(self.activation))

@@ -28,7 +28,7 @@ from rtu_np.numerics.elementary import sigmoid, tanh
 from rtu_np.numerics.layout import layout_of
 from rtu_np.numerics.products import add_outer, add_product, pull_back
 from rtu_np.protocol import PerUnit
-from rtu_np.validation import check_count
+from rtu_np.validation import check_count, make_plain
 
 
 @dataclass(frozen=True)
@@ -56,6 +56,7 @@ class GRU(Cell):
 
     def __post_init__(self) -> None:
         check_count("n_hidden", self.n_hidden)
+        make_plain(self)
 
     def spec(self, n_inputs: int) -> "GRUSpec":
         return GRUSpec(n_inputs, self.n_hidden, self.n_hidden)

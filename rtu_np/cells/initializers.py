@@ -6,7 +6,7 @@ from typing import Protocol
 
 import numpy as np
 
-from rtu_np.validation import check_real
+from rtu_np.validation import check_real, make_plain
 
 
 class Initializer(Protocol):
@@ -56,6 +56,7 @@ class SparseUniform:
 
     def __post_init__(self) -> None:
         check_real("sparsity", self.sparsity, low=0.0, high=1.0, high_open=True)
+        make_plain(self)
 
     def weights(self, shape: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
         fan_in, n = shape
@@ -88,6 +89,7 @@ class Orthogonal:
 
     def __post_init__(self) -> None:
         check_real("gain", self.gain, low=0.0, low_open=True)
+        make_plain(self)
 
     def weights(self, shape: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
         tall = rng.standard_normal((max(shape), min(shape)))

@@ -11,7 +11,7 @@ from rtu_np import protocol
 from rtu_np.gradients.rtrl import RTRL
 from rtu_np.jit import compile_for
 from rtu_np.numerics.buffers import allocate, leaves, size
-from rtu_np.validation import check_array, check_count, check_dtype, check_finite, check_settings
+from rtu_np.validation import check_array, check_count, check_dtype, check_finite, check_seed, check_settings
 
 
 class GradientMethod(Protocol):
@@ -57,14 +57,14 @@ class Cell(ABC):
         Raises
         ------
         ValueError, TypeError : if an argument is out of its range or of the wrong type; the message names the argument
-        MemoryError : if full RTRL of the cell does not fit this machine
+        MemoryError : if the layer does not fit this machine
         """
         return Layer(self, n_inputs, gradient, seed, dtype)
 
 
-def check_cell(cell: Any) -> Cell:
+def check_cell(cell: Any, name: str = "cell") -> Cell:
     if not isinstance(cell, Cell):
-        raise TypeError(f"cell is {cell!r}: expected a cell such as LinearRTU(16)")
+        raise TypeError(f"{name} is {cell!r}: expected a cell such as LinearRTU(16)")
     return cell
 
 
@@ -72,7 +72,7 @@ def check_gradient(gradient: Any) -> GradientMethod:
     """The gradient method; RTRL() by default."""
     if gradient is None:
         return RTRL()
-    return check_settings("gradient", gradient, "a gradient method such as RTRL() or TBPTT(10)")
+    return check_settings("gradient", gradient, "a gradient method such as RTRL() or TBPTT(10)", 2)
 
 
 def initial_values(settings: Any, layout: Any, spec: Any, rng: np.random.Generator) -> np.ndarray:
@@ -106,12 +106,12 @@ class Layer:
     def __init__(
         self, settings: Cell, n_inputs: int, gradient: GradientMethod | None, seed: int | None, dtype: Any
     ) -> None:
-        check_count("n_inputs", n_inputs)
+        self.n_inputs = n_inputs = check_count("n_inputs", n_inputs)
         self.cell, self.dtype = settings, check_dtype("dtype", dtype)
         self.gradient_method = check_gradient(gradient)
         self.spec = self.gradient_method.spec(settings.spec(n_inputs), self.dtype)
-        self.n_inputs, self.n_outputs = n_inputs, self.spec.n_outputs
-        start = initial_values(settings, protocol.parameters, self.spec, np.random.default_rng(seed))
+        self.n_outputs = self.spec.n_outputs
+        start = initial_values(settings, protocol.parameters, self.spec, check_seed("seed", seed))
         check_parameters(self.spec, protocol.parameters(self.spec, start)[0])
         self._params = allocate(start.size, self.dtype)
         self._params[:] = start

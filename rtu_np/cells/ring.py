@@ -9,7 +9,7 @@ from rtu_np.cells import eigenvalues
 from rtu_np.cells.initializers import LecunNormal
 from rtu_np.cells.layer import Cell
 from rtu_np.numerics.activations import activation
-from rtu_np.validation import check_count, check_real
+from rtu_np.validation import check_count, check_real, make_plain
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,7 @@ class Ring(Cell):
                 "(.999 remembers for about a thousand steps)"
             )
         check_real("max_phase", self.max_phase, low=0.0, low_open=True)
+        make_plain(self)
 
     def draw(self, n: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         """(nu, theta) of `n` eigenvalues, uniform on the ring, with nu = -log r (derivations (24)).

@@ -32,7 +32,7 @@ from rtu_np.numerics.buffers import copy
 from rtu_np.numerics.layout import layout_of
 from rtu_np.numerics.products import add_outer, add_product, pull_back
 from rtu_np.protocol import PerUnit, PerWeight
-from rtu_np.validation import check_count
+from rtu_np.validation import check_count, make_plain
 
 
 @dataclass(frozen=True)
@@ -63,6 +63,7 @@ class VanillaRNN(Cell):
     def __post_init__(self) -> None:
         check_count("n_hidden", self.n_hidden)
         activation(self.activation)
+        make_plain(self)
 
     def spec(self, n_inputs: int) -> "VanillaRNNSpec":
         return VanillaRNNSpec(n_inputs, self.n_hidden, self.n_hidden, activation(self.activation))

@@ -52,8 +52,13 @@ class Actions:
                 f"numbers; {action_hint(space)}"
             )
         self.width = self.n if isinstance(self.n, int) else sum(self.n)
-        low, high = self.bounds(np.float32)
-        self._between = bool((low > high).any())  # the bounds are too close for a number of float32 between them
+        self._between = not self.discrete and self._has_none_within(np.float32)
+
+    def _has_none_within(self, dtype: Any) -> bool:
+        """Whether the bounds of a component are too close, or too large, for a number of `dtype` within them."""
+        low, high = (bound.ravel().astype(np.float64) for bound in (self._space.low, self._space.high))
+        least, most = self.bounds(dtype).astype(np.float64)
+        return bool(((least > most) | (least > high) | (most < low)).any())
 
     def bounds(self, dtype: Any) -> np.ndarray:
         """(2, width): the least and the largest number of `dtype` within the bounds of each component, all finite.
@@ -79,7 +84,8 @@ class Actions:
             return np.clip(action, self._space.low, self._space.high, out=action) if self._between else action
         if isinstance(self.n, int):
             return int(action[0]) + self._start
-        return (action + self._start).astype(self._space.dtype).reshape(self._space.shape)
+        # In integers: a float would round a start of more than 2^53.
+        return (action.astype(np.int64) + self._start).astype(self._space.dtype).reshape(self._space.shape)
 
     def warn_of_scale(self, stacklevel: int) -> None:
         """Warn if a Gaussian policy starts far from the scale of a continuous action."""

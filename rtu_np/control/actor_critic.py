@@ -44,6 +44,7 @@ class ActorCritic(StreamingAgent):
     Raises
     ------
     ValueError, TypeError : if an argument is out of its range or of the wrong type; the message names the argument
+    MemoryError : if the agent does not fit this machine
     FloatingPointError : in `step` and `learn`, if learning diverges
 
     Examples
@@ -80,17 +81,19 @@ class ActorCritic(StreamingAgent):
     ) -> None:
         inputs = InputSettings(normalize_observations, scale_rewards, previous_action_reward, clip_observations)
         super().__init__(env, gamma, inputs, seed, dtype)
-        self.cell = check_cell(cell or streaming_network(LinearRTU(192)))
+        self.cell = check_cell(streaming_network(LinearRTU(192)) if cell is None else cell)
         self.shared = check_flag("shared", shared)
         if shared and critic_cell is not None:
             raise ValueError(f"critic_cell is {critic_cell!r} with shared=True: expected None, since there is one body")
-        self.critic_cell = check_cell(critic_cell or self.cell)
+        self.critic_cell = check_cell(self.cell if critic_cell is None else critic_cell, "critic_cell")
         self.policy = self._policy_for(policy, Gaussian())
         self.gradient = check_gradient(gradient)
         self.lambda_ = check_real("lambda_", lambda_, low=0.0, high=1.0)
         self.entropy_coef = check_real("entropy_coef", entropy_coef, low=0.0)
-        self.actor_optimizer = check_optimizer("actor_optimizer", actor_optimizer or ObGD(kappa=3.0))
-        self.critic_optimizer = check_optimizer("critic_optimizer", critic_optimizer or ObGD(kappa=2.0))
+        actor_optimizer = ObGD(kappa=3.0) if actor_optimizer is None else actor_optimizer
+        critic_optimizer = ObGD(kappa=2.0) if critic_optimizer is None else critic_optimizer
+        self.actor_optimizer = check_optimizer("actor_optimizer", actor_optimizer)
+        self.critic_optimizer = check_optimizer("critic_optimizer", critic_optimizer)
         self._ready(self._make_spec(), self.policy)
         actor, *critic = self._networks()
         network.initialise(actor.network, actor.spec, self.cell, _TwoHeads() if self.shared else Head(), self._start)

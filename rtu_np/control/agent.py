@@ -40,9 +40,9 @@ from rtu_np.control.softmax import Softmax
 from rtu_np.jit import compile_for, entry
 from rtu_np.learning.diagnostics import Watch
 from rtu_np.learning.optimizers import cure_of_divergence
-from rtu_np.learning.outcomes import CONTINUES, DONE, END, IS_FIRST, PAUSED, REFUSED, STEPS, TERMINATED, TRUNCATED
+from rtu_np.learning.outcomes import CONTINUES, DONE, END, IS_FIRST, PAUSED, REFUSED, STEPS, how_it_ends
 from rtu_np.numerics.buffers import allocate, size
-from rtu_np.validation import brief, check_dtype, check_number, check_real
+from rtu_np.validation import brief, check_dtype, check_number, check_real, check_seed, check_settings
 
 _ONE_REWARD = "mo_gymnasium.wrappers.LinearReward makes one number of a vector"
 
@@ -64,7 +64,7 @@ class Agent(Loop):
         self.gamma = check_real("gamma", gamma, low=0.0, high=1.0)
         self.dtype, self.inputs = check_dtype("dtype", dtype), inputs.checked()
         self._inputs = self.inputs.spec(n_observation, self.actions.width, self.gamma)
-        start, drawing, acting, environment = np.random.SeedSequence(seed).spawn(4)
+        start, drawing, acting, environment = check_seed("seed", seed).bit_generator.seed_seq.spawn(4)
         self._start = np.random.default_rng(start)
         self._rng, self._acting_rng = np.random.default_rng(drawing), np.random.default_rng(acting)
         self._env_seed = int(environment.generate_state(1)[0])
@@ -75,9 +75,10 @@ class Agent(Loop):
     def _policy_for(self, policy: Policy | None, continuous: Gaussian) -> Policy:
         """The policy, if it suits the action space; by default a softmax, or the `continuous` one."""
         default = Softmax() if self.actions.discrete else continuous
-        policy = policy or default
-        if not (hasattr(policy, "spec") and hasattr(policy, "draw")):
-            raise TypeError(f"policy is {policy!r}: expected a policy such as {brief(default)}")
+        policy = default if policy is None else policy
+        expected = f"a policy such as {brief(default)}"
+        if not hasattr(check_settings("policy", policy, expected, 1), "draw"):
+            raise TypeError(f"policy is {policy!r}: expected {expected}")
         if isinstance(policy, Softmax) != self.actions.discrete:
             raise ValueError(f"policy is {policy!r} for action space {self.action_space}: expected {brief(default)}")
         if isinstance(policy, Gaussian):
@@ -135,7 +136,7 @@ class Agent(Loop):
         FloatingPointError : if learning has diverged
         """
         self._check_open()
-        end = TERMINATED if terminated else TRUNCATED if truncated else CONTINUES
+        end = how_it_ends(terminated, truncated) if terminated or truncated else CONTINUES
         self._write(observation, self._observation)
         signal = self._signal
         reward = reward if isinstance(reward, float) else check_number("reward", reward, hint=_ONE_REWARD)

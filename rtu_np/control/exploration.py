@@ -7,7 +7,7 @@ import numpy as np
 
 from rtu_np.control import policies
 from rtu_np.jit import kernel
-from rtu_np.validation import check_count, check_real
+from rtu_np.validation import check_count, check_real, make_plain
 
 # Slots of the noise: whether to explore, and which action to explore.
 _WHETHER, _WHICH = 0, 1
@@ -41,6 +41,7 @@ class Epsilon:
         check_real("start", self.start, low=0.0, high=1.0)
         check_real("end", self.end, low=0.0, high=1.0)
         check_count("steps", self.steps, hint="1 begins with the end")
+        make_plain(self)
 
     def spec(self) -> "EpsilonSpec":
         return EpsilonSpec(float(self.start), float(self.end), float(self.steps), 1, 2)

@@ -15,7 +15,7 @@ from rtu_np.control import spaces
 from rtu_np.control.inputs import ENDED, LENGTH, RETURN
 from rtu_np.control.logs import Log
 from rtu_np.interrupts import HoldCtrlC
-from rtu_np.learning.outcomes import IS_FIRST
+from rtu_np.learning.outcomes import CONTINUES, IS_FIRST, how_it_ends
 from rtu_np.validation import check_count
 
 SPACES = ("observation_space", "action_space")
@@ -229,7 +229,8 @@ class Loop(ABC):
                             ctrl_c.stop()
                         action = self.act(observation, deterministic, reward, episode_start=length == 0)
                         observation, reward, terminated, truncated, _ = env.step(action)
-                        reward, over = self._check_reward(reward), terminated or truncated
+                        over = bool(terminated or truncated) and how_it_ends(terminated, truncated) != CONTINUES
+                        reward = self._check_reward(reward)
                         total, length, made = total + reward, length + 1, made + 1
                         if made % _BETWEEN == 0:
                             bar.update(_BETWEEN)

@@ -43,10 +43,10 @@ class ActionValueAgent(StreamingAgent):
                 f"each action. {one_choice_hint(env.action_space)}"
             )
         self._n_actions = n
-        self.cell = check_cell(cell or streaming_network(LinearRTU(192)))
+        self.cell = check_cell(streaming_network(LinearRTU(192)) if cell is None else cell)
         self.gradient = check_gradient(gradient)
         self.lambda_ = check_real("lambda_", lambda_, low=0.0, high=1.0)
-        self.epsilon = epsilon or Epsilon()
+        self.epsilon = Epsilon() if epsilon is None else epsilon
         if not isinstance(self.epsilon, Epsilon):
             raise TypeError(f"epsilon is {epsilon!r}: expected Epsilon(start, end, steps)")
 
@@ -84,6 +84,7 @@ class QLambda(ActionValueAgent):
     Raises
     ------
     ValueError, TypeError : if an argument is out of its range or of the wrong type; the message names the argument
+    MemoryError : if the agent does not fit this machine
     FloatingPointError : in `step` and `learn`, if learning diverges
 
     Examples
@@ -114,7 +115,7 @@ class QLambda(ActionValueAgent):
     ) -> None:
         inputs = InputSettings(normalize_observations, scale_rewards, previous_action_reward, clip_observations)
         super().__init__(env, cell, gradient, gamma, lambda_, epsilon, inputs, seed, dtype)
-        self.optimizer = check_optimizer("optimizer", optimizer or ObGD(kappa=2.0))
+        self.optimizer = check_optimizer("optimizer", ObGD(kappa=2.0) if optimizer is None else optimizer)
         q = self._network_spec(self.optimizer)
         self._ready(QLambdaSpec(q, self.epsilon.spec(), self._inputs, size(network_arrays, q)), self.epsilon)
         network.initialise(self._networks()[0].network, q, self.cell, Head(), self._start)
@@ -143,6 +144,7 @@ class QRC(ActionValueAgent):
     Raises
     ------
     ValueError, TypeError : if an argument is out of its range or of the wrong type; the message names the argument
+    MemoryError : if the agent does not fit this machine
     FloatingPointError : in `step` and `learn`, if learning diverges
 
     Examples
@@ -176,8 +178,8 @@ class QRC(ActionValueAgent):
         inputs = InputSettings(normalize_observations, scale_rewards, previous_action_reward, clip_observations)
         super().__init__(env, cell, gradient, gamma, lambda_, epsilon, inputs, seed, dtype)
         self.beta = check_real("beta", beta, low=0.0)
-        self.optimizer = _check_no_bound("optimizer", optimizer or SGD(1e-4))
-        self.h_optimizer = _check_no_bound("h_optimizer", h_optimizer or SGD(1e-5))
+        self.optimizer = _check_no_bound("optimizer", SGD(1e-4) if optimizer is None else optimizer)
+        self.h_optimizer = _check_no_bound("h_optimizer", SGD(1e-5) if h_optimizer is None else h_optimizer)
         q, h = self._network_spec(self.optimizer), self._network_spec(self.h_optimizer)
         sizes = (size(corrected_arrays, spec) for spec in (q, h))
         self._ready(QRCSpec(q, h, self.epsilon.spec(), self._inputs, self.beta, *sizes), self.epsilon)

@@ -267,8 +267,10 @@ def _direction_of_q(delta, along_next, along_now, traces, gradient, direction):
 
     On entry, `direction` holds grad max_a q(s_{t+1}, a), and `gradient` grad q(s_t, a_t).
     """
+    zero = direction.dtype.type(0)
     for k in range(direction.shape[0]):
-        following = direction[k]
+        # -0. becomes 0. Its sign comes from the last step's direction, which copies and files of an agent do not hold.
+        following = direction[k] + zero
         direction[k] = delta * traces[k] - along_next * following + along_now * gradient[k]
         gradient[k] = following
 

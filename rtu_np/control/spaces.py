@@ -14,7 +14,7 @@ import numpy as np
 
 from rtu_np.control.actions import Actions
 from rtu_np.control.hints import observation_hint
-from rtu_np.validation import PLAIN, check_array
+from rtu_np.validation import PLAIN, check_array, plain_number
 
 Writer = Callable[[Any, np.ndarray], None]
 _BITS = frozenset((0, 1))
@@ -46,7 +46,7 @@ def observation_writer(space: Any, name: str = "observation") -> tuple[int, Writ
     if isinstance(space, spaces.Discrete):
         return int(space.n), _discrete_writer(space, name)
     if isinstance(space, spaces.MultiDiscrete):
-        return int(space.nvec.sum()), _multi_discrete_writer(space, name)
+        return sum(space.nvec.ravel().tolist()), _multi_discrete_writer(space, name)
     if isinstance(space, spaces.MultiBinary):
         return int(np.prod(space.shape)), _multi_binary_writer(space, name)
     if isinstance(space, spaces.Tuple) and all(map(_is_taken, space.spaces)):
@@ -110,7 +110,9 @@ def _multi_discrete_writer(space: Any, name: str) -> Writer:
     unsigned = flat.view(np.uint64)
 
     def write(observation: Any, out: np.ndarray) -> None:
-        np.subtract(_array(name, observation, space, "iub"), start, values, casting="unsafe")
+        # As int64 first: of uint64 and int64 NumPy makes float64, which rounds.
+        given = _array(name, observation, space, "iub").astype(np.int64, copy=False)
+        np.subtract(given, start, values)
         np.less(unsigned, limits, inside)
         if not all(inside.tolist()):
             _refuse(name, observation, space)
@@ -172,7 +174,8 @@ def describe(space: Any) -> dict[str, Any]:
     from gymnasium import spaces
 
     if isinstance(space, spaces.Box):
-        bounds = {"low": space.low.ravel().tolist(), "high": space.high.ravel().tolist()}
+        # Items of a longdouble are NumPy's own, which JSON does not know.
+        bounds = {name: [plain_number(x) for x in getattr(space, name).ravel().tolist()] for name in ("low", "high")}
         return {"kind": "Box", "shape": list(space.shape), "dtype": str(space.dtype), **bounds}
     if isinstance(space, spaces.Discrete):
         return {"kind": "Discrete", "n": int(space.n), "start": int(space.start)}
@@ -200,13 +203,14 @@ def build(description: dict[str, Any]) -> Any:
     d = dict(description)
     kind = d.pop("kind")
     if kind == "Box":
-        low, high = (np.array(d[name]).reshape(d["shape"]).astype(d["dtype"]) for name in ("low", "high"))
+        # In the type of the space: NumPy makes floats of small and of large integers together.
+        low, high = (np.array(d[name], d["dtype"]).reshape(d["shape"]) for name in ("low", "high"))
         return spaces.Box(low, high, dtype=np.dtype(d["dtype"]).type)
     if kind == "Discrete":
         return spaces.Discrete(d["n"], start=d["start"])
     if kind == "MultiDiscrete":
         dtype = np.dtype(d.get("dtype", "int64"))
-        return spaces.MultiDiscrete(np.array(d["nvec"]), dtype=dtype.type, start=np.array(d["start"]))
+        return spaces.MultiDiscrete(np.array(d["nvec"], dtype), dtype=dtype.type, start=np.array(d["start"], dtype))
     if kind == "MultiBinary":
         return spaces.MultiBinary(d["n"])
     return spaces.Tuple([build(part) for part in d["spaces"]])

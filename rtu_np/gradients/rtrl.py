@@ -21,7 +21,7 @@ from rtu_np.jit import kernel, njit
 from rtu_np.numerics.buffers import add_scaled, aligned, assign, clear, copy, count_numbers, overlapping, size
 from rtu_np.numerics.layout import layout_of
 from rtu_np.protocol import PerInput, PerOutput
-from rtu_np.validation import check_fits, check_flag
+from rtu_np.validation import check_fits, check_flag, make_plain
 
 _BLOCK = 256  # columns of S that advance together, so that they stay in the cache
 
@@ -53,6 +53,7 @@ class RTRL:
 
     def __post_init__(self) -> None:
         check_flag("dense", self.dense)
+        make_plain(self)
 
     def spec(self, cell_spec: Any, dtype: Any) -> Any:
         """The spec whose memory carries this gradient."""

@@ -16,7 +16,7 @@ from rtu_np.gradients.stored_gradient import prepare_again, register_stored_grad
 from rtu_np.numerics.buffers import aligned, clear, copy, count_numbers, size
 from rtu_np.numerics.layout import layout_of
 from rtu_np.protocol import PerInput, PerOutput
-from rtu_np.validation import check_count
+from rtu_np.validation import check_count, make_plain
 
 # Slots of the ring: the row of the latest step, and how many rows are filled.
 ROW, FILLED = 0, 1
@@ -45,6 +45,7 @@ class TBPTT:
 
     def __post_init__(self) -> None:
         check_count("steps", self.steps, hint="1 is the one-step gradient")
+        make_plain(self)
 
     def spec(self, cell_spec: Any, dtype: Any) -> Any:
         """The spec whose memory carries this gradient."""

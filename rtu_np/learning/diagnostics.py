@@ -84,7 +84,7 @@ def _layers(spec: Any, params: Any, memory: Any) -> Iterable[tuple[Any, Any, Any
         yield from _layers(spec.upper, params.upper, getattr(memory, "upper", None))
     else:  # a gradient method holds the whole stack, and stores the output of the last layer
         *below, (layer, views, _) = _layers(spec.cell, params, None)
-        yield from (*below, (layer, views, memory.y))
+        yield from (*below, (layer, views, getattr(memory, "y", None)))
 
 
 def _eigenvalues(spec: Any, params: Any) -> tuple[Any, np.ndarray, np.ndarray] | None:

@@ -13,7 +13,7 @@ import numpy as np
 from rtu_np.jit import generic, kernel, njit, noalias
 from rtu_np.numerics.buffers import finite_vector
 from rtu_np.numerics.layout import layout_of
-from rtu_np.validation import check_real, check_settings
+from rtu_np.validation import check_real, check_settings, make_plain
 
 # Slots of Adam's bias correction.
 _MEAN, _SQUARE = 0, 1
@@ -28,7 +28,7 @@ class Optimizer(Protocol):
 
 def check_optimizer(name: str, value: Any) -> Any:
     """`value`, if it is an optimiser; otherwise TypeError, which names the argument."""
-    return check_settings(name, value, "an optimiser such as Adam(1e-3)")
+    return check_settings(name, value, "an optimiser such as Adam(1e-3)", 0)
 
 
 @generic(inline=False)
@@ -137,6 +137,7 @@ class SGD:
 
     def __post_init__(self) -> None:
         _check_positive(self, "step_size")
+        make_plain(self)
 
     def spec(self) -> SGDSpec:
         return SGDSpec(*map(float, astuple(self)))
@@ -170,6 +171,7 @@ class ObGD:
 
     def __post_init__(self) -> None:
         _check_positive(self, "step_size", "kappa")
+        make_plain(self)
 
     def spec(self) -> ObGDSpec:
         return ObGDSpec(*map(float, astuple(self)))
@@ -266,6 +268,7 @@ class Adam:
         _check_positive(self, "step_size", "epsilon")
         check_real("beta1", self.beta1, low=0.0, high=1.0, high_open=True)
         check_real("beta2", self.beta2, low=0.0, high=1.0, high_open=True)
+        make_plain(self)
 
     def spec(self) -> AdamSpec:
         return AdamSpec(*map(float, astuple(self)))
@@ -299,6 +302,7 @@ class RMSProp:
     def __post_init__(self) -> None:
         _check_positive(self, "step_size", "epsilon")
         check_real("beta", self.beta, low=0.0, high=1.0, high_open=True)
+        make_plain(self)
 
     def spec(self) -> RMSPropSpec:
         return RMSPropSpec(*map(float, astuple(self)))

@@ -1,5 +1,9 @@
 """How a step ends, what a compiled step returns, and the clock of every learner."""
 
+from typing import Any
+
+from rtu_np.validation import check_number
+
 # How a step ends.
 CONTINUES, TERMINATED, TRUNCATED = 0, 1, 2
 
@@ -17,3 +21,11 @@ STEPS, IS_FIRST = 0, 1
 
 # Slot of a signal, in prediction and in control: how the step ends.
 END = 1
+
+
+def how_it_ends(terminated: Any, truncated: Any) -> int:
+    """How a step ends whose flags are not both false. ValueError, TypeError, by name, if a flag is not a number."""
+    for name, flag in (("terminated", terminated), ("truncated", truncated)):
+        if flag:
+            check_number(name, flag)
+    return TERMINATED if terminated else TRUNCATED

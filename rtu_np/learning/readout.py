@@ -12,12 +12,13 @@ from typing import Annotated, Any, NamedTuple, Protocol
 import numpy as np
 
 from rtu_np.cells.initializers import LecunNormal
+from rtu_np.cells.layer import Cell
 from rtu_np.jit import generic, kernel, noalias
 from rtu_np.numerics.activations import Activation, activate, activation, slope
 from rtu_np.numerics.buffers import add_scaled
 from rtu_np.numerics.layout import layout_of
 from rtu_np.numerics.products import add_product, decay_and_add_outer, dot, pull_back
-from rtu_np.validation import check_count
+from rtu_np.validation import check_count, check_settings, make_plain
 
 
 class Readout(Protocol):
@@ -58,6 +59,14 @@ def feature_gradient(spec, params, activations, dy):
 @generic
 def learn(spec, params, traces, activations, y, decay, step):
     """params <- params + step traces, unless step is None; traces <- decay traces + dv/dparams."""
+
+
+def check_readout(value: Any) -> Readout:
+    """`value`, if it is a readout; otherwise TypeError, which names the argument."""
+    expected = "a readout such as LinearReadout()"
+    if isinstance(value, Cell):  # whose spec takes one argument, too
+        raise TypeError(f"readout is {value!r}: expected {expected}")
+    return check_settings("readout", value, expected, 1)
 
 
 # ---------------------------------------------------------------------------------------------------------- linear
@@ -167,6 +176,7 @@ class HiddenReadout:
     def __post_init__(self) -> None:
         check_count("n_hidden", self.n_hidden)
         activation(self.activation)
+        make_plain(self)
 
     def spec(self, n_features: int) -> "HiddenReadoutSpec":
         return HiddenReadoutSpec(n_features, self.n_hidden, activation(self.activation))

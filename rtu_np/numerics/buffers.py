@@ -98,8 +98,13 @@ def overlapping(flat, n):
 
 
 def size(layout: Callable[..., tuple[Any, Any]], *arguments: Any) -> int:
-    """How many elements `layout(*arguments, flat)` takes from the start of `flat`."""
-    return _WHOLE.size - layout(*arguments, _WHOLE)[1].size
+    """How many elements `layout(*arguments, flat)` takes from the start of `flat`. MemoryError if too many to count."""
+    try:
+        return _WHOLE.size - layout(*arguments, _WHOLE)[1].size
+    except (ValueError, OverflowError) as error:  # a view larger than `_WHOLE`
+        raise MemoryError(
+            f"an array needs more than {_WHOLE.size} numbers ({error}): expected fewer units or inputs"
+        ) from error
 
 
 def count_numbers(layout: Callable[..., tuple[Any, Any]], spec: Any) -> int:

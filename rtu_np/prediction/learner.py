@@ -131,7 +131,7 @@ class Learner(ABC):
             )
         with checkpoint.building(path, settings, arrays):
             parts: dict[str, Any] = {
-                role: part or checkpoint.build(role, settings[role]) for role, part in given.items()
+                role: checkpoint.build(role, settings[role]) if part is None else part for role, part in given.items()
             }
             numbers = {name: settings[name] for name in ("n_inputs", "gamma", "lambda_", "dtype")}
             learner = cls(**parts, **numbers)

@@ -10,7 +10,7 @@ from tqdm import tqdm
 
 from rtu_np.interrupts import HoldCtrlC
 from rtu_np.prediction.td import TDLambda
-from rtu_np.validation import check_count
+from rtu_np.validation import check_count, count_dimensions
 
 
 def run_many(
@@ -111,8 +111,8 @@ def _one_each(name: str, value: Any, ndim: int, k: int) -> Sequence[Any]:
     """`value` for each of k learners: the same for all if `value` has `ndim` dimensions."""
     if value is None:
         return [None] * k
-    nested = isinstance(value, list | tuple) and len(value) > 0 and np.ndim(value[0]) >= ndim
-    if not nested and np.ndim(value) <= ndim:
+    nested = isinstance(value, list | tuple) and len(value) > 0 and count_dimensions(name, value[0]) >= ndim
+    if not nested and count_dimensions(name, value) <= ndim:
         return [value] * k
     if len(value) != k:
         raise ValueError(

@@ -23,8 +23,9 @@ from rtu_np.learning.outcomes import (
     REFUSED,
     TERMINATED,
     TRUNCATED,
+    how_it_ends,
 )
-from rtu_np.learning.readout import LinearReadout, Readout
+from rtu_np.learning.readout import LinearReadout, Readout, check_readout
 from rtu_np.numerics.buffers import allocate, size
 from rtu_np.prediction.learner import Learner
 from rtu_np.prediction.scale import watched
@@ -37,7 +38,8 @@ from rtu_np.validation import (
     check_dtype,
     check_number,
     check_real,
-    check_settings,
+    check_seed,
+    count_dimensions,
 )
 
 _STAGE = 1 << 16  # the most elements of observations that one compiled call reads
@@ -64,7 +66,7 @@ class TDLambda(Learner):
     Raises
     ------
     ValueError, TypeError : if an argument is out of its range or of the wrong type; the message names the argument
-    MemoryError : if full RTRL of the cell does not fit this machine
+    MemoryError : if the learner does not fit this machine
     FloatingPointError : in `step` and `run`, if learning diverges
 
     Examples
@@ -92,10 +94,10 @@ class TDLambda(Learner):
         readout: Readout | None = None,
     ) -> None:
         self.cell = check_cell(cell)
-        self.optimizer = check_optimizer("optimizer", optimizer or Adam(3e-4))
+        self.optimizer = check_optimizer("optimizer", Adam(3e-4) if optimizer is None else optimizer)
         self.gradient = check_gradient(gradient)
-        self.readout = check_settings("readout", readout or LinearReadout(), "a readout such as LinearReadout()")
-        self.n_inputs = check_count("n_inputs", n_inputs)
+        self.readout = check_readout(LinearReadout() if readout is None else readout)
+        self.n_inputs = n_inputs = check_count("n_inputs", n_inputs)
         self.gamma = check_real("gamma", gamma, low=0.0, high=1.0)
         self.lambda_ = check_real("lambda_", lambda_, low=0.0, high=1.0)
         self.dtype = check_dtype("dtype", dtype)
@@ -106,7 +108,7 @@ class TDLambda(Learner):
         self._flat = allocate(size(network_arrays, self._spec), self.dtype)
         self._clock = np.array([0, 1])  # steps so far; whether the next is the first after a clear
         self._prediction = allocate(size(forward_arrays, self._spec), self.dtype)
-        network.initialise(self._views, self._spec, cell, self.readout, np.random.default_rng(seed))
+        network.initialise(self._views, self._spec, cell, self.readout, check_seed("seed", seed))
 
         # Arguments of compiled code: for a stretch of stream, for one step, and without learning.
         rows = max(64, _STAGE // n_inputs)
@@ -167,7 +169,7 @@ class TDLambda(Learner):
         except (FloatingPointError, RuntimeWarning):  # of a conversion to float32, if NumPy's or Python's are errors
             with np.errstate(all="ignore"):  # takes 0.6 us, so it is not in the way of other steps
                 return self.step(x, c, discount, terminated, truncated)
-        signal[END] = TERMINATED if terminated else TRUNCATED if truncated else CONTINUES
+        signal[END] = how_it_ends(terminated, truncated) if terminated or truncated else CONTINUES
         done = self._run(*self._to_step)
         if done < 1:
             if done == REFUSED:
@@ -288,7 +290,7 @@ class TDLambda(Learner):
         -------
         float, or (T,) array
         """
-        one = np.ndim(x) == 1
+        one = count_dimensions("x", x) == 1
         shape = self._shape if one else (None, self.n_inputs)
         stretch = check_array("x", x, shape, hint="or one observation", dtype=self.dtype).reshape(-1, self.n_inputs)
         self._check_parameters()

@@ -25,9 +25,8 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from rtu_np.cells.layer import Cell, GradientMethod
+from rtu_np.cells.layer import Cell, GradientMethod, check_gradient
 from rtu_np.costs import bytes_per_step, flops
-from rtu_np.gradients.rtrl import RTRL
 from rtu_np.learning.optimizers import SGD, Optimizer
 from rtu_np.prediction.td import TDLambda
 from rtu_np.timing.machine import Machine, bandwidth
@@ -77,7 +76,8 @@ def measure(
     check_count("repeats", repeats)
     check_count("calls", calls)
     check_flag("compiling", compiling)
-    dtype, gradient, optimizer = check_dtype("dtype", dtype), gradient or RTRL(), optimizer or SGD(1e-6)
+    n_inputs, dtype, gradient = check_count("n_inputs", n_inputs), check_dtype("dtype", dtype), check_gradient(gradient)
+    optimizer = SGD(1e-6) if optimizer is None else optimizer
     settings: dict[str, Any] = {"cell": cell, "n_inputs": n_inputs, "gradient": gradient, "dtype": dtype.name}
     settings["optimizer"] = optimizer
     learner = TDLambda(**settings)

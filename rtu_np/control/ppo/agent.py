@@ -139,8 +139,9 @@ class PPO(Agent):
     ) -> None:
         inputs = InputSettings(normalize_observations, scale_rewards, previous_action_reward, clip_observations)
         super().__init__(env, gamma, inputs, seed, dtype)
-        self.cell = check_cell(cell or ppo_network(LinearRTU(192)))
-        self.actor, self.critic = check_cell(actor or _hidden()), check_cell(critic or _hidden())
+        self.cell = check_cell(ppo_network(LinearRTU(192)) if cell is None else cell)
+        self.actor = check_cell(_hidden() if actor is None else actor, "actor")
+        self.critic = check_cell(_hidden() if critic is None else critic, "critic")
         self.policy = self._policy_for(policy, Gaussian("free"))
         self.gradient = check_gradient(gradient)
         if not isinstance(self.gradient, RTRL | TBPTT):
@@ -153,7 +154,7 @@ class PPO(Agent):
         self.value_coef = check_real("value_coef", value_coef, low=0.0)
         self.entropy_coef = check_real("entropy_coef", entropy_coef, low=0.0)
         self.max_grad_norm = check_real("max_grad_norm", max_grad_norm, low=0.0, low_open=True)
-        self.optimizer = check_optimizer("optimizer", optimizer or Adam(1e-4, epsilon=1e-5))
+        self.optimizer = check_optimizer("optimizer", Adam(1e-4, epsilon=1e-5) if optimizer is None else optimizer)
         self.threads = cpu_count() if threads is None else check_count("threads", threads)
         spec = self._make_spec()
         self.bytes_held = size(ppo_arrays, spec) * self.dtype.itemsize + bytes_of_parts(spec, self.dtype)

@@ -129,7 +129,8 @@ def check_gradients(
 
     Raises
     ------
-    ValueError, TypeError : by name, for an argument out of its range or of the wrong type
+    ValueError, TypeError : by name, for an argument out of its range or of the wrong type, and if every input brings a
+        unit near a kink
 
     Examples
     --------
@@ -332,6 +333,11 @@ def _inputs(spec, params, state, steps, dtype, rng) -> np.ndarray:
                 alive, inputs[t], chosen = int(np.count_nonzero(y)), x, after
             if alive == y.size:
                 break
+        if alive < 0:
+            raise ValueError(
+                f"cell has a unit within {_KINK} of the kink of its activation for each of {_DRAWS} random inputs, and "
+                "no derivative can be checked there: expected fewer units, or more inputs if the cell is a LayerNorm"
+            )
         state = chosen
     return inputs
 

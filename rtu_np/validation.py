@@ -328,6 +328,8 @@ def plain_number(value: Any) -> Any:
     """A real number as Python's own bool, int or float; anything else as it is."""
     if type(value) in (bool, int, float) or not isinstance(value, numbers.Real | np.bool_):
         return value
+    if isinstance(value, np.timedelta64):
+        return value
     kind = bool if isinstance(value, np.bool_) else int if isinstance(value, numbers.Integral) else float
     return kind(value)
 

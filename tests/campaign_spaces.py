@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 SHAPES = st.sampled_from([(), (1,), (2,), (1, 2), (2, 2), (3,), (0,)])
 REAL = ("float64", "float32", "float16", "longdouble")
 INTEGERS = ("int8", "uint8", "int16", "int64", "uint64", "bool")
-EDGES = st.sampled_from([-math.inf, -1e300, -1e30, -100.0, -1.0, -0.1, -1e-40, 0.0, 0.1, 1.0, 255.0, 1e30, 1e300, math.inf])
+EDGES = st.sampled_from(
+    [-math.inf, -1e300, -1e30, -100.0, -1.0, -0.1, -1e-40, 0.0, 0.1, 1.0, 255.0, 1e30, 1e300, math.inf]
+)
 
 
 def whole_edges(dtype: str) -> st.SearchStrategy[int]:
@@ -95,7 +97,9 @@ def not_in(draw: Any, space: Any, dtype: str) -> Any:
         fault = draw(st.sampled_from(["part", "long", "short", "other"]))
         if fault == "part":
             parts[k] = not_in(draw, space.spaces[k], dtype)
-        changed = {"part": parts, "long": [*parts, 0.0], "short": parts[:-1]}.get(fault, draw(st.sampled_from([None, 1, {}])))
+        changed = {"part": parts, "long": [*parts, 0.0], "short": parts[:-1]}.get(
+            fault, draw(st.sampled_from([None, 1, {}]))
+        )
         return tuple(changed) if isinstance(changed, list) else changed
     if isinstance(space, spaces.Box):
         if 0 in space.shape or not space.shape:
@@ -103,7 +107,9 @@ def not_in(draw: Any, space: Any, dtype: str) -> Any:
         return spoiled(draw, np.zeros(space.shape), dtype)
     if isinstance(space, spaces.Discrete):
         first, last = int(space.start), int(space.start + space.n - 1)
-        return draw(st.sampled_from([first - 1, last + 1, 0.5, "x", None, math.nan, [first], np.array([first]), 10**30, 1j]))
+        return draw(
+            st.sampled_from([first - 1, last + 1, 0.5, "x", None, math.nan, [first], np.array([first]), 10**30, 1j])
+        )
     array = drawn_from(space, np.random.default_rng(0)).astype(object)
     fault = draw(st.sampled_from(["element", "shape", "other"]))
     if fault == "other":
@@ -111,7 +117,9 @@ def not_in(draw: Any, space: Any, dtype: str) -> Any:
     if fault == "shape":
         return np.append(array.ravel(), array.ravel()[:1]).astype(np.int64)
     least = space.start.ravel()[0] if isinstance(space, spaces.MultiDiscrete) else 0
-    array[(0,) * array.ndim] = draw(st.sampled_from([int(least) - 1, int(least) + 99, 0.5, math.nan, None, 10**30, "x"]))
+    array[(0,) * array.ndim] = draw(
+        st.sampled_from([int(least) - 1, int(least) + 99, 0.5, math.nan, None, 10**30, "x"])
+    )
     return draw(st.sampled_from([array, array.tolist()]))
 
 
@@ -137,7 +145,9 @@ class World(gymnasium.Env):
             return draw(st.sampled_from([int, np.int64, np.array]))(observation)
         if isinstance(space, spaces.Tuple):
             return draw(st.sampled_from([tuple, list]))(observation)
-        return observation if not observation.ndim else draw(st.sampled_from([np.asarray, np.ndarray.tolist]))(observation)
+        return (
+            observation if not observation.ndim else draw(st.sampled_from([np.asarray, np.ndarray.tolist]))(observation)
+        )
 
     def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[Any, dict]:
         return self.draw(), {}

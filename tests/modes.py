@@ -33,6 +33,12 @@ MODES = {
             *("test_several_choices.py", "test_spaces.py", "test_ties.py"),
         ],
     ),
+    # Random settings, spaces and streams at every public door.
+    "uncompiled campaign": (
+        {"NUMBA_DISABLE_JIT": "1"},
+        "",
+        ["test_campaign_td.py", "test_campaign_agents.py", "test_campaign_cells.py"],
+    ),
     # The least that Numba compiles for: narrow vectors, and no fused multiply-add.
     "plain processor": ({"NUMBA_CPU_NAME": "generic", "NUMBA_CPU_FEATURES": ""}, "", ["test_elementary.py"]),
     # No mode of Numba, but minutes of compiling, for which there is a second core.

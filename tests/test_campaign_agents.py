@@ -1,4 +1,4 @@
-"""A campaign at the doors of the agents: random spaces, settings, steps good and bad, copies, loops (campaign_cases.py)."""
+"""A campaign at the doors of the agents: random spaces, settings, steps, copies and loops (campaign_cases.py)."""
 
 import copy
 import math
@@ -28,7 +28,6 @@ from rtu_np import (
     Adam,
     Dense,
     Epsilon,
-    Gaussian,
     LinearReadout,
     LinearRTU,
     ObGD,
@@ -51,8 +50,14 @@ GRADIENTS = st.sampled_from([None, RTRL(), RTRL(dense=True), TBPTT(2)])
 OPTIMIZERS = st.sampled_from([None, SGD(0.01), Adam(0.003), RMSProp(0.003)])
 BOUNDED = st.one_of(OPTIMIZERS, st.just(ObGD(0.5)))
 OWN = {
-    "shared": (ActorCritic, {"shared": st.just(True), "actor_optimizer": BOUNDED, "lambda_": st.sampled_from([0, 0.8])}),
-    "two": (ActorCritic, {"shared": st.just(False), "critic_optimizer": BOUNDED, "entropy_coef": st.sampled_from([0, 1])}),
+    "shared": (
+        ActorCritic,
+        {"shared": st.just(True), "actor_optimizer": BOUNDED, "lambda_": st.sampled_from([0, 0.8])},
+    ),
+    "two": (
+        ActorCritic,
+        {"shared": st.just(False), "critic_optimizer": BOUNDED, "entropy_coef": st.sampled_from([0, 1])},
+    ),
     "Q": (QLambda, {"optimizer": BOUNDED, "epsilon": st.sampled_from([None, Epsilon(0.5, 0.1, 9)])}),
     "QRC": (QRC, {"optimizer": OPTIMIZERS, "h_optimizer": OPTIMIZERS, "beta": st.sampled_from([0, 1.0])}),
     "PPO": (
@@ -90,7 +95,9 @@ def again(agent, how: str):
     if how == "saved":
         with tempfile.TemporaryDirectory() as folder:
             return type(agent).load(agent.save(Path(folder) / "agent"))
-    return {"same": lambda x: x, "pickled": lambda x: pickle.loads(pickle.dumps(x)), "copied": copy.deepcopy}[how](agent)
+    return {"same": lambda x: x, "pickled": lambda x: pickle.loads(pickle.dumps(x)), "copied": copy.deepcopy}[how](
+        agent
+    )
 
 
 AGAIN = st.sampled_from(["same", "saved", "pickled", "copied"])
@@ -205,7 +212,9 @@ def test_steps(made, data):
         plain = float(np.asarray(reward)[()])
         expected = outcome(lambda x=observation, r=plain, e=ends: reference.step(x, r, *e), FloatingPointError)
         if isinstance(expected, FloatingPointError):  # huge actions, as inputs, can make learning diverge
-            refuses(lambda a=agent, x=observation, r=plain, e=ends: a.step(x, r, *e), "diverged", bytes, FloatingPointError)
+            refuses(
+                lambda a=agent, x=observation, r=plain, e=ends: a.step(x, r, *e), "diverged", bytes, FloatingPointError
+            )
             return
         action = agent.step(env.in_another_form(draw, observation), reward, *flags)
         assert same(action, expected)
@@ -238,7 +247,9 @@ def test_loops(made, data):
     while agent.steps < reference.steps:
         if draw(st.booleans()):
             wrong = draw(st.sampled_from([0, -1, 1.5, True, None, "2"]))
-            refuses(lambda agent=agent, wrong=wrong: agent.learn(env, wrong, **QUIET), "steps", lambda a=agent: state(a))
+            refuses(
+                lambda agent=agent, wrong=wrong: agent.learn(env, wrong, **QUIET), "steps", lambda a=agent: state(a)
+            )
         if draw(st.booleans()):
             drawn = agent._acting_rng.bit_generator.state
             before = agent.parameters
@@ -250,7 +261,9 @@ def test_loops(made, data):
         agent = again(agent, how)
         if how != "same" and agent.steps:
             agent.resume(env)
-        parts.append(agent.learn(env, draw(st.integers(1, n)) if not parts else n, callback=lambda a: a.steps < n, **QUIET))
+        parts.append(
+            agent.learn(env, draw(st.integers(1, n)) if not parts else n, callback=lambda a: a.steps < n, **QUIET)
+        )
     assert live_state(agent) == live_state(reference)
     assert all(env.action_space.contains(action) for action in env.actions)
     assert len(env.actions) == len(other.actions)

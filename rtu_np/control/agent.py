@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from rtu_np import checkpoint
+from rtu_np.cells.layer import Cell
 from rtu_np.control import spaces
 from rtu_np.control.acting import act, acting_memory
 from rtu_np.control.actions import Actions
@@ -77,7 +78,7 @@ class Agent(Loop):
         default = Softmax() if self.actions.discrete else continuous
         policy = default if policy is None else policy
         expected = f"a policy such as {brief(default)}"
-        if not hasattr(check_settings("policy", policy, expected, 1), "draw"):
+        if isinstance(policy, Cell) or not hasattr(check_settings("policy", policy, expected, 1), "draw"):
             raise TypeError(f"policy is {policy!r}: expected {expected}")
         if isinstance(policy, Softmax) != self.actions.discrete:
             raise ValueError(f"policy is {policy!r} for action space {self.action_space}: expected {brief(default)}")

@@ -126,6 +126,13 @@ def state(agent) -> tuple:
     )
 
 
+def _continue(agent, env: Given, x: Any, reward: Any) -> Any:
+    """Learn from one step in mid-episode. After a refused step, `learn` lets go of the environment, so it is resumed."""
+    env.give(x=x, reward=reward)
+    agent.resume(env)
+    return agent.learn(env, 1, **QUIET)
+
+
 GOOD = np.array([0.5, 1.0])
 # {name: (what is bad, a call of the agent in the environment)}
 DOORS: dict[str, tuple[str, Callable[[Any, Given, Any], Any]]] = {
@@ -133,8 +140,8 @@ DOORS: dict[str, tuple[str, Callable[[Any, Given, Any], Any]]] = {
     "step(reward)": ("reward", lambda agent, env, bad: agent.step(GOOD, bad)),
     "act(observation)": ("observation", lambda agent, env, bad: agent.act(bad)),
     "act(reward)": ("reward", lambda agent, env, bad: agent.act(GOOD, reward=bad)),
-    "learn, observation": ("observation", lambda agent, env, bad: (env.give(x=bad), agent.learn(env, 1, **QUIET))),
-    "learn, reward": ("reward", lambda agent, env, bad: (env.give(reward=bad), agent.learn(env, 1, **QUIET))),
+    "learn, observation": ("observation", lambda agent, env, bad: _continue(agent, env, bad, 1.0)),
+    "learn, reward": ("reward", lambda agent, env, bad: _continue(agent, env, GOOD, bad)),
     "evaluate, first": ("observation", lambda agent, env, bad: agent.evaluate(other(env, first=bad), 1)),
     "evaluate, observation": ("observation", lambda agent, env, bad: agent.evaluate(other(env, x=bad), 1, False)),
     "evaluate, last reward": ("reward", lambda agent, env, bad: agent.evaluate(other(env, reward=bad, over=True), 1)),

@@ -112,7 +112,7 @@ def test_a_long_gradient_is_shortened(size):
         view = chunk(agent._spec, part)[0].flat_gradient
         view[:] = size * rng.standard_normal(view.size) / np.sqrt(view.size)
         total += view
-    norm = update._apply_gradient(agent._spec, agent._flat, update._parts, update._loss_terms)
+    norm, _ = update._apply_gradient(agent._spec, agent._flat, update._parts, update._loss_terms)
     assert_close(norm, np.linalg.norm(total), PLAIN)
     expected = -total * min(1, 0.5 / np.linalg.norm(total))
     assert_close(agent._views.learned.flat_params - start, expected, PLAIN)

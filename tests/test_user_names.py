@@ -73,6 +73,7 @@ def test_repr_of_a_learner():
 
 
 @in_plain_python
+@pytest.mark.filterwarnings("ignore:steps is .*this call learns nothing:RuntimeWarning")
 def test_repr_counts_steps():
     learner = TDLambda(LinearRTU(3), 2)
     learner.run(np.ones((12, 2)), np.ones(12), progress=False)

@@ -284,7 +284,6 @@ class PPO(Agent):
             **of_layers(cell, known.params.cell, live.memory),
         }
 
-
     def _forget(self) -> None:
         row = self.steps % self.n_steps
         if not self._clock[IS_FIRST] and row > 0:

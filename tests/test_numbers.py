@@ -127,7 +127,7 @@ def state(agent) -> tuple:
 
 
 def _continue(agent, env: Given, x: Any, reward: Any) -> Any:
-    """Learn from one step in mid-episode. After a refused step, `learn` lets go of the environment, so it is resumed."""
+    """Learn from one step in mid-episode. After a refused step, `learn` has let go of the environment."""
     env.give(x=x, reward=reward)
     agent.resume(env)
     return agent.learn(env, 1, **QUIET)

@@ -20,23 +20,27 @@ _ENOUGH, _AT_MOST = 100, 10_000  # rows
 
 
 def watched(compiled: Callable, forget: Callable[[Callable], Any]) -> Callable:
-    """`compiled`, the compiled `td_kernels.run` of a new learner, which also looks at the first rows.
+    """`compiled`, the compiled `td_kernels.run` of a new learner, for single steps, of which it also sees the rows.
 
-    After enough rows it warns if they are out of scale, and calls `forget(compiled)`, which replaces it. So later steps
-    pay nothing.
+    A longer run first passes its rows to `see(observations, cumulants)` of the function. After enough rows, `see` warns
+    if they are out of scale, and calls `forget(compiled)`, which replaces the function. So later steps pay nothing.
     """
     rows: list[np.ndarray] = []
 
-    def run(spec: Any, flat: Any, clock: Any, observations: Any, signals: Any, predictions: Any, n: int) -> int:
-        taken = min(n, _AT_MOST)
-        row = np.column_stack([observations[:taken], signals[:taken, CUMULANT]]).astype(np.float64)
+    def see(observations: np.ndarray, cumulants: np.ndarray) -> None:
+        row = np.column_stack([observations[:_AT_MOST], cumulants[:_AT_MOST]]).astype(np.float64)
         if np.isfinite(row).all():
             rows.append(_sums(row))
         if sum(each[0, 0] for each in rows) >= _ENOUGH:
             forget(compiled)
             _judge(rows)
-        return compiled(spec, flat, clock, observations, signals, predictions, n)
 
+    def run(spec: Any, flat: Any, clock: Any, observations: Any, signals: Any, *rest: Any) -> int:
+        if len(observations) == 1:  # a single step
+            see(observations, signals[:, CUMULANT])
+        return compiled(spec, flat, clock, observations, signals, *rest)
+
+    run.see = see  # type: ignore[attr-defined]
     return run
 
 

@@ -330,7 +330,7 @@ def plain_number(value: Any) -> Any:
         return value
     if isinstance(value, np.timedelta64):
         return value
-    kind = bool if isinstance(value, np.bool_) else int if isinstance(value, numbers.Integral) else float
+    kind: Any = bool if isinstance(value, np.bool_) else int if isinstance(value, numbers.Integral) else float
     return kind(value)
 
 

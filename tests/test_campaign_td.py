@@ -309,10 +309,11 @@ def test_many_learners(several, bad, data):
 
     if bad:
         name = draw(st.sampled_from([*names, "learners", "n_threads", "twice"]))
+        m = len(streams[0][0])
         change = {"n_threads": draw(st.sampled_from([0, -1, 1.5, "2", True]))}
         learners = agents
         if name in names:
-            fault = spoiled(draw, np.zeros((3, d) if name == "observations" else 3), "float64")
+            fault = spoiled(draw, np.zeros((m, d) if name == "observations" else m), "float64")
             change = {name: np.zeros((3, 0)) if fault is None else fault}
         elif name != "n_threads":
             learners = (

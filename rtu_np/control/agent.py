@@ -65,7 +65,8 @@ class Agent(Loop):
         self.gamma = check_real("gamma", gamma, low=0.0, high=1.0)
         self.dtype, self.inputs = check_dtype("dtype", dtype), inputs.checked()
         self._inputs = self.inputs.spec(n_observation, self.actions.width, self.gamma)
-        start, drawing, acting, environment = check_seed("seed", seed).bit_generator.seed_seq.spawn(4)
+        seeds: Any = check_seed("seed", seed).bit_generator.seed_seq
+        start, drawing, acting, environment = seeds.spawn(4)
         self._start = np.random.default_rng(start)
         self._rng, self._acting_rng = np.random.default_rng(drawing), np.random.default_rng(acting)
         self._env_seed = int(environment.generate_state(1)[0])

@@ -30,7 +30,7 @@ from rtu_np.learning import heads, readout
 from rtu_np.learning.heads import HeadSpec
 from rtu_np.learning.network import ForwardNetwork, forward_arrays
 from rtu_np.learning.outcomes import STEPS
-from rtu_np.numerics.buffers import copy
+from rtu_np.numerics.buffers import copy, finite_vector
 from rtu_np.numerics.layout import layout_of
 
 
@@ -102,7 +102,10 @@ acting_memory = kernel(inline=False)(layout_of(ActingMemory))
 
 
 def act(spec, flat, flat_acting, buffers):
-    """Write an action into `buffers` without learning. `flat_acting` is modified in place: its state advances."""
+    """Write an action into `buffers` without learning; returns whether the network's outputs are finite.
+
+    flat_acting : modified in place: its state advances
+    """
     network, params, inputs, signal = acting_network(spec), acting_weights(spec, flat), spec.inputs, buffers.signal
     statistics, _ = input_statistics(inputs, buffers.statistics)
     memory, _ = acting_memory(spec, flat_acting)
@@ -121,3 +124,4 @@ def act(spec, flat, flat_acting, buffers):
     else:
         policies.sample(spec.policy, o, buffers.noise, buffers.clock[STEPS], action[DRAWN])
     execute(spec.policy, buffers.bounds, action, previous)
+    return finite_vector(o)

@@ -100,7 +100,7 @@ class Actions:
         else:
             return
         cure = "TransformAction, with a function of your own,"
-        if finite.all():
+        if (finite & (high > low)).all():  # RescaleAction divides by high - low
             one = f"np.{self._space.dtype}"
             cure = f"RescaleAction(env, {one}(-1), {one}(1))"
         warnings.warn(

@@ -195,6 +195,7 @@ class Agent(Loop):
         Raises
         ------
         ValueError, TypeError : if observation or reward is not usable; the memory of `act` stays
+        FloatingPointError : if learning has diverged
         """
         if self._act is None:
             self._compile_act()
@@ -208,8 +209,15 @@ class Agent(Loop):
         if episode_start:
             self._acting[:] = 0
         self._policy.draw(self._acting_noise, self._acting_rng)
-        self._act(*self._to_act)
+        if not self._act(*self._to_act):
+            self._explain_act()
         return self.actions.to_environment(self._acted)
+
+    def _explain_act(self) -> None:
+        raise FloatingPointError(
+            "the policy's outputs are not finite, so there is no action: learning has diverged. To go on, load a "
+            "checkpoint saved earlier."
+        )
 
     def _compile_act(self) -> None:
         if self._act is None:

@@ -170,9 +170,10 @@ def likely_cause(buffers: StepBuffers) -> str:
 
 
 def take_largest(spec: InputSpec, buffers: StepBuffers) -> dict[str, float]:
-    """The diagnostic `largest_observation`, since the last call."""
-    largest = input_statistics(spec, buffers.statistics)[0].largest
-    found = {"largest_observation": float(largest.max())}
+    """The diagnostics `largest_observation`, since the last call, and `reward_scale`, by which rewards are divided."""
+    statistics, _ = input_statistics(spec, buffers.statistics)
+    largest = statistics.largest
+    found = {"largest_observation": float(largest.max()), "reward_scale": 1 / scale_reward(spec, statistics, 1.0)}
     largest[:] = 0
     return found
 

@@ -27,7 +27,9 @@ class Log:
     """
 
     def __init__(self, folder: str | os.PathLike | None, name: str, agent: Any) -> None:
-        self._agent, self._folder = agent, None if folder is None else _folder(Path(folder), name)
+        if not (folder is None or (isinstance(folder, str | os.PathLike) and os.fspath(folder))):
+            raise TypeError(f"log is {folder!r}: expected the path of a folder, or None, which writes nothing")
+        self._agent, self._folder = agent, None if folder is None else _folder(Path(folder).expanduser(), name)
         self._at, self._since = agent.steps, time.perf_counter()
         self._episodes: Any = None
         self._learning: Any = None

@@ -3,9 +3,10 @@
 import math
 import os
 import warnings
+import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -113,6 +114,8 @@ class Loop(ABC):
         self._check_open()
         self._check_spaces(env)
         self._check_length(steps)
+        if not (callback is None or callable(callback)):
+            raise TypeError(f"callback is {callback!r}: expected a function of the agent, or None")
         ended: list[tuple[int, float, int]] = []
         with (
             HoldCtrlC(lambda: _episodes(ended), insists=True) as ctrl_c,
@@ -126,7 +129,7 @@ class Loop(ABC):
                     ctrl_c.stop()
                 action = self.actions.to_environment(self._executed)
                 try:
-                    observation, reward, terminated, truncated, _ = env.step(action)
+                    observation, reward, terminated, truncated, _ = _five(env.step(action))
                     self.step(observation, reward, terminated, truncated)
                 except BaseException:
                     self._env = None  # which may be a step ahead of the agent
@@ -157,15 +160,16 @@ class Loop(ABC):
 
     def _enter(self, env: Any) -> None:
         """Continue in the middle of the episode in `env`, or begin an episode."""
-        if env is not self._env:
+        if env is not self._env or _was_moved_by_another(env, self):
             self.reset()
+        _moved_by(env, self)
         if self._clock[IS_FIRST]:
             self._begin_episode(env)
 
     def _begin_episode(self, env: Any) -> None:
         """Begin an episode. The agent's seed gives the seed of the first episode in an environment."""
         seed = None if env is self._env else self._env_seed + self.steps  # other episodes after each change of env
-        observation, _ = env.reset(seed=seed)
+        observation, _ = _two(env.reset(seed=seed))
         self._env = env
         self.step(observation)
 
@@ -173,6 +177,7 @@ class Loop(ABC):
         """Continue in env, which is in the middle of the episode that this agent left: `learn` will not reset env."""
         self._check_spaces(env)
         self._env = env
+        _moved_by(env, self)
 
     def _check_spaces(self, env: Any) -> None:
         spaces.check_spaces(env, self.observation_space, self.action_space)
@@ -216,19 +221,20 @@ class Loop(ABC):
         _check_free(env)
         if self._env is not None and _innermost(env) is _innermost(self._env):
             self._env = None
+        _moved_by(env, None)
         self._compile_act()  # before Ctrl-C is held: it may take long
         own, drawn, returns = self._acting.copy(), self._acting_rng.bit_generator.state, list[float]()
         made, length, total = 0, 0, 0.0
         try:
             with HoldCtrlC(lambda: np.array(returns), insists=True) as ctrl_c, _bar(max_steps, progress) as bar:
                 while len(returns) < episodes and made < most:
-                    observation, _ = env.reset(seed=None if returns else seed)
+                    observation, _ = _two(env.reset(seed=None if returns else seed))
                     reward, total, length, over = 0.0, 0.0, 0, False
                     while not over and made < most:
                         if ctrl_c.asked:
                             ctrl_c.stop()
                         action = self.act(observation, deterministic, reward, episode_start=length == 0)
-                        observation, reward, terminated, truncated, _ = env.step(action)
+                        observation, reward, terminated, truncated, _ = _five(env.step(action))
                         over = bool(terminated or truncated) and how_it_ends(terminated, truncated) != CONTINUES
                         reward = self._check_reward(reward)
                         total, length, made = total + reward, length + 1, made + 1
@@ -261,6 +267,30 @@ def _name_of(env: Any) -> str:
     return (spec.id if spec is not None else type(env).__name__).replace("/", "-")
 
 
+def _five(result: Any) -> Any:
+    """What `env.step` returned, if it has five parts."""
+    if type(result) is tuple and len(result) == 5:
+        return result
+    raise TypeError(
+        f"env.step returned {_parts(result)}: expected (observation, reward, terminated, truncated, info). Does env "
+        "follow an older Gym? The package shimmy makes a new one of it"
+    )
+
+
+def _two(result: Any) -> Any:
+    """What `env.reset` returned, if it has two parts."""
+    if type(result) is tuple and len(result) == 2:
+        return result
+    raise TypeError(
+        f"env.reset returned {_parts(result)}: expected (observation, info). Does env follow an older Gym? The package "
+        "shimmy makes a new one of it"
+    )
+
+
+def _parts(result: Any) -> str:
+    return f"{len(result)} parts" if isinstance(result, tuple | list) else f"a {type(result).__name__}"
+
+
 def _bar(steps: int | None, progress: bool) -> tqdm:
     """A bar on a terminal. The bar of an evaluation in a callback, below another, is removed at its end."""
     how = {"delay": 1, "unit": "step", "unit_scale": True, "leave": None}
@@ -275,6 +305,8 @@ def _episodes(ended: list[tuple[int, float, int]]) -> Episodes:
 # --------------------------------------------------------------------------- environments in which agents learn now
 
 _LEARNERS: dict[int, Any] = {}  # {id of the innermost environment: the agent that learns in it}
+_NOBODY = object()
+_LAST: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()  # {innermost environment: who moved it last}
 
 
 def _innermost(env: Any) -> Any:
@@ -282,6 +314,20 @@ def _innermost(env: Any) -> Any:
     if hasattr(env, "unwrapped"):
         return env.unwrapped
     return _innermost(env.env) if hasattr(env, "env") else env
+
+
+def _moved_by(env: Any, agent: Any) -> None:
+    """Note that `agent` moves `env` from now on; None: somebody from whose steps no agent learns."""
+    with suppress(TypeError):  # an environment of a kind that has no weak references, or no hash
+        _LAST[_innermost(env)] = None if agent is None else weakref.ref(agent)
+
+
+def _was_moved_by_another(env: Any, agent: Any) -> bool:
+    try:
+        last = _LAST.get(_innermost(env), _NOBODY)
+    except TypeError:
+        return False
+    return last is not _NOBODY and (last is None or last() is not agent)
 
 
 def _check_free(env: Any) -> None:

@@ -80,6 +80,8 @@ def _array(name: str, observation: Any, space: Any, kinds: str) -> np.ndarray:
         _refuse(name, observation, space)
     if values.shape != space.shape or values.dtype.kind not in kinds:
         _refuse(name, observation, space)
+    if isinstance(observation, np.ma.MaskedArray):
+        check_array(name, observation, space.shape)
     return values
 
 
@@ -91,6 +93,8 @@ def _discrete_writer(space: Any, name: str) -> Writer:
             k = index(observation) - start
         except TypeError:
             _refuse(name, observation, space)
+        if type(observation) is np.ma.MaskedArray:
+            check_array(name, observation, ())
         if not 0 <= k < n:
             _refuse(name, observation, space)
         out[...] = 0

@@ -26,7 +26,8 @@ def of_network(network: NamedNetwork, delta: Any) -> dict[str, float]:
     """{name: number} about a network with traces. The network's prefix comes first in names, as in those of parameters.
 
     step_size : the number that multiplies the traces, divided by the TD error `delta`; of SGD and ObGD alone
-    last_step : ||.||_1 of the latest update of the parameters; of SGD and ObGD, for `delta` and the present traces
+    last_step : ||.||_1 of the latest update of the parameters, with Adam; with other optimisers, of an update for
+        `delta` along the present traces
     share.BLOCK : the part of `last_step` that a block gets. The blocks of a network sum to 1
     trace.NAME : ||z||_1 of each array of parameters
     LAYER.NAME : see `of_layers`

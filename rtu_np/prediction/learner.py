@@ -78,7 +78,7 @@ class Learner(ABC):
         """{name: number} about learning: half-lives and periods of units, how many are at a bound, dead or saturated,
         ||z||_1 of the traces, the last step and its share by block (`rtu_np.learning.diagnostics`).
 
-        SGD and ObGD: step_size, last_step and the shares are for a TD error of 1.
+        step_size, last_step and the shares are for a TD error of 1; with Adam, of the latest update.
 
         Examples
         --------

@@ -16,7 +16,7 @@ import numpy as np
 from rtu_np.prediction.td_kernels import CUMULANT
 
 LARGE, SMALL = 30.0, 1e-3
-_ENOUGH, _AT_MOST = 100, 10_000  # rows
+ENOUGH, _AT_MOST = 100, 10_000  # rows
 
 
 def watched(compiled: Callable, forget: Callable[[Callable], Any]) -> Callable:
@@ -31,7 +31,7 @@ def watched(compiled: Callable, forget: Callable[[Callable], Any]) -> Callable:
         row = np.column_stack([observations[:_AT_MOST], cumulants[:_AT_MOST]]).astype(np.float64)
         if np.isfinite(row).all():
             rows.append(_sums(row))
-        if sum(each[0, 0] for each in rows) >= _ENOUGH:
+        if sum(each[0, 0] for each in rows) >= ENOUGH:
             forget(compiled)
             _judge(rows)
 

@@ -28,7 +28,7 @@ from rtu_np.learning.outcomes import (
 from rtu_np.learning.readout import LinearReadout, Readout, check_readout
 from rtu_np.numerics.buffers import allocate, size
 from rtu_np.prediction.learner import Learner
-from rtu_np.prediction.scale import watched
+from rtu_np.prediction.scale import ENOUGH, watched
 from rtu_np.prediction.td_kernels import CUMULANT, DISCOUNT, paused, predict, run
 from rtu_np.validation import (
     PLAIN,
@@ -128,7 +128,7 @@ class TDLambda(Learner):
     @cached_property
     def _run(self) -> Callable:
         compiled = entry(compile_for(run, self._spec), *self._to_step)
-        return compiled if self.steps else watched(compiled, partial(setattr, self, "_run"))
+        return compiled if self.steps >= ENOUGH else watched(compiled, partial(setattr, self, "_run"))
 
     def compile(self) -> None:
         """Compile `step` and `run`, if they have not been compiled."""

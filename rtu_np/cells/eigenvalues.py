@@ -19,7 +19,7 @@ Each form is a type. Two functions, `plain_eigenvalue` and `eigenvalue`, return 
 of its bounds back to the bound, where the derivative is exact and not zero. Without bounds an eigenvalue can run away:
 once a unit remembers for longer than its parameters stay the same, its state and its sensitivities are old, and the
 step that should weaken the unit makes it slower still. Learners call it every 16 steps. In between, a step may carry nu
-itself below 0 ("nu/theta"), where there is no derivative; then learning stops with an error.
+itself below 0 ("nu/theta"), which has no derivative; then learning stops with an error.
 
 **Phases wrap** (derivations (53)). theta and theta - 2 pi are the same unit. But d theta / d theta_log = theta, so the
 trace of theta_log grows with theta and feeds itself. A phase above 4 pi is brought back into (2 pi, 4 pi], and all that

@@ -146,6 +146,7 @@ class Watch:
     >>> watch, before, after = Watch(), {"W": np.ones(2), "b": np.ones(1)}, {"W": np.ones(2), "b": np.full(1, 9.0)}
     >>> watch.compare(before, {"W": np.ones(2), "b": np.ones(1)}, 0)
     >>> with warnings.catch_warnings(record=True) as caught:
+    ...     warnings.simplefilter("always")
     ...     watch.compare(after, {"W": np.ones(2), "b": np.ones(1)}, 20_000)
     >>> str(caught[0].message)[:58]
     'by step 20000, W has not changed since step 0, though its '
@@ -186,7 +187,9 @@ class Watch:
         If no array moves far, there may be nothing to learn.
         """
         moved = {
-            name: np.abs(params[name] - then).max() / (np.abs(then).max() or 1) for name, then in self._then.items()
+            name: np.abs(params[name] - then).max() / (np.abs(then).max() or 1)
+            for name, then in self._then.items()
+            if name in params
         }
         starved = [name for name, change in moved.items() if change == 0 and np.any(traces[name])]
         far = (change > _FAR for name, change in moved.items() if not name.endswith("theta_log"))  # a wrap moves phases

@@ -22,12 +22,12 @@ ENOUGH, _AT_MOST = 100, 10_000  # rows
 def watched(compiled: Callable, forget: Callable[[Callable], Any]) -> Callable:
     """`compiled`, the compiled `td_kernels.run` of a new learner, for single steps, of which it also sees the rows.
 
-    A longer run first passes its rows to `see(observations, cumulants)` of the function. After enough rows, `see` warns
+    A longer run first passes its rows to `include(observations, cumulants)` of the function. After enough rows, `include` warns
     if they are out of scale, and calls `forget(compiled)`, which replaces the function. So later steps pay nothing.
     """
     rows: list[np.ndarray] = []
 
-    def see(observations: np.ndarray, cumulants: np.ndarray) -> None:
+    def include(observations: np.ndarray, cumulants: np.ndarray) -> None:
         row = np.column_stack([observations[:_AT_MOST], cumulants[:_AT_MOST]]).astype(np.float64)
         if np.isfinite(row).all():
             rows.append(_sums(row))
@@ -37,10 +37,10 @@ def watched(compiled: Callable, forget: Callable[[Callable], Any]) -> Callable:
 
     def run(spec: Any, flat: Any, clock: Any, observations: Any, signals: Any, *rest: Any) -> int:
         if len(observations) == 1:  # a single step
-            see(observations, signals[:, CUMULANT])
+            include(observations, signals[:, CUMULANT])
         return compiled(spec, flat, clock, observations, signals, *rest)
 
-    run.see = see  # type: ignore[attr-defined]
+    run.include = include  # type: ignore[attr-defined]
     return run
 
 

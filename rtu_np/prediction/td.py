@@ -246,8 +246,8 @@ class TDLambda(Learner):
         """
         observations, *signals = stream
         n_steps, start, most = len(observations), 0, _FIRST
-        if hasattr(self._run, "see"):
-            self._run.see(observations, signals[0])
+        if hasattr(self._run, "include"):
+            self._run.include(*stream[:2])
         while start < n_steps:
             n = min(most, n_steps - start, LOOK_EVERY - self.steps % LOOK_EVERY)
             rows = slice(start, start + n)

@@ -165,6 +165,7 @@ def test_a_watch_compares_arrays() -> None:
 
 
 @pytest.mark.parametrize("optimizer", [Adam(), RMSProp()], ids=lambda rule: type(rule).__name__)
+@pytest.mark.filterwarnings("ignore:in its first:UserWarning")  # the stream is out of scale, on purpose
 def test_moments_that_overflow_stop_the_learner(optimizer) -> None:
     """1e25 is a float32, and its square is not: a weight with an infinite mean square would never move again."""
     learner = TDLambda(LinearRTU(3), 2, optimizer=optimizer, dtype="float32")

@@ -22,7 +22,7 @@ ENOUGH, _AT_MOST = 100, 10_000  # rows
 def watched(compiled: Callable, forget: Callable[[Callable], Any]) -> Callable:
     """`compiled`, the compiled `td_kernels.run` of a new learner, for single steps, of which it also sees the rows.
 
-    A longer run first passes its rows to `include(observations, cumulants)` of the function. After enough rows, `include` warns
+    A longer run first passes its rows to `include(observations, cumulants)` of the function. After enough rows it warns
     if they are out of scale, and calls `forget(compiled)`, which replaces the function. So later steps pay nothing.
     """
     rows: list[np.ndarray] = []

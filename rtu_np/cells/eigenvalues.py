@@ -36,8 +36,9 @@ from rtu_np.numerics.layout import layout_of
 from rtu_np.validation import check_choice
 
 R_BOUNDS = (1e-6, 1.0 - 1e-6)
-# Bounds while a cell learns: of the decay rate nu = -log r in 1/step, and the least phase in radians per step.
-NU_BOUNDS, THETA_MIN = (1e-4, 10.0), 1e-4
+# Bounds while a cell learns, of the decay rate nu = -log r in 1/step. The least phase, in radians per step, is the
+# least rate: within its memory, a unit cannot tell a smaller phase from zero.
+SLOWEST, FASTEST = 1e-4, 10.0
 _FULL_TURN = 2 * np.pi
 _WRAP_ABOVE = float(np.log(2 * _FULL_TURN))  # the largest theta_log
 
@@ -48,30 +49,25 @@ _WRAP_ABOVE = float(np.log(2 * _FULL_TURN))  # the largest theta_log
 class NuLogThetaLog(NamedTuple):
     """r = exp(-exp(nu_log)), theta = exp(theta_log)"""
 
-    a_min: float  # bounds while learning
-    a_max: float
-    b_min: float
+    slowest: float  # the least rate nu and the least phase while learning
 
 
 class NuLogTheta(NamedTuple):
     """r = exp(-exp(nu_log)), theta as it is"""
 
-    a_min: float
-    a_max: float
+    slowest: float  # the least rate nu while learning
 
 
 class NuTheta(NamedTuple):
     """r = exp(-nu), theta as it is"""
 
-    a_min: float
-    a_max: float
+    slowest: float  # the least rate nu while learning
 
 
 class RTheta(NamedTuple):
     """r clipped to R_BOUNDS, theta as it is"""
 
-    a_min: float
-    a_max: float
+    slowest: float  # the least rate nu while learning
 
 
 PARAMETERIZATIONS: dict[str, Any] = {
@@ -82,15 +78,9 @@ PARAMETERIZATIONS: dict[str, Any] = {
 }
 
 
-def parameterization(name: object, nu_bounds: tuple[float, float] = NU_BOUNDS, theta_min: float = THETA_MIN):
-    """The form called `name`, with bounds; ValueError if no form has this name."""
-    kind = check_choice("parameterization", name, PARAMETERIZATIONS)
-    unbounded = kind(*np.zeros(len(kind._fields)))
-    a, b = store(unbounded, np.array(nu_bounds), np.array([theta_min, theta_min]))
-    if kind is RTheta:  # at R_BOUNDS itself the derivative is zero; 1e-7 is two steps of float32
-        a = np.clip(a, R_BOUNDS[0] + 1e-7, R_BOUNDS[1] - 1e-7)
-    bounds = float(a.min()), float(a.max()), float(b[0])
-    return kind(*bounds[: len(kind._fields)])
+def parameterization(name: object, slowest: float = SLOWEST):
+    """The form called `name`, with its bound; ValueError if no form has this name."""
+    return check_choice("parameterization", name, PARAMETERIZATIONS)(slowest)
 
 
 # Operations that `eigenvalue` takes for one unit.
@@ -214,10 +204,33 @@ def confine_eigenvalues(form, a, b):
     """Bring a and b back into their bounds; returns whether a phase is to be wrapped. NaN stays NaN."""
 
 
+@generic
+def modulus_bounds(form):
+    """(least a, largest a) while learning, as floats."""
+
+
+@modulus_bounds.register(NuLogThetaLog)
+@modulus_bounds.register(NuLogTheta)
+def _nu_log_bounds(form):
+    return np.log(form.slowest), np.log(FASTEST)
+
+
+@modulus_bounds.register(NuTheta)
+def _nu_bounds(form):
+    return form.slowest, FASTEST
+
+
+@modulus_bounds.register(RTheta)
+def _r_bounds(form):
+    # At R_BOUNDS itself the derivative is zero; 1e-7 is two steps of float32.
+    return np.exp(-FASTEST), min(np.exp(-form.slowest), R_BOUNDS[1] - 1e-7)
+
+
 @confine_eigenvalues.otherwise
 @noalias
 def _confine_modulus(form, a, b):
-    low, high = a.dtype.type(form.a_min), a.dtype.type(form.a_max)
+    bounds = modulus_bounds(form)
+    low, high = a.dtype.type(bounds[0]), a.dtype.type(bounds[1])
     for i in range(a.shape[0]):
         inside = low if a[i] < low else a[i]
         a[i] = high if inside > high else inside
@@ -227,12 +240,12 @@ def _confine_modulus(form, a, b):
 @confine_eigenvalues.register(NuLogThetaLog)
 @noalias
 def _confine_modulus_and_phase(form, a, b):
-    low, high, lowest = a.dtype.type(form.a_min), a.dtype.type(form.a_max), a.dtype.type(form.b_min)
-    highest, above = a.dtype.type(_WRAP_ABOVE), 0
+    bounds = modulus_bounds(form)
+    low, high, highest, above = a.dtype.type(bounds[0]), a.dtype.type(bounds[1]), a.dtype.type(_WRAP_ABOVE), 0
     for i in range(a.shape[0]):
         inside = low if a[i] < low else a[i]
         a[i] = high if inside > high else inside
-        b[i] = lowest if b[i] < lowest else b[i]
+        b[i] = low if b[i] < low else b[i]
         above += b[i] > highest
     return above > 0
 
@@ -283,7 +296,6 @@ def _wrap_theta_log(form, theta_log, factors):
 
 def at_bounds(form, a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """(whether a unit has the longest memory, whether another bound holds it) for each of n units."""
-    real = a.dtype.type
-    least, largest = a <= real(form.a_min), a >= real(form.a_max)
-    slow, fast = (largest, least) if isinstance(form, RTheta) else (least, largest)
-    return slow, fast | (b <= real(form.b_min)) if isinstance(form, NuLogThetaLog) else fast
+    low, high = (a.dtype.type(bound) for bound in modulus_bounds(form))
+    slow, fast = (a >= high, a <= low) if isinstance(form, RTheta) else (a <= low, a >= high)
+    return slow, fast | (b <= low) if isinstance(form, NuLogThetaLog) else fast

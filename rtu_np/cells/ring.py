@@ -56,8 +56,8 @@ class Ring(Cell):
 class ComplexDiagonal(Ring):
     """A cell whose recurrence is a complex diagonal.
 
-    While the cell learns, r stays between exp(-10) and .9999, a memory of some ten thousand steps. The bounds give way
-    if the ring asks for more, and lie a hundred times beyond the slowest rate of r_min (`nu_bounds`).
+    While the cell learns, r stays between exp(-10) and .9999, a memory of some ten thousand steps. The bound gives way
+    if the ring asks for more, and lies a hundred times beyond the slowest rate of r_min (`slowest`).
 
     Parameters
     ----------
@@ -74,18 +74,15 @@ class ComplexDiagonal(Ring):
         eigenvalues.parameterization(self.parameterization)
 
     @property
-    def nu_bounds(self) -> tuple[float, float]:
-        """Least and largest decay rate nu = -log r while the cell learns. They contain all rates of the ring."""
-        low, high = eigenvalues.NU_BOUNDS
-        slowest = -np.log(self.r_min) if self.r_min > 0 else np.inf
-        fastest = -np.log(self.r_max) if self.r_max > 0 else np.inf
-        return float(min(low, slowest / 100)), float(max(high, 10 * fastest))
+    def slowest(self) -> float:
+        """The least decay rate nu = -log r, and the least phase, while the cell learns; most of the ring is above."""
+        rate = -np.log(self.r_min) if self.r_min > 0 else np.inf
+        return float(min(eigenvalues.SLOWEST, rate / 100, self.max_phase / 1000))
 
     @property
     def form(self) -> Any:
         """The NamedTuple that kernels dispatch on, of the parameterization."""
-        theta_min = min(eigenvalues.THETA_MIN, self.max_phase / 1000)
-        return eigenvalues.parameterization(self.parameterization, self.nu_bounds, theta_min)
+        return eigenvalues.parameterization(self.parameterization, self.slowest)
 
     def initialise(self, params: Any, rng: np.random.Generator) -> None:
         """Start eigenvalues on the ring, and input weights LeCun normal (derivations (24))."""

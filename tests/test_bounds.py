@@ -207,7 +207,7 @@ def test_eq52_parameters_come_back_to_their_bounds(name, dtype) -> None:
     if name == "r/theta":
         a[0], a[3] = 1.1, -0.3
     kept = a[1:3].copy(), b[1:].copy()
-    assert not eigenvalues.confine_eigenvalues(form, a, b)
+    assert not eigenvalues.confine_eigenvalues(form, eigenvalues.OrdinaryMemory(), a, b)
     r, theta, *_ = eigenvalues.plain_eigenvalue(form, np.float64(a), np.float64(b))
     tolerance = 1e-6 if dtype == "float32" else 1e-12
     assert_close(-np.log(r[[0, 3]]), np.array([1e-4, 10.0]), tolerance if dtype == "float64" else 1e-2)
@@ -223,14 +223,14 @@ def test_eq52_parameters_come_back_to_their_bounds(name, dtype) -> None:
     [
         ({}, 1e-4),
         ({"r_min": 0.9}, 1e-4),
-        ({"r_min": 0.99999}, 1.000005e-7),
-        ({"max_phase": 1e-3}, 1e-6),
+        ({"r_min": 0.99999}, 1e-9),
+        ({"max_phase": 1e-3}, 1e-9),
     ],
     ids=str,
 )
 def test_the_bound_gives_way_to_the_ring(ring, slowest) -> None:
     cell = LinearRTU(50, **ring)
-    assert np.isclose(cell.slowest, slowest, rtol=1e-9)
+    assert eigenvalues.slowest_of(cell.span) == slowest
     learner = TDLambda(cell, 2, optimizer=SGD(1e-300))
     before = {name: learner.parameters[f"cell.{name}"].copy() for name in ("nu_log", "theta_log")}
     learner.run(*stream(16), progress=False)
@@ -245,7 +245,7 @@ def test_a_unit_leaves_its_bound(name) -> None:
     """The derivative at the bound is exact and not zero, so that a unit is not stuck there."""
     learner = TDLambda(LinearRTU(3, parameterization=name), 2, optimizer=SGD(1e-3), seed=2)
     slow = learner.parameters["cell.nu_log" if name == "nu_log/theta_log" else "cell.r"]
-    low, high = eigenvalues.modulus_bounds(learner.cell.form)
+    low, high = eigenvalues.modulus_bounds(learner.cell.form, eigenvalues.SLOWEST)
     bound = high if name == "r/theta" else low
     slow[:] = bound
     x, c = stream(300, 4)

@@ -26,7 +26,7 @@ trace of theta_log grows with theta and feeds itself. A phase above 4 pi is brou
 is linear in the derivative by theta_log is multiplied by the ratio of the phases.
 """
 
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, NamedTuple
 
 import numpy as np
 
@@ -38,7 +38,7 @@ from rtu_np.validation import check_choice
 R_BOUNDS = (1e-6, 1.0 - 1e-6)
 # Bounds while a cell learns, of the decay rate nu = -log r in 1/step. The least phase, in radians per step, is the
 # least rate: within its memory, a unit cannot tell a smaller phase from zero.
-SLOWEST, FASTEST = 1e-4, 10.0
+SLOWEST, SLOWEST_OF_LONG, FASTEST = 1e-4, 1e-9, 10.0
 _FULL_TURN = 2 * np.pi
 _WRAP_ABOVE = float(np.log(2 * _FULL_TURN))  # the largest theta_log
 
@@ -49,38 +49,38 @@ _WRAP_ABOVE = float(np.log(2 * _FULL_TURN))  # the largest theta_log
 class NuLogThetaLog(NamedTuple):
     """r = exp(-exp(nu_log)), theta = exp(theta_log)"""
 
-    slowest: float  # the least rate nu and the least phase while learning
-
 
 class NuLogTheta(NamedTuple):
     """r = exp(-exp(nu_log)), theta as it is"""
-
-    slowest: float  # the least rate nu while learning
 
 
 class NuTheta(NamedTuple):
     """r = exp(-nu), theta as it is"""
 
-    slowest: float  # the least rate nu while learning
-
 
 class RTheta(NamedTuple):
     """r clipped to R_BOUNDS, theta as it is"""
 
-    slowest: float  # the least rate nu while learning
 
-
-PARAMETERIZATIONS: dict[str, Any] = {
-    "nu_log/theta_log": NuLogThetaLog,
-    "nu_log/theta": NuLogTheta,
-    "nu/theta": NuTheta,
-    "r/theta": RTheta,
+PARAMETERIZATIONS = {
+    "nu_log/theta_log": NuLogThetaLog(),
+    "nu_log/theta": NuLogTheta(),
+    "nu/theta": NuTheta(),
+    "r/theta": RTheta(),
 }
 
 
-def parameterization(name: object, slowest: float = SLOWEST):
-    """The form called `name`, with its bound; ValueError if no form has this name."""
-    return check_choice("parameterization", name, PARAMETERIZATIONS)(slowest)
+def parameterization(name: object):
+    """The form called `name`; ValueError if no form has this name."""
+    return check_choice("parameterization", name, PARAMETERIZATIONS)
+
+
+class OrdinaryMemory(NamedTuple):
+    """A unit remembers for at most some 1 / SLOWEST steps."""
+
+
+class LongMemory(NamedTuple):
+    """A unit remembers for at most some 1 / SLOWEST_OF_LONG steps, since its ring asks for a long memory."""
 
 
 # Operations that `eigenvalue` takes for one unit.
@@ -200,36 +200,49 @@ def _r_theta(form, r, theta):
 
 
 @generic
-def confine_eigenvalues(form, a, b):
-    """Bring a and b back into their bounds; returns whether a phase is to be wrapped. NaN stays NaN."""
+def confine_eigenvalues(form, span, a, b):
+    """Bring a and b back into their bounds; returns whether a phase is to be wrapped. NaN stays NaN.
+
+    span : OrdinaryMemory or LongMemory
+    """
 
 
 @generic
-def modulus_bounds(form):
-    """(least a, largest a) while learning, as floats."""
+def slowest_of(span):
+    """The least decay rate, and the least phase, while learning. The type says it, since a float in a spec costs 50 ns
+    of every call from Python."""
+
+
+slowest_of.register(OrdinaryMemory)(lambda span: SLOWEST)
+slowest_of.register(LongMemory)(lambda span: SLOWEST_OF_LONG)
+
+
+@generic
+def modulus_bounds(form, slowest):
+    """(least a, largest a) while learning, as floats, for the least rate nu."""
 
 
 @modulus_bounds.register(NuLogThetaLog)
 @modulus_bounds.register(NuLogTheta)
-def _nu_log_bounds(form):
-    return np.log(form.slowest), np.log(FASTEST)
+def _nu_log_bounds(form, slowest):
+    return np.log(slowest), np.log(FASTEST)
 
 
 @modulus_bounds.register(NuTheta)
-def _nu_bounds(form):
-    return form.slowest, FASTEST
+def _nu_bounds(form, slowest):
+    return slowest, FASTEST
 
 
 @modulus_bounds.register(RTheta)
-def _r_bounds(form):
+def _r_bounds(form, slowest):
     # At R_BOUNDS itself the derivative is zero; 1e-7 is two steps of float32.
-    return np.exp(-FASTEST), min(np.exp(-form.slowest), R_BOUNDS[1] - 1e-7)
+    return np.exp(-FASTEST), min(np.exp(-slowest), R_BOUNDS[1] - 1e-7)
 
 
 @confine_eigenvalues.otherwise
 @noalias
-def _confine_modulus(form, a, b):
-    bounds = modulus_bounds(form)
+def _confine_modulus(form, span, a, b):
+    bounds = modulus_bounds(form, slowest_of(span))
     low, high = a.dtype.type(bounds[0]), a.dtype.type(bounds[1])
     for i in range(a.shape[0]):
         inside = low if a[i] < low else a[i]
@@ -239,8 +252,8 @@ def _confine_modulus(form, a, b):
 
 @confine_eigenvalues.register(NuLogThetaLog)
 @noalias
-def _confine_modulus_and_phase(form, a, b):
-    bounds = modulus_bounds(form)
+def _confine_modulus_and_phase(form, span, a, b):
+    bounds = modulus_bounds(form, slowest_of(span))
     low, high, highest, above = a.dtype.type(bounds[0]), a.dtype.type(bounds[1]), a.dtype.type(_WRAP_ABOVE), 0
     for i in range(a.shape[0]):
         inside = low if a[i] < low else a[i]
@@ -294,8 +307,8 @@ def _wrap_theta_log(form, theta_log, factors):
         theta_log[i] = min(np.log(wrapped), _WRAP_ABOVE)
 
 
-def at_bounds(form, a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def at_bounds(form, span, a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """(whether a unit has the longest memory, whether another bound holds it) for each of n units."""
-    low, high = (a.dtype.type(bound) for bound in modulus_bounds(form))
+    low, high = (a.dtype.type(bound) for bound in modulus_bounds(form, slowest_of(span)))
     slow, fast = (a >= high, a <= low) if isinstance(form, RTheta) else (a <= low, a >= high)
     return slow, fast | (b <= low) if isinstance(form, NuLogThetaLog) else fast

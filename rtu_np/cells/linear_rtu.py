@@ -87,7 +87,9 @@ class LinearRTU(TraceUnits):
     """
 
     def spec(self, n_inputs: int) -> "LinearRTUSpec":
-        return LinearRTUSpec(n_inputs, self.n_hidden, 2 * self.n_hidden, self.form, Tied(), activation(self.activation))
+        return LinearRTUSpec(
+            n_inputs, self.n_hidden, 2 * self.n_hidden, self.form, Tied(), activation(self.activation), self.span
+        )
 
 
 # ----------------------------------------------------------------------------------------------------------- types
@@ -100,6 +102,7 @@ class LinearRTUSpec(NamedTuple):
     form: Any
     input_scale: Any
     activation: Activation
+    span: Any  # OrdinaryMemory or LongMemory: the bound of r while learning
 
 
 class LinearRTUMemory(NamedTuple):

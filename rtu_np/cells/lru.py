@@ -101,9 +101,9 @@ class LRU(ComplexDiagonal):
         n, form = self.n_hidden, self.form
         inner = self.activation if not self.projection else "identity"
         if self.recurrence == "identity":
-            core: Any = LinearRTUSpec(n_inputs, n, 2 * n, form, Free(), activation(inner))
+            core: Any = LinearRTUSpec(n_inputs, n, 2 * n, form, Free(), activation(inner), self.span)
         else:
-            core = NonlinearRTUSpec(n_inputs, n, 2 * n, form, Free(), activation(self.recurrence))
+            core = NonlinearRTUSpec(n_inputs, n, 2 * n, form, Free(), activation(self.recurrence), self.span)
         if not self.projection:
             return core
         width = 2 * n + (n_inputs if self.direct else 0)

@@ -86,7 +86,7 @@ class NonlinearRTU(TraceUnits):
 
     def spec(self, n_inputs: int) -> "NonlinearRTUSpec":
         return NonlinearRTUSpec(
-            n_inputs, self.n_hidden, 2 * self.n_hidden, self.form, Tied(), activation(self.activation)
+            n_inputs, self.n_hidden, 2 * self.n_hidden, self.form, Tied(), activation(self.activation), self.span
         )
 
 
@@ -100,6 +100,7 @@ class NonlinearRTUSpec(NamedTuple):
     form: Any
     input_scale: Any
     activation: Activation
+    span: Any  # OrdinaryMemory or LongMemory: the bound of r while learning
 
 
 class NonlinearRTUMemory(NamedTuple):

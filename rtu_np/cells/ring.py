@@ -56,8 +56,8 @@ class Ring(Cell):
 class ComplexDiagonal(Ring):
     """A cell whose recurrence is a complex diagonal.
 
-    While the cell learns, r stays between exp(-10) and .9999, a memory of some ten thousand steps. The bound gives way
-    if the ring asks for more, and lies a hundred times beyond the slowest rate of r_min (`slowest`).
+    While the cell learns, r stays between exp(-10) and .9999, a memory of some ten thousand steps, and phases above
+    1e-4. If the ring asks for more, with r_min above .99 or max_phase below .1, the bounds are 1 - 1e-9 and 1e-9.
 
     Parameters
     ----------
@@ -74,15 +74,16 @@ class ComplexDiagonal(Ring):
         eigenvalues.parameterization(self.parameterization)
 
     @property
-    def slowest(self) -> float:
-        """The least decay rate nu = -log r, and the least phase, while the cell learns; most of the ring is above."""
+    def span(self) -> Any:
+        """How long units may remember while the cell learns: for longer than nearly all of the ring."""
         rate = -np.log(self.r_min) if self.r_min > 0 else np.inf
-        return float(min(eigenvalues.SLOWEST, rate / 100, self.max_phase / 1000))
+        within = min(rate / 100, self.max_phase / 1000) >= eigenvalues.SLOWEST
+        return eigenvalues.OrdinaryMemory() if within else eigenvalues.LongMemory()
 
     @property
     def form(self) -> Any:
         """The NamedTuple that kernels dispatch on, of the parameterization."""
-        return eigenvalues.parameterization(self.parameterization, self.slowest)
+        return eigenvalues.parameterization(self.parameterization)
 
     def initialise(self, params: Any, rng: np.random.Generator) -> None:
         """Start eigenvalues on the ring, and input weights LeCun normal (derivations (24))."""

@@ -93,7 +93,7 @@ def why_degenerate_rotation(spec, params: DiagonalParameters) -> str:
 @kernel
 def confine_rotation(spec, params):
     a, b = params.eigenvalue
-    return confine_eigenvalues(spec.form, a, b)
+    return confine_eigenvalues(spec.form, spec.span, a, b)
 
 
 def wrap_rotation(spec, params: DiagonalParameters, factors: DiagonalParameters) -> None:

@@ -88,20 +88,20 @@ def _layers(spec: Any, params: Any, memory: Any) -> Iterable[tuple[Any, Any, Any
         yield from (*below, (layer, views, getattr(memory, "y", None)))
 
 
-def _eigenvalues(spec: Any, params: Any) -> tuple[Any, np.ndarray, np.ndarray] | None:
-    """(form, a, b) of the complex eigenvalues of a layer, or None if it has others."""
+def _eigenvalues(spec: Any, params: Any) -> tuple[Any, Any, np.ndarray, np.ndarray] | None:
+    """(form, span of the memory, a, b) of the complex eigenvalues of a layer, or None if it has others."""
     while hasattr(spec, "cell"):
         spec = spec.cell
     if isinstance(getattr(params, "lower", None), DiagonalParameters):  # a recurrence and its projection
         spec, params = spec.lower, params.lower
-    return (spec.form, *params.eigenvalue) if isinstance(params, DiagonalParameters) else None
+    return (spec.form, spec.span, *params.eigenvalue) if isinstance(params, DiagonalParameters) else None
 
 
 def _of_units(spec: Any, params: Any) -> dict[str, Any]:
     found = _eigenvalues(spec, params)
     if found is None:
         return {}
-    form, a, b = found
+    form, span, a, b = found
     r, theta = plain_eigenvalue(form, np.float64(a), np.float64(b))[:2]
     with np.errstate(divide="ignore"):  # r of 0 or 1 and a phase of 0 have limits
         half_lives = np.log(0.5) / np.log(r)
@@ -109,7 +109,7 @@ def _of_units(spec: Any, params: Any) -> dict[str, Any]:
     return {
         **_three("half_life", half_lives),
         **_three("period", periods),
-        "at_bound": np.count_nonzero(np.logical_or(*at_bounds(form, a, b))),
+        "at_bound": np.count_nonzero(np.logical_or(*at_bounds(form, span, a, b))),
     }
 
 
@@ -173,10 +173,10 @@ class Watch:
         for name, (layer, views, _) in zip(layer_names(spec, params), _layers(spec, params, None), strict=True):
             if found := _eigenvalues(layer, views):
                 slow = np.count_nonzero(at_bounds(*found)[0])
-                if slow > _MANY * found[1].size:
+                if slow > _MANY * found[2].size:
                     self._warn(
                         f"{prefix}{name}",
-                        f"by step {steps}, {slow} of {found[1].size} units of {prefix}{name} are at the bound of r, "
+                        f"by step {steps}, {slow} of {found[2].size} units of {prefix}{name} are at the bound of r, "
                         "and remember for longer than their parameters stay the same. The usual cure is a smaller "
                         "step size; a larger r_min moves the bound, if the task needs so long a memory",
                     )

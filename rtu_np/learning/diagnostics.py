@@ -42,21 +42,20 @@ def of_network(network: NamedNetwork, delta: Any) -> dict[str, float]:
     if step is not None:
         found[f"{prefix}step_size"] = float(step / delta) if delta else 0.0
     update = optimizers.latest_update(spec.optimizer, direction, arrays.moments, delta)
-    found[f"{prefix}last_step"] = _norm1(update)
-    found |= shares(named(spec, weights(spec, update)[0], prefix, readout), prefix)
+    found |= of_update(named(spec, weights(spec, update)[0], prefix, readout), prefix)
     traces = named(spec, arrays.traces, prefix, readout)
     found |= {f"trace.{name}": _norm1(view) for name, view in traces.items()}
     return found | of_layers(spec.cell, arrays.params.cell, arrays.memory, prefix)
 
 
-def shares(updates: dict[str, np.ndarray], prefix: str = "") -> dict[str, float]:
-    """{"share.BLOCK": the block's part of the sum of absolute values}; zeros if no weight has moved."""
+def of_update(updates: dict[str, np.ndarray], prefix: str = "") -> dict[str, float]:
+    """`last_step`, the sum of absolute values, and `share.BLOCK`, a block's part of it; zeros if nothing has moved."""
     sizes: dict[str, float] = {}
     for name, update in updates.items():
         block = prefix + name.removeprefix(prefix).partition(".")[0]
         sizes[block] = sizes.get(block, 0.0) + _norm1(update)
-    total = sum(sizes.values()) or 1.0
-    return {f"share.{block}": size / total for block, size in sizes.items()}
+    total = sum(sizes.values())
+    return {f"{prefix}last_step": total, **{f"share.{block}": size / (total or 1.0) for block, size in sizes.items()}}
 
 
 def of_layers(spec: Any, params: Any, memory: Any, prefix: str = "") -> dict[str, float]:

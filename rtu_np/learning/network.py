@@ -94,15 +94,24 @@ def examine(spec, network):
     return PAUSED if protocol.confine(spec.cell, network.params.cell) else DONE
 
 
+def wrap_parameters(spec: Any, params: Weights, moments: Any, n_weights: int) -> tuple[np.ndarray, Weights]:
+    """Wrap the phases above 4 pi and rescale the moments.
+
+    Returns the factors by which derivatives change, flat (n_weights,) and as views.
+    """
+    flat = np.ones(n_weights)
+    factors, _ = weights(spec, flat)
+    protocol.wrap(spec.cell, params.cell, factors.cell)
+    optimizers.rescale(spec.optimizer, moments, flat)
+    return flat, factors
+
+
 def wrap(named: NamedNetwork) -> None:
     """Wrap the phases above 4 pi, between two steps, and rescale all that is linear in the derivative by a phase."""
     spec, network = named.spec, named.network
-    flat = np.ones(network.flat_params.size)
-    factors, _ = weights(spec, flat)
-    protocol.wrap(spec.cell, network.params.cell, factors.cell)
+    flat, factors = wrap_parameters(spec, network.params, network.moments, network.flat_params.size)
     for gradient in (network.flat_traces, *named.gradients):
         gradient *= flat
-    optimizers.rescale(spec.optimizer, network.moments, flat)
     protocol.rescale(spec.cell, network.params.cell, network.memory, factors.cell)
 
 

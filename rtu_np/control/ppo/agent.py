@@ -29,7 +29,7 @@ from rtu_np.interrupts import HoldCtrlC
 from rtu_np.jit import compile_for, entry
 from rtu_np.learning import optimizers, readout
 from rtu_np.learning.blocks import named_layers
-from rtu_np.learning.diagnostics import of_layers, shares
+from rtu_np.learning.diagnostics import of_layers, of_update
 from rtu_np.learning.heads import Head, HeadSpec
 from rtu_np.learning.network import Weights, weights
 from rtu_np.learning.optimizers import Adam, Optimizer, check_optimizer
@@ -278,9 +278,8 @@ class PPO(Agent):
         return {
             **dict(zip(SUMMARY, self._update.summary.tolist(), strict=True)),
             "seconds": self._update.seconds,
-            "last_step": float(np.abs(step).sum(dtype=np.float64)),
             **take_largest(self._inputs, self._buffers),
-            **shares(_named(self._spec, weights(self._spec, step)[0])),
+            **of_update(_named(self._spec, weights(self._spec, step)[0])),
             **of_layers(cell, known.params.cell, live.memory),
         }
 

@@ -16,8 +16,7 @@ from rtu_np.control.ppo.loss import accumulate_gradient, advantage_moments, appl
 from rtu_np.control.ppo.network import LOSS_TERMS, chunk, ppo_arrays
 from rtu_np.control.ppo.rollout import recompute
 from rtu_np.jit import compile_for, entry
-from rtu_np.learning import optimizers
-from rtu_np.learning.network import weights
+from rtu_np.learning.network import wrap_parameters
 from rtu_np.numerics.buffers import allocate, size
 
 PARTS = 4
@@ -132,10 +131,7 @@ class Update:
         arrays = ppo_arrays(self._spec, self._flat)[0]
         known, rollout, cell = arrays.learned, arrays.rollout, self._spec.cell
         self._back_up(arrays.live.flat_memory, rollout.stored, rollout.memory)
-        flat = np.ones(known.flat_params.size)
-        factors, _ = weights(self._spec, flat)
-        protocol.wrap(cell, known.params.cell, factors.cell)
-        optimizers.rescale(self._spec.optimizer, known.moments, flat)
+        _, factors = wrap_parameters(self._spec, known.params, known.moments, known.flat_params.size)
         for views in (arrays.live.memory, protocol.memory(cell, rollout.memory)[0]):
             protocol.rescale(cell, known.params.cell, views, factors.cell)
         for row in rollout.stored:

@@ -220,7 +220,7 @@ class Fingerprint:
         self.in_main |= module in _MAIN
         code, loaded, names = _read(function.__code__)
         self.read[id(function), "__code__"] = code
-        lines = [f"{module} {code}"]
+        lines = [f"{module} {code} {hasattr(function, 'noalias')}"]
         for name in ("__defaults__", "__kwdefaults__"):
             lines.append(f"{name} {self._place(function, name, getattr(function, name), names)}")
         for name in loaded:

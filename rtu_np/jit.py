@@ -66,7 +66,6 @@ OPTIONS: Any = {**_PUBLIC, **numba_compiler.ENTRY}
 # not vectorise, and a call passes a NamedTuple array by array, each as seven numbers (a fifth of the step of 10 units).
 _CALLED: Any = {**_PUBLIC, **numba_compiler.CALLED}
 _INLINED: Any = {**_PUBLIC, **numba_compiler.INLINED}
-_INLINED_NOALIAS: Any = {**_PUBLIC, **numba_compiler.INLINED_NOALIAS}
 config: Any = numba.config  # its attributes are set from the environment, where no type checker sees them
 # Of Numba's settings, those that change machine code; its processor's name and features are compared apart from these.
 _SETTINGS = ("BOUNDSCHECK", "OPT", "LOOP_VECTORIZE", "SLP_VECTORIZE", "DEBUGINFO_DEFAULT", "DISABLE_INTEL_SVML")
@@ -75,7 +74,7 @@ _SETTINGS = ("BOUNDSCHECK", "OPT", "LOOP_VECTORIZE", "SLP_VECTORIZE", "DEBUGINFO
 def versions() -> str:
     """What all kernels depend on: versions, settings of Numba, and how this package compiles."""
     settings = [f"{name}={getattr(config, name, None)}" for name in _SETTINGS]
-    codes = [code_text(code) for code in (CODE, numba_compiler.CODE, fingerprint.CODE)]
+    codes = [code_text(code) for code in (CODE, *numba_compiler.CODES, fingerprint.CODE)]
     named = (numba.__version__, llvmlite.__version__, np.__version__, sys.implementation.cache_tag)
     return repr((named, settings, codes, numba_compiler.PLAIN))
 
@@ -194,7 +193,7 @@ def kernel(function: Callable | None = None, *, inline: bool = True) -> Any:
     """
     if function is None:
         return functools.partial(kernel, inline=inline)
-    return register_jitable(**(_options_of(function) if inline else _CALLED))(function)
+    return register_jitable(**(_INLINED if inline else _CALLED))(function)
 
 
 def noalias(function: Callable) -> Callable:
@@ -226,10 +225,6 @@ def extents(arguments: tuple) -> Iterator[tuple[int, int]]:
         elif isinstance(part, np.ndarray) and part.size:
             start = part.__array_interface__["data"][0]
             yield start, start + part.nbytes
-
-
-def _options_of(function: Callable) -> Any:
-    return _INLINED_NOALIAS if hasattr(function, "noalias") else _INLINED
 
 
 def like(x: Any, value: float) -> Any:
@@ -267,15 +262,9 @@ def generic(stub: Callable | None = None, *, inline: bool = True) -> Any:
             )
         return implementation(*arguments)
 
-    def compile_with(options: Any) -> None:
-        @_overload(call, strict=False, jit_options=options)
-        def _compile(*arguments: Any) -> Callable | None:
-            implementation = table.get(getattr(arguments[0], "instance_class", type(None))) or table.get(None)
-            fits = implementation and (options is _CALLED or _options_of(implementation) is options)
-            return implementation if fits else None
-
-    for options in (_INLINED, _INLINED_NOALIAS) if inline else (_CALLED,):
-        compile_with(options)
+    @_overload(call, strict=False, jit_options=_INLINED if inline else _CALLED)
+    def _compile(*arguments: Any) -> Callable | None:
+        return table.get(getattr(arguments[0], "instance_class", type(None))) or table.get(None)
 
     def register(kind: type | None) -> Callable[[Callable], Callable]:
         def add(implementation: Callable) -> Callable:

@@ -1,13 +1,13 @@
-"""The private parts of Numba that `rtu_np.jit` uses. No other file names any of them.
+"""The private parts of Numba that `rtu_np.jit` uses. Only this file and lean_numba.py name any of them.
 
-Four things make kernels fast that Numba has no public option for, and one keeps them true:
+Five things make kernels fast that Numba has no public option for, and one keeps them true:
 
 without runtime   `_nrt=False`: kernels allocate nothing, so reading an array out of a NamedTuple need not count
                   references. A step of 10 units takes half the time.
 inlined           `forceinline`, and no wrappers for Python and C: a loop with a call in it does not vectorise.
-inlined only      `InlineOnlyLibrary`: Numba optimises each function alone, and again in its caller. For functions that
-                  are always inlined we skip the first, which halves compile time.
+lean              functions that only compiled code calls are compiled with less effort (rtu_np/lean_numba.py).
 noalias           arrays among the arguments do not overlap, so loops need no test for overlap at run time.
+views             a view on a part of a vector is made from a start and lengths, without a check of bounds.
 stored            `KernelCache` in place of Numba's cache. That looks for changes in one file only, mixes up processes
                   that compile a function for several types at once, and fails on a damaged file or without a home.
 
@@ -31,43 +31,43 @@ _NEEDED_OPTIONS = ("_nrt", "forceinline", "no_cpython_wrapper", "no_cfunc_wrappe
 _NEEDED_RESULTS = ("_reduce", "_rebuild")
 _NEEDED_DISPATCHERS = ("_reset_overloads",)
 _NEEDED_TEMPLATES = ("_get_impl", "_build_impl")
-_NEEDED_METHODS = ("_optimize_final_module", "_finalize_final_module", "_finalize_dynamic_globals", "_ensure_finalized")
+_NEEDED_METHODS = ("_finalize_dynamic_globals", "_ensure_finalized", "_raise_if_finalized", "add_linking_library")
 
 
-def _private_numba() -> tuple[Any, Any]:
-    """(JITCodeLibrary, Compiler) of this Numba; ImportError if any private name that is used here is missing."""
+def _private_numba() -> Any:
+    """The module lean_numba; ImportError if any private name of Numba that we use is missing."""
     from numba.core.codegen import JITCodeLibrary
-    from numba.core.compiler import Compiler, CompileResult
+    from numba.core.compiler import CompileResult
     from numba.core.dispatcher import Dispatcher
     from numba.core.options import DefaultOptions
     from numba.core.serialize import dumps  # noqa: F401
     from numba.core.typing.templates import _OverloadFunctionTemplate, builtin_registry
+    from numba.np.arrayobj import make_array, populate_array  # noqa: F401
 
     missing = [name for name in _NEEDED_OPTIONS if not hasattr(DefaultOptions, name)]
     missing += [name for name in _NEEDED_METHODS if not hasattr(JITCodeLibrary, name)]
-    missing += [name for name in ("define_pipelines",) if not hasattr(Compiler, name)]
     missing += [name for name in _NEEDED_RESULTS if not hasattr(CompileResult, name)]
     missing += [name for name in _NEEDED_DISPATCHERS if not hasattr(Dispatcher, name)]
     missing += [name for name in _NEEDED_TEMPLATES if not hasattr(_OverloadFunctionTemplate, name)]
     missing += [name for name in ("globals",) if not hasattr(builtin_registry, name)]
     if missing:
         raise ImportError(f"no {', '.join(missing)}")
-    return JITCodeLibrary, Compiler
+    from rtu_np import lean_numba
+
+    return lean_numba
 
 
-def _find() -> tuple[Any, Any, str]:
-    """(JITCodeLibrary, Compiler, ""), or (object, object, why plain Numba is used)."""
+def _find() -> tuple[Any, str]:
+    """(lean_numba, ""), or (None, why plain Numba is used)."""
     if os.environ.get(SWITCH, "") not in ("", "0"):
-        return object, object, f"{SWITCH} is set"
+        return None, f"{SWITCH} is set"
     try:
-        return *_private_numba(), ""
-    except ImportError as error:
-        return object, object, f"Numba {numba.__version__} lacks a private name that rtu_np uses: {error}"
+        return _private_numba(), ""
+    except (ImportError, AttributeError, KeyError) as error:
+        return None, f"Numba {numba.__version__} lacks a private name that rtu_np uses: {error}"
 
 
-_JITCodeLibrary: Any
-_Compiler: Any
-_JITCodeLibrary, _Compiler, _WHY_PLAIN = _find()
+_lean, _WHY_PLAIN = _find()
 PLAIN = bool(_WHY_PLAIN)
 if PLAIN:
     warnings.warn(
@@ -77,57 +77,21 @@ if PLAIN:
         stacklevel=2,
     )
 
-
-class InlineOnlyLibrary(_JITCodeLibrary):
-    """The code of functions that are always inlined. Compiling each alone is skipped, which halves compile time.
-
-    Only their LLVM code is needed, to be copied into callers. So the methods below do less than Numba's, or nothing.
-    """
-
-    def _optimize_final_module(self) -> None:
-        pass
-
-    def _finalize_final_module(self) -> None:
-        self._finalize_dynamic_globals()
-        if hasattr(self, "_verify_declare_only_symbols"):
-            self._verify_declare_only_symbols()
-        self._finalized = True
-
-    def get_pointer_to_function(self, name: str) -> int:
-        self._ensure_finalized()
-        return 0  # Python cannot enter it
-
-    @property
-    def codegen(self) -> Any:
-        return self
-
-    def set_env(self, name: str, env: Any) -> None:
-        """Do nothing: only a function that Python enters needs an environment of exceptions and objects."""
-
-
-class InnerCompiler(_Compiler):
-    """Numba's compiler, for functions that Python never calls."""
-
-    def define_pipelines(self) -> Any:
-        self.state["library"] = InlineOnlyLibrary(self.state.targetctx.codegen(), self.state.func_id.func_qualname)
-        return super().define_pipelines()
-
-
-class NoAliasCompiler(InnerCompiler):
-    """`InnerCompiler`, for functions whose arrays do not overlap."""
-
-    def define_pipelines(self) -> Any:
-        self.state.flags.noalias = True
-        return super().define_pipelines()
-
-
 # Options added to the public ones: ENTRY for functions that Python calls, the others for functions that only compiled
 # code calls. CALLED needs `forceinline=False`: without it, a function inherits the option from its caller.
-ENTRY: dict[str, Any] = {} if PLAIN else {"_nrt": False}
-_INNER = ENTRY if PLAIN else {**ENTRY, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
-CALLED: dict[str, Any] = _INNER if PLAIN else {**_INNER, "forceinline": False, "pipeline_class": InnerCompiler}
-INLINED: dict[str, Any] = _INNER if PLAIN else {**_INNER, "forceinline": True, "pipeline_class": InnerCompiler}
-INLINED_NOALIAS: dict[str, Any] = _INNER if PLAIN else {**INLINED, "pipeline_class": NoAliasCompiler}
+ENTRY: dict[str, Any] = {} if PLAIN else {"_nrt": False, "pipeline_class": _lean.EntryCompiler}
+_INNER: dict[str, Any] = (
+    {}
+    if PLAIN
+    else {
+        "_nrt": False,
+        "no_cpython_wrapper": True,
+        "no_cfunc_wrapper": True,
+        "pipeline_class": _lean.InnerCompiler,
+    }
+)
+CALLED: dict[str, Any] = _INNER if PLAIN else {**_INNER, "forceinline": False}
+INLINED: dict[str, Any] = _INNER if PLAIN else {**_INNER, "forceinline": True}
 
 
 def entry_point(function: Any, types: tuple) -> Callable:
@@ -226,4 +190,4 @@ def forget(dispatchers: Iterable[Any]) -> None:
         dispatcher._reset_overloads()
 
 
-CODE = sys._getframe().f_code  # of this file, as it runs
+CODES = (sys._getframe().f_code, *([] if PLAIN else [_lean.CODE]))  # of this file and lean_numba.py, as they run

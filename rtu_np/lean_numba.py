@@ -1,0 +1,246 @@
+"""How Numba compiles functions that only compiled code calls: with private parts of Numba, for a shorter first call.
+
+A learner's step is one entry, which Python calls, and a hundred or two inner functions. Numba compiles each as if it
+stood alone. Here four things are done less often:
+
+machine code    Numba optimises each function alone, links in all that it calls, optimises that, and makes machine code.
+                An inner function is optimised alone; the entry links all of them once (`InnerLibrary`, `EntryLibrary`).
+arguments       Numba passes a NamedTuple of arrays number by number, seven or nine to an array, and takes it apart and
+                puts it together in each function: two thirds of all instructions. Inner functions get it as one
+                aggregate of LLVM (`_Whole`). If a function promises that its arrays do not overlap (`noalias`), its
+                arguments stay apart, since LLVM reads that promise from pointers alone.
+conversions     A tuple of numbers and arrays has the same LLVM type as a value, in memory, and as a result. Numba
+                rebuilds it member by member wherever one becomes another (`_AsItIs`).
+passes          A kernel without functions of its own skips the passes of Numba that look for these, for `with`, and for
+                array expressions (`_NOT_NEEDED`).
+
+The contexts and tables of Numba itself stay as they are: what the user compiles is not touched. numba_compiler.py
+imports this file, and does without it if a release of Numba lacks one of its names.
+"""
+
+import copy
+import sys
+from types import CodeType
+from typing import Any
+
+from numba.core import types
+from numba.core.callconv import CPUCallConv
+from numba.core.codegen import JITCodeLibrary
+from numba.core.compiler import Compiler
+from numba.core.cpu import CPUContext
+from numba.core.datamodel import default_manager
+from numba.core.datamodel.packer import ArgPacker, _flatten, _Unflattener
+
+# ------------------------------------------------------------------------------------------------------ machine code
+
+
+class InnerLibrary(JITCodeLibrary):
+    """The code of an inner function, for the entry to link in. Python cannot enter it."""
+
+    def finalize(self) -> None:
+        self._raise_if_finalized()
+        self._finalize_dynamic_globals()
+        self._finalized = True
+
+    def reached(self, found: dict[Any, None]) -> None:
+        """Add this library and all that it reaches to `found`."""
+        if self not in found:
+            found[self] = None
+            for library in self._linking_libraries:
+                _add_reached(library, found)
+
+    def get_pointer_to_function(self, name: str) -> int:
+        self._ensure_finalized()
+        return 0
+
+    @property
+    def codegen(self) -> Any:
+        return self
+
+    def set_env(self, name: str, env: Any) -> None:
+        """Do nothing: only a function that Python enters needs an environment of exceptions and objects."""
+
+
+class EntryLibrary(JITCodeLibrary):
+    """The code of a function that Python calls. It links in all inner functions that it reaches, each once."""
+
+    def add_linking_library(self, library: Any) -> None:
+        found = dict.fromkeys(self._linking_libraries)
+        _add_reached(library, found)
+        for each in found:
+            each._ensure_finalized()
+        self._linking_libraries = list(found)
+
+
+def _add_reached(library: Any, found: dict[Any, None]) -> None:
+    if isinstance(library, InnerLibrary):
+        library.reached(found)
+    else:
+        found[library] = None
+
+
+# -------------------------------------------------------------------------------------------- arguments, conversions
+
+
+class _AsItIs:
+    """A data model whose value is not converted if memory and results hold it as the same LLVM type."""
+
+    _is_same: bool | None = None
+
+    def _same(self) -> bool:
+        if self._is_same is None:
+            self._is_same = self.get_value_type() == self.get_data_type() == self.get_return_type()
+        return self._is_same
+
+    def as_data(self, builder: Any, value: Any) -> Any:
+        return value if self._same() else super().as_data(builder, value)
+
+    def from_data(self, builder: Any, value: Any) -> Any:
+        return value if self._same() else super().from_data(builder, value)
+
+    def as_return(self, builder: Any, value: Any) -> Any:
+        return value if self._same() else super().as_return(builder, value)
+
+    def from_return(self, builder: Any, value: Any) -> Any:
+        return value if self._same() else super().from_return(builder, value)
+
+
+def _models() -> Any:
+    manager = default_manager.copy()
+    for kind in (types.Tuple, types.NamedTuple, types.UniTuple, types.NamedUniTuple, types.Array):
+        model = default_manager._handlers[kind]
+        manager.register(kind, type(model.__name__, (_AsItIs, model), {}))
+    return manager
+
+
+_MODELS = _models()
+_STARRED = types.StarArgTuple, types.StarArgUniTuple  # *arguments, which the caller puts together in its own way
+
+
+class _Whole(ArgPacker):
+    """Arguments as they are: a tuple or array is one argument in LLVM."""
+
+    def __init__(self, models: Any, kinds: tuple) -> None:
+        self._dmm, self._fe_args, self._nargs = models, kinds, len(kinds)
+        self._dm_args = [models.lookup(kind) for kind in kinds]
+        parts = [model.get_argument_type() for model in self._dm_args]
+        self._is_whole = [
+            isinstance(part, tuple) and part != () and not isinstance(kind, _STARRED)
+            for part, kind in zip(parts, kinds, strict=True)
+        ]
+        passed = [
+            model.get_value_type() if whole else part
+            for model, part, whole in zip(self._dm_args, parts, self._is_whole, strict=True)
+        ]
+        self._unflattener, self._be_args = _Unflattener(passed), list(_flatten(passed))
+
+    def as_arguments(self, builder: Any, values: Any) -> tuple:
+        each = zip(self._dm_args, values, self._is_whole, strict=True)
+        return tuple(_flatten([value if whole else model.as_argument(builder, value) for model, value, whole in each]))
+
+    def from_arguments(self, builder: Any, arguments: Any) -> list:
+        each = zip(self._dm_args, self._unflattener.unflatten(arguments), self._is_whole, strict=True)
+        return [value if whole else model.from_argument(builder, value) for model, value, whole in each]
+
+
+_whole_ids: set[int] = set()  # of the functions that get their arguments whole
+_whole_names: set[str] = set()  # and what LLVM calls them
+
+
+class _CallConv(CPUCallConv):
+    """Numba's convention; functions named above get their arguments whole."""
+
+    def __init__(self, context: Any, whole: bool) -> None:
+        super().__init__(context)
+        self._whole = whole
+
+    def _get_arg_packer(self, kinds: tuple) -> Any:
+        return _Whole(self.context.data_model_manager, kinds) if self._whole else super()._get_arg_packer(kinds)
+
+    def decode_arguments(self, builder: Any, kinds: tuple, function: Any) -> Any:
+        self._whole = function.name in _whole_names
+        return super().decode_arguments(builder, kinds, function)
+
+    def call_function(self, builder: Any, callee: Any, *arguments: Any, **options: Any) -> Any:
+        self._whole = callee.name in _whole_names
+        return super().call_function(builder, callee, *arguments, **options)
+
+
+class _Context(CPUContext):
+    """Numba's context, with the models and the convention above."""
+
+    _declares_whole = False
+
+    @property
+    def call_conv(self) -> Any:
+        return _CallConv(self, self._declares_whole)
+
+    def declare_function(self, module: Any, description: Any) -> Any:
+        self._declares_whole = description.uid in _whole_ids
+        try:
+            if self._declares_whole:
+                _whole_names.add(description.mangled_name)
+            return super().declare_function(module, description)
+        finally:
+            self._declares_whole = False
+
+
+def _lean(context: Any) -> Any:
+    """A copy of a context of Numba, which lowers as this file says."""
+    context = copy.copy(context)
+    context.__class__, context.data_model_manager = _Context, _MODELS
+    return context
+
+
+# ------------------------------------------------------------------------------------------------------------ passes
+
+_NOT_NEEDED = {
+    "WithLifting",
+    "InlineClosureLikes",
+    "MakeFunctionToJitFunction",
+    "InlineInlinables",
+    "InlineOverloads",
+    "FindLiterallyCalls",
+    "LiteralUnroll",
+    "LiteralPropagationSubPipelinePass",
+    "NopythonRewrites",
+    "AnnotateTypes",
+    "DumpParforDiagnostics",
+}
+_NEED_THEM = {"literally", "literal_unroll"}  # functions of Numba
+
+
+def _needs_all(code: CodeType) -> bool:
+    return any(isinstance(each, CodeType) for each in code.co_consts) or not _NEED_THEM.isdisjoint(code.co_names)
+
+
+class EntryCompiler(Compiler):
+    """Numba's compiler, for a function that Python calls."""
+
+    def define_pipelines(self) -> Any:
+        self.state.targetctx = context = _lean(self.state.targetctx)
+        self.state["library"] = EntryLibrary(context.codegen(), self.state.func_id.func_qualname)
+        self.state.library.enable_object_caching()
+        return super().define_pipelines()
+
+
+class InnerCompiler(Compiler):
+    """Numba's compiler, for a function that only compiled code calls. `rtu_np.jit.noalias` marks some of them."""
+
+    def define_pipelines(self) -> Any:
+        function = self.state.func_id
+        self.state.targetctx = context = _lean(self.state.targetctx)
+        self.state["library"] = InnerLibrary(context.codegen(), function.func_qualname)
+        if hasattr(function.func, "noalias"):
+            self.state.flags.noalias = True
+        else:
+            _whole_ids.add(function.unique_id)
+        pipelines = super().define_pipelines()
+        if _needs_all(function.code):
+            return pipelines
+        for pipeline in pipelines:
+            pipeline.passes[:] = [each for each in pipeline.passes if each[0].__name__ not in _NOT_NEEDED]
+        return pipelines
+
+
+CODE = sys._getframe().f_code  # of this file, as it runs

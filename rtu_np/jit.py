@@ -38,6 +38,7 @@ with `njit` is compiled once for each type, as any decorated function: reload it
 """
 
 import functools
+import gc
 import itertools
 import sys
 import threading
@@ -159,7 +160,7 @@ def entry(function: Any, *arguments: Any) -> Callable:
     if config.DISABLE_JIT:
         return function
     types_of = tuple(numba.typeof(argument) for argument in arguments)
-    with announce_compiling():
+    with announce_compiling(), _without_collecting():
         function.compile(types_of)
     return numba_compiler.entry_point(function, types_of)
 
@@ -179,6 +180,18 @@ def announce_compiling() -> Iterator[None]:
         timer.cancel()
 
 
+@contextmanager
+def _without_collecting() -> Iterator[None]:
+    """Compiling makes a million small objects, which live. Looking for garbage among them takes a twentieth of the time."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
 def overload(function: Callable, **options: Any) -> Any:
     """Numba's `overload`, compiled into the caller."""
     return _overload(function, jit_options=_INLINED, **options)
@@ -194,6 +207,16 @@ def kernel(function: Callable | None = None, *, inline: bool = True) -> Any:
     if function is None:
         return functools.partial(kernel, inline=inline)
     return register_jitable(**(_INLINED if inline else _CALLED))(function)
+
+
+def view(n_lengths: int) -> Callable[[Callable], Callable]:
+    """Mark `function(flat, start, *lengths)`, which returns a view on a part of a vector; see `rtu_np.lean_numba`."""
+
+    def mark(function: Callable) -> Callable:
+        numba_compiler.register_view(function, n_lengths)
+        return function
+
+    return mark
 
 
 def noalias(function: Callable) -> Callable:

@@ -1,7 +1,7 @@
 """How Numba compiles functions that only compiled code calls: with private parts of Numba, for a shorter first call.
 
 A learner's step is one entry, which Python calls, and a hundred or two inner functions. Numba compiles each as if it
-stood alone. Here four things are done less often:
+stood alone. Here five things are done less often:
 
 machine code    Numba optimises each function alone, links in all that it calls, optimises that, and makes machine code.
                 An inner function is optimised alone; the entry links all of them once (`InnerLibrary`, `EntryLibrary`).
@@ -11,6 +11,7 @@ arguments       Numba passes a NamedTuple of arrays number by number, seven or n
                 arguments stay apart, since LLVM reads that promise from pointers alone.
 conversions     A tuple of numbers and arrays has the same LLVM type as a value, in memory, and as a result. Numba
                 rebuilds it member by member wherever one becomes another (`_AsItIs`).
+views           Numba's slices test their bounds. A layout cuts its flat array where its sizes say (`register_view`).
 passes          A kernel without functions of its own skips the passes of Numba that look for these, for `with`, and for
                 array expressions (`_NOT_NEEDED`).
 
@@ -20,6 +21,7 @@ imports this file, and does without it if a release of Numba lacks one of its na
 
 import copy
 import sys
+from collections.abc import Callable
 from types import CodeType
 from typing import Any
 
@@ -30,6 +32,8 @@ from numba.core.compiler import Compiler
 from numba.core.cpu import CPUContext
 from numba.core.datamodel import default_manager
 from numba.core.datamodel.packer import ArgPacker, _flatten, _Unflattener
+from numba.extending import lower_builtin, type_callable
+from numba.np.arrayobj import make_array, populate_array
 
 # ------------------------------------------------------------------------------------------------------ machine code
 
@@ -191,6 +195,48 @@ def _lean(context: Any) -> Any:
     context.__class__, context.data_model_manager = _Context, _MODELS
     return context
 
+
+# ------------------------------------------------------------------------------------------------------------- views
+
+
+def register_view(function: Callable, n_lengths: int) -> None:
+    """Compile `function(flat, start, *lengths)` to a C-ordered view on a vector; without lengths, to all from `start` on.
+
+    Numba's slices test their bounds, and `reshape` tests the layout: a hundred instructions, a hundred times a learner.
+    """
+    type_callable(function)(_TYPERS[n_lengths])
+
+    @lower_builtin(function, types.Array, *[types.Integer] * (n_lengths + 1))
+    def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        flat = signature.args[0]
+        source = make_array(flat)(context, builder, arguments[0])
+        view = make_array(signature.return_type)(context, builder)
+        start, *lengths = (
+            context.cast(builder, value, kind, types.intp)
+            for value, kind in zip(arguments[1:], signature.args[1:], strict=True)
+        )
+        lengths = lengths or [builder.sub(builder.extract_value(source.shape, 0), start)]
+        itemsize = context.get_constant(types.intp, context.get_abi_sizeof(context.get_data_type(flat.dtype)))
+        strides = [itemsize]
+        for length in lengths[:0:-1]:
+            strides.insert(0, builder.mul(strides[0], length))
+        data = builder.gep(source.data, [start])
+        populate_array(view, data=data, shape=lengths, strides=strides, itemsize=itemsize, meminfo=None)
+        return view._getvalue()
+
+
+def _view_type(flat: Any, n_lengths: int) -> Any:
+    """The type of the view; None, so that the Python function is compiled, if `flat` is not a contiguous vector."""
+    return flat.copy(ndim=max(n_lengths, 1)) if isinstance(flat, types.Array) and flat.layout == "C" else None
+
+
+# Numba reads how many arguments a function takes from these.
+_TYPERS = (
+    lambda context: lambda flat, start: _view_type(flat, 0),
+    lambda context: lambda flat, start, n: _view_type(flat, 1),
+    lambda context: lambda flat, start, rows, columns: _view_type(flat, 2),
+    lambda context: lambda flat, start, pages, rows, columns: _view_type(flat, 3),
+)
 
 # ------------------------------------------------------------------------------------------------------------ passes
 

@@ -1,13 +1,12 @@
 """The private parts of Numba that `rtu_np.jit` uses. Only this file and lean_numba.py name any of them.
 
-Five things make kernels fast that Numba has no public option for, and one keeps them true:
+Four things make kernels fast that Numba has no public option for, and one keeps them true:
 
 without runtime   `_nrt=False`: kernels allocate nothing, so reading an array out of a NamedTuple need not count
                   references. A step of 10 units takes half the time.
 inlined           `forceinline`, and no wrappers for Python and C: a loop with a call in it does not vectorise.
 lean              functions that only compiled code calls are compiled with less effort (rtu_np/lean_numba.py).
 noalias           arrays among the arguments do not overlap, so loops need no test for overlap at run time.
-views             a view on a part of a vector is made from a start and lengths, without a check of bounds.
 stored            `KernelCache` in place of Numba's cache. That looks for changes in one file only, mixes up processes
                   that compile a function for several types at once, and fails on a damaged file or without a home.
 
@@ -25,6 +24,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numba
+from numba.extending import register_jitable
 
 SWITCH = "RTU_NP_PLAIN_NUMBA"
 _NEEDED_OPTIONS = ("_nrt", "forceinline", "no_cpython_wrapper", "no_cfunc_wrapper")
@@ -42,7 +42,6 @@ def _private_numba() -> Any:
     from numba.core.options import DefaultOptions
     from numba.core.serialize import dumps  # noqa: F401
     from numba.core.typing.templates import _OverloadFunctionTemplate, builtin_registry
-    from numba.np.arrayobj import make_array, populate_array  # noqa: F401
 
     missing = [name for name in _NEEDED_OPTIONS if not hasattr(DefaultOptions, name)]
     missing += [name for name in _NEEDED_METHODS if not hasattr(JITCodeLibrary, name)]
@@ -142,6 +141,14 @@ class KernelCache:
 
     def flush(self) -> None:
         """Do nothing: a file that is there is right."""
+
+
+def register_view(function: Callable, n_lengths: int) -> None:
+    """Compile `function(flat, start, *lengths)` to a view without tests of its bounds; plain Numba compiles it as it is."""
+    if PLAIN:
+        register_jitable(function)
+    else:
+        _lean.register_view(function, n_lengths)
 
 
 def store_with(function: Any, cache: KernelCache) -> None:

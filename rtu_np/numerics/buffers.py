@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba import types
 
-from rtu_np.jit import extents, kernel, njit, noalias, overload
+from rtu_np.jit import extents, kernel, njit, noalias, overload, view
 from rtu_np.validation import check_fits
 
 _LINE = 16  # elements: 64 bytes in float32, 128 in float64; every view starts on a cache line
@@ -43,10 +43,30 @@ def _room(size):
     return size + (_STAGGER - size) % _PAGE
 
 
+@view(1)
+def _vector_at(flat, start, n):
+    return flat[start : start + n]
+
+
+@view(2)
+def _matrix_at(flat, start, rows, columns):
+    return flat[start : start + rows * columns].reshape(rows, columns)
+
+
+@view(3)
+def _block_at(flat, start, pages, rows, columns):
+    return flat[start : start + pages * rows * columns].reshape(pages, rows, columns)
+
+
+@view(0)
+def _all_from(flat, start):
+    return flat[start:]
+
+
 @kernel
 def vector(flat, n):
     """View of the first `n` elements, and the rest of the buffer."""
-    return flat[:n], flat[_room(n) :]
+    return _vector_at(flat, 0, n), _all_from(flat, _room(n))
 
 
 @kernel
@@ -56,45 +76,44 @@ def padded(flat, n):
     It is for scratch of expensive functions. A loop over whole lines has no remainder. A loop with a remainder goes
     through it element by element (with 10 units in float32, this takes a third of the step).
     """
-    return flat[: -(-n // _LINE) * _LINE], flat[_room(n) :]
+    return _vector_at(flat, 0, -(-n // _LINE) * _LINE), _all_from(flat, _room(n))
 
 
 @kernel
 def matrix(flat, rows, columns):
     """View of the first `rows * columns` elements as a C-ordered matrix, and the rest of the buffer."""
-    return flat[: rows * columns].reshape(rows, columns), flat[_room(rows * columns) :]
+    return _matrix_at(flat, 0, rows, columns), _all_from(flat, _room(rows * columns))
 
 
 @kernel
 def block(flat, pages, rows, columns):
     """As `matrix`, with three dimensions."""
-    n = pages * rows * columns
-    return flat[:n].reshape(pages, rows, columns), flat[_room(n) :]
+    return _block_at(flat, 0, pages, rows, columns), _all_from(flat, _room(pages * rows * columns))
 
 
 @kernel
 def packed(flat, n):
     """As `vector`, but the rest follows without a gap, since RTRL and T-BPTT use a state as one flat array, too."""
-    return flat[:n], flat[n:]
+    return _vector_at(flat, 0, n), _all_from(flat, n)
 
 
 @kernel
 def aligned(flat, rest):
     """(all numbers from `flat` to `rest` as one array, the rest from the next cache line on), after packed vectors."""
     n = flat.shape[0] - rest.shape[0]
-    return flat[:n], flat[_room(n) :]
+    return _vector_at(flat, 0, n), _all_from(flat, _room(n))
 
 
 @kernel
 def whole(flat, rest):
     """(all numbers from `flat` to `rest` as one array, `rest`)"""
-    return flat[: flat.shape[0] - rest.shape[0]], rest
+    return _vector_at(flat, 0, flat.shape[0] - rest.shape[0]), rest
 
 
 @kernel
 def overlapping(flat, n):
     """As `vector`, but the rest is all of `flat`: the next view takes the same numbers again."""
-    return flat[:n], flat
+    return _vector_at(flat, 0, n), flat
 
 
 def size(layout: Callable[..., tuple[Any, Any]], *arguments: Any) -> int:

@@ -127,6 +127,24 @@ def _kinds(spec: Any) -> Iterator[type]:
             yield from _kinds(part)
 
 
+_addresses: dict[tuple[str, str], int] = {}
+
+
+def address_of(function: Callable, signature: Any) -> int:
+    """The address of `function`, compiled with the arguments and the result of C in `signature`, for compiled callers.
+
+    A caller that gets an address as data is compiled once for all functions that stand there (`rtu_np.calls`).
+    """
+    key = Fingerprint(function).text, str(signature)
+    if key not in _addresses:
+        name_of = functools.partial(_file_name, function)
+        cache = numba_compiler.KernelCache(name_of, kernel_files.read, kernel_files.write)
+        options = {name: value for name, value in OPTIONS.items() if name != "nogil"}
+        with announce_compiling(), _without_collecting():
+            _addresses[key] = numba_compiler.address(function, signature, options, cache)
+    return _addresses[key]
+
+
 def _file_name(compiled: Any, argument_types: tuple, processor: tuple) -> str | None:
     """The name of the file for the machine code of a function; None if it cannot be stored.
 
@@ -140,7 +158,7 @@ def _file_name(compiled: Any, argument_types: tuple, processor: tuple) -> str | 
         _held.clear()
     _compiled_from.update(found.read)
     _held.append(found)
-    function = compiled.py_func
+    function = getattr(compiled, "py_func", compiled)
     if found.in_main:
         return None
     if found.obstacles:

@@ -99,6 +99,29 @@ def entry_point(function: Any, types: tuple) -> Callable:
     return function if PLAIN or found is None else found
 
 
+def address(function: Callable, signature: Any, options: dict[str, Any], cache: Any) -> int:
+    """The address of the machine code of `function` with the arguments and the result of C in `signature`.
+
+    The code lives as long as the process. `cache` is a `KernelCache`.
+    """
+    if PLAIN:
+        callback = numba.cfunc(signature, **options)(function)
+    else:
+        from numba.core.ccallback import CFunc
+
+        options = dict(options)
+        kind = options.pop("pipeline_class")
+        arguments = signature.args, signature.return_type
+        callback = CFunc(function, arguments, locals={}, options=options, pipeline_class=kind)
+        callback._cache = cache
+        callback.compile()
+    _callbacks.append(callback)
+    return callback.address
+
+
+_callbacks: list[Any] = []
+
+
 class KernelCache:
     """What a dispatcher asks for compiled code before it compiles, and gives compiled code to.
 
@@ -182,6 +205,11 @@ def overloads(start: int) -> tuple[list[tuple[Any, dict, Callable]], int]:
         return [], 0
     found = [(function, template._jit_options, template._overload_func) for function, template in _templates(start)]
     return found, _count()
+
+
+def definition(value: Any) -> Callable | None:
+    """The function that defines an `intrinsic` of Numba; None if `value` is anything else."""
+    return getattr(value, "_defn", None) if type(value).__name__ == "_Intrinsic" else None
 
 
 def forget(dispatchers: Iterable[Any]) -> None:

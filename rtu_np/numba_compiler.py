@@ -31,12 +31,13 @@ _NEEDED_OPTIONS = ("_nrt", "forceinline", "no_cpython_wrapper", "no_cfunc_wrappe
 _NEEDED_RESULTS = ("_reduce", "_rebuild")
 _NEEDED_DISPATCHERS = ("_reset_overloads",)
 _NEEDED_TEMPLATES = ("_get_impl", "_build_impl")
+_NEEDED_BUILDERS = ("_pass_builder",)
 _NEEDED_METHODS = ("_finalize_dynamic_globals", "_ensure_finalized", "_raise_if_finalized", "add_linking_library")
 
 
 def _private_numba() -> Any:
     """The module lean_numba; ImportError if any private name of Numba that we use is missing."""
-    from numba.core.codegen import JITCodeLibrary
+    from numba.core.codegen import CPUCodegen, JITCodeLibrary
     from numba.core.compiler import CompileResult
     from numba.core.dispatcher import Dispatcher
     from numba.core.options import DefaultOptions
@@ -45,6 +46,7 @@ def _private_numba() -> Any:
 
     missing = [name for name in _NEEDED_OPTIONS if not hasattr(DefaultOptions, name)]
     missing += [name for name in _NEEDED_METHODS if not hasattr(JITCodeLibrary, name)]
+    missing += [name for name in _NEEDED_BUILDERS if not hasattr(CPUCodegen, name)]
     missing += [name for name in _NEEDED_RESULTS if not hasattr(CompileResult, name)]
     missing += [name for name in _NEEDED_DISPATCHERS if not hasattr(Dispatcher, name)]
     missing += [name for name in _NEEDED_TEMPLATES if not hasattr(_OverloadFunctionTemplate, name)]

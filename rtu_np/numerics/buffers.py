@@ -59,8 +59,8 @@ def _block_at(flat, start, pages, rows, columns):
 
 
 @view(0)
-def _all_from(flat, start):
-    return flat[start:]
+def _all_from(array, start):
+    return array.reshape(array.size)[start:]
 
 
 @kernel
@@ -177,7 +177,7 @@ def finite(rows, n_rows):
 @kernel
 def finite_vector(x):
     """Whether all numbers of a vector are finite."""
-    return finite(x.reshape(1, x.size), 1)
+    return finite(_matrix_at(x, 0, 1, x.shape[0]), 1)
 
 
 def _over_leaves(function: Callable) -> Callable:
@@ -191,7 +191,7 @@ def _over_leaves(function: Callable) -> Callable:
             if isinstance(target, tuple):
                 apply(target, source, *factors)
             else:
-                function(target.reshape(target.size), source.reshape(source.size), *factors)
+                function(_all_from(target, 0), _all_from(source, 0), *factors)
 
     @overload(apply)
     def _compile(targets, sources, *factors):
@@ -207,7 +207,7 @@ def _over_leaves(function: Callable) -> Callable:
 
         def array_then_rest(targets, sources, *factors):
             target, source = targets[0], sources[0]
-            function(target.reshape(target.size), source.reshape(source.size), *factors)
+            function(_all_from(target, 0), _all_from(source, 0), *factors)
             apply(targets[1:], sources[1:], *factors)
 
         return array_then_rest

@@ -184,7 +184,8 @@ class Fingerprint:
         if isinstance(value, np.dtype | types.Type) and " at 0x" not in repr(value):
             return f"{type(value).__name__} {value!r}"
         module, name = _module_of(value), getattr(value, "__name__", None)
-        if isinstance(name, str) and _is_versioned(module) and _is_versioned(type(value).__module__):
+        counted = _is_versioned(module) or module == numba_compiler.__name__  # whose code counts for every kernel
+        if isinstance(name, str) and counted and _is_versioned(type(value).__module__):
             return f"{module}.{name} {self._added(value)}"
         self.obstacles.append(f"an object of type {type(value).__module__}.{type(value).__qualname__}")
         self._alive.append(value)

@@ -165,6 +165,25 @@ def entry(function: Any, *arguments: Any) -> Callable:
     return numba_compiler.entry_point(function, types_of)
 
 
+def address(function: Any, *arguments: Any) -> Any:
+    """What `call_at` calls: the machine code that `entry` returns for the same arguments.
+
+    It is in memory as long as the function is. With Numba switched off, it is the function itself.
+    """
+    if config.DISABLE_JIT:
+        return function
+    entry(function, *arguments)
+    return numba_compiler.address_of(function, tuple(numba.typeof(argument) for argument in arguments))
+
+
+def call_at(address: Any, arguments: tuple) -> int:
+    """The integer that a function returns. Compiled code calls it by its address, so its bits are those of `entry`.
+
+    A function that is compiled into its caller would be compiled twice, and may have other bits there.
+    """
+    return address(*arguments)
+
+
 @contextmanager
 def announce_compiling() -> Iterator[None]:
     """On a terminal, print a message if the code in this context compiles for long."""
@@ -183,6 +202,11 @@ def announce_compiling() -> Iterator[None]:
 def overload(function: Callable, **options: Any) -> Any:
     """Numba's `overload`, compiled into the caller."""
     return _overload(function, jit_options=_INLINED, **options)
+
+
+@overload(call_at)
+def _compile_call_at(address: Any, arguments: Any) -> Callable:
+    return lambda address, arguments: numba_compiler.call_at(address, arguments)
 
 
 def kernel(function: Callable | None = None, *, inline: bool = True) -> Any:

@@ -71,7 +71,7 @@ def integer(rng: Any, n: int) -> int:
     return int(rng.integers(n))
 
 
-@overload(integer)
+@overload(integer, strict=False)
 def _compile_integer(rng: Any, n: Any) -> Any:
     def draw(rng, n):
         return int(numba_compiler.bounded_integer(rng.bit_generator, n - 1)) if n > 1 else 0

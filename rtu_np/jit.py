@@ -204,7 +204,7 @@ def overload(function: Callable, **options: Any) -> Any:
     return _overload(function, jit_options=_INLINED, **options)
 
 
-@overload(call_at)
+@overload(call_at, strict=False)
 def _compile_call_at(address: Any, arguments: Any) -> Callable:
     return lambda address, arguments: numba_compiler.call_at(address, arguments)
 

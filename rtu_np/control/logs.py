@@ -9,6 +9,7 @@ write these rows again.
 """
 
 import csv
+import math
 import os
 import time
 from pathlib import Path
@@ -49,20 +50,32 @@ class Log:
             if part is not None:
                 part.close()
 
-    def episode(self, episode: int, step: int, total: float, length: int) -> None:
-        if self._episodes is None:
+    def episodes(self, first: int, ended: list[tuple[int, float, int]]) -> None:
+        """Rows of episodes, (step, return, length), that ended since the last row; `first` is the number of the first.
+
+        All get the speed of the steps since then: nobody looked at the clock between them.
+        """
+        if self._episodes is None or not ended:
             return
-        now = time.perf_counter()
-        speed = (step - self._at) / max(now - self._since, 1e-9)
-        self._at, self._since = step, now
-        self._episodes.write((step, episode, repr(float(total)), length, f"{speed:.1f}"))
-        self._show(step, {"charts/episodic_return": total, "charts/episodic_length": length, "charts/SPS": speed})
+        now, last = time.perf_counter(), ended[-1][0]
+        speed = (last - self._at) / max(now - self._since, 1e-9)
+        self._at, self._since = last, now
+        rows = [
+            (step, first + k, repr(float(total)), length, f"{speed:.1f}") for k, (step, total, length) in enumerate(ended)
+        ]
+        self._episodes.write(rows)
+        for step, total, length in ended:
+            self._show(step, {"charts/episodic_return": total, "charts/episodic_length": length, "charts/SPS": speed})
+
+    def until_row(self, step: int) -> float:
+        """Steps from `step` to the next one that `step` below writes a row for."""
+        return math.inf if self._learning is None else EVERY - (step + 1) % EVERY
 
     def step(self, step: int) -> None:
         if self._learning is None or (step + 1) % EVERY:
             return
         numbers = self._agent.diagnostics()
-        self._learning.write((step, *(f"{value:.6g}" for value in numbers.values())))
+        self._learning.write([(step, *(f"{value:.6g}" for value in numbers.values()))])
         self._show(step, {f"learning/{name}": value for name, value in numbers.items()})
 
     def _show(self, step: int, numbers: dict[str, float]) -> None:
@@ -110,8 +123,8 @@ class _Table:
         self._file = path.open("a", newline="", encoding="utf-8")
         self._writer = csv.writer(self._file)
 
-    def write(self, row: tuple) -> None:
-        self._writer.writerow(row)
+    def write(self, rows: list[tuple]) -> None:
+        self._writer.writerows(rows)
         self._file.flush()
 
     def close(self) -> None:

@@ -280,6 +280,24 @@ def generic(stub: Callable | None = None, *, inline: bool = True) -> Any:
     if stub is None:
         return functools.partial(generic, inline=inline)
     table: dict[type | None, Callable] = {}
+    call = _dispatching(stub, table, (_INLINED, _INLINED_NOALIAS) if inline else (_CALLED,))
+    # The same, compiled into its caller: for a layout in a layout, which would copy the views once more.
+    call.inlined = call if inline else _dispatching(stub, table, (_INLINED,))
+
+    def register(kind: type | None) -> Callable[[Callable], Callable]:
+        def add(implementation: Callable) -> Callable:
+            table[kind] = implementation
+            return implementation
+
+        return add
+
+    call.register = register
+    call.otherwise = register(None)
+    return call
+
+
+def _dispatching(stub: Callable, table: dict[type | None, Callable], ways: tuple) -> Any:
+    """The function that a `generic` one is, compiled in these ways."""
 
     @functools.wraps(stub)
     def call(*arguments: Any) -> Any:
@@ -295,21 +313,11 @@ def generic(stub: Callable | None = None, *, inline: bool = True) -> Any:
         @_overload(call, strict=False, jit_options=options)
         def _compile(*arguments: Any) -> Callable | None:
             implementation = table.get(getattr(arguments[0], "instance_class", type(None))) or table.get(None)
-            fits = implementation and (options is _CALLED or _options_of(implementation) is options)
+            fits = implementation and (len(ways) == 1 or _options_of(implementation) is options)
             return implementation if fits else None
 
-    for options in (_INLINED, _INLINED_NOALIAS) if inline else (_CALLED,):
+    for options in ways:
         compile_with(options)
-
-    def register(kind: type | None) -> Callable[[Callable], Callable]:
-        def add(implementation: Callable) -> Callable:
-            table[kind] = implementation
-            return implementation
-
-        return add
-
-    call.register = register  # type: ignore[attr-defined]
-    call.otherwise = register(None)  # type: ignore[attr-defined]
     call.table = table  # type: ignore[attr-defined]
     return call
 

@@ -23,7 +23,8 @@ from rtu_np.jit import address, call_at, compile_for, entry
 from rtu_np.learning.outcomes import CONTINUES, DONE, END, IS_FIRST, STEPS, TERMINATED, TRUNCATED
 from rtu_np.numerics.buffers import clear
 
-ENOUGH = 20_000  # steps of an agent's life from which on compiling a stretch pays: about those of half a second
+ENOUGH = 20_000  # steps of an agent's life from which on compiling a stretch pays
+LEAST = 1_000  # steps of one call, below which finding the compiled stretch takes longer than its steps
 _ROWS = 1 << 13  # episodes that one stretch holds
 _FIRST, _BRIEF = 16, 0.1  # steps of the first stretch; seconds of a stretch, after which the next is not longer
 
@@ -153,7 +154,7 @@ class CompiledLoop:
 
 def compiled_loop(agent: Any, env: Any, steps: int) -> CompiledLoop | None:
     """What makes `steps` steps of `agent` in `env` in compiled code; None if they go step by step."""
-    if agent.steps + steps < ENOUGH or numba_compiler.PLAIN:
+    if steps < LEAST or agent.steps + steps < ENOUGH or numba_compiler.PLAIN:
         return None
     layers = _layers(env)
     if layers is None or not _takes(agent, layers[-1]):

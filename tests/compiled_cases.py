@@ -19,14 +19,18 @@ PARTS = (1, 2, 13, 5, 24, 1, 3)  # steps of calls of `learn` that end at odd pla
 def agents(package=rtu_np):
     """{name: makes an agent of the package for an environment}"""
     cell, narrow = package.LinearRTU(3), package.Dense(3, "tanh")
-    rollout = {"n_steps": 8, "n_minibatches": 2, "n_epochs": 1, "threads": 1}
-    explore = package.Epsilon(0.6, 0.1, 30)
+    explore = {"epsilon": package.Epsilon(0.6, 0.1, 30)}
+    rollout = {"actor": narrow, "critic": narrow, "n_steps": 8, "n_minibatches": 2, "n_epochs": 1, "threads": 1}
+    kinds = {
+        "Q": (package.QLambda, explore),
+        "QRC": (package.QRC, {**explore, "h_optimizer": package.SGD(1e-3)}),
+        "actor-critic": (package.ActorCritic, {"previous_action_reward": True}),
+        "shared": (package.ActorCritic, {"shared": True}),
+        "PPO": (package.PPO, rollout),
+    }
     return {
-        "Q": lambda env, **how: package.QLambda(env, cell, epsilon=explore, **how),
-        "QRC": lambda env, **how: package.QRC(env, cell, epsilon=explore, h_optimizer=package.SGD(1e-3), **how),
-        "actor-critic": lambda env, **how: package.ActorCritic(env, cell, previous_action_reward=True, **how),
-        "shared": lambda env, **how: package.ActorCritic(env, cell, shared=True, **how),
-        "PPO": lambda env, **how: package.PPO(env, cell, actor=narrow, critic=narrow, **rollout, **how),
+        name: lambda env, kind=kind, own=own, **how: kind(env, cell, **{"dtype": "float64", **own, **how})
+        for name, (kind, own) in kinds.items()
     }
 
 

@@ -23,7 +23,7 @@ from rtu_np.jit import address, call_at, compile_for, entry
 from rtu_np.learning.outcomes import CONTINUES, DONE, END, IS_FIRST, STEPS, TERMINATED, TRUNCATED
 from rtu_np.numerics.buffers import clear
 
-ENOUGH = 20_000  # steps of an agent's life from which on compiling a stretch pays
+ENOUGH = 50_000  # steps of an agent's life from which on compiling a stretch pays
 LEAST = 1_000  # steps of one call, below which finding the compiled stretch takes longer than its steps
 _ROWS = 1 << 13  # episodes that one stretch holds
 _FIRST, _BRIEF = 16, 0.1  # steps of the first stretch; seconds of a stretch, after which the next is not longer

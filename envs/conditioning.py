@@ -44,8 +44,8 @@ class Trials(NamedTuple):
     chances: np.ndarray  # (n_distractors,)   probability that a distractor starts when off
 
 
-# Places of the state, int64. UNTIL_US: steps until the US would begin, -1 if none is expected. PATTERN: row of the table
-# of patterns. The steps that each distractor has left follow.
+# Places of the state, int64. UNTIL_US: steps until the US would begin, -1 if none is expected. PATTERN: row of the
+# table of patterns. The steps that each distractor has left follow.
 UNTIL_CS, UNTIL_US, US_COMES, CS_LEFT, US_LEFT, PATTERN, DISTRACTORS = range(7)
 
 

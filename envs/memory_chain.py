@@ -13,7 +13,11 @@ from rtu_np.validation import check_choice, check_count
 TIMINGS = {"lag-free": 0, "bsuite": 1}  # how many steps late an observation is shown
 # Places of the state: the step of the episode, the answer, and with several bits which one is asked for, and the bits.
 _T, _ANSWER, _ASKED, _BITS = 0, 1, 2, 3
-_REMAINING, _CUE, _QUERIES = 0, 2, 1  # places of an observation; the cue of `MemoryChain`, the queries of `KMemoryChain`
+_REMAINING, _CUE, _QUERIES = (
+    0,
+    2,
+    1,
+)  # places of an observation; the cue of `MemoryChain`, the queries of `KMemoryChain`
 
 
 class OneBit(NamedTuple):

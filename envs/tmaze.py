@@ -29,7 +29,7 @@ def _begin(dynamics, state, rng, observation):
 def _advance(dynamics, state, action, rng, observation):
     state[_T] += 1
     previous = state[_POSITION]
-    if previous == dynamics.length and (action == NORTH or action == SOUTH):
+    if previous == dynamics.length and action in (NORTH, SOUTH):
         return (4.0 if action == state[_TURN] else -0.1), True, False
     along = 1 if action == EAST else -1 if action == WEST else 0
     state[_POSITION] = min(max(previous + along, 0), dynamics.length)

@@ -65,7 +65,7 @@ def integer(rng: Any, n: int) -> int:
 
     Examples
     --------
-    >>> integer(np.random.default_rng(0), 6) == np.random.default_rng(0).integers(6)
+    >>> integer(np.random.default_rng(0), 6) == int(np.random.default_rng(0).integers(6))
     True
     """
     return int(rng.integers(n))
@@ -150,4 +150,3 @@ def _functions(kind: type) -> list[tuple[str, Any]]:
         for name, value in vars(each).items()
         if isinstance(value, FunctionType | property)
     ]
-

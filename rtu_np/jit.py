@@ -206,7 +206,7 @@ def overload(function: Callable, **options: Any) -> Any:
 
 @overload(call_at, strict=False)
 def _compile_call_at(address: Any, arguments: Any) -> Callable:
-    return lambda address, arguments: numba_compiler.call_at(address, arguments)
+    return lambda address, arguments: numba_compiler.call_at(address, arguments)  # type: ignore[call-arg]
 
 
 def kernel(function: Callable | None = None, *, inline: bool = True) -> Any:

@@ -117,5 +117,3 @@ def both_ways(monkeypatch, work, package=rtu_np) -> tuple:
     assert made > 0, "no stretch was made in compiled code"
     assert len(stretches) == made, "a stretch was made where none was asked for"
     return tuple(found)
-
-

@@ -75,7 +75,10 @@ def test_private_numba_stands_in_one_file():
 
 
 def test_environments_see_three_modules_of_the_library():
-    """How to compile, how to check, and what a compiled environment is. A contract cannot say so: it would have to forbid the root package, too."""
+    """How to compile, how to check, and what a compiled environment is.
+
+    A contract cannot say so: it would have to forbid the root package, too.
+    """
     imported = {
         (node.module or "") if node.module != "rtu_np" else f"rtu_np.{alias.name}"
         for path in (ROOT / "envs").rglob("*.py")

@@ -30,11 +30,11 @@ _FIRST, _BRIEF = 16, 0.1  # steps of the first stretch; seconds of a stretch, af
 
 # Rows of the limits of TimeLimit wrappers: steps of the present episode, and the most there may be.
 ELAPSED, MOST = 0, 1
-# Slots of what a stretch has made: steps; episodes that ended; whether its last observation was the first of an episode.
+# Slots of what a stretch has made: steps; episodes that ended; whether its last observation began an episode.
 MADE, OVER, BEGINS = 0, 1, 2
 
 
-class World(NamedTuple):
+class EnvArrays(NamedTuple):
     """The arrays of an environment that a stretch reads and writes."""
 
     dynamics: Any
@@ -46,32 +46,32 @@ class World(NamedTuple):
     made: np.ndarray  # (3,)   MADE, OVER, BEGINS
 
 
-def stretch(step, agent, world, rng, env_rng, n):
+def stretch(step, agent, env, rng, env_rng, n):
     """Make up to n steps of the environment; returns the outcome of the agent's last step.
 
     step : address of the agent's compiled step, whose arguments are `agent`
     """
     spec, _, buffers = agent
-    clock, signal, episode, made, limits = buffers.clock, buffers.signal, buffers.episode, world.made, world.limits
+    clock, signal, episode, made, limits = buffers.clock, buffers.signal, buffers.episode, env.made, env.limits
     made[MADE], made[OVER] = 0, 0
-    while clock[IS_FIRST] != 0 or (made[MADE] < n and made[OVER] < world.episodes.shape[0]):
+    while clock[IS_FIRST] != 0 or (made[MADE] < n and made[OVER] < env.episodes.shape[0]):
         begins, reward, end = clock[IS_FIRST] != 0, 0.0, CONTINUES
-        clear(world.observation)
+        clear(env.observation)
         if begins:
-            begin(world.dynamics, world.state, env_rng, world.observation)
+            begin(env.dynamics, env.state, env_rng, env.observation)
             for k in range(limits.shape[1]):
                 limits[ELAPSED, k] = 0
         else:
-            action = int(buffers.action[EXECUTED, 0]) + world.start
-            reward, terminated, truncated = advance(world.dynamics, world.state, action, env_rng, world.observation)
+            action = int(buffers.action[EXECUTED, 0]) + env.start
+            reward, terminated, truncated = advance(env.dynamics, env.state, action, env_rng, env.observation)
             for k in range(limits.shape[1]):
                 limits[ELAPSED, k] += 1
                 truncated = truncated or limits[ELAPSED, k] >= limits[MOST, k]
             end = TERMINATED if terminated else TRUNCATED if truncated else CONTINUES
             made[MADE] += 1
         made[BEGINS] = begins
-        for k in range(world.observation.shape[0]):
-            buffers.observation[k] = world.observation[k]
+        for k in range(env.observation.shape[0]):
+            buffers.observation[k] = env.observation[k]
         signal[REWARD], signal[END] = reward, end
         outcome = call_at(step, agent)
         if outcome != DONE:
@@ -79,7 +79,7 @@ def stretch(step, agent, world, rng, env_rng, n):
         if end == CONTINUES:
             draw_noise(spec.policy, buffers.noise, rng)
         else:
-            row = world.episodes[made[OVER]]
+            row = env.episodes[made[OVER]]
             row[0], row[1], row[2] = clock[STEPS], episode[RETURN], episode[LENGTH]
             made[OVER] += 1
             episode[ENDED] += 1
@@ -94,9 +94,9 @@ class CompiledLoop:
 
         self._env, self._agent = env, agent
         self._layers, inner = layers, env.unwrapped
-        self._limiting = [layer for layer in layers if type(layer) is TimeLimit]
+        self._limiting: list[Any] = [layer for layer in layers if type(layer) is TimeLimit]
         space = inner.observation_space
-        self._world = World(
+        self._arrays = EnvArrays(
             inner.dynamics,
             inner.state,
             np.zeros(space.shape, space.dtype),
@@ -106,7 +106,7 @@ class CompiledLoop:
             np.zeros(3, np.int64),
         )
         step, arguments = agent._compiled_step, agent._to_step
-        self._to_run = (address(step, *arguments), arguments, self._world, agent._rng)
+        self._to_run = (address(step, *arguments), arguments, self._arrays, agent._rng)
         compiled = compile_for(stretch, agent._spec, inner.dynamics)
         self._held = step, compiled  # as long as their code may run
         self._run = entry(compiled, *self._to_run, agent._rng, 1)
@@ -122,33 +122,33 @@ class CompiledLoop:
 
     def run(self, n: int) -> int:
         """Make up to n steps; returns the outcome of the last. `made`, `episodes` and `begins` tell the rest."""
-        world, inner = self._world, self._env.unwrapped
+        arrays, inner = self._arrays, self._env.unwrapped
         for k, layer in enumerate(self._limiting):
-            world.limits[ELAPSED, k], world.limits[MOST, k] = layer._elapsed_steps, layer._max_episode_steps
+            arrays.limits[ELAPSED, k], arrays.limits[MOST, k] = layer._elapsed_steps, layer._max_episode_steps
         began = time.perf_counter()
         n = min(n, self._most)
         self.outcome = self._run(*self._to_run, inner.np_random, n)
         brief = time.perf_counter() - began < _BRIEF
         self._most = 2 * n if brief and n == self._most else self._most if brief else -(-n // 2)
         for k, layer in enumerate(self._limiting):
-            layer._elapsed_steps = int(world.limits[ELAPSED, k])
+            layer._elapsed_steps = int(arrays.limits[ELAPSED, k])
         inner.in_episode = self.begins or bool(self._agent._signal[END] == CONTINUES)
         return self.outcome
 
     @property
     def made(self) -> int:
         """Steps of the environment that the last stretch made."""
-        return int(self._world.made[MADE])
+        return int(self._arrays.made[MADE])
 
     @property
     def begins(self) -> bool:
         """Whether the last stretch ended at the first observation of an episode."""
-        return bool(self._world.made[BEGINS])
+        return bool(self._arrays.made[BEGINS])
 
     @property
     def episodes(self) -> list[tuple[int, float, int]]:
         """(step, return, length) of the episodes that ended in the last stretch, and were followed by another."""
-        rows = self._world.episodes[: self._world.made[OVER]].tolist()
+        rows = self._arrays.episodes[: self._arrays.made[OVER]].tolist()
         return [(int(step), total, int(length)) for step, total, length in rows]
 
 

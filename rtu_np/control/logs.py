@@ -9,8 +9,8 @@ write these rows again.
 """
 
 import csv
-import math
 import os
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -61,15 +61,16 @@ class Log:
         speed = (last - self._at) / max(now - self._since, 1e-9)
         self._at, self._since = last, now
         rows = [
-            (step, first + k, repr(float(total)), length, f"{speed:.1f}") for k, (step, total, length) in enumerate(ended)
+            (step, first + k, repr(float(total)), length, f"{speed:.1f}")
+            for k, (step, total, length) in enumerate(ended)
         ]
         self._episodes.write(rows)
         for step, total, length in ended:
             self._show(step, {"charts/episodic_return": total, "charts/episodic_length": length, "charts/SPS": speed})
 
-    def until_row(self, step: int) -> float:
+    def until_row(self, step: int) -> int:
         """Steps from `step` to the next one that `step` below writes a row for."""
-        return math.inf if self._learning is None else EVERY - (step + 1) % EVERY
+        return sys.maxsize if self._learning is None else EVERY - (step + 1) % EVERY
 
     def step(self, step: int) -> None:
         if self._learning is None or (step + 1) % EVERY:

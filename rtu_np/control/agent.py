@@ -140,7 +140,8 @@ class Agent(Loop):
         RuntimeError : after `close`
         FloatingPointError : if learning has diverged
         """
-        self._check_open()
+        if self._closed:
+            self._check_open()
         end = how_it_ends(terminated, truncated) if terminated or truncated else CONTINUES
         self._write(observation, self._observation)
         signal = self._signal

@@ -22,7 +22,7 @@ _EPISODES = ("step", "episode", "return", "length", "steps_per_second")
 
 
 class Log:
-    """The tables of one agent in one folder. If `folder` is None, nothing is written.
+    """The tables of one agent in one folder. If `folder` is None, nothing is written, and `writes` is False.
 
     If `folder` is called "runs", the tables are in a new folder within it, named by `name` and the time.
     """
@@ -31,6 +31,7 @@ class Log:
         if not (folder is None or (isinstance(folder, str | os.PathLike) and os.fspath(folder))):
             raise TypeError(f"log is {folder!r}: expected the path of a folder, or None, which writes nothing")
         self._agent, self._folder = agent, None if folder is None else _folder(Path(folder).expanduser(), name)
+        self.writes = self._folder is not None
         self._at, self._since = agent.steps, time.perf_counter()
         self._episodes: Any = None
         self._learning: Any = None

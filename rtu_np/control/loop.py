@@ -138,8 +138,17 @@ class Loop(ABC):
                     k += self._stretch(env, loop, min(steps - k, table.until_row(self.steps)), ended, table)
                 else:
                     k += 1
-                    self._turn(env, ended, table)
-                table.step(self.steps)
+                    action = self.actions.to_environment(self._executed)
+                    try:
+                        observation, reward, terminated, truncated, _ = _five(env.step(action))
+                        self.step(observation, reward, terminated, truncated)
+                    except BaseException:
+                        self._env = None  # which may be a step ahead of the agent
+                        raise
+                    if terminated or truncated:
+                        self._end_episode(env, ended, table)
+                if table.writes:
+                    table.step(self.steps)
                 if k - shown >= _BETWEEN or k == steps:
                     bar.update(k - shown)
                     shown = k
@@ -155,18 +164,6 @@ class Loop(ABC):
                     if self._env is not env:  # the callback has called `reset`, for example
                         self._enter(env)
         return _episodes(ended)
-
-    def _turn(self, env: Any, ended: list[tuple[int, float, int]], table: Log) -> None:
-        """One step of the environment, and one of the agent."""
-        action = self.actions.to_environment(self._executed)
-        try:
-            observation, reward, terminated, truncated, _ = _five(env.step(action))
-            self.step(observation, reward, terminated, truncated)
-        except BaseException:
-            self._env = None  # which may be a step ahead of the agent
-            raise
-        if terminated or truncated:
-            self._end_episode(env, ended, table)
 
     def _stretch(self, env: Any, loop: CompiledLoop, n: int, ended: list[tuple[int, float, int]], table: Log) -> int:
         """Up to n turns in compiled code; returns how many."""

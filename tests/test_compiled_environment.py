@@ -5,6 +5,7 @@ import os
 import signal
 import threading
 import time
+from typing import NamedTuple
 
 import gymnasium
 import numpy as np
@@ -17,7 +18,7 @@ from loop_cases import QUIET
 import envs
 import rtu_np
 from rtu_np import Epsilon, LinearRTU, QLambda, numba_compiler
-from rtu_np.compiled_environment import CompiledEnvironment, compiled, integer, is_compiled
+from rtu_np.compiled_environment import CompiledEnvironment, begin, compiled, integer, is_compiled
 from rtu_np.control import compiled_loop
 
 pytestmark = [
@@ -166,6 +167,28 @@ def test_logs(monkeypatch, tmp_path):
     assert one == other
     assert len(one[0]) > 20
     assert one[1].count("\n") == 1 + 73 // 7
+
+
+@pytest.mark.skipif(not COMPILED, reason="it runs as plain Python")
+def test_dynamics_that_numba_does_not_compile(short):
+    class Odd(NamedTuple):
+        n: int
+
+    @begin.register(Odd)
+    def begin_odd(dynamics, state, rng, observation):
+        observation[0] = len({"a set": rng}.setdefault("b", [dynamics]))
+
+    @compiled
+    class Env(type(coins()())):  # whose advance is not registered
+        def __init__(self):
+            self.dynamics, self.state = Odd(1), np.zeros(2)
+
+    env = Env()
+    agent = AGENTS["actor-critic"](env)
+    with pytest.raises(Exception, match=r"advance|begin") as failed:
+        agent.learn(env, 5, **QUIET)
+    assert "env is a Env, marked with `compiled`: expected `begin` and `advance`" in failed.value.__notes__[0]
+    assert agent.steps == 0
 
 
 # ------------------------------------------------------------------------------------------------------------- Ctrl-C

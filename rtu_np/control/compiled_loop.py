@@ -87,7 +87,7 @@ def stretch(step, agent, env, rng, env_rng, n):
 
 
 class CompiledLoop:
-    """Makes stretches of one agent in one environment. `None` in its place says that they go step by step."""
+    """Makes stretches of one agent in one environment."""
 
     def __init__(self, agent: Any, env: Any, layers: list[Any]) -> None:
         from gymnasium.wrappers import TimeLimit
@@ -109,7 +109,14 @@ class CompiledLoop:
         self._to_run = (address(step, *arguments), arguments, self._arrays, agent._rng)
         compiled = compile_for(stretch, agent._spec, inner.dynamics)
         self._held = step, compiled  # as long as their code may run
-        self._run = entry(compiled, *self._to_run, agent._rng, 1)
+        try:
+            self._run = entry(compiled, *self._to_run, agent._rng, 1)
+        except Exception as error:
+            error.add_note(
+                f"env is a {type(inner).__name__}, marked with `compiled`: expected `begin` and `advance` that Numba "
+                "compiles. Without the mark, `learn` goes step by step"
+            )
+            raise
         self._most = _FIRST
         self.outcome = DONE
 
@@ -121,18 +128,21 @@ class CompiledLoop:
         return ready and started and self._env.unwrapped.in_episode
 
     def run(self, n: int) -> int:
-        """Make up to n steps; returns the outcome of the last. `made`, `episodes` and `begins` tell the rest."""
+        """Make up to n steps; returns the outcome of the last. `made`, `begins` and `take_episodes` say the rest."""
         arrays, inner = self._arrays, self._env.unwrapped
         for k, layer in enumerate(self._limiting):
             arrays.limits[ELAPSED, k], arrays.limits[MOST, k] = layer._elapsed_steps, layer._max_episode_steps
-        began = time.perf_counter()
-        n = min(n, self._most)
-        self.outcome = self._run(*self._to_run, inner.np_random, n)
-        brief = time.perf_counter() - began < _BRIEF
-        self._most = 2 * n if brief and n == self._most else self._most if brief else -(-n // 2)
-        for k, layer in enumerate(self._limiting):
-            layer._elapsed_steps = int(arrays.limits[ELAPSED, k])
-        inner.in_episode = self.begins or bool(self._agent._signal[END] == CONTINUES)
+        n, began = min(n, self._most), time.perf_counter()
+        try:
+            self.outcome = self._run(*self._to_run, inner.np_random, n)
+        finally:  # also if Ctrl-C is heard between these lines
+            for k, layer in enumerate(self._limiting):
+                layer._elapsed_steps = int(arrays.limits[ELAPSED, k])
+            inner.in_episode = self.begins or bool(self._agent._signal[END] == CONTINUES)
+        if time.perf_counter() - began >= _BRIEF:
+            self._most = -(-n // 2)
+        elif self.made == self._most:
+            self._most = 2 * n
         return self.outcome
 
     @property
@@ -145,10 +155,10 @@ class CompiledLoop:
         """Whether the last stretch ended at the first observation of an episode."""
         return bool(self._arrays.made[BEGINS])
 
-    @property
-    def episodes(self) -> list[tuple[int, float, int]]:
-        """(step, return, length) of the episodes that ended in the last stretch, and were followed by another."""
+    def take_episodes(self) -> list[tuple[int, float, int]]:
+        """(step, return, length) of the episodes that ended in the last stretch and were followed by another; once."""
         rows = self._arrays.episodes[: self._arrays.made[OVER]].tolist()
+        self._arrays.made[OVER] = 0
         return [(int(step), total, int(length)) for step, total, length in rows]
 
 

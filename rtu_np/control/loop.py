@@ -100,6 +100,9 @@ class Loop(ABC):
         Ctrl-C stops at once. Any other exception carries `result`, too. After an exception from within a step, the
         environment may have moved on without the agent, so the next call begins an episode.
 
+        A compiled environment (`rtu_np.compiled_environment`) and the agent make stretches of a tenth of a second in
+        compiled code, with the same bits, if there is no callback. Ctrl-C is then heard between stretches.
+
         Parameters
         ----------
         progress : whether to show a bar, on a terminal
@@ -175,8 +178,9 @@ class Loop(ABC):
                 self._env = None
             raise
         finally:
-            ended += loop.episodes
-            table.episodes(first, loop.episodes)
+            over = loop.take_episodes()
+            ended += over
+            table.episodes(first, over)
         if self._clock[IS_FIRST]:  # the last step ended an episode, and was not simply done
             self._end_episode(env, ended, table)
         return loop.made

@@ -169,12 +169,8 @@ class TDLambda(Learner):
         except (FloatingPointError, RuntimeWarning):  # of a conversion to float32, if NumPy's or Python's are errors
             with np.errstate(all="ignore"):  # takes 0.6 us, so it is not in the way of other steps
                 return self.step(x, c, discount, terminated, truncated)
-        if terminated or truncated:
-            signal[END] = how_it_ends(terminated, truncated)
-            done = self._run(*self._to_step)
-            signal[END] = CONTINUES  # as the next step finds it
-        else:
-            done = self._run(*self._to_step)
+        signal[END] = how_it_ends(terminated, truncated) if terminated or truncated else CONTINUES
+        done = self._run(*self._to_step)
         if done < 1:
             if done == REFUSED:
                 check_array("x", x, self._shape, dtype=self.dtype)

@@ -159,8 +159,10 @@ def call_at(typingctx: Any, address: Any, arguments: Any) -> Any:
         parts = [builder.extract_value(values[1], k) for k in range(len(kinds))]
         kind = convention.get_function_type(signature.return_type, kinds)
         function = builder.inttoptr(values[0], kind.as_pointer())
-        _, result = convention.call_function(builder, function, signature.return_type, kinds, parts)
-        return result  # a kernel raises nothing, so nobody asks whether it did
+        status, result = convention.call_function(builder, function, signature.return_type, kinds, parts)
+        with builder.if_then(status.is_error, likely=False):  # with NUMBA_BOUNDSCHECK=1, an index out of range
+            convention.return_status_propagate(builder, status)
+        return result
 
     return numba.types.int64(address, arguments), generate
 

@@ -130,7 +130,7 @@ def _kinds(spec: Any) -> Iterator[type]:
 _addresses: dict[tuple[str, str], int] = {}
 
 
-def address_of(function: Callable, signature: Any) -> int:
+def c_address(function: Callable, signature: Any) -> int:
     """The address of `function`, compiled with the arguments and the result of C in `signature`, for compiled callers.
 
     A caller that gets an address as data is compiled once for all functions that stand there (`rtu_np.calls`).
@@ -141,7 +141,7 @@ def address_of(function: Callable, signature: Any) -> int:
         cache = numba_compiler.KernelCache(name_of, kernel_files.read, kernel_files.write)
         options = {name: value for name, value in OPTIONS.items() if name != "nogil"}
         with announce_compiling(), _without_collecting():
-            _addresses[key] = numba_compiler.address(function, signature, options, cache)
+            _addresses[key] = numba_compiler.c_address(function, signature, options, cache)
     return _addresses[key]
 
 
@@ -183,6 +183,25 @@ def entry(function: Any, *arguments: Any) -> Callable:
     return numba_compiler.entry_point(function, types_of)
 
 
+def address(function: Any, *arguments: Any) -> Any:
+    """What `call_at` calls: the machine code that `entry` returns for the same arguments.
+
+    It is in memory as long as the function is. With Numba switched off, it is the function itself.
+    """
+    if config.DISABLE_JIT:
+        return function
+    entry(function, *arguments)
+    return numba_compiler.address_of(function, tuple(numba.typeof(argument) for argument in arguments))
+
+
+def call_at(address: Any, arguments: tuple) -> int:
+    """The integer that a function returns. Compiled code calls it by its address, so its bits are those of `entry`.
+
+    A function that is compiled into its caller would be compiled twice, and may have other bits there.
+    """
+    return address(*arguments)
+
+
 @contextmanager
 def announce_compiling() -> Iterator[None]:
     """On a terminal, print a message if the code in this context compiles for long."""
@@ -200,7 +219,7 @@ def announce_compiling() -> Iterator[None]:
 
 @contextmanager
 def _without_collecting() -> Iterator[None]:
-    """Compiling makes a million small objects, which live. Looking for garbage among them takes a twentieth of the time."""
+    """Compiling makes a million objects that live. Looking for garbage among them takes a twentieth of the time."""
     enabled = gc.isenabled()
     gc.disable()
     try:
@@ -213,6 +232,11 @@ def _without_collecting() -> Iterator[None]:
 def overload(function: Callable, **options: Any) -> Any:
     """Numba's `overload`, compiled into the caller."""
     return _overload(function, jit_options=_INLINED, **options)
+
+
+@overload(call_at, strict=False)
+def _compile_call_at(address: Any, arguments: Any) -> Callable:
+    return lambda address, arguments: numba_compiler.call_at(address, arguments)  # type: ignore[call-arg]
 
 
 def kernel(function: Callable | None = None, *, inline: bool = True) -> Any:
@@ -292,6 +316,24 @@ def generic(stub: Callable | None = None, *, inline: bool = True) -> Any:
     if stub is None:
         return functools.partial(generic, inline=inline)
     table: dict[type | None, Callable] = {}
+    call = _dispatching(stub, table, _INLINED if inline else _CALLED)
+    # The same, compiled into its caller: for a layout in a layout, which would copy the views once more.
+    call.inlined = call if inline else _dispatching(stub, table, _INLINED)
+
+    def register(kind: type | None) -> Callable[[Callable], Callable]:
+        def add(implementation: Callable) -> Callable:
+            table[kind] = implementation
+            return implementation
+
+        return add
+
+    call.register = register
+    call.otherwise = register(None)
+    return call
+
+
+def _dispatching(stub: Callable, table: dict[type | None, Callable], options: dict[str, Any]) -> Any:
+    """The function that a `generic` one is, compiled with these options."""
 
     @functools.wraps(stub)
     def call(*arguments: Any) -> Any:
@@ -303,19 +345,10 @@ def generic(stub: Callable | None = None, *, inline: bool = True) -> Any:
             )
         return implementation(*arguments)
 
-    @_overload(call, strict=False, jit_options=_INLINED if inline else _CALLED)
+    @_overload(call, strict=False, jit_options=options)
     def _compile(*arguments: Any) -> Callable | None:
         return table.get(getattr(arguments[0], "instance_class", type(None))) or table.get(None)
 
-    def register(kind: type | None) -> Callable[[Callable], Callable]:
-        def add(implementation: Callable) -> Callable:
-            table[kind] = implementation
-            return implementation
-
-        return add
-
-    call.register = register  # type: ignore[attr-defined]
-    call.otherwise = register(None)  # type: ignore[attr-defined]
     call.table = table  # type: ignore[attr-defined]
     return call
 

@@ -31,7 +31,7 @@ from numba.core.callconv import CPUCallConv
 from numba.core.codegen import JITCodeLibrary
 from numba.core.compiler import Compiler
 from numba.core.cpu import CPUContext
-from numba.core.datamodel import default_manager
+from numba.core.datamodel import DataModelManager, default_manager
 from numba.core.datamodel.packer import ArgPacker, _flatten, _Unflattener
 from numba.extending import lower_builtin, type_callable
 from numba.np.arrayobj import make_array, populate_array
@@ -120,7 +120,7 @@ class _AsItIs:
 
 
 def _models() -> Any:
-    manager = default_manager.copy()
+    manager = DataModelManager({}).chain(default_manager)  # which gets more models later
     for kind in (types.Tuple, types.NamedTuple, types.UniTuple, types.NamedUniTuple, types.Array):
         model = default_manager._handlers[kind]
         manager.register(kind, type(model.__name__, (_AsItIs, model), {}))
@@ -210,7 +210,7 @@ def _lean(context: Any) -> Any:
 
 
 def register_view(function: Callable, n_lengths: int) -> None:
-    """Compile `function(array, start, *lengths)` to a C-ordered view on an array; without lengths, to all from `start` on.
+    """Compile `function(array, start, *lengths)` to a view in C order; without lengths, of all from `start` on.
 
     Numba's slices test their bounds, and `reshape` tests the layout: a hundred instructions, a hundred times a learner.
     """

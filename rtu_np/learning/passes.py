@@ -2,10 +2,10 @@
 
 An optimiser needs flat arrays alone, whatever the network. So its pass over them is one compiled function for each
 optimiser and precision, and the step of a network calls it through an address. One compiled network then serves many
-optimisers, and a new optimiser costs a pass, not a pass for each network. There are two kinds:
+optimisers, and a new optimiser costs a pass, not a pass for each network. A network is compiled for one of three kinds:
 
-AlongTraces     SGD, ObGD: the update is a number times the traces. The pass returns the number, and the network adds the
-                traces while it advances its sensitivities, in one sweep through memory.
+AlongTraces     SGD, ObGD: the update is a number times the traces. The pass returns the number, and the network adds
+                the traces while it advances its sensitivities, in one sweep through memory.
 InOwnPass       Adam, RMSProp, and any other.
 EitherWay       the network is compiled for both, and looks at each step: `TDLambda`, whose networks are small.
 
@@ -21,7 +21,7 @@ from llvmlite import ir
 from numba import config, types
 from numba.extending import intrinsic
 
-from rtu_np.jit import address_of, kernel, overload
+from rtu_np.jit import c_address, kernel, overload
 from rtu_np.learning import optimizers
 from rtu_np.numerics.buffers import size
 
@@ -101,7 +101,7 @@ def _address(kind: type, along: bool, dtype: np.dtype) -> int:
 
     real = types.float32 if dtype == np.float32 else types.float64
     array = types.CPointer(real)
-    return address_of(step if along else update, real(types.intp, types.intp, array, array, array, real))
+    return c_address(step if along else update, real(types.intp, types.intp, array, array, array, real))
 
 
 def _maker(kind: type) -> Callable:

@@ -80,7 +80,7 @@ def layout_of(kind: type, *arguments: str) -> Callable[..., tuple[Any, Any]]:
     for call, following in zip(calls, [*calls, None][1:], strict=True):
         known = call.function in _VIEWS | _WHOLES
         called = call.function.__name__ if known else f"_{call.target}"  # no field begins like this
-        names[called] = call.function
+        names[called] = getattr(call.function, "inlined", call.function)
         rest = "rest" if following and following.function in _WHOLES else "flat"
         origin = "" if known else f"  # {call.function.__module__}.{call.function.__name__}"
         lines.append(f"    {call.target}, {rest} = {called}({call.arguments}){origin}")

@@ -5,6 +5,7 @@
 
 import math
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -207,10 +208,10 @@ class PPO(Agent):
 
     # ---------------------------------------------------------------------------------------------------- update
 
-    def _take_step(self) -> int:
+    def _take_step(self, step: Callable, arguments: tuple) -> int:
         outcome = FULL
         try:
-            outcome = self._step(*self._to_step)
+            outcome = step(*arguments)
             if outcome == FULL:
                 with HoldCtrlC():  # Ctrl-C waits for the end of the update
                     outcome = self._learn_from_rollout()

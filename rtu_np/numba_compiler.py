@@ -199,7 +199,7 @@ class KernelCache:
 
 
 def register_view(function: Callable, n_lengths: int) -> None:
-    """Compile `function(array, start, *lengths)` to a view without tests of bounds; plain Numba compiles it as it is."""
+    """Compile `function(array, start, *lengths)` to a view without tests of bounds; plain Numba takes it as it is."""
     if PLAIN:
         register_jitable(function)
     else:

@@ -1,6 +1,6 @@
 """The private parts of Numba that `rtu_np.jit` uses. No other file names any of them.
 
-Four things make kernels fast that Numba has no public option for, and one keeps them true:
+Five things make kernels fast that Numba has no public option for, and one keeps them true:
 
 without runtime   `_nrt=False`: kernels allocate nothing, so reading an array out of a NamedTuple need not count
                   references. A step of 10 units takes half the time.
@@ -8,6 +8,7 @@ inlined           `forceinline`, and no wrappers for Python and C: a loop with a
 inlined only      `InlineOnlyLibrary`: Numba optimises each function alone, and again in its caller. For functions that
                   are always inlined we skip the first, which halves compile time.
 noalias           arrays among the arguments do not overlap, so loops need no test for overlap at run time.
+flushing          `EntryLibrary`: subnormal numbers are zero while compiled code runs (rtu_np/subnormals.py).
 stored            `KernelCache` in place of Numba's cache. That looks for changes in one file only, mixes up processes
                   that compile a function for several types at once, and fails on a damaged file or without a home.
 
@@ -26,12 +27,15 @@ from typing import Any
 
 import numba
 
+from rtu_np import subnormals
+
 SWITCH = "RTU_NP_PLAIN_NUMBA"
 _NEEDED_OPTIONS = ("_nrt", "forceinline", "no_cpython_wrapper", "no_cfunc_wrapper")
 _NEEDED_RESULTS = ("_reduce", "_rebuild")
 _NEEDED_DISPATCHERS = ("_reset_overloads",)
 _NEEDED_TEMPLATES = ("_get_impl", "_build_impl")
 _NEEDED_METHODS = ("_optimize_final_module", "_finalize_final_module", "_finalize_dynamic_globals", "_ensure_finalized")
+_NEEDED_METHODS += ("add_ir_module",)
 
 
 def _private_numba() -> tuple[Any, Any]:
@@ -105,6 +109,23 @@ class InlineOnlyLibrary(_JITCodeLibrary):
         """Do nothing: only a function that Python enters needs an environment of exceptions and objects."""
 
 
+class EntryLibrary(_JITCodeLibrary):
+    """The code of functions that Python enters, through a wrapper that Numba makes as a module of its own."""
+
+    def add_ir_module(self, module: Any) -> None:
+        if module.name == "wrapper":
+            subnormals.flush_in(module)
+        super().add_ir_module(module)
+
+
+class EntryCompiler(_Compiler):
+    """Numba's compiler, for functions that Python enters."""
+
+    def define_pipelines(self) -> Any:
+        self.state["library"] = EntryLibrary(self.state.targetctx.codegen(), self.state.func_id.func_qualname)
+        return super().define_pipelines()
+
+
 class InnerCompiler(_Compiler):
     """Numba's compiler, for functions that Python never calls."""
 
@@ -121,10 +142,12 @@ class NoAliasCompiler(InnerCompiler):
         return super().define_pipelines()
 
 
+FLUSHES = subnormals.SUPPORTED and not PLAIN  # whether subnormal numbers are zero while compiled code runs
 # Options added to the public ones: ENTRY for functions that Python calls, the others for functions that only compiled
 # code calls. CALLED needs `forceinline=False`: without it, a function inherits the option from its caller.
-ENTRY: dict[str, Any] = {} if PLAIN else {"_nrt": False}
-_INNER = ENTRY if PLAIN else {**ENTRY, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+_NO_RUNTIME: dict[str, Any] = {} if PLAIN else {"_nrt": False}
+ENTRY: dict[str, Any] = {**_NO_RUNTIME, "pipeline_class": EntryCompiler} if FLUSHES else _NO_RUNTIME
+_INNER = {} if PLAIN else {**_NO_RUNTIME, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 CALLED: dict[str, Any] = _INNER if PLAIN else {**_INNER, "forceinline": False, "pipeline_class": InnerCompiler}
 INLINED: dict[str, Any] = _INNER if PLAIN else {**_INNER, "forceinline": True, "pipeline_class": InnerCompiler}
 INLINED_NOALIAS: dict[str, Any] = _INNER if PLAIN else {**INLINED, "pipeline_class": NoAliasCompiler}

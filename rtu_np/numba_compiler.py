@@ -35,7 +35,7 @@ _NEEDED_RESULTS = ("_reduce", "_rebuild")
 _NEEDED_DISPATCHERS = ("_reset_overloads",)
 _NEEDED_TEMPLATES = ("_get_impl", "_build_impl")
 _NEEDED_METHODS = ("_optimize_final_module", "_finalize_final_module", "_finalize_dynamic_globals", "_ensure_finalized")
-_NEEDED_METHODS += ("add_ir_module",)
+_NEEDED_METHODS += ("add_ir_module", "enable_object_caching")
 
 
 def _private_numba() -> tuple[Any, Any]:
@@ -122,7 +122,9 @@ class EntryCompiler(_Compiler):
     """Numba's compiler, for functions that Python enters."""
 
     def define_pipelines(self) -> Any:
-        self.state["library"] = EntryLibrary(self.state.targetctx.codegen(), self.state.func_id.func_qualname)
+        library = EntryLibrary(self.state.targetctx.codegen(), self.state.func_id.func_qualname)
+        library.enable_object_caching()  # so that it can be stored
+        self.state["library"] = library
         return super().define_pipelines()
 
 

@@ -127,6 +127,15 @@ def test_a_decay_reaches_zero_and_the_register_is_restored():
     check_package(jit)
 
 
+@switched
+def test_code_from_a_file_does_the_same():
+    jit.njit(decay)(np.ones(3), 0.5, 1)
+    stored = jit.njit(decay)
+    stored(np.ones(3), 0.5, 1)
+    assert sum(stored.stats.cache_hits.values()) == 1
+    _check_numbers(stored)
+
+
 BUGS = {
     "results only": ("_SWITCHES = 0x8000 | 0x0040", "_SWITCHES = 0x8000", "an operand is subnormal"),
     "operands only": ("_SWITCHES = 0x8000 | 0x0040", "_SWITCHES = 0x0040", "a result is subnormal"),

@@ -102,7 +102,7 @@ def move(spec, params, memory, x_t):
     copy(x_t, memory.inputs[row])
     protocol.prepare(cell, params, memory.work)
     record, _ = protocol.record(cell, memory.records[0])
-    protocol.forward(cell, params, memory.work, memory.state, x_t, record)
+    protocol.replay(cell, params, memory.work, memory.state, x_t, record, True)
     copy(memory.records[0, : spec.n_state], memory.flat_state)
     copy(record.y, memory.y)
 

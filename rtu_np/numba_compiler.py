@@ -34,8 +34,10 @@ _NEEDED_OPTIONS = ("_nrt", "forceinline", "no_cpython_wrapper", "no_cfunc_wrappe
 _NEEDED_RESULTS = ("_reduce", "_rebuild")
 _NEEDED_DISPATCHERS = ("_reset_overloads",)
 _NEEDED_TEMPLATES = ("_get_impl", "_build_impl")
-_NEEDED_METHODS = ("_optimize_final_module", "_finalize_final_module", "_finalize_dynamic_globals", "_ensure_finalized")
-_NEEDED_METHODS += ("add_ir_module", "enable_object_caching")
+_NEEDED_METHODS = (
+    *("_optimize_final_module", "_finalize_final_module", "_finalize_dynamic_globals", "_ensure_finalized"),
+    *("add_ir_module", "enable_object_caching"),
+)
 
 
 def _private_numba() -> tuple[Any, Any]:

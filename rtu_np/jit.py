@@ -53,7 +53,7 @@ from numba import types
 from numba.extending import overload as _overload
 from numba.extending import register_jitable
 
-from rtu_np import fingerprint, kernel_files, numba_compiler
+from rtu_np import fingerprint, kernel_files, numba_compiler, subnormals
 from rtu_np.fingerprint import Fingerprint, code_text, digest
 
 ANNOUNCE_AFTER = 3.0  # seconds of compiling before a message says so
@@ -72,10 +72,13 @@ config: Any = numba.config  # its attributes are set from the environment, where
 _SETTINGS = ("BOUNDSCHECK", "OPT", "LOOP_VECTORIZE", "SLP_VECTORIZE", "DEBUGINFO_DEFAULT", "DISABLE_INTEL_SVML")
 
 
+FLUSHES = numba_compiler.FLUSHES and not config.DISABLE_JIT  # compiled code makes no subnormal number
+
+
 def versions() -> str:
     """What all kernels depend on: versions, settings of Numba, and how this package compiles."""
     settings = [f"{name}={getattr(config, name, None)}" for name in _SETTINGS]
-    codes = [code_text(code) for code in (CODE, *numba_compiler.CODES, fingerprint.CODE)]
+    codes = [code_text(code) for code in (CODE, *numba_compiler.CODES, fingerprint.CODE, subnormals.CODE)]
     named = (numba.__version__, llvmlite.__version__, np.__version__, sys.implementation.cache_tag)
     return repr((named, settings, codes, numba_compiler.PLAIN))
 

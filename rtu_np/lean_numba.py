@@ -36,6 +36,8 @@ from numba.core.datamodel.packer import ArgPacker, _flatten, _Unflattener
 from numba.extending import lower_builtin, type_callable
 from numba.np.arrayobj import make_array, populate_array
 
+from rtu_np import subnormals
+
 # ------------------------------------------------------------------------------------------------------ machine code
 
 
@@ -77,6 +79,11 @@ class InnerLibrary(JITCodeLibrary):
 
 class EntryLibrary(JITCodeLibrary):
     """The code of a function that Python calls. It links in all inner functions that it reaches, each once."""
+
+    def add_ir_module(self, module: Any) -> None:
+        if module.name == "wrapper" and subnormals.SUPPORTED:  # through which Python enters
+            subnormals.flush_in(module)
+        super().add_ir_module(module)
 
     def add_linking_library(self, library: Any) -> None:
         found = dict.fromkeys(self._linking_libraries)

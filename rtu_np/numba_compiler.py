@@ -1,12 +1,13 @@
 """The private parts of Numba that `rtu_np.jit` uses. Only this file and lean_numba.py name any of them.
 
-Four things make kernels fast that Numba has no public option for, one keeps them true, and two serve environments:
+Five things make kernels fast that Numba has no public option for, one keeps them true, and two serve environments:
 
 without runtime   `_nrt=False`: kernels allocate nothing, so reading an array out of a NamedTuple need not count
                   references. A step of 10 units takes half the time.
 inlined           `forceinline`, and no wrappers for Python and C: a loop with a call in it does not vectorise.
 lean              functions that only compiled code calls are compiled with less effort (rtu_np/lean_numba.py).
 noalias           arrays among the arguments do not overlap, so loops need no test for overlap at run time.
+flushing          subnormal numbers are zero while compiled code runs (rtu_np/subnormals.py).
 stored            `KernelCache` in place of Numba's cache. That looks for changes in one file only, mixes up processes
                   that compile a function for several types at once, and fails on a damaged file or without a home.
 by address        `call_at`: a kernel calls another that is compiled already, and so has the same bits.
@@ -28,13 +29,18 @@ from typing import Any
 import numba
 from numba.extending import intrinsic, register_jitable
 
+from rtu_np import subnormals
+
 SWITCH = "RTU_NP_PLAIN_NUMBA"
 _NEEDED_OPTIONS = ("_nrt", "forceinline", "no_cpython_wrapper", "no_cfunc_wrapper")
 _NEEDED_RESULTS = ("_reduce", "_rebuild")
 _NEEDED_DISPATCHERS = ("_reset_overloads",)
 _NEEDED_TEMPLATES = ("_get_impl", "_build_impl")
 _NEEDED_BUILDERS = ("_pass_builder",)
-_NEEDED_METHODS = ("_finalize_dynamic_globals", "_ensure_finalized", "_raise_if_finalized", "add_linking_library")
+_NEEDED_METHODS = (
+    *("_finalize_dynamic_globals", "_ensure_finalized", "_raise_if_finalized", "add_linking_library"),
+    *("add_ir_module", "enable_object_caching"),
+)
 
 
 def _private_numba() -> Any:
@@ -83,6 +89,7 @@ if PLAIN:
 else:
     from numba.np.random.random_methods import buffered_bounded_lemire_uint32 as bounded_integer  # noqa: F401
 
+FLUSHES = subnormals.SUPPORTED and not PLAIN  # whether subnormal numbers are zero while compiled code runs
 # Options added to the public ones: ENTRY for functions that Python calls, the others for functions that only compiled
 # code calls. CALLED needs `forceinline=False`: without it, a function inherits the option from its caller.
 ENTRY: dict[str, Any] = {} if PLAIN else {"_nrt": False, "pipeline_class": _lean.EntryCompiler}

@@ -19,6 +19,7 @@ from rtu_np.control import agent
 from rtu_np.control.ppo import agent as ppo
 from rtu_np.control.ppo import update as ppo_update
 from rtu_np.control.ppo.loss import accumulate_gradient
+from rtu_np.numerics.buffers import any_nonzero, cut
 from rtu_np.prediction.td_kernels import run
 
 pytestmark = [
@@ -94,6 +95,15 @@ def test_precision_of_ppo(monkeypatch):
     found = inner_loops(accumulate_gradient, made._spec, made._flat, parts[0], np.arange(4), 0, 1, moments)
     assert found.vectors >= 30
     assert found.types == {"float"}
+
+
+@pytest.mark.parametrize("dtype", WIDTH)
+@pytest.mark.parametrize("function", [any_nonzero, cut])
+def test_what_a_window_asks_of_each_step(function, dtype):
+    found = inner_loops(function, np.ones(40, dtype))
+    assert found.vectors
+    assert not found.scalar, found.scalar[0]
+    assert found.types <= {WIDTH[dtype]}
 
 
 def ordered_sum(x, y):

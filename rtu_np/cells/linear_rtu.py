@@ -59,7 +59,7 @@ from rtu_np.numerics.activations import (
     plain_slope,
     slope,
 )
-from rtu_np.numerics.buffers import aligned, assign
+from rtu_np.numerics.buffers import aligned, any_nonzero, assign
 from rtu_np.numerics.layout import layout_of
 from rtu_np.protocol import PerInput, PerOutput, PerUnit, PerWeight
 
@@ -193,20 +193,28 @@ def plain_gradient(spec, params, memory, dy):
 @protocol.forward.register(LinearRTUSpec)
 @noalias
 def forward(spec, params, work, state_tm1, x_t, record):
+    protocol.replay(spec, params, work, state_tm1, x_t, record, True)
+
+
+@protocol.replay.register(LinearRTUSpec)
+@noalias
+def replay(spec, params, work, state_tm1, x_t, record, last):
     n = spec.n_hidden
     rotate(params, work, state_tm1, x_t, record)
-    for i in range(n):
-        record.y[i] = activate(spec.activation, record.state.c1[i])
-        record.y[n + i] = activate(spec.activation, record.state.c2[i])
+    if last:
+        for i in range(n):
+            record.y[i] = activate(spec.activation, record.state.c1[i])
+            record.y[n + i] = activate(spec.activation, record.state.c2[i])
 
 
 @protocol.backward.register(LinearRTUSpec)
 @noalias
 def backward(spec, params, work, state_tm1, x_t, record, dy, adjoint):
     n = spec.n_hidden
-    for i in range(n):
-        adjoint.state.c1[i] += slope(spec.activation, record.y[i]) * dy[i]
-        adjoint.state.c2[i] += slope(spec.activation, record.y[n + i]) * dy[n + i]
+    if any_nonzero(dy):
+        for i in range(n):
+            adjoint.state.c1[i] += slope(spec.activation, record.y[i]) * dy[i]
+            adjoint.state.c2[i] += slope(spec.activation, record.y[n + i]) * dy[n + i]
     rotation_backward(spec, params, work, state_tm1, x_t, record, adjoint)
 
 
@@ -318,6 +326,8 @@ def flops(spec):
         forward=shared.drive + shared.rotate + 2 * n * f,
         backward=2 * n * (slope + 2) + shared.backward,
         dx=shared.dx,
+        output_forward=2 * n * f,
+        output_backward=2 * n * (slope + 2),
         move=shared.prepare + shared.drive + shared.move + 2 * n * f,
         propagate=8 * n * d,
         credit=2 * n * (slope + 1),

@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba import types
 
-from rtu_np.jit import extents, kernel, njit, noalias, overload, view
+from rtu_np.jit import extents, kernel, like, njit, noalias, overload, view
 from rtu_np.validation import check_fits
 
 _LINE = 16  # elements: 64 bytes in float32, 128 in float64; every view starts on a cache line
@@ -162,6 +162,34 @@ def clear(target):
     """target <- 0"""
     for k in range(target.shape[0]):
         target[k] = 0
+
+
+def smallest_normal(x):
+    """The smallest normal number in the precision of the scalar `x`."""
+    return np.finfo(type(x)).tiny
+
+
+@overload(smallest_normal)
+def _compile_smallest_normal(x):
+    smallest = np.finfo(np.float32 if x == types.float32 else np.float64).tiny
+    return lambda x: smallest
+
+
+@kernel
+def cut(target):
+    """The numbers of a vector that are subnormal become zero. `target` is modified in place."""
+    for k in range(target.shape[0]):
+        x = target[k]
+        target[k] = like(x, 0.0) if abs(x) < smallest_normal(x) else x
+
+
+@kernel
+def any_nonzero(x):
+    """Whether a number of a vector is not zero."""
+    found = False
+    for k in range(x.shape[0]):
+        found |= x[k] != 0
+    return found
 
 
 @njit(fastmath={"contract", "reassoc"})

@@ -77,8 +77,8 @@ def load(path: str | os.PathLike) -> tuple[dict[str, Any], dict[str, np.ndarray]
     if isinstance(version, int) and version < VERSION:
         raise ValueError(
             f"path {os.fspath(path)!r} was written by an older version of rtu_np (checkpoint format {version}): "
-            f"expected format {VERSION}, in which settings, parameters or memory are stored otherwise. Load it with the "
-            "version that wrote it, or train again; numpy.load(path) still reads its arrays"
+            f"expected format {VERSION}, in which settings, parameters or memory are stored otherwise. Load it with "
+            "the version that wrote it, or train again; numpy.load(path) still reads its arrays"
         )
     if version != VERSION:
         raise ValueError(

@@ -127,7 +127,7 @@ def test_a_checkpoint_of_another_shape_or_version(tmp_path):
 
 @pytest.mark.parametrize("version", [1, 2])
 def test_a_checkpoint_of_an_older_format_is_refused(tmp_path, version):
-    """In format 1, settings and parameters have other names. In format 2, memory has as many numbers in other places."""
+    """In format 1, settings and parameters have other names. In format 2, memory has its numbers in other places."""
     new, old = tmp_path / "new.npz", tmp_path / "old.npz"
     learner().save(new)
     rewrite_settings(new, old, {"version": version})

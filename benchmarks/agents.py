@@ -9,6 +9,10 @@ observations drawn beforehand; the same with truncated backpropagation through o
 observation in compiled code; agent and HalfCheetah-P together; and `QLambda(env, LinearRTU(16))` in MemoryChain, in
 stretches of compiled code, and step by step, as with a callback. All take turns in each round. Median and fastest are
 printed, since other work on the machine makes steps slower, never faster.
+
+A second table has the least time that the agent's step can take on this machine: its operations at the measured peak of
+a core, and its bytes at the measured speed of reading and writing so many (the roofline). An agent's bytes are all
+numbers of its networks, read and written once a step.
 """
 
 import argparse
@@ -21,12 +25,17 @@ import gymnasium
 import numpy as np
 
 import envs  # noqa: F401   registers the environments
-from rtu_np import TBPTT, ActorCritic, LinearRTU, QLambda, streaming_network
+from rtu_np import RTRL, TBPTT, ActorCritic, LinearRTU, QLambda, streaming_network
+from rtu_np.cells.layer import GradientMethod
+from rtu_np.costs import flops
 from rtu_np.jit import njit
 from rtu_np.learning import normalizers
 from rtu_np.numerics.buffers import size
+from rtu_np.timing.machine import Machine, bandwidth
 
-STEPS, MANY = 500, 50_000  # steps of a contender in a round; of one in compiled code
+STEPS = 100  # of a round: so short that some rounds fall into quiet moments of the machine
+MANY = 50_000  # of a round in compiled code
+AGENTS: dict[str, GradientMethod] = {"RTRL": RTRL(), "T-BPTT(1)": TBPTT(1)}
 TASK = "rtu_np/HalfCheetah-P-v0"
 
 
@@ -48,6 +57,23 @@ def stepping(agent: ActorCritic, observations: np.ndarray) -> Callable[[], None]
             agent.step(observation, 1.0)
 
     return steps
+
+
+def roofline(env: gymnasium.Env) -> None:
+    """Print the operations and bytes of a step, and the least times that follow from each."""
+    peak = Machine.measure().gflops["float32"]
+    print("| | operations | us at the peak | bytes moved | GB/s | us at this speed |\n|---|---|---|---|---|---|")
+    for name, gradient in AGENTS.items():
+        agent = ActorCritic(env, streaming_network(LinearRTU(192)), gradient=gradient)
+        weights = sum(view.size for view in agent.parameters.values())
+        # Two networks; ObGD sums magnitudes and adds the step, with two operations a weight each.
+        operations = 2 * flops(agent.cell, *env.observation_space.shape, gradient) + 4 * weights
+        moved = 2 * agent._flat.nbytes
+        speed = bandwidth(agent._flat.nbytes, "float32")
+        print(
+            f"| {name} | {operations:,} | {operations / peak / 1e3:.3g} | {moved:,} | {speed:.0f} "
+            f"| {moved / speed / 1e3:.3g} |"
+        )
 
 
 def learning(env: gymnasium.Env, agent: Any, steps: int, callback: Any = None) -> Callable[[], object]:
@@ -75,7 +101,7 @@ def contenders() -> dict[str, tuple[int, Callable[[], object]]]:
 
 def main(arguments: list[str]) -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--rounds", type=int, default=75)
     rounds = parser.parse_args(arguments).rounds
     running = contenders()
     taken: dict[str, list[float]] = {name: [] for name in running}
@@ -88,6 +114,8 @@ def main(arguments: list[str]) -> None:
     print("| | us per step, median | fastest | per second |\n|---|---|---|---|")
     for name, times in taken.items():
         print(f"| {name} | {np.median(times):.3g} | {min(times):.3g} | {1e6 / np.median(times):.0f} |")
+    print()
+    roofline(gymnasium.make(TASK, disable_env_checker=True))
 
 
 if __name__ == "__main__":

@@ -27,11 +27,14 @@ from rtu_np import protocol
 from rtu_np.cells.diagonal import (
     DiagonalParameters,
     DiagonalState,
+    Padded,
+    PaddedRows,
     Rotation,
     UnitSensitivities,
     diagonal_flops,
     diagonal_state,
     diagonal_work,
+    padded_state,
     unit_sensitivities,
 )
 from rtu_np.cells.input_scale import Tied
@@ -59,9 +62,9 @@ from rtu_np.numerics.activations import (
     plain_slope,
     slope,
 )
-from rtu_np.numerics.buffers import aligned, any_nonzero, assign
+from rtu_np.numerics.buffers import any_nonzero, assign, copy
 from rtu_np.numerics.layout import layout_of
-from rtu_np.protocol import PerInput, PerOutput, PerUnit, PerWeight
+from rtu_np.protocol import PerInput, PerOutput
 
 
 @dataclass(frozen=True)
@@ -106,21 +109,21 @@ class LinearRTUSpec(NamedTuple):
 
 
 class LinearRTUMemory(NamedTuple):
-    state: Annotated[DiagonalState, diagonal_state, aligned]
+    state: Annotated[DiagonalState, padded_state]
     units: Annotated[UnitSensitivities, unit_sensitivities]
-    dc1_dW1: PerWeight  # sensitivities of each unit to its own weights; those to the weights of other units are zero
-    dc2_dW1: PerWeight
+    dc1_dW1: PaddedRows  # sensitivities of each unit to its own weights; those to the weights of other units are zero
+    dc2_dW1: PaddedRows
     y: PerOutput  # the latest output
     x: PerInput  # the latest input
-    credit1: PerUnit  # f'(c1) dy1
-    credit2: PerUnit  # f'(c2) dy2
+    credit1: Padded  # f'(c1) dy1
+    credit2: Padded  # f'(c2) dy2
     work: Annotated[Rotation, diagonal_work]
 
 
 class LinearRTUSensitivities(NamedTuple):
     units: Annotated[UnitSensitivities, unit_sensitivities]
-    dc1_dW1: PerWeight
-    dc2_dW1: PerWeight
+    dc1_dW1: PaddedRows
+    dc2_dW1: PaddedRows
 
 
 register_diagonal(LinearRTUSpec)
@@ -221,11 +224,13 @@ def backward(spec, params, work, state_tm1, x_t, record, dy, adjoint):
 @protocol.move.register(LinearRTUSpec)
 @noalias
 def move(spec, params, memory, x_t):
-    n = spec.n_hidden
+    n, f1, f2 = spec.n_hidden, memory.work.scratch1, memory.work.scratch2
     move_rotation(spec, params, memory, x_t)
-    for i in range(n):
-        memory.y[i] = activate(spec.activation, memory.state.c1[i])
-        memory.y[n + i] = activate(spec.activation, memory.state.c2[i])
+    for i in range(f1.shape[0]):
+        f1[i] = activate(spec.activation, memory.state.c1[i])
+        f2[i] = activate(spec.activation, memory.state.c2[i])
+    copy(f1[:n], memory.y[:n])
+    copy(f2[:n], memory.y[n:])
 
 
 @protocol.propagate.register(LinearRTUSpec)
@@ -234,7 +239,7 @@ def propagate(spec, memory):
     e1, e2, work = memory.dc1_dW1, memory.dc2_dW1, memory.work
     for j in range(spec.n_inputs):
         x_j = memory.x[j]
-        for i in range(spec.n_hidden):
+        for i in range(work.g.shape[0]):
             e1_tm1 = e1[j, i]
             e1[j, i] = work.g[i] * e1_tm1 - work.p[i] * e2[j, i] + work.gamma[i] * x_j
             e2[j, i] = work.g[i] * e2[j, i] + work.p[i] * e1_tm1
@@ -256,7 +261,7 @@ def _contract(spec, sensitivities, credit1, credit2, decay, out):
     dW1, dW2 = out.weights
     accumulate_units(spec, sensitivities.units, credit1, credit2, decay, out)
     for j in range(spec.n_inputs):
-        for i in range(spec.n_hidden):
+        for i in range(credit1.shape[0]):
             d1, d2 = credit1[i], credit2[i]
             e1, e2 = sensitivities.dc1_dW1[j, i], sensitivities.dc2_dW1[j, i]
             dW1[j, i] = decay * dW1[j, i] + d1 * e1 + d2 * e2
@@ -291,7 +296,7 @@ def learn(spec, params, traces, memory, decay, step):
     learn_units(spec, params, traces, memory, decay, step)
     for j in range(spec.n_inputs):
         x_j = memory.x[j]
-        for i in range(spec.n_hidden):
+        for i in range(work.g.shape[0]):
             g, p, d1, d2 = work.g[i], work.p[i], memory.credit1[i], memory.credit2[i]
             e1_tm1, e2_tm1 = memory.dc1_dW1[j, i], memory.dc2_dW1[j, i]
             e1 = g * e1_tm1 - p * e2_tm1 + work.gamma[i] * x_j
@@ -312,7 +317,7 @@ def input_gradient(spec, params, memory, dx):
     for i in range(spec.n_hidden):
         ddrive1[i] = gamma[i] * memory.credit1[i]
         ddrive2[i] = gamma[i] * memory.credit2[i]
-    input_gradient_of(params, ddrive1, ddrive2, dx)
+    input_gradient_of(spec, params, ddrive1, ddrive2, dx)
 
 
 # ----------------------------------------------------------------------------------------------------------- costs

@@ -111,7 +111,7 @@ def move(spec, params, memory, x_t):
 def credit(spec, params, memory, dy):
     cell, filled = spec.cell, int(memory.ring[FILLED])
     oldest = int(memory.ring[ROW]) + 1 - filled + spec.steps
-    for k in range(filled):
+    for k in range(filled if filled > 1 else 0):  # of a window of one step, `move` has made the record
         row = (oldest + k) % spec.steps
         flat_tm1 = memory.states[row] if k == 0 else memory.records[k - 1]
         state_tm1, _ = protocol.state(cell, flat_tm1)
@@ -146,6 +146,7 @@ def rescale(spec, params, sensitivities, factors):
 def learning_flops(spec):
     """Operations with a full window."""
     count, m = protocol.flops(spec.cell), count_numbers(protocol.parameters, spec.cell)
-    whole_step = count.forward + count.backward
-    window = spec.steps * whole_step - (spec.steps - 1) * (count.output_forward + count.output_backward)
+    replayed = spec.steps if spec.steps > 1 else 0  # a window of one step is not replayed
+    without_outputs = (spec.steps - 1) * (count.output_forward + count.output_backward)
+    window = replayed * count.forward + spec.steps * count.backward - without_outputs
     return count.prepare + count.forward + window + count.dx + 2 * m

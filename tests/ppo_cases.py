@@ -99,7 +99,7 @@ def stale(name, gradient, discrete, every=5, package=rtu_np, **settings):
     for view in agent.parameters.values():
         view += 0.05 * rng.standard_normal(view.shape)
     agent.parameters["value.b"][:] += 0.3  # so far that the clip binds
-    agent._update._compute_gae(agent._spec, agent._flat)
+    agent._update._compute_gae()
     return agent, rollout, then
 
 

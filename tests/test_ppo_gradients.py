@@ -47,7 +47,7 @@ EXACT = [(name, gradient) for name in CELLS for gradient in (RTRL(), RTRL(dense=
 def test_with_fresh_sensitivities_it_is_that_of_backpropagation_through_the_whole_rollout(name, gradient):
     agent, rollout, _ = stale(name, gradient, True, every=7)
     now = parameters(agent)
-    agent._update._recompute(agent._spec, agent._flat, True, False)
+    agent._update._recompute(True, False)
     oracle = oracle_of(agent, CELLS[name], rollout, True)
     order = sequences(agent)
     found, (advantages, returns) = gradient_of(agent, order), oracle.targets(rollout.values, rollout.bootstraps)

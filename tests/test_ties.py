@@ -37,7 +37,7 @@ def moved_on(size, moved, package=rtu_np, seed=7):
     for name, view in agent.parameters.items():
         view += moved * (size if name.startswith("value") else 1) * rng.standard_normal(view.shape)
     rollout.rewards[:] *= size
-    agent._update._compute_gae(agent._spec, agent._flat)
+    agent._update._compute_gae()
     return agent, rollout, then
 
 

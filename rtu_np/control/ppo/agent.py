@@ -21,12 +21,11 @@ from rtu_np.control.inputs import InputSettings, likely_cause, take_largest
 from rtu_np.control.policies import Gaussian, Policy
 from rtu_np.control.ppo import rollout
 from rtu_np.control.ppo.network import BranchesSpec, Loss, PPOSpec, ppo_arrays
-from rtu_np.control.ppo.update import SUMMARY, Refresh, Update, bytes_of_parts
+from rtu_np.control.ppo.update import SUMMARY, Refresh, Update, bytes_of_update
 from rtu_np.control.shared_arguments import with_shared_arguments
 from rtu_np.gradients.rtrl import RTRL
 from rtu_np.gradients.tbptt import TBPTT
 from rtu_np.interrupts import HoldCtrlC
-from rtu_np.jit import compile_for, entry
 from rtu_np.learning import optimizers, readout
 from rtu_np.learning.blocks import named_layers
 from rtu_np.learning.diagnostics import of_layers, of_update
@@ -157,16 +156,16 @@ class PPO(Agent):
         self.optimizer = check_optimizer("optimizer", Adam(1e-4, epsilon=1e-5) if optimizer is None else optimizer)
         self.threads = cpu_count() if threads is None else check_count("threads", threads)
         spec = self._make_spec()
-        self.bytes_held = size(ppo_arrays, spec) * self.dtype.itemsize + bytes_of_parts(spec, self.dtype)
+        self.bytes_held = size(ppo_arrays, spec) * self.dtype.itemsize + bytes_of_update(spec, what_to_refresh, self.dtype)
         check_fits(
             self.bytes_held,
             f"a rollout of {self.n_steps} transitions, each with {spec.n_stored} numbers for sensitivities,",
             "a shorter rollout, fewer units, float32, or TBPTT(T), which stores none",
         )
-        self._ready(spec, self.policy)
+        self._ready(spec, self.policy, False)
+        self._to_begin = (*self._to_step[:-1], True)
         self._initialise()
         self._update = Update(spec, self._flat, self.n_epochs, what_to_refresh, self._rng, self.threads)
-        self._begin_rollout = entry(compile_for(rollout.begin_rollout, spec), *self._to_step)
 
     def _make_spec(self) -> PPOSpec:
         policy = self.policy.spec(self.actions.n)
@@ -228,7 +227,7 @@ class PPO(Agent):
                 f"not finite, or a recurrence has left its range. {_TO_GO_ON}"
             )
         self._watch.count_slow(self._spec.cell, self._views.learned.params.cell, "", self.steps)
-        return self._begin_rollout(*self._to_step)
+        return self._step(*self._to_begin)
 
     def _check_length(self, steps: int) -> None:
         stored = self.steps % self.n_steps

@@ -30,46 +30,46 @@ from rtu_np.control.ppo.network import (
     chunk,
     ppo_arrays,
 )
-from rtu_np.jit import kernel
+from rtu_np.jit import kernel, noalias
 from rtu_np.learning import heads, optimizers
 from rtu_np.learning.outcomes import TERMINATED, TRUNCATED
 from rtu_np.numerics.buffers import clear, copy
 from rtu_np.numerics.products import dot
 
+_STRETCH = 1024  # numbers of a gradient that stay in the nearest cache while the parts are added
+
 # --------------------------------------------------------------------------------------------------------- targets
 
 
-def compute_gae(spec, flat):
+def compute_gae(gamma, lambda_, rewards, ends, values, bootstraps, advantages, returns):
     """advantages, returns <- generalised advantage estimates, and the targets of the value (derivations (47))"""
-    r = ppo_arrays(spec, flat)[0].rollout
-    real = r.values.dtype.type
-    gamma, lambda_ = real(spec.inputs.gamma), real(spec.loss.gae_lambda)
+    real, n_steps = values.dtype.type, values.shape[0]
+    gamma, lambda_ = real(gamma), real(lambda_)
     advantage = real(0)
-    for t in range(spec.n_steps - 1, -1, -1):
-        if r.ends[t] == TERMINATED:
+    for t in range(n_steps - 1, -1, -1):
+        if ends[t] == TERMINATED:
             following, advantage = real(0), real(0)
-        elif r.ends[t] == TRUNCATED or t == spec.n_steps - 1:
-            following, advantage = r.bootstraps[t], real(0)
+        elif ends[t] == TRUNCATED or t == n_steps - 1:
+            following, advantage = bootstraps[t], real(0)
         else:
-            following = r.values[t + 1]
-        delta = r.rewards[t] + gamma * following - r.values[t]
+            following = values[t + 1]
+        delta = rewards[t] + gamma * following - values[t]
         advantage = delta + gamma * lambda_ * advantage
-        r.advantages[t] = advantage
-        r.returns[t] = advantage + r.values[t]
+        advantages[t] = advantage
+        returns[t] = advantage + values[t]
 
 
-def advantage_moments(spec, flat, order, start, stop, out):
-    """out <- mean and standard deviation of the advantages in the sequences order[start:stop]"""
-    r = ppo_arrays(spec, flat)[0].rollout
-    T, n = spec.sequence, (stop - start) * spec.sequence
+def advantage_moments(advantages, T, order, start, stop, out):
+    """out <- mean and standard deviation of the advantages in the sequences order[start:stop], each of T steps"""
+    n = (stop - start) * T
     total, square = 0.0, 0.0
     for k in range(start, stop):
         for t in range(order[k] * T, (order[k] + 1) * T):
-            total += r.advantages[t]
+            total += advantages[t]
     mean = total / n
     for k in range(start, stop):
         for t in range(order[k] * T, (order[k] + 1) * T):
-            square += (r.advantages[t] - mean) ** 2
+            square += (advantages[t] - mean) ** 2
     out[MEAN], out[DEVIATION] = mean, np.sqrt(square / n)
 
 
@@ -172,32 +172,45 @@ def accumulate_gradient(spec, flat, flat_chunk, order, start, stop, moments):
         protocol.accumulate_stored(cell, stored, c.flat_dstate, c.gradient.cell)
 
 
-def apply_gradient(spec, flat, chunks, loss_terms):
-    """One step of the optimiser on the sum of the chunks' gradients, in their order, clipped to `max_grad_norm`.
+# ------------------------------------------------------------------------------------------------------------ step
 
-    Returns (norm, whether a phase is to be wrapped). The norm is NaN if it or a loss is not finite, or if the new
-    parameters are degenerate.
 
-    loss_terms : modified in place; the sums of the chunks are added
+def add_parts(gradients, terms, total, loss_terms):
+    """total <- the sum of the parts' gradients, in their order; returns its norm, or NaN if that or a loss is not finite.
+
+    gradients, terms : of each part: flat, and the sums of its loss terms
+    loss_terms : modified in place, unless the norm is NaN: the terms of the parts are added
     """
-    d = ppo_arrays(spec, flat)[0].learned
-    real = d.flat_gradient.dtype.type
-    clear(d.flat_gradient)
-    faults = real(0)
-    for k in range(chunks.shape[0]):
-        c, _ = chunk(spec, chunks[k])
-        faults += c.loss_terms[NOT_FINITE]
-        for i in range(d.flat_gradient.shape[0]):
-            d.flat_gradient[i] += c.flat_gradient[i]
-    norm = np.sqrt(dot(d.flat_gradient, d.flat_gradient))
+    faults, square = loss_terms.dtype.type(0), total.dtype.type(0)
+    for k in range(len(terms)):
+        faults += terms[k][NOT_FINITE]
+    for start in range(0, total.shape[0], _STRETCH):
+        stretch = total[start : start + _STRETCH]
+        clear(stretch)
+        for k in range(len(gradients)):
+            _add(gradients[k][start : start + _STRETCH], stretch)
+        square += dot(stretch, stretch)
+    norm = np.sqrt(square)
     if faults > 0 or not np.isfinite(norm):
-        return np.nan, False
-    for k in range(chunks.shape[0]):
-        c, _ = chunk(spec, chunks[k])
-        for i in range(c.loss_terms.shape[0]):
-            loss_terms[i] += c.loss_terms[i]
-    limit = real(spec.loss.max_grad_norm)
-    scale = -limit / norm if norm > limit else real(-1)
-    optimizers.take_step(spec.optimizer, d.flat_params, d.flat_gradient, d.moments, scale)
-    wrap = protocol.confine(spec.cell, d.params.cell)
-    return np.nan if protocol.degenerate(spec.cell, d.params.cell) else norm, wrap
+        return np.nan
+    for k in range(len(terms)):
+        _add(terms[k], loss_terms)
+    return norm
+
+
+@kernel
+@noalias
+def _add(source, target):
+    for i in range(target.shape[0]):
+        target[i] += source[i]
+
+
+def take_step(cell, optimizer, params, gradient, moments, scale):
+    """One step of the optimiser along `scale` times the gradient. The flat parameters begin with those of the body.
+
+    Returns (whether the new parameters are degenerate, whether a phase is to be wrapped).
+    """
+    optimizers.take_step(optimizer, params, gradient, moments, params.dtype.type(scale))
+    body, _ = protocol.parameters(cell, params)
+    wrap = protocol.confine(cell, body)
+    return protocol.degenerate(cell, body), wrap

@@ -176,7 +176,6 @@ class PPOArrays(NamedTuple):
 
     learned: Annotated[Learned, learned]
     live: Annotated[Live, live]
-    recomputed: Annotated[Live, live]  # of a rollout that is run again
     rollout: Annotated[Rollout, rollout]
 
 

@@ -6,7 +6,7 @@ from rtu_np import protocol
 from rtu_np.control import policies
 from rtu_np.control.acting import bootstrap_value, policy_forward, value_forward
 from rtu_np.control.inputs import DRAWN, execute, input_statistics, preprocess, usable
-from rtu_np.control.ppo.network import ppo_arrays
+from rtu_np.control.ppo.network import live, ppo_arrays
 from rtu_np.jit import kernel
 from rtu_np.learning.outcomes import CONTINUES, DIVERGED, DONE, END, FULL, IS_FIRST, REFUSED, STEPS, TRUNCATED
 from rtu_np.numerics.buffers import assign, clear, copy, finite_vector
@@ -19,14 +19,29 @@ def _store(spec, memory, r, t):
     protocol.store_sensitivities(spec.cell, memory, protocol.stored_sensitivities(spec.cell, r.stored[t])[0])
 
 
-def step(spec, flat, buffers):
+def step(spec, flat, buffers, begins):
     """Complete a transition and begin the next; returns an outcome (`rtu_np.learning.outcomes`).
 
-    At the end of an episode no action is drawn.
+    At the end of an episode no action is drawn. After an outcome of FULL, the next call has `begins`: its transition
+    begins a rollout, from the observation of the call before. (One function: each would compile for as long as both.)
     """
+    a, _ = ppo_arrays(spec, flat)
+    first = False
+    if not begins:
+        first = buffers.clock[IS_FIRST] != 0
+        outcome = _complete_transition(spec, a, buffers)
+        if outcome != DONE:
+            return outcome
+    if buffers.signal[END] != CONTINUES:
+        return DONE
+    return _begin_transition(spec, a, first, buffers)
+
+
+@kernel
+def _complete_transition(spec, a, buffers):
+    """The present row of the rollout, if there is one: its reward, and how it ends."""
     if not usable(spec.inputs, buffers):
         return REFUSED
-    a, _ = ppo_arrays(spec, flat)
     statistics, _ = input_statistics(spec.inputs, buffers.statistics)
     now, r, clock = a.live, a.rollout, buffers.clock
     t = clock[STEPS] % spec.n_steps
@@ -42,16 +57,7 @@ def step(spec, flat, buffers):
             r.bootstraps[t] = bootstrap_value(spec, a.learned.params, now.memory.state, now, now.x)
         if full:
             return FULL
-    if end != CONTINUES:
-        return DONE
-    return _begin_transition(spec, a, first, buffers)
-
-
-def begin_rollout(spec, flat, buffers):
-    """Begin the first transition of a rollout, after a step that returned FULL; returns as `step` does."""
-    if buffers.signal[END] != CONTINUES:
-        return DONE
-    return _begin_transition(spec, ppo_arrays(spec, flat)[0], False, buffers)
+    return DONE
 
 
 @kernel
@@ -91,10 +97,14 @@ def cut_off(spec, flat, t):
     r.bootstraps[t - 1] = r.values[t]
 
 
-def recompute(spec, flat, states, values):
-    """Run the rollout again with today's parameters, for new states and sensitivities, new values, or both."""
+def recompute(spec, flat, flat_live, states, values):
+    """Run the rollout again with today's parameters, for new states and sensitivities, new values, or both.
+
+    flat_live : written; the arrays of the network in mid-stream
+    """
     a, _ = ppo_arrays(spec, flat)
-    params, now, r = a.learned.params, a.recomputed, a.rollout
+    params, r = a.learned.params, a.rollout
+    now, _ = live(spec, flat_live)
     copy(r.memory, now.flat_memory)
     for t in range(spec.n_steps):
         if r.starts[t] != 0:

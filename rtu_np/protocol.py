@@ -31,7 +31,7 @@ A cell may add
 `work` and `prepare`, if much of a step depends on the parameters alone; `record`, if reverse mode needs more than state
 and output; `degenerate` and `why_degenerate`, if parameters exist without a derivative; `confine`, if parameters have
 bounds, and with it `wrap` and `rescale`, if they are periodic; `preactivations`, if the activation function has a kink;
-`flops`, if the costs of the cell are to be counted.
+`flops`, if the costs of the cell are to be counted; and, for PPO, what `rtu_np.cells.rows` names.
 
 Kernels write in place, allocate nothing and return nothing but a flag. The reference shares no arithmetic with the
 kernels, so a mistake in one shows against the other. Gradient checks call `plain_forward`; the other plain functions

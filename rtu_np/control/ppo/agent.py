@@ -20,7 +20,7 @@ from rtu_np.control.agent import Agent
 from rtu_np.control.inputs import InputSettings, likely_cause, take_largest
 from rtu_np.control.policies import Gaussian, Policy
 from rtu_np.control.ppo import rollout
-from rtu_np.control.ppo.network import BranchesSpec, Loss, PPOSpec, ppo_arrays
+from rtu_np.control.ppo.network import BLOCK, BranchesSpec, Loss, PPOSpec, ppo_arrays
 from rtu_np.control.ppo.update import SUMMARY, Refresh, Update, bytes_of_update
 from rtu_np.control.shared_arguments import with_shared_arguments
 from rtu_np.gradients.rtrl import RTRL
@@ -156,7 +156,9 @@ class PPO(Agent):
         self.optimizer = check_optimizer("optimizer", Adam(1e-4, epsilon=1e-5) if optimizer is None else optimizer)
         self.threads = cpu_count() if threads is None else check_count("threads", threads)
         spec = self._make_spec()
-        self.bytes_held = size(ppo_arrays, spec) * self.dtype.itemsize + bytes_of_update(spec, what_to_refresh, self.dtype)
+        self.bytes_held = size(ppo_arrays, spec) * self.dtype.itemsize + bytes_of_update(
+            spec, what_to_refresh, self.dtype
+        )
         check_fits(
             self.bytes_held,
             f"a rollout of {self.n_steps} transitions, each with {spec.n_stored} numbers for sensitivities,",
@@ -188,10 +190,13 @@ class PPO(Agent):
             n_steps=self.n_steps,
             sequence=sequence,
             minibatch=_minibatch(self.n_steps, self.n_minibatches, sequence),
+            block=max(1, BLOCK // sequence),
             n_state=size(protocol.state, body),
             n_record=size(protocol.record, body),
             n_stored=size(protocol.stored_sensitivities, body),
             n_memory=size(protocol.memory, body),
+            n_actor_record=size(protocol.record, actor),
+            n_critic_record=size(protocol.record, critic),
         )
 
     def _initialise(self) -> None:

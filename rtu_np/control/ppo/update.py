@@ -5,6 +5,7 @@ computed them, so the number of threads changes no bit.
 """
 
 import functools
+import itertools
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -68,7 +69,7 @@ class Update:
             _ = self._recompute  # compiled now, and not in mid-update
 
     def _compile(self) -> None:
-        """A function that gets plain arrays, and not the network's spec and flat array, compiles in a tenth of the time."""
+        """A function that gets a few arrays, in place of `spec` and `flat`, compiles in a tenth of the time."""
         spec, flat, arrays = self._spec, self._flat, ppo_arrays(self._spec, self._flat)[0]
         r, known = arrays.rollout, arrays.learned
         parts = [chunk(spec, part)[0] for part in self._parts]
@@ -85,9 +86,7 @@ class Update:
         self._of_step = (spec.cell, spec.optimizer, known.flat_params, known.flat_gradient, known.moments)
         self._gae = compiled(compute_gae, *self._of_gae)
         self._advantage_moments = compiled(advantage_moments, *self._of_moments, *sequences, self._moments)
-        self._accumulate_gradient = compiled(
-            accumulate_gradient, spec, flat, self._parts[0], *sequences, self._moments
-        )
+        self._accumulate_gradient = compiled(accumulate_gradient, spec, flat, self._parts[0], *sequences, self._moments)
         self._add_parts = compiled(add_parts, *self._of_sum)
         self._take_step = compiled(take_step, *self._of_step, -1.0)
 
@@ -98,10 +97,10 @@ class Update:
         self._back_up(known.flat_params, *known.moments)
         try:
             if self._threads == 1:
-                fault = self._learn(lambda function: [function(k) for k in range(PARTS)])
+                fault = self._learn(lambda function: function(0, PARTS))
             else:
-                with ThreadPoolExecutor(self._threads) as pool:
-                    fault = self._learn(lambda function: list(pool.map(function, range(PARTS))))
+                with ThreadPoolExecutor(self._threads - 1) as pool:
+                    fault = self._learn(functools.partial(self._share, pool))
         except BaseException:
             self.undo()
             raise
@@ -110,6 +109,14 @@ class Update:
         else:
             self.seconds = time.perf_counter() - began
         return fault
+
+    def _share(self, pool: ThreadPoolExecutor, function: Callable[[int, int], None]) -> None:
+        """Call function(first, stop) for all parts, on the threads of the pool and on this one, which else waits."""
+        bounds = [PARTS * k // self._threads for k in range(self._threads + 1)]
+        others = [pool.submit(function, *each) for each in itertools.pairwise(bounds[1:])]
+        function(bounds[0], bounds[1])
+        for other in others:
+            other.result()
 
     def undo(self) -> None:
         """Restore parameters and moments from before the latest update, if there was one."""
@@ -121,8 +128,8 @@ class Update:
         known = {array.ctypes.data for array, _ in self._backup}
         self._backup += [(array, array.copy()) for array in arrays if array.ctypes.data not in known]
 
-    def _learn(self, for_each_part: Callable[[Callable[[int], Any]], Any]) -> str:
-        """`for_each_part(function)` calls function(k) for all parts."""
+    def _learn(self, for_all_parts: Callable[[Callable[[int, int], None]], None]) -> str:
+        """`for_all_parts(function)` calls function(first, stop) for ranges that make up all parts."""
         spec, per = self._spec, self._spec.minibatch // self._spec.sequence
         n_sequences, norms = spec.n_steps // spec.sequence, 0.0
         self._loss_terms[:] = 0
@@ -133,7 +140,7 @@ class Update:
                 self._compute_gae()
             order = self._rng.permutation(n_sequences)
             for start in range(0, n_sequences, per):
-                for_each_part(self._gradient_of(order, start, per))
+                for_all_parts(self._gradient_of(order, start, per))
                 norm, wrap = self._apply_gradient()
                 if not np.isfinite(norm):
                     return f"epoch {epoch + 1}, minibatch {start // per + 1}"
@@ -178,13 +185,14 @@ class Update:
             stored, _ = protocol.stored_sensitivities(cell, row)
             protocol.rescale(cell, known.params.cell, stored, factors.cell)
 
-    def _gradient_of(self, order: np.ndarray, start: int, per: int) -> Callable[[int], None]:
-        """The function that computes the gradient of one part of the minibatch order[start : start + per]."""
+    def _gradient_of(self, order: np.ndarray, start: int, per: int) -> Callable[[int, int], None]:
+        """The function that computes the gradients of a range of parts of the minibatch order[start : start + per]."""
         spec, flat = self._spec, self._flat
         self._advantage_moments(*self._of_moments, order, start, start + per, self._moments)
         bounds = [start + per * k // PARTS for k in range(PARTS + 1)]
 
-        def accumulate(k: int) -> None:
-            self._accumulate_gradient(spec, flat, self._parts[k], order, bounds[k], bounds[k + 1], self._moments)
+        def accumulate(first: int, stop: int) -> None:
+            for k in range(first, stop):
+                self._accumulate_gradient(spec, flat, self._parts[k], order, bounds[k], bounds[k + 1], self._moments)
 
         return accumulate

@@ -88,14 +88,11 @@ def test_sensitivities_are_stored_and_used_later(name):
 
 # Each of a sign, a term or a row: (file, what stands there, what the bug makes of it).
 LOSS, ACTING, LINEAR = "control/ppo/loss.py", "control/ppo/rollout.py", "cells/linear_rtu.py"
+STORE = "spec, now.memory, r, rounded, now.scratch, t"
 ROWS, PRODUCTS, STACK = "cells/rows.py", "numerics/products.py", "cells/stack.py"
 BUGS = {
     "the past is left out": (LOSS, "        protocol.accumulate_stored(", "        (lambda *_: None)("),
-    "the past of another transition": (
-        LOSS,
-        "r.stored[sequence * spec.sequence]",
-        "r.stored[sequence * spec.sequence - 1]",
-    ),
+    "the past of another transition": (LOSS, "sequence * spec.sequence)[0]", "sequence * spec.sequence - 1)[0]"),
     "the state of another transition": (LOSS, "copy(r.states[t], c", "copy(r.states[t - 1], c"),
     "the clip bounds from one side": (LOSS, "if unclipped <= clipped else", "if unclipped >= clipped else"),
     "the value is not clipped": (LOSS, "if error * error >= clipped_error * clipped_error else", "if True else"),
@@ -113,8 +110,8 @@ BUGS = {
     ),
     "stored after the step": (
         ACTING,
-        "    _store(spec, now.memory, r, t)\n    protocol.advance(spec.cell, params.cell, now.memory, now.x)\n",
-        "    protocol.advance(spec.cell, params.cell, now.memory, now.x)\n    _store(spec, now.memory, r, t)\n",
+        f"    _store({STORE})\n    protocol.advance(spec.cell, params.cell, now.memory, now.x)\n",
+        f"    protocol.advance(spec.cell, params.cell, now.memory, now.x)\n    _store({STORE})\n",
     ),
 }
 SEQUENCE_BUGS = {
@@ -140,7 +137,7 @@ def check_together(name, gradient, package=rtu_np):
     update._moments[:] = rollout.advantages.mean(), rollout.advantages.std()
     together, alone = update._parts[:2]
     views = [sys.modules[type(update).__module__].chunk(agent._spec, part)[0] for part in (together, alone)]
-    fixed, expected, terms = (agent._spec, agent._flat), 0.0, 0.0
+    fixed, expected, terms = (agent._spec, agent._flat, agent._rounded), 0.0, 0.0
     for k in range(len(order)):
         update._accumulate_gradient(*fixed, alone, order, k, k + 1, update._moments)
         expected, terms = expected + views[1].flat_gradient, terms + views[1].loss_terms

@@ -90,7 +90,7 @@ def test_precision_of_ppo(monkeypatch):
     world = SimpleNamespace(observation_space=Box(-1, 1, (3,)), action_space=Box(-1, 1, (2,)))
     made = PPO(world, LinearRTU(10), actor=Dense(8, "tanh"), critic=Identity())
     parts, moments = made._update._parts, made._update._moments
-    found = inner_loops(accumulate_gradient, made._spec, made._flat, parts[0], np.arange(4), 0, 1, moments)
+    found = inner_loops(accumulate_gradient, made._spec, made._flat, None, parts[0], np.arange(4), 0, 1, moments)
     assert found.vectors >= 30
     assert found.types == {"float"}
 

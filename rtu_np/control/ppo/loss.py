@@ -30,6 +30,7 @@ from rtu_np.control.ppo.network import (
     chunk,
     ppo_arrays,
 )
+from rtu_np.control.ppo.storage import load
 from rtu_np.jit import kernel, noalias
 from rtu_np.learning import heads, optimizers
 from rtu_np.learning.outcomes import TERMINATED, TRUNCATED
@@ -191,27 +192,30 @@ def _back_to_stored_states(spec, params, r, c, block):
 
 
 @kernel
-def _stored(spec, r, sequence):
-    return protocol.stored_sensitivities(spec.cell, r.stored[sequence * spec.sequence])[0]
+def _stored(spec, r, rounded, scratch, sequence):
+    return load(spec.storage, spec.cell, r, rounded, scratch, sequence * spec.sequence)[0]
 
 
 @kernel
-def _through_the_past(spec, r, c, block):
+def _through_the_past(spec, r, rounded, c, block):
     """The gradient from the states before the sequences of the block, with their stored sensitivities, is added."""
-    n, into, d = block.shape[0], c.gradient.cell, c.dstates
+    n, into, d, w = block.shape[0], c.gradient.cell, c.dstates, c.widened
     fours = n - n % 4
     for q in range(0, fours, 4):
-        first, second = _stored(spec, r, block[q]), _stored(spec, r, block[q + 1])
-        third, fourth = _stored(spec, r, block[q + 2]), _stored(spec, r, block[q + 3])
+        first = _stored(spec, r, rounded, w[0], block[q])
+        second = _stored(spec, r, rounded, w[1], block[q + 1])
+        third = _stored(spec, r, rounded, w[2], block[q + 2])
+        fourth = _stored(spec, r, rounded, w[3], block[q + 3])
         dstates = (d[q], d[q + 1], d[q + 2], d[q + 3])
         accumulate_four(spec.cell, (first, second, third, fourth), dstates, into)
     for q in range(fours, n):
-        protocol.accumulate_stored(spec.cell, _stored(spec, r, block[q]), d[q], into)
+        protocol.accumulate_stored(spec.cell, _stored(spec, r, rounded, w[0], block[q]), d[q], into)
 
 
-def accumulate_gradient(spec, flat, flat_chunk, order, start, stop, moments):
+def accumulate_gradient(spec, flat, rounded, flat_chunk, order, start, stop, moments):
     """Gradient and sums of loss terms of the sequences order[start:stop]. `flat_chunk` is written.
 
+    rounded : the stored sensitivities, if they are rounded, or None
     moments : of the minibatch's advantages
     """
     arrays, _ = ppo_arrays(spec, flat)
@@ -229,7 +233,7 @@ def accumulate_gradient(spec, flat, flat_chunk, order, start, stop, moments):
         _features(spec, params, r, c, block)
         _back_to_features(spec, params, r, c, block, advantage_scale)
         _back_to_stored_states(spec, params, r, c, block)
-        _through_the_past(spec, r, c, block)
+        _through_the_past(spec, r, rounded, c, block)
 
 
 # ------------------------------------------------------------------------------------------------------------ step

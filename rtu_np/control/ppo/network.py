@@ -54,9 +54,11 @@ class PPOSpec(NamedTuple):
     sequence: int  # T, consecutive transitions that one gradient goes through
     minibatch: int  # transitions
     block: int  # sequences that are learned from together
+    storage: Any  # FullPrecision or BFloat16
     n_state: int
     n_record: int
-    n_stored: int
+    n_stored: int  # sensitivities of a transition, if they are stored in full precision
+    n_rounded: int  # the same, if they are rounded
     n_memory: int
     n_actor_record: int
     n_critic_record: int
@@ -138,6 +140,7 @@ class Live(NamedTuple):
     memory: Annotated[Any, protocol.memory, "spec.cell"]
     flat_memory: Annotated[np.ndarray, aligned]
     record: Annotated[Any, protocol.record, "spec.cell"]  # of a step that leaves the memory as it is
+    scratch: Annotated[np.ndarray, "spec.n_rounded"]
     work: Annotated[Any, protocol.work, "spec.cell"]
     activations: Annotated[BranchActivations, readout.activations, "spec.readout"]
 
@@ -151,7 +154,7 @@ class Rollout(NamedTuple):
     x: Annotated[np.ndarray, "spec.n_steps", "spec.cell.n_inputs"]  # observations as the network gets them
     finals: Annotated[np.ndarray, "spec.n_steps", "spec.cell.n_inputs"]
     states: Annotated[np.ndarray, "spec.n_steps", "spec.n_state"]  # before the step
-    stored: Annotated[np.ndarray, "spec.n_steps", "spec.n_stored"]  # sensitivities of these states
+    stored: Annotated[np.ndarray, "spec.n_steps", "spec.n_stored"]  # sensitivities of these states, unless rounded
     actions: Annotated[np.ndarray, "spec.n_steps", "spec.policy.n_action"]
     starts: PerStep  # 1 if an episode starts
     ends: PerStep  # how the step ends
@@ -223,6 +226,7 @@ class Chunk(NamedTuple):
     critic: Annotated[BranchRows, branch_rows, *_OF_CRITIC]
     work: Annotated[Any, protocol.work, "spec.cell"]
     dstates: Annotated[np.ndarray, "spec.block", "spec.n_state"]  # dL/dstate before each sequence
+    widened: Annotated[np.ndarray, 4, "spec.n_rounded"]  # sensitivities of four sequences
 
 
 chunk = kernel(inline=False)(layout_of(Chunk))

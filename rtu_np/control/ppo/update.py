@@ -17,6 +17,7 @@ from rtu_np import protocol
 from rtu_np.control.ppo.loss import accumulate_gradient, add_parts, advantage_moments, compute_gae, take_step
 from rtu_np.control.ppo.network import LOSS_TERMS, chunk, live, ppo_arrays
 from rtu_np.control.ppo.rollout import recompute
+from rtu_np.control.ppo.storage import load, round_off
 from rtu_np.jit import compile_for, entry
 from rtu_np.learning.network import wrap_parameters
 from rtu_np.numerics.buffers import allocate, size
@@ -48,7 +49,7 @@ class Update:
 
     Parameters
     ----------
-    spec, flat : of the agent
+    spec, flat, rounded : of the agent; `rounded` is None if sensitivities are stored in full precision
     n_epochs : how often the update goes through the rollout
     refresh : which numbers are computed again before each epoch except the first
     rng : of the order of minibatches
@@ -56,9 +57,16 @@ class Update:
     """
 
     def __init__(
-        self, spec: Any, flat: np.ndarray, n_epochs: int, refresh: Refresh, rng: np.random.Generator, threads: int
+        self,
+        spec: Any,
+        flat: np.ndarray,
+        rounded: np.ndarray | None,
+        n_epochs: int,
+        refresh: Refresh,
+        rng: np.random.Generator,
+        threads: int,
     ) -> None:
-        self._spec, self._flat, self._n_epochs, self._refresh = spec, flat, n_epochs, refresh
+        self._spec, self._flat, self._rounded, self._n_epochs, self._refresh = spec, flat, rounded, n_epochs, refresh
         self._rng, self._threads = rng, min(threads, PARTS)
         self._parts = allocate(PARTS * _width(spec), flat.dtype).reshape(PARTS, -1)
         self._loss_terms, self._moments = np.zeros(len(LOSS_TERMS)), np.zeros(2)
@@ -86,7 +94,9 @@ class Update:
         self._of_step = (spec.cell, spec.optimizer, known.flat_params, known.flat_gradient, known.moments)
         self._gae = compiled(compute_gae, *self._of_gae)
         self._advantage_moments = compiled(advantage_moments, *self._of_moments, *sequences, self._moments)
-        self._accumulate_gradient = compiled(accumulate_gradient, spec, flat, self._parts[0], *sequences, self._moments)
+        self._accumulate_gradient = compiled(
+            accumulate_gradient, spec, flat, self._rounded, self._parts[0], *sequences, self._moments
+        )
         self._add_parts = compiled(add_parts, *self._of_sum)
         self._take_step = compiled(take_step, *self._of_step, -1.0)
 
@@ -155,7 +165,7 @@ class Update:
     @functools.cached_property
     def _recompute(self) -> Callable[[bool, bool], None]:
         """Run the rollout again: `recompute(states, values)`."""
-        fixed = self._spec, self._flat, allocate(size(live, self._spec), self._flat.dtype)
+        fixed = self._spec, self._flat, allocate(size(live, self._spec), self._flat.dtype), self._rounded
         return functools.partial(entry(compile_for(recompute, self._spec), *fixed, True, True), *fixed)
 
     def _compute_gae(self) -> None:
@@ -176,23 +186,27 @@ class Update:
     def _wrap(self) -> None:
         """Wrap the phases above 4 pi, and rescale moments and sensitivities: of the memory and of the rollout."""
         arrays = ppo_arrays(self._spec, self._flat)[0]
-        known, rollout, cell = arrays.learned, arrays.rollout, self._spec.cell
+        known, rollout, cell, scratch = arrays.learned, arrays.rollout, self._spec.cell, arrays.live.scratch
         self._back_up(arrays.live.flat_memory, rollout.stored, rollout.memory)
+        if self._rounded is not None:
+            self._back_up(self._rounded)
         _, factors = wrap_parameters(self._spec, known.params, known.moments, known.flat_params.size)
         for views in (arrays.live.memory, protocol.memory(cell, rollout.memory)[0]):
             protocol.rescale(cell, known.params.cell, views, factors.cell)
-        for row in rollout.stored:
-            stored, _ = protocol.stored_sensitivities(cell, row)
+        for t in range(self._spec.n_steps):
+            stored, _ = load(self._spec.storage, cell, rollout, self._rounded, scratch, t)
             protocol.rescale(cell, known.params.cell, stored, factors.cell)
+            if self._rounded is not None:
+                round_off(scratch, self._rounded[t])
 
     def _gradient_of(self, order: np.ndarray, start: int, per: int) -> Callable[[int, int], None]:
         """The function that computes the gradients of a range of parts of the minibatch order[start : start + per]."""
-        spec, flat = self._spec, self._flat
+        fixed = self._spec, self._flat, self._rounded
         self._advantage_moments(*self._of_moments, order, start, start + per, self._moments)
         bounds = [start + per * k // PARTS for k in range(PARTS + 1)]
 
         def accumulate(first: int, stop: int) -> None:
             for k in range(first, stop):
-                self._accumulate_gradient(spec, flat, self._parts[k], order, bounds[k], bounds[k + 1], self._moments)
+                self._accumulate_gradient(*fixed, self._parts[k], order, bounds[k], bounds[k + 1], self._moments)
 
         return accumulate

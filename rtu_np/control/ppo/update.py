@@ -87,8 +87,8 @@ class Update:
             return entry(compile_for(function, *arguments), *arguments)
 
         sequences = (np.arange(spec.n_steps // spec.sequence), 0, 1)
-        self._of_gae = (spec.inputs.gamma, spec.loss.gae_lambda, r.rewards, r.ends, r.values, r.bootstraps)
-        self._of_gae += (r.advantages, r.returns)
+        targets = (r.rewards, r.ends, r.values, r.bootstraps, r.advantages, r.returns)
+        self._of_gae = (spec.inputs.gamma, spec.loss.gae_lambda, *targets)
         self._of_moments = (r.advantages, spec.sequence)
         self._of_sum = (gradients, terms, known.flat_gradient, self._loss_terms)
         self._of_step = (spec.cell, spec.optimizer, known.flat_params, known.flat_gradient, known.moments)

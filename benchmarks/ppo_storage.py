@@ -4,7 +4,7 @@
 
 The task is CartPole without velocities, with the network and settings of benchmarks/ppo_solves.py, for five seeds.
 Prints the mean return of the episodes that end in each tenth of the steps: with float32 the mean over seeds and its
-95 % interval (Student's t), with bfloat16 the mean. Seeds run in parallel, each on one thread. Takes about four minutes
+95 % interval (Student's t), with bfloat16 the mean. Seeds run in parallel, each on one thread. Takes about two minutes
 on two cores.
 """
 

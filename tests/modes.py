@@ -30,7 +30,7 @@ MODES = {
         {"NUMBA_DISABLE_JIT": "1"},
         "",
         [
-            *("test_ppo.py", "test_ppo_gradients.py", "test_ppo_torch.py"),
+            *("test_ppo.py", "test_ppo_gradients.py", "test_ppo_storage.py", "test_ppo_torch.py"),
             *("test_several_choices.py", "test_spaces.py", "test_ties.py"),
         ],
     ),

@@ -52,6 +52,7 @@ from rtu_np.cells.rotation import (
     rotate,
     rotation_backward,
 )
+from rtu_np.cells.rows import accumulate_four
 from rtu_np.jit import kernel, noalias
 from rtu_np.numerics.activations import (
     Activation,
@@ -287,6 +288,35 @@ def store_sensitivities(spec, memory, stored):
 def accumulate_stored(spec, stored, dstate, out):
     d, _ = diagonal_state(spec, dstate)
     _contract(spec, stored, d.c1, d.c2, stored.dc1_dW1.dtype.type(1), out)
+
+
+@accumulate_four.register(LinearRTUSpec)
+def _accumulate_four(spec, stored, dstates, out):
+    one = stored[0].dc1_dW1.dtype.type(1)
+    a, b = diagonal_state(spec, dstates[0])[0], diagonal_state(spec, dstates[1])[0]
+    c, d = diagonal_state(spec, dstates[2])[0], diagonal_state(spec, dstates[3])[0]
+    accumulate_units(spec, stored[0].units, a.c1, a.c2, one, out)
+    accumulate_units(spec, stored[1].units, b.c1, b.c2, one, out)
+    accumulate_units(spec, stored[2].units, c.c1, c.c2, one, out)
+    accumulate_units(spec, stored[3].units, d.c1, d.c2, one, out)
+    _contract_four(spec, stored, (a, b, c, d), out.weights)
+
+
+@kernel
+@noalias
+def _contract_four(spec, stored, dstates, out):
+    """out <- out + (dc/dweights)^T dstate of four steps, in one pass over `out`"""
+    dW1, dW2 = out
+    a, b, c, d = stored
+    da, db, dc, dd = dstates
+    for j in range(spec.n_inputs):
+        for i in range(spec.n_hidden):
+            a1, a2, b1, b2 = a.dc1_dW1[j, i], a.dc2_dW1[j, i], b.dc1_dW1[j, i], b.dc2_dW1[j, i]
+            c1, c2, d1, d2 = c.dc1_dW1[j, i], c.dc2_dW1[j, i], d.dc1_dW1[j, i], d.dc2_dW1[j, i]
+            first = da.c1[i] * a1 + da.c2[i] * a2 + db.c1[i] * b1 + db.c2[i] * b2
+            dW1[j, i] += first + dc.c1[i] * c1 + dc.c2[i] * c2 + dd.c1[i] * d1 + dd.c2[i] * d2
+            second = da.c2[i] * a1 - da.c1[i] * a2 + db.c2[i] * b1 - db.c1[i] * b2
+            dW2[j, i] += second + dc.c2[i] * c1 - dc.c1[i] * c2 + dd.c2[i] * d1 - dd.c1[i] * d2
 
 
 @protocol.learn.register(LinearRTUSpec)

@@ -20,6 +20,7 @@ import numpy as np
 
 from rtu_np import protocol
 from rtu_np.cells.layer import Cell
+from rtu_np.cells.rows import accumulate_four
 from rtu_np.jit import kernel
 from rtu_np.numerics.buffers import Pair, aligned, any_nonzero, assign, clear, copy
 from rtu_np.numerics.layout import layout_of
@@ -305,6 +306,18 @@ def _accumulate_stored(spec, stored, dstate, out):
     protocol.accumulate_stored(spec.upper, stored.upper, above, out.upper)
 
 
+def _accumulate_four(spec, stored, dstates, out):
+    a, b, c, d = stored
+    above = (
+        protocol.state(spec.lower, dstates[0])[1],
+        protocol.state(spec.lower, dstates[1])[1],
+        protocol.state(spec.lower, dstates[2])[1],
+        protocol.state(spec.lower, dstates[3])[1],
+    )
+    accumulate_four(spec.lower, (a.lower, b.lower, c.lower, d.lower), dstates, out.lower)
+    accumulate_four(spec.upper, (a.upper, b.upper, c.upper, d.upper), above, out.upper)
+
+
 def _learn(spec, params, traces, memory, decay, step):
     protocol.learn(spec.lower, params.lower, traces.lower, memory.lower, decay, step)
     protocol.learn(spec.upper, params.upper, traces.upper, memory.upper, decay, step)
@@ -364,6 +377,7 @@ _PAIR: dict[Any, Any] = {
     protocol.accumulate: _accumulate,
     protocol.store_sensitivities: _store_sensitivities,
     protocol.accumulate_stored: _accumulate_stored,
+    accumulate_four: _accumulate_four,
     protocol.learn: _learn,
     protocol.input_gradient: _input_gradient,
     protocol.flops: _flops,

@@ -89,8 +89,8 @@ class Agent(Loop):
             self.actions.warn_of_scale(stacklevel=4)  # the caller of the agent's constructor
         return policy
 
-    def _ready(self, spec: Any, policy: Any) -> None:
-        """Allocate the arrays of the kernels of `spec`."""
+    def _ready(self, spec: Any, policy: Any, *more: Any) -> None:
+        """Allocate the arrays of the kernels of `spec`. The compiled step also gets the arguments `more`."""
         self._spec, self._policy = spec, policy
         self._flat = allocate(size(type(self)._layout, spec), self.dtype)
         self._acting = allocate(size(acting_memory, spec), self.dtype)
@@ -114,7 +114,7 @@ class Agent(Loop):
         self._episode = self._buffers.episode
         self._observation, self._executed = self._buffers.observation, self._buffers.action[EXECUTED]
         self._acting_noise, self._acted = self._acting_buffers.noise, self._acting_buffers.action[EXECUTED]
-        self._to_step = (spec, self._flat, self._buffers)
+        self._to_step = (spec, self._flat, self._buffers, *more)
         self._to_act = (spec, self._flat, self._acting, self._acting_buffers)
         self._compiled_step = compile_for(type(self)._step_kernel, spec)
         self._step = entry(self._compiled_step, *self._to_step)

@@ -29,9 +29,24 @@ def rng():
     return np.random.default_rng(7)
 
 
+def _is_mode(item):
+    return item.name.startswith("test_in_mode")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config, items):
+    """With several workers (`-n auto --dist loadgroup`), a file stays on one, and the other modes come first."""
+    if hasattr(config, "workerinput"):
+        items.sort(key=_is_mode, reverse=True)
+        for item in items:
+            item.add_marker(pytest.mark.xdist_group(item.name if _is_mode(item) else item.nodeid.partition("::")[0]))
+
+
 def pytest_collection_finish(session):
-    """Start the other modes beside this one, where their tests were asked for."""
-    asked = any(item.name.startswith("test_in_mode") for item in session.items)
+    """Without workers, start the other modes beside this one, where their tests were asked for."""
+    if hasattr(session.config, "workerinput"):
+        return
+    asked = any(map(_is_mode, session.items))
     if asked and not session.config.option.collectonly and not modes.IN_ONE:
         session.config.modes = {mode: modes.start(mode) for mode in modes.MODES}
 

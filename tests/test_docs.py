@@ -78,7 +78,7 @@ def test_the_main_command_leaves_what_it_says(tmp_path):
 
 def test_ci_runs_the_readme_s_test_command():
     test_command = next(line for line in shell_lines() if "[test]" in line)
-    assert test_command == 'python -m pip install -e ".[test]" && python -m pytest'
+    assert test_command == 'python -m pip install -e ".[test]" && python -m pytest -n auto --dist loadgroup'
     assert r"python -m pip install -e" in (ROOT / ".ci" / "run").read_text()
 
 

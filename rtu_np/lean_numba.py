@@ -21,6 +21,7 @@ imports this file, and does without it if a release of Numba lacks one of its na
 
 import copy
 import sys
+from collections import ChainMap
 from collections.abc import Callable
 from types import CodeType
 from typing import Any
@@ -110,7 +111,7 @@ class _AsItIs:
 
 
 def _models() -> Any:
-    manager = default_manager.copy()
+    manager = type(default_manager)(ChainMap({}, default_manager._handlers))  # Numba registers some types later
     for kind in (types.Tuple, types.NamedTuple, types.UniTuple, types.NamedUniTuple, types.Array):
         model = default_manager._handlers[kind]
         manager.register(kind, type(model.__name__, (_AsItIs, model), {}))

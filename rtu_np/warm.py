@@ -160,11 +160,15 @@ def warm(learners: Sequence[str] = (), dtypes: Sequence[str] = ()) -> str:
 def _compile(start: Start, dtype: str) -> str:
     """Compile one start; returns what was done."""
     files, began, said = _files(), time.perf_counter(), io.StringIO()
-    with contextlib.redirect_stderr(said):  # a line in between would tear the bar
-        start.compile(dtype)
-    if why := kernel_files.why_not_stored():
+    try:
+        with contextlib.redirect_stderr(said):  # a line in between would tear the bar
+            start.compile(dtype)
+    finally:
+        why = kernel_files.why_not_stored()
+        if not why:
+            sys.stderr.write(said.getvalue())
+    if why:
         raise NotStoredError(f"compiled code cannot be stored: {why}")
-    sys.stderr.write(said.getvalue())
     new, seconds = len(_files() - files), time.perf_counter() - began
     return f"{new} {'file' if new == 1 else 'files'}, {seconds:.1f} s" if new else f"compiled before, {seconds:.1f} s"
 

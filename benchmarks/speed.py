@@ -35,12 +35,13 @@ SIZES = [(10, 2), (32, 8), (64, 32), (192, 64), (512, 128)]
 MIDDLE = (192, 64)
 SMALL = (10, 2)
 OPTIMIZERS = {"SGD": SGD(1e-6), "ObGD": ObGD(), "Adam": Adam(1e-6), "RMSProp": RMSProp(1e-6)}
+REMAINDERS = [(8, 16), (10, 16), (15, 16), (17, 32), (31, 32)]  # units, and the next whole number of vectors
 WINDOWS = [1, 10]
 LEARNERS = 8
 C_FLAGS = ["-O3", "-march=native", "-ffast-math"]
 
 
-def race(rounds: int, contenders: dict[str, Any]) -> dict[str, np.ndarray]:
+def race(rounds: int, contenders: dict[Any, Any]) -> dict[Any, np.ndarray]:
     """{name: (rounds,) microseconds per step}. Contenders return their seconds per step, and take turns in a round."""
     times = {name: np.empty(rounds) for name in contenders}
     for k in range(rounds):
@@ -92,6 +93,20 @@ def grid(rounds: int, sizes: list[tuple[int, int]]) -> Iterator[dict[str, Any]]:
                 if "C" in times:
                     row |= {"us in C": times["C"].min(), "ours / C": np.median(times["linear"] / times["C"])}
                 yield row | {"nonlinear / linear": np.median(times["nonlinear"] / times["linear"])}
+
+
+def remainders(rounds: int) -> Iterator[dict[str, Any]]:
+    """Numbers of units that are no multiple of 16, against the next that is one."""
+    for dtype in DTYPES:
+        for n, whole in REMAINDERS:
+            for d in (2, 8):
+                kinds = (LinearRTU, NonlinearRTU)
+                contenders = {(kind, k): ours(kind(k), d, dtype=dtype) for kind in kinds for k in (n, whole)}
+                times = race(rounds, contenders)
+                row = {"dtype": dtype, "n": n, "d": d, "us": times[LinearRTU, n].min(), "against": whole}
+                for kind, name in zip(kinds, ("linear", "nonlinear"), strict=True):
+                    row[f"ratio, {name}"] = np.median(times[kind, n] / times[kind, whole])
+                yield row
 
 
 def exponent(rows: list[dict[str, Any]], dtype: str) -> float:
@@ -212,6 +227,7 @@ def main() -> int:
     page["exponents"] = {dtype: exponent(page["grid"], dtype) for dtype in DTYPES} if len(sizes) > 3 else {}
     for dtype, value in page["exponents"].items():
         print(f"\nFrom 64 x 32 on, time grows as (n d)^{value:.2f} in {dtype}.")
+    page["remainders"] = collect(remainders(rounds), "Units that fill no whole vector")
     page["optimizers"] = collect(optimizers(rounds), f"Optimisers, {MIDDLE[0]} x {MIDDLE[1]}")
     page["from Python"] = collect(from_python(rounds, sizes), "From Python")
     page["peers"] = collect(against_peers(rounds), "Beside JAX and PyTorch, float32")

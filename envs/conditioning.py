@@ -5,8 +5,8 @@ build. A trial begins with the onset of conditioned stimuli (CS). An inter-stimu
 the unconditioned stimulus (US) may follow, and an inter-trial interval (ITI) after that the next trial begins. Actions
 have no effect: these are streams of observations x_t = [US, CS, distractors], with the US as cumulant.
 
-One compiled state machine, `_generate`, makes every step. Gymnasium's `step` asks for one, `generate` for many at
-once: both give the same stream.
+One state machine, `_show`, makes every step. Gymnasium's `step` asks for one, `generate` for many at once, and `learn`
+for as many as the agent makes: all give the same stream.
 """
 
 from typing import Any, NamedTuple
@@ -15,14 +15,15 @@ import numpy as np
 
 from envs.bayes import AFTER_CS, follow, table
 from envs.stream import Stream
+from rtu_np.compiled_environment import advance, begin, compiled
 from rtu_np.jit import kernel, njit
 from rtu_np.validation import check_array, check_count, check_real
 
 DISCOUNTS = {4: 0.75, 5: 0.8, 10: 0.9, 20: 0.95, 30: 0.966, 40: 0.975, 80: 0.9875}  # the benchmark's, by ISI
 
 
-class _Timing(NamedTuple):
-    """Settings of the state machine; lengths and intervals in steps."""
+class Timing(NamedTuple):
+    """Lengths and intervals in steps."""
 
     isi_low: int
     isi_high: int
@@ -31,61 +32,73 @@ class _Timing(NamedTuple):
     cs_length: int
     us_length: int
     distractor_length: int
-    n_cs: int
+
+
+class Trials(NamedTuple):
+    """Settings of the state machine."""
+
+    timing: Timing
+    patterns: np.ndarray  # (k, n_cs)   which CSs are on; the first `activating` patterns announce the US
+    activating: int
     noise: float  # probability that the US contradicts its pattern
+    chances: np.ndarray  # (n_distractors,)   probability that a distractor starts when off
 
 
-class _State(NamedTuple):
-    """Start of an int64 array; the steps that each distractor has left follow."""
-
-    until_cs: int
-    until_us: int = -1  # steps until the US would begin, -1 if none is expected
-    us_comes: int = 0
-    cs_left: int = 0
-    us_left: int = 0
-    pattern: int = 0  # row of the table of patterns
+# Places of the state, int64. UNTIL_US: steps until the US would begin, -1 if none is expected. PATTERN: row of the
+# table of patterns. The steps that each distractor has left follow.
+UNTIL_CS, UNTIL_US, US_COMES, CS_LEFT, US_LEFT, PATTERN, DISTRACTORS = range(7)
 
 
 @kernel
 def _integer(rng, low, high):
-    """Uniform on low ... high. `rng.integers` would allocate."""
+    """Uniform on low ... high."""
     return low + int(rng.random() * (high - low + 1))
 
 
-@njit
-def _generate(timing, patterns, activating, chances, rng, state, observations):
-    """Write the next rows of `observations`, one per step, and update `state`.
+@begin.register(Trials)
+def _begin(dynamics, state, rng, observation):
+    first = _integer(rng, dynamics.timing.iti_low, dynamics.timing.iti_high)
+    for k in range(state.shape[0]):
+        state[k] = 0
+    state[UNTIL_CS], state[UNTIL_US] = first, -1
+    _show(dynamics, state, rng, observation)
 
-    patterns : (k, n_cs) which CSs are on; the first `activating` patterns announce the US
-    chances : (n_distractors,) probability that a distractor starts when off
-    """
-    distractors = state[6:]
-    until_cs, until_us, us_comes, cs_left, us_left, pattern = state[0], state[1], state[2], state[3], state[4], state[5]
-    for t in range(observations.shape[0]):
-        if until_cs == 0:
-            cs_left = timing.cs_length
-            until_us = _integer(rng, timing.isi_low, timing.isi_high)
-            us_comes = 1
-            if patterns.shape[0] > 1:
-                us_comes = 1 if rng.random() < 0.5 else 0
-                first, last = (0, activating - 1) if us_comes else (activating, patterns.shape[0] - 1)
-                pattern = _integer(rng, first, last)
-                if timing.noise > 0 and rng.random() < timing.noise:
-                    us_comes = 1 - us_comes
-        if until_us == 0:
-            us_left = timing.us_length if us_comes else 0
-            until_cs = _integer(rng, timing.iti_low, timing.iti_high)
-        observations[t, 0] = us_left > 0
-        for k in range(timing.n_cs):
-            observations[t, 1 + k] = cs_left > 0 and patterns[pattern, k]
-        for k in range(chances.shape[0]):
-            if distractors[k] == 0 and rng.random() < chances[k]:
-                distractors[k] = timing.distractor_length
-            observations[t, 1 + timing.n_cs + k] = distractors[k] > 0
-            distractors[k] = max(distractors[k] - 1, 0)
-        us_left, cs_left = max(us_left - 1, 0), max(cs_left - 1, 0)
-        until_cs, until_us = max(until_cs - 1, -1), max(until_us - 1, -1)
-    state[0], state[1], state[2], state[3], state[4], state[5] = until_cs, until_us, us_comes, cs_left, us_left, pattern
+
+@advance.register(Trials)
+def _advance(dynamics, state, action, rng, observation):
+    _show(dynamics, state, rng, observation)
+    return observation[0], False, False
+
+
+@kernel
+def _show(dynamics, state, rng, observation):
+    """Write the next observation, and go on by a step."""
+    timing, patterns, chances = dynamics.timing, dynamics.patterns, dynamics.chances
+    distractors, n_cs = state[DISTRACTORS:], patterns.shape[1]
+    if state[UNTIL_CS] == 0:
+        state[CS_LEFT] = timing.cs_length
+        state[UNTIL_US] = _integer(rng, timing.isi_low, timing.isi_high)
+        state[US_COMES] = 1
+        if patterns.shape[0] > 1:
+            comes = 1 if rng.random() < 0.5 else 0
+            first, last = (0, dynamics.activating - 1) if comes == 1 else (dynamics.activating, patterns.shape[0] - 1)
+            state[PATTERN] = _integer(rng, first, last)
+            if dynamics.noise > 0 and rng.random() < dynamics.noise:
+                comes = 1 - comes
+            state[US_COMES] = comes
+    if state[UNTIL_US] == 0:
+        state[US_LEFT] = timing.us_length if state[US_COMES] == 1 else 0
+        state[UNTIL_CS] = _integer(rng, timing.iti_low, timing.iti_high)
+    observation[0] = state[US_LEFT] > 0
+    for k in range(n_cs):
+        observation[1 + k] = state[CS_LEFT] > 0 and patterns[state[PATTERN], k] != 0
+    for k in range(chances.shape[0]):
+        if distractors[k] == 0 and rng.random() < chances[k]:
+            distractors[k] = timing.distractor_length
+        observation[1 + n_cs + k] = distractors[k] > 0
+        distractors[k] = max(distractors[k] - 1, 0)
+    state[US_LEFT], state[CS_LEFT] = max(state[US_LEFT] - 1, 0), max(state[CS_LEFT] - 1, 0)
+    state[UNTIL_CS], state[UNTIL_US] = max(state[UNTIL_CS] - 1, -1), max(state[UNTIL_US] - 1, -1)
 
 
 @njit
@@ -144,39 +157,25 @@ class Conditioning(Stream):
                 f"({us_length}); otherwise the next trial would begin before this one has ended"
             )
         check_count("n_distractors", n_distractors, low=0)
-        self._timing = _Timing(
-            self.isi - isi_spread,
-            self.isi + isi_spread,
-            low,
-            high,
-            cs_length,
-            us_length,
-            4,
-            patterns.shape[1],
-            check_real("noise", noise, low=0.0, high=1.0),
-        )
-        self._patterns, self._activating = patterns, activating
-        self._chances = np.array([1 / (10 * (k + 1)) for k in range(n_distractors)])
+        timing = Timing(self.isi - isi_spread, self.isi + isi_spread, low, high, cs_length, us_length, 4)
+        noise = check_real("noise", noise, low=0.0, high=1.0)
+        chances = np.array([1 / (10 * (k + 1)) for k in range(n_distractors)])
+        self.dynamics = Trials(timing, patterns, activating, noise, chances)
+        self.state = np.zeros(DISTRACTORS + n_distractors, np.int64)
         self.gamma = DISCOUNTS.get(self.isi, 1 - 1 / self.isi)
         super().__init__(1 + patterns.shape[1] + n_distractors)
 
     @property
     def observation_names(self) -> list[str]:
         """The name of each entry of an observation."""
-        n_cs = self._timing.n_cs
+        n_cs = self.n_stimuli - 1
         cs = ["CS"] if n_cs == 1 else [f"CS {k + 1}" for k in range(n_cs)]
-        return ["US", *cs, *(f"distractor {k + 1}" for k in range(len(self._chances)))]
-
-    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None):
-        super().reset(seed=seed)
-        first = _integer(self.np_random, self._timing.iti_low, self._timing.iti_high)
-        self._state = np.array([*_State(until_cs=first), *[0] * len(self._chances)], np.int64)
-        return self._rows(1)[0], {}
+        return ["US", *cs, *(f"distractor {k + 1}" for k in range(len(self.dynamics.chances)))]
 
     @property
     def n_stimuli(self) -> int:
         """Number of stimuli, US and CSs, at the start of an observation; the other entries are distractors."""
-        return 1 + self._timing.n_cs
+        return 1 + self.dynamics.patterns.shape[1]
 
     def bayes_prediction(self, observations: Any, gamma: float | None = None) -> np.ndarray:
         """(T,) E[G_t | all seen up to t], with G_t = US_{t+1} + gamma G_{t+1}, from derivations (25) (`envs.bayes`).
@@ -198,12 +197,12 @@ class Conditioning(Stream):
             wanted = "two columns, US and CS" if n == 2 else f"{n} columns, US and {n - 1} CSs"
             raise ValueError(f"observations has shape {stimuli.shape}: expected at least {wanted}")
         gamma = self.gamma if gamma is None else check_real("gamma", gamma, low=0.0, high=1.0)
-        t, on = self._timing, stimuli[:, :n] > 0
+        t, on = self.dynamics.timing, stimuli[:, :n] > 0
         begins = on[:, 1:].any(1) & ~np.r_[False, on[:-1, 1:].any(1)]
-        activates = (on[begins, None, 1:] == (self._patterns[: self._activating] > 0)).all(2).any(1)
+        activates = (on[begins, None, 1:] == (self.dynamics.patterns[: self.dynamics.activating] > 0)).all(2).any(1)
         rows = np.full(len(on), -1)
         rows[begins] = np.where(activates, AFTER_CS, AFTER_CS + 1)
-        kinds = [(1.0, 1.0)] if n == 2 else [(0.5, 1.0 - t.noise), (0.5, t.noise)]
+        kinds = [(1.0, 1.0)] if n == 2 else [(0.5, 1.0 - self.dynamics.noise), (0.5, self.dynamics.noise)]
         values = table((t.isi_low, t.isi_high), (t.iti_low, t.iti_high), t.us_length, kinds, gamma)
         out = np.empty(len(on))
         if not follow(np.ascontiguousarray(on[:, 0]), rows, values, out):
@@ -213,13 +212,8 @@ class Conditioning(Stream):
             )
         return out
 
-    def _rows(self, n: int) -> np.ndarray:
-        observations = np.empty((n, self.n_inputs))
-        arrays = (self._patterns, self._activating, self._chances)
-        _generate(self._timing, *arrays, self.np_random, self._state, observations)
-        return observations
 
-
+@compiled
 class TraceConditioning(Conditioning):
     """A CS, and about `isi` steps after its onset the US; nothing marks the time between them.
 

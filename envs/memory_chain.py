@@ -1,58 +1,118 @@
 """Remember a cue over many steps, then answer: the memory chains of bsuite, with one bit and with several."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import gymnasium
 import numpy as np
 from gymnasium.spaces import Box, Discrete
 
+from rtu_np.compiled_environment import CompiledEnvironment, advance, begin, compiled, integer
+from rtu_np.jit import kernel
 from rtu_np.validation import check_choice, check_count
 
-TIMINGS = {"lag-free": False, "bsuite": True}
+TIMINGS = {"lag-free": 0, "bsuite": 1}  # how many steps late an observation is shown
+# Places of the state: the step of the episode, the answer, and with several bits which one is asked for, and the bits.
+_T, _ANSWER, _ASKED, _BITS = 0, 1, 2, 3
+_REMAINING, _CUE, _QUERIES = (
+    0,
+    2,
+    1,
+)  # places of an observation; the cue of `MemoryChain`, the queries of `KMemoryChain`
 
 
-class Chain(gymnasium.Env):
-    """Base of both chains. A reset writes all observations of the episode, a row for each step."""
+class OneBit(NamedTuple):
+    length: int
+    lag: int
+
+
+class SeveralBits(NamedTuple):
+    length: int
+    lag: int
+    k: int
+
+
+@begin.register(OneBit)
+def _begin_one(dynamics, state, rng, observation):
+    state[_T], state[_ANSWER] = 0, integer(rng, 2)
+    _show_one(dynamics, state, observation)
+
+
+@begin.register(SeveralBits)
+def _begin_several(dynamics, state, rng, observation):
+    state[_T] = 0
+    for i in range(dynamics.k):
+        state[_BITS + i] = integer(rng, 2)
+    state[_ASKED] = integer(rng, dynamics.k)
+    state[_ANSWER] = state[_BITS + state[_ASKED]]
+    _show_several(dynamics, state, observation)
+
+
+@advance.register(OneBit)
+def _advance_one(dynamics, state, action, rng, observation):
+    reward, over = _answer(dynamics, state, action)
+    _show_one(dynamics, state, observation)
+    return reward, over, False
+
+
+@advance.register(SeveralBits)
+def _advance_several(dynamics, state, action, rng, observation):
+    reward, over = _answer(dynamics, state, action)
+    _show_several(dynamics, state, observation)
+    return reward, over, False
+
+
+@kernel
+def _answer(dynamics, state, action):
+    """Count the step; returns (reward, whether the action was the last)."""
+    state[_T] += 1
+    over = bool(state[_T] > dynamics.length)
+    return (0.0 if not over else 1.0 if action == state[_ANSWER] else -1.0), over
+
+
+@kernel
+def _shown(dynamics, state, observation):
+    """Write the time that remains; returns the time of the observation that is shown, which may be late."""
+    t = max(state[_T] - dynamics.lag, 0)
+    if t <= dynamics.length:
+        observation[_REMAINING] = 1 - t / dynamics.length
+    return t
+
+
+@kernel
+def _show_one(dynamics, state, observation):
+    if _shown(dynamics, state, observation) == 0:
+        observation[_CUE] = 2 * state[_ANSWER] - 1
+
+
+@kernel
+def _show_several(dynamics, state, observation):
+    t = _shown(dynamics, state, observation)
+    if t == 0:
+        for i in range(dynamics.k):
+            observation[_QUERIES + dynamics.k + i] = 2 * state[_BITS + i] - 1
+    if t == dynamics.length - dynamics.lag:
+        observation[_QUERIES + state[_ASKED]] = 1
+
+
+class Chain(CompiledEnvironment, gymnasium.Env):
+    """Base of both chains."""
 
     metadata: dict[str, Any] = {"render_modes": []}  # noqa: RUF012
 
     def __init__(self, length: int, timing: str, low: list[int]) -> None:
         self.length = check_count("length", length, hint="the cue must be remembered for some steps")
-        self._lags = check_choice("timing", timing, TIMINGS)
+        self._lag = check_choice("timing", timing, TIMINGS)
         self.n_inputs = len(low)
         self.observation_space = Box(np.array(low, np.float32), np.ones(len(low), np.float32))
         self.action_space = Discrete(2)
-        self._rows: np.ndarray | None = None
-        self._t, self._answer = 0, 0
-
-    def _begin(self, cue: dict[int, Any], query: dict[int, Any], answer: int) -> tuple[np.ndarray, dict[str, Any]]:
-        """Write the episode's observations; `cue` and `query` are {entry: value} of the rows that show them."""
-        rows = np.zeros((self.length + 2, self.n_inputs), np.float32)
-        rows[:-1, 0] = 1 - np.arange(self.length + 1) / self.length
-        asked = self.length - 1 if self._lags else self.length
-        for row, entries in ((0, cue), (asked, query)):
-            for entry, value in entries.items():
-                rows[row, entry] = value
-        if self._lags:  # every observation is shown one step late, and so the first one twice
-            rows[1:] = rows[:-1].copy()
-        self._rows, self._t, self._answer = rows, 0, answer
-        return rows[0], {}
 
     def step(self, action: Any):
-        if self._rows is None:
-            raise gymnasium.error.ResetNeeded(
-                "step() was called outside an episode: expected reset() before the first step and after the last"
-            )
-        if action not in (0, 1):
+        if self.in_episode and action not in (0, 1):
             raise ValueError(f"action is {action!r}: expected 0 or 1")
-        rows, t = self._rows, self._t + 1
-        self._t = t
-        if t <= self.length:
-            return rows[t], 0.0, False, False, {}
-        self._rows = None
-        return rows[t], (1.0 if action == self._answer else -1.0), True, False, {}
+        return super().step(action)
 
 
+@compiled
 class MemoryChain(Chain):
     """A cue at the first step, which the agent must give back `length` steps later.
 
@@ -101,13 +161,10 @@ class MemoryChain(Chain):
 
     def __init__(self, length: int = 16, timing: str = "lag-free") -> None:
         super().__init__(length, timing, [0, 0, -1])
-
-    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None):
-        super().reset(seed=seed)
-        bit = int(self.np_random.integers(2))
-        return self._begin({2: 2 * bit - 1}, {}, bit)
+        self.dynamics, self.state = OneBit(self.length, self._lag), np.zeros(2, np.int64)
 
 
+@compiled
 class KMemoryChain(Chain):
     """Several bits at the first step; the last action must give back one of them.
 
@@ -154,9 +211,4 @@ class KMemoryChain(Chain):
     def __init__(self, length: int = 16, k: int = 3, timing: str = "lag-free") -> None:
         self.k = check_count("k", k)
         super().__init__(length, timing, [0] * (1 + k) + [-1] * k)
-
-    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None):
-        super().reset(seed=seed)
-        bits, asked = self.np_random.integers(2, size=self.k), int(self.np_random.integers(self.k))
-        cue = {1 + self.k + i: 2 * int(bit) - 1 for i, bit in enumerate(bits)}
-        return self._begin(cue, {1 + asked: 1}, int(bits[asked]))
+        self.dynamics, self.state = SeveralBits(self.length, self._lag, self.k), np.zeros(_BITS + self.k, np.int64)

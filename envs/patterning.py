@@ -7,9 +7,11 @@ inter-stimulus interval, from CS to US; ITI the inter-trial interval, from US to
 import numpy as np
 
 from envs.conditioning import Conditioning
+from rtu_np.compiled_environment import compiled
 from rtu_np.validation import check_count
 
 
+@compiled
 class TracePatterning(Conditioning):
     """Which CSs are on together decides whether the US follows.
 
@@ -78,9 +80,10 @@ class TracePatterning(Conditioning):
     @property
     def activating_patterns(self) -> np.ndarray:
         """(n_activating, n_cs): the patterns of CSs after which the US comes."""
-        return self._patterns[: self._activating].copy()
+        return self.dynamics.patterns[: self.dynamics.activating].copy()
 
 
+@compiled
 class NoisyPatterning(TracePatterning):
     """Trace patterning with noise and without the gap: the US begins as the CSs end, and may contradict the pattern.
 

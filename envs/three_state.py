@@ -1,27 +1,36 @@
 """Three states; the third leads back to the state before, so predicting it takes one step of memory."""
 
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 
 from envs.stream import Stream
-from rtu_np.jit import njit
+from rtu_np.compiled_environment import advance, begin, compiled, integer
 
 MIDDLE = 2  # s3, which leads back to the state before it
+_NOW, _BEFORE = 0, 1  # places of the state
 
 
-@njit
-def _walk(rng, position, observations):
-    """Write the next rows of `observations`, and update `position`: the state and the one before it."""
-    state, previous = position
-    for t in range(observations.shape[0]):
-        next_state = previous if state == MIDDLE else int(rng.random() * 3)
-        state, previous = next_state, state
-        observations[t, :] = 0.0
-        observations[t, state] = 1.0
-    position[0], position[1] = state, previous
+class Walk(NamedTuple):
+    n: int
 
 
+@begin.register(Walk)
+def _begin(dynamics, state, rng, observation):
+    state[_NOW] = state[_BEFORE] = integer(rng, MIDDLE)
+    observation[state[_NOW]] = 1
+
+
+@advance.register(Walk)
+def _advance(dynamics, state, action, rng, observation):
+    now = state[_NOW]
+    state[_NOW] = state[_BEFORE] if now == MIDDLE else int(rng.random() * dynamics.n)
+    state[_BEFORE] = now
+    observation[state[_NOW]] = 1
+    return observation[0], False, False
+
+
+@compiled
 class ThreeState(Stream):
     """From s1 and s2 to any state with equal chances; from s3 back to the state before.
 
@@ -62,14 +71,4 @@ class ThreeState(Stream):
 
     def __init__(self) -> None:
         super().__init__(len(self.observation_names))
-
-    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None):
-        super().reset(seed=seed)
-        first = int(self.np_random.integers(MIDDLE))
-        self._state = np.array([first, first])
-        return np.eye(3)[first], {}
-
-    def _rows(self, n: int) -> np.ndarray:
-        observations = np.empty((n, self.n_inputs))
-        _walk(self.np_random, self._state, observations)
-        return observations
+        self.dynamics, self.state = Walk(self.n_inputs), np.zeros(2, np.int64)

@@ -1,20 +1,56 @@
 """A corridor with a signpost at its start and a junction at its end."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import gymnasium
 import numpy as np
 from gymnasium.spaces import Box, Discrete
 
+from rtu_np.compiled_environment import CompiledEnvironment, advance, begin, compiled, integer
+from rtu_np.jit import kernel
 from rtu_np.validation import check_count
 
 NORTH, EAST, SOUTH, WEST = range(4)
-MOVES = {NORTH: 0, EAST: 1, SOUTH: 0, WEST: -1}  # along the corridor
-SIGNS = {NORTH: np.array([0, 1, 1], np.float32), SOUTH: np.array([1, 1, 0], np.float32)}
-CORRIDOR, JUNCTION, OVER = (np.array(bits, np.float32) for bits in ([1, 0, 1], [0, 1, 0], [0, 0, 0]))
+_POSITION, _TURN, _T = 0, 1, 2  # places of the state: where the agent is, which turn the sign says, the step
 
 
-class TMaze(gymnasium.Env):
+class Maze(NamedTuple):
+    length: int
+
+
+@begin.register(Maze)
+def _begin(dynamics, state, rng, observation):
+    state[_POSITION], state[_T] = 0, 0
+    state[_TURN] = SOUTH if integer(rng, 2) == 1 else NORTH
+    _show(dynamics, state, observation)
+
+
+@advance.register(Maze)
+def _advance(dynamics, state, action, rng, observation):
+    state[_T] += 1
+    previous = state[_POSITION]
+    if previous == dynamics.length and action in (NORTH, SOUTH):
+        return (4.0 if action == state[_TURN] else -0.1), True, False
+    along = 1 if action == EAST else -1 if action == WEST else 0
+    state[_POSITION] = min(max(previous + along, 0), dynamics.length)
+    _show(dynamics, state, observation)
+    truncated = bool(state[_T] == 10 * (dynamics.length + 1))
+    return (-0.1 if state[_POSITION] == previous else 0.0), False, truncated
+
+
+@kernel
+def _show(dynamics, state, observation):
+    if state[_POSITION] == 0:  # the sign: 0 1 1 for north, 1 1 0 for south
+        observation[0 if state[_TURN] == SOUTH else 2] = 1
+        observation[1] = 1
+    elif state[_POSITION] == dynamics.length:
+        observation[1] = 1
+    else:
+        observation[0], observation[2] = 1, 1
+
+
+@compiled
+class TMaze(CompiledEnvironment, gymnasium.Env):
     """Read a sign, walk a long way, and turn as the sign says.
 
     ## Description
@@ -63,32 +99,9 @@ class TMaze(gymnasium.Env):
         self.length = check_count("length", length, hint="the sign must be remembered for some steps")
         self.observation_space = Box(0.0, 1.0, (3,), np.float32)
         self.action_space = Discrete(4)
-        self._position, self._turn, self._t, self._in_episode = 0, NORTH, 0, False
-
-    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None):
-        super().reset(seed=seed)
-        self._position, self._t, self._in_episode = 0, 0, True
-        self._turn = SOUTH if self.np_random.integers(2) else NORTH
-        return self._observation(), {}
+        self.dynamics, self.state = Maze(self.length), np.zeros(3, np.int64)
 
     def step(self, action: Any):
-        if not self._in_episode:
-            raise gymnasium.error.ResetNeeded(
-                "step() was called outside an episode: expected reset() before the first step and after the last"
-            )
-        if action not in MOVES:
+        if self.in_episode and action not in (NORTH, EAST, SOUTH, WEST):
             raise ValueError(f"action is {action!r}: expected 0, 1, 2 or 3: north, east, south, west")
-        self._t += 1
-        if self._position == self.length and action in SIGNS:
-            self._in_episode = False
-            return OVER.copy(), (4.0 if action == self._turn else -0.1), True, False, {}
-        previous = self._position
-        self._position = min(max(previous + MOVES[action], 0), self.length)
-        truncated = self._t == 10 * (self.length + 1)
-        self._in_episode = not truncated
-        return self._observation(), (-0.1 if self._position == previous else 0.0), False, truncated, {}
-
-    def _observation(self) -> np.ndarray:
-        if self._position == 0:
-            return SIGNS[self._turn].copy()
-        return (JUNCTION if self._position == self.length else CORRIDOR).copy()
+        return super().step(action)

@@ -17,7 +17,7 @@ import numpy as np
 from rtu_np import archive
 from rtu_np.validation import plain_number
 
-VERSION = 2
+VERSION = 3  # 3: rows of memory are padded
 _SETTINGS = "settings.json"
 _COUNTS = ("n_inputs", "n_hidden", "n_outputs", "n", "nvec")  # sizes of cells, readouts and spaces
 _KINDS: dict[str, type] = {}  # the dataclasses that a file may name
@@ -77,8 +77,8 @@ def load(path: str | os.PathLike) -> tuple[dict[str, Any], dict[str, np.ndarray]
     if isinstance(version, int) and version < VERSION:
         raise ValueError(
             f"path {os.fspath(path)!r} was written by an older version of rtu_np (checkpoint format {version}): "
-            f"expected format {VERSION}, in which settings and parameters have other names. Load it with the version "
-            "that wrote it, or train again; numpy.load(path) still reads its arrays"
+            f"expected format {VERSION}, in which settings, parameters or memory are stored otherwise. Load it with "
+            "the version that wrote it, or train again; numpy.load(path) still reads its arrays"
         )
     if version != VERSION:
         raise ValueError(

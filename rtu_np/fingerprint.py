@@ -178,6 +178,8 @@ class Fingerprint:
             return self._visit(value, lambda number: self._function(value, number))
         if is_jitted(value):
             return self._visit(value, lambda _: self._jitted(value))
+        if define := numba_compiler.definition(value):
+            return f"intrinsic {self._value(define)}"
         return self._other(value)
 
     def _other(self, value: Any) -> str:
@@ -218,6 +220,8 @@ class Fingerprint:
         if isinstance(getattr(function, "table", None), dict):
             return self._generic(function, number)
         self.in_main |= module in _MAIN
+        if any(not _is_versioned(_module_of(make)) for _, make in _OVERLOADS.get(id(function), ())):
+            return f"{module} {self._added(function)}"  # Numba compiles nothing of the function itself
         code, loaded, names = _read(function.__code__)
         self.read[id(function), "__code__"] = code
         lines = [f"{module} {code} {hasattr(function, 'noalias')}"]

@@ -53,7 +53,7 @@ from numba import types
 from numba.extending import overload as _overload
 from numba.extending import register_jitable
 
-from rtu_np import fingerprint, kernel_files, numba_compiler
+from rtu_np import fingerprint, kernel_files, numba_compiler, subnormals
 from rtu_np.fingerprint import Fingerprint, code_text, digest
 
 ANNOUNCE_AFTER = 3.0  # seconds of compiling before a message says so
@@ -80,10 +80,13 @@ _SETTINGS = (
 )
 
 
+FLUSHES = numba_compiler.FLUSHES and not config.DISABLE_JIT  # compiled code makes no subnormal number
+
+
 def versions() -> str:
     """What all kernels depend on: versions, settings of Numba, and how this package compiles."""
     settings = [f"{name}={getattr(config, name, None)}" for name in _SETTINGS]
-    codes = [code_text(code) for code in (CODE, *numba_compiler.CODES, fingerprint.CODE)]
+    codes = [code_text(code) for code in (CODE, *numba_compiler.CODES, fingerprint.CODE, subnormals.CODE)]
     named = (numba.__version__, llvmlite.__version__, np.__version__, sys.implementation.cache_tag)
     return repr((named, settings, codes, numba_compiler.PLAIN))
 
@@ -135,6 +138,24 @@ def _kinds(spec: Any) -> Iterator[type]:
             yield from _kinds(part)
 
 
+_addresses: dict[tuple[str, str], int] = {}
+
+
+def c_address(function: Callable, signature: Any) -> int:
+    """The address of `function`, compiled with the arguments and the result of C in `signature`, for compiled callers.
+
+    A caller that gets an address as data is compiled once for all functions that stand there (`rtu_np.calls`).
+    """
+    key = Fingerprint(function).text, str(signature)
+    if key not in _addresses:
+        name_of = functools.partial(_file_name, function)
+        cache = numba_compiler.KernelCache(name_of, kernel_files.read, kernel_files.write)
+        options = {name: value for name, value in OPTIONS.items() if name != "nogil"}
+        with announce_compiling(), _without_collecting():
+            _addresses[key] = numba_compiler.c_address(function, signature, options, cache)
+    return _addresses[key]
+
+
 def _file_name(compiled: Any, argument_types: tuple, processor: tuple) -> str | None:
     """The name of the file for the machine code of a function; None if it cannot be stored.
 
@@ -148,7 +169,7 @@ def _file_name(compiled: Any, argument_types: tuple, processor: tuple) -> str | 
         _held.clear()
     _compiled_from.update(found.read)
     _held.append(found)
-    function = compiled.py_func
+    function = getattr(compiled, "py_func", compiled)
     if found.in_main:
         return None
     if found.obstacles:
@@ -173,6 +194,25 @@ def entry(function: Any, *arguments: Any) -> Callable:
     return numba_compiler.entry_point(function, types_of)
 
 
+def address(function: Any, *arguments: Any) -> Any:
+    """What `call_at` calls: the machine code that `entry` returns for the same arguments.
+
+    It is in memory as long as the function is. With Numba switched off, it is the function itself.
+    """
+    if config.DISABLE_JIT:
+        return function
+    entry(function, *arguments)
+    return numba_compiler.address_of(function, tuple(numba.typeof(argument) for argument in arguments))
+
+
+def call_at(address: Any, arguments: tuple) -> int:
+    """The integer that a function returns. Compiled code calls it by its address, so its bits are those of `entry`.
+
+    A function that is compiled into its caller would be compiled twice, and may have other bits there.
+    """
+    return address(*arguments)
+
+
 @contextmanager
 def announce_compiling() -> Iterator[None]:
     """On a terminal, print a message if the code in this context compiles for long."""
@@ -190,7 +230,7 @@ def announce_compiling() -> Iterator[None]:
 
 @contextmanager
 def _without_collecting() -> Iterator[None]:
-    """Compiling makes a million small objects, which live. Looking for garbage among them takes a twentieth of the time."""
+    """Compiling makes a million objects that live. Looking for garbage among them takes a twentieth of the time."""
     enabled = gc.isenabled()
     gc.disable()
     try:
@@ -203,6 +243,11 @@ def _without_collecting() -> Iterator[None]:
 def overload(function: Callable, **options: Any) -> Any:
     """Numba's `overload`, compiled into the caller."""
     return _overload(function, jit_options=_INLINED, **options)
+
+
+@overload(call_at, strict=False)
+def _compile_call_at(address: Any, arguments: Any) -> Callable:
+    return lambda address, arguments: numba_compiler.call_at(address, arguments)  # type: ignore[call-arg]
 
 
 def kernel(function: Callable | None = None, *, inline: bool = True) -> Any:
@@ -282,6 +327,24 @@ def generic(stub: Callable | None = None, *, inline: bool = True) -> Any:
     if stub is None:
         return functools.partial(generic, inline=inline)
     table: dict[type | None, Callable] = {}
+    call = _dispatching(stub, table, _INLINED if inline else _CALLED)
+    # The same, compiled into its caller: for a layout in a layout, which would copy the views once more.
+    call.inlined = call if inline else _dispatching(stub, table, _INLINED)
+
+    def register(kind: type | None) -> Callable[[Callable], Callable]:
+        def add(implementation: Callable) -> Callable:
+            table[kind] = implementation
+            return implementation
+
+        return add
+
+    call.register = register
+    call.otherwise = register(None)
+    return call
+
+
+def _dispatching(stub: Callable, table: dict[type | None, Callable], options: dict[str, Any]) -> Any:
+    """The function that a `generic` one is, compiled with these options."""
 
     @functools.wraps(stub)
     def call(*arguments: Any) -> Any:
@@ -293,19 +356,10 @@ def generic(stub: Callable | None = None, *, inline: bool = True) -> Any:
             )
         return implementation(*arguments)
 
-    @_overload(call, strict=False, jit_options=_INLINED if inline else _CALLED)
+    @_overload(call, strict=False, jit_options=options)
     def _compile(*arguments: Any) -> Callable | None:
         return table.get(getattr(arguments[0], "instance_class", type(None))) or table.get(None)
 
-    def register(kind: type | None) -> Callable[[Callable], Callable]:
-        def add(implementation: Callable) -> Callable:
-            table[kind] = implementation
-            return implementation
-
-        return add
-
-    call.register = register  # type: ignore[attr-defined]
-    call.otherwise = register(None)  # type: ignore[attr-defined]
     call.table = table  # type: ignore[attr-defined]
     return call
 

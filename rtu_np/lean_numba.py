@@ -4,7 +4,8 @@ A learner's step is one entry, which Python calls, and a hundred or two inner fu
 stood alone. Here five things are done less often:
 
 machine code    Numba optimises each function alone, links in all that it calls, optimises that, and makes machine code.
-                An inner function is optimised alone; the entry links all of them once (`InnerLibrary`, `EntryLibrary`).
+                An inner function is only made smaller; the entry links and optimises all of them once (`InnerLibrary`,
+                `EntryLibrary`).
 arguments       Numba passes a NamedTuple of arrays number by number, seven or nine to an array, and takes it apart and
                 puts it together in each function: two thirds of all instructions. Inner functions get it as one
                 aggregate of LLVM (`_Whole`). If a function promises that its arrays do not overlap (`noalias`), its
@@ -21,7 +22,6 @@ imports this file, and does without it if a release of Numba lacks one of its na
 
 import copy
 import sys
-from collections import ChainMap
 from collections.abc import Callable
 from types import CodeType
 from typing import Any
@@ -31,16 +31,27 @@ from numba.core.callconv import CPUCallConv
 from numba.core.codegen import JITCodeLibrary
 from numba.core.compiler import Compiler
 from numba.core.cpu import CPUContext
-from numba.core.datamodel import default_manager
+from numba.core.datamodel import DataModelManager, default_manager
 from numba.core.datamodel.packer import ArgPacker, _flatten, _Unflattener
 from numba.extending import lower_builtin, type_callable
 from numba.np.arrayobj import make_array, populate_array
+
+from rtu_np import subnormals
 
 # ------------------------------------------------------------------------------------------------------ machine code
 
 
 class InnerLibrary(JITCodeLibrary):
     """The code of an inner function, for the entry to link in. Python cannot enter it."""
+
+    def _optimize_functions(self, ll_module: Any) -> None:
+        """Make the function smaller, so that linking is cheap. The entry optimises it to the full."""
+        ll_module.data_layout = self._codegen._data_layout
+        passes = self._codegen._pass_builder(opt=1)
+        manager = passes.getFunctionPassManager()
+        for function in ll_module.functions:
+            if not function.is_declaration:
+                manager.run(function, passes)
 
     def finalize(self) -> None:
         self._raise_if_finalized()
@@ -68,6 +79,11 @@ class InnerLibrary(JITCodeLibrary):
 
 class EntryLibrary(JITCodeLibrary):
     """The code of a function that Python calls. It links in all inner functions that it reaches, each once."""
+
+    def add_ir_module(self, module: Any) -> None:
+        if module.name == "wrapper" and subnormals.SUPPORTED:  # through which Python enters
+            subnormals.flush_in(module)
+        super().add_ir_module(module)
 
     def add_linking_library(self, library: Any) -> None:
         found = dict.fromkeys(self._linking_libraries)
@@ -111,7 +127,7 @@ class _AsItIs:
 
 
 def _models() -> Any:
-    manager = type(default_manager)(ChainMap({}, default_manager._handlers))  # Numba registers some types later
+    manager = DataModelManager({}).chain(default_manager)  # which gets more models later
     for kind in (types.Tuple, types.NamedTuple, types.UniTuple, types.NamedUniTuple, types.Array):
         model = default_manager._handlers[kind]
         manager.register(kind, type(model.__name__, (_AsItIs, model), {}))
@@ -201,7 +217,7 @@ def _lean(context: Any) -> Any:
 
 
 def register_view(function: Callable, n_lengths: int) -> None:
-    """Compile `function(flat, start, *lengths)` to a C-ordered view on a vector; without lengths, to all from `start` on.
+    """Compile `function(array, start, *lengths)` to a view in C order; without lengths, of all from `start` on.
 
     Numba's slices test their bounds, and `reshape` tests the layout: a hundred instructions, a hundred times a learner.
     """
@@ -216,7 +232,7 @@ def register_view(function: Callable, n_lengths: int) -> None:
             context.cast(builder, value, kind, types.intp)
             for value, kind in zip(arguments[1:], signature.args[1:], strict=True)
         )
-        lengths = lengths or [builder.sub(builder.extract_value(source.shape, 0), start)]
+        lengths = lengths or [builder.sub(source.nitems, start)]
         itemsize = context.get_constant(types.intp, context.get_abi_sizeof(context.get_data_type(flat.dtype)))
         strides = [itemsize]
         for length in lengths[:0:-1]:
@@ -227,7 +243,7 @@ def register_view(function: Callable, n_lengths: int) -> None:
 
 
 def _view_type(flat: Any, n_lengths: int) -> Any:
-    """The type of the view; None, so that the Python function is compiled, if `flat` is not a contiguous vector."""
+    """The type of the view; None, which is an error of types, if `flat` is not contiguous."""
     return flat.copy(ndim=max(n_lengths, 1)) if isinstance(flat, types.Array) and flat.layout == "C" else None
 
 

@@ -1,14 +1,17 @@
 """The private parts of Numba that `rtu_np.jit` uses. Only this file and lean_numba.py name any of them.
 
-Four things make kernels fast that Numba has no public option for, and one keeps them true:
+Five things make kernels fast that Numba has no public option for, one keeps them true, and two serve environments:
 
 without runtime   `_nrt=False`: kernels allocate nothing, so reading an array out of a NamedTuple need not count
                   references. A step of 10 units takes half the time.
 inlined           `forceinline`, and no wrappers for Python and C: a loop with a call in it does not vectorise.
 lean              functions that only compiled code calls are compiled with less effort (rtu_np/lean_numba.py).
 noalias           arrays among the arguments do not overlap, so loops need no test for overlap at run time.
+flushing          subnormal numbers are zero while compiled code runs (rtu_np/subnormals.py).
 stored            `KernelCache` in place of Numba's cache. That looks for changes in one file only, mixes up processes
                   that compile a function for several types at once, and fails on a damaged file or without a home.
+by address        `call_at`: a kernel calls another that is compiled already, and so has the same bits.
+integers          `bounded_integer`: what `Generator.integers` draws, which in Numba allocates an array.
 
 A release of Numba may rename any of these. Then, or if the environment has RTU_NP_PLAIN_NUMBA=1, this file uses public
 options only: the same values within the tests' tolerances, slower to compile, possibly slower to run. Nothing is
@@ -24,27 +27,35 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numba
-from numba.extending import register_jitable
+from numba.extending import intrinsic, register_jitable
+
+from rtu_np import subnormals
 
 SWITCH = "RTU_NP_PLAIN_NUMBA"
 _NEEDED_OPTIONS = ("_nrt", "forceinline", "no_cpython_wrapper", "no_cfunc_wrapper")
 _NEEDED_RESULTS = ("_reduce", "_rebuild")
 _NEEDED_DISPATCHERS = ("_reset_overloads",)
 _NEEDED_TEMPLATES = ("_get_impl", "_build_impl")
-_NEEDED_METHODS = ("_finalize_dynamic_globals", "_ensure_finalized", "_raise_if_finalized", "add_linking_library")
+_NEEDED_BUILDERS = ("_pass_builder",)
+_NEEDED_METHODS = (
+    *("_finalize_dynamic_globals", "_ensure_finalized", "_raise_if_finalized", "add_linking_library"),
+    *("add_ir_module", "enable_object_caching"),
+)
 
 
 def _private_numba() -> Any:
     """The module lean_numba; ImportError if any private name of Numba that we use is missing."""
-    from numba.core.codegen import JITCodeLibrary
+    from numba.core.codegen import CPUCodegen, JITCodeLibrary
     from numba.core.compiler import CompileResult
     from numba.core.dispatcher import Dispatcher
     from numba.core.options import DefaultOptions
     from numba.core.serialize import dumps  # noqa: F401
     from numba.core.typing.templates import _OverloadFunctionTemplate, builtin_registry
+    from numba.np.random.random_methods import buffered_bounded_lemire_uint32  # noqa: F401
 
     missing = [name for name in _NEEDED_OPTIONS if not hasattr(DefaultOptions, name)]
     missing += [name for name in _NEEDED_METHODS if not hasattr(JITCodeLibrary, name)]
+    missing += [name for name in _NEEDED_BUILDERS if not hasattr(CPUCodegen, name)]
     missing += [name for name in _NEEDED_RESULTS if not hasattr(CompileResult, name)]
     missing += [name for name in _NEEDED_DISPATCHERS if not hasattr(Dispatcher, name)]
     missing += [name for name in _NEEDED_TEMPLATES if not hasattr(_OverloadFunctionTemplate, name)]
@@ -75,7 +86,10 @@ if PLAIN:
         RuntimeWarning,
         stacklevel=2,
     )
+else:
+    from numba.np.random.random_methods import buffered_bounded_lemire_uint32 as bounded_integer  # noqa: F401
 
+FLUSHES = subnormals.SUPPORTED and not PLAIN  # whether subnormal numbers are zero while compiled code runs
 # Options added to the public ones: ENTRY for functions that Python calls, the others for functions that only compiled
 # code calls. CALLED needs `forceinline=False`: without it, a function inherits the option from its caller.
 ENTRY: dict[str, Any] = {} if PLAIN else {"_nrt": False, "pipeline_class": _lean.EntryCompiler}
@@ -97,6 +111,54 @@ def entry_point(function: Any, types: tuple) -> Callable:
     """The machine code of the compiled `function` for arguments of these types; with plain Numba, its dispatcher."""
     found = getattr(function.overloads[types], "entry_point", None)
     return function if PLAIN or found is None else found
+
+
+def c_address(function: Callable, signature: Any, options: dict[str, Any], cache: Any) -> int:
+    """The address of the machine code of `function` with the arguments and the result of C in `signature`.
+
+    The code lives as long as the process. `cache` is a `KernelCache`.
+    """
+    if PLAIN:
+        callback = numba.cfunc(signature, **options)(function)
+    else:
+        from numba.core.ccallback import CFunc
+
+        options = dict(options)
+        kind = options.pop("pipeline_class")
+        arguments = signature.args, signature.return_type
+        callback = CFunc(function, arguments, locals={}, options=options, pipeline_class=kind)
+        callback._cache = cache
+        callback.compile()
+    _callbacks.append(callback)
+    return callback.address
+
+
+_callbacks: list[Any] = []
+
+
+def address_of(function: Any, types: tuple) -> int:
+    """Where the machine code of the compiled `function` for arguments of these types is in memory, for `call_at`."""
+    compiled = function.overloads[types]
+    if compiled.signature.return_type != numba.types.int64:
+        raise TypeError(f"{function.py_func.__qualname__} returns {compiled.signature.return_type}: expected int64")
+    return compiled.library.get_pointer_to_function(compiled.fndesc.llvm_func_name)
+
+
+@intrinsic
+def call_at(typingctx: Any, address: Any, arguments: Any) -> Any:
+    """The int64 that the compiled function at `address` returns for a tuple of arguments of its types."""
+
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        convention, kinds = context.call_conv, signature.args[1].types
+        parts = [builder.extract_value(values[1], k) for k in range(len(kinds))]
+        kind = convention.get_function_type(signature.return_type, kinds)
+        function = builder.inttoptr(values[0], kind.as_pointer())
+        status, result = convention.call_function(builder, function, signature.return_type, kinds, parts)
+        with builder.if_then(status.is_error, likely=False):  # with NUMBA_BOUNDSCHECK=1, an index out of range
+            convention.return_status_propagate(builder, status)
+        return result
+
+    return numba.types.int64(address, arguments), generate
 
 
 class KernelCache:
@@ -144,7 +206,7 @@ class KernelCache:
 
 
 def register_view(function: Callable, n_lengths: int) -> None:
-    """Compile `function(flat, start, *lengths)` to a view without tests of its bounds; plain Numba compiles it as it is."""
+    """Compile `function(array, start, *lengths)` to a view without tests of bounds; plain Numba takes it as it is."""
     if PLAIN:
         register_jitable(function)
     else:
@@ -182,6 +244,11 @@ def overloads(start: int) -> tuple[list[tuple[Any, dict, Callable]], int]:
         return [], 0
     found = [(function, template._jit_options, template._overload_func) for function, template in _templates(start)]
     return found, _count()
+
+
+def definition(value: Any) -> Callable | None:
+    """The function that defines an `intrinsic` of Numba; None if `value` is anything else."""
+    return getattr(value, "_defn", None) if type(value).__name__ == "_Intrinsic" else None
 
 
 def forget(dispatchers: Iterable[Any]) -> None:

@@ -29,9 +29,11 @@ reference   `plain_advance`, `plain_gradient`.
 A cell may add
 --------------
 `work` and `prepare`, if much of a step depends on the parameters alone; `record`, if reverse mode needs more than state
-and output; `degenerate` and `why_degenerate`, if parameters exist without a derivative; `confine`, if parameters have
-bounds, and with it `wrap` and `rescale`, if they are periodic; `preactivations`, if the activation function has a kink;
-`flops`, if the costs of the cell are to be counted.
+and output; `replay`, if outputs are computed from the state, and `feedforward`, if there is no state: T-BPTT then skips
+outputs at all steps of its window but the last; `degenerate` and `why_degenerate`, if parameters exist without a
+derivative; `confine`, if parameters have bounds, and with it `wrap` and `rescale`, if they are periodic;
+`preactivations`, if the activation function has a kink; `flops`, if the costs of the cell are to be counted; for PPO,
+what `rtu_np.cells.rows` names.
 
 Kernels write in place, allocate nothing and return nothing but a flag. The reference shares no arithmetic with the
 kernels, so a mistake in one shows against the other. Gradient checks call `plain_forward`; the other plain functions
@@ -110,11 +112,6 @@ def prepare(spec, params, work):
     """
 
 
-@prepare.otherwise
-def _nothing_to_prepare(spec, params, work):
-    pass
-
-
 @generic
 def forward(spec, params, work, state_tm1, x_t, record):
     """The step alone: state_tm1, x_t -> record.state, record.y. The two states are different buffers.
@@ -123,6 +120,21 @@ def forward(spec, params, work, state_tm1, x_t, record):
     record : written; record.y is (n_outputs,)
     work : its scratch is written
     """
+
+
+@generic
+def replay(spec, params, work, state_tm1, x_t, record, last):
+    """`forward` in a window. If it is not the `last` step, record.y may stay as it was: dy is zero there."""
+
+
+@replay.otherwise
+def _whole_step(spec, params, work, state_tm1, x_t, record, last):
+    forward(spec, params, work, state_tm1, x_t, record)
+
+
+@generic
+def feedforward(spec):
+    """Whether the cell has no state, so that without dy there is no gradient. False if a cell registers nothing."""
 
 
 class Adjoint(NamedTuple):
@@ -137,7 +149,7 @@ class Adjoint(NamedTuple):
 def backward(spec, params, work, state_tm1, x_t, record, dy, adjoint):
     """One step of reverse mode, for L = sum over steps of dy . y.
 
-    dy : (n_outputs,)
+    dy : (n_outputs,); if it is zero, record.y may not have been written, unless the cell registers no `replay`
     adjoint.state : modified in place, from dL/dstate_t through the later steps to dL/dstate_tm1
     adjoint.params : modified in place; the gradient of this step is added
     adjoint.x : (n_inputs,) written with dL/dx_t; or (0,) if the caller needs no dL/dx_t
@@ -165,11 +177,6 @@ def move(spec, params, memory, x_t):
 @generic
 def propagate(spec, memory):
     """Advance the sensitivities of the state over the step that `move` has made. `memory` is modified in place."""
-
-
-@propagate.otherwise
-def _nothing_to_propagate(spec, memory):
-    pass
 
 
 @kernel
@@ -261,11 +268,6 @@ def degenerate(spec, params):
     """Whether the recurrence has no derivative at these parameters. False if a cell registers nothing."""
 
 
-@degenerate.otherwise
-def _never(spec, params):
-    return False
-
-
 @generic
 def why_degenerate(spec, params):
     """The message of the ValueError that names the degenerate parameters and the reason."""
@@ -277,11 +279,6 @@ def why_degenerate(spec, params):
 @generic
 def confine(spec, params):
     """params <- params within their bounds, after an update; returns whether `wrap` is necessary."""
-
-
-@confine.otherwise
-def _no_bounds(spec, params):
-    return False
 
 
 @generic
@@ -297,8 +294,10 @@ def rescale(spec, params, sensitivities, factors):
     """sensitivities <- sensitivities times factors, in the memory or in stored ones; in Python, after `wrap`."""
 
 
-for _function in (wrap, rescale):
+for _function in (prepare, propagate, wrap, rescale):
     _function.otherwise(lambda spec, *arguments: None)
+for _function in (degenerate, confine, feedforward):
+    _function.otherwise(lambda spec, *arguments: False)
 
 
 # ------------------------------------------------------------------------------------------------------- reference
@@ -347,6 +346,8 @@ class Flops(NamedTuple):
     forward: int
     backward: int
     dx: int  # added to `backward` if it writes dL/dx
+    output_forward: int = 0  # the part of `forward` that `replay` leaves out
+    output_backward: int = 0  # the part of `backward` that is left out if dy is zero
     move: int = 0  # includes `prepare`
     propagate: int = 0
     credit: int = 0
@@ -383,9 +384,7 @@ def map_layers(spec, convert):
     """The spec with `convert` applied to each of its layers. A spec without layers stays as it is."""
 
 
-@map_layers.otherwise
-def _no_layers(spec, convert):
-    return spec
+map_layers.otherwise(lambda spec, convert: spec)
 
 
 def delegate(kind: type, *more: Any) -> None:
@@ -394,7 +393,7 @@ def delegate(kind: type, *more: Any) -> None:
     def pass_on(function):
         function.register(kind)(lambda spec, *arguments: function(spec.cell, *arguments))
 
-    for function in (parameters, state, record, work, prepare, forward, backward, degenerate, confine, wrap):
+    for function in (parameters, state, record, work, prepare, forward, replay, backward, degenerate, confine, wrap):
         pass_on(function)
-    for function in (why_degenerate, preactivations, plain_forward, plain_backward, *more):
+    for function in (feedforward, why_degenerate, preactivations, plain_forward, plain_backward, *more):
         pass_on(function)

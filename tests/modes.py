@@ -16,8 +16,9 @@ MODES = {
         "not process and not test_command_line",
         [
             *("test_cells.py", "test_cells_alike.py", "test_cells_settings.py"),
-            *("test_gradcheck.py", "test_gradients.py", "test_costs.py", "test_actor_critic.py", "test_user_names.py"),
-            *("test_loop.py", "test_ctrl_c.py", "test_agent_copies.py"),
+            *("test_gradcheck.py", "test_gradients.py", "test_tbptt.py", "test_costs.py", "test_actor_critic.py"),
+            *("test_loop.py", "test_ctrl_c.py", "test_agent_copies.py", "test_user_names.py"),
+            *("test_compiled_environment.py",),
         ],
     ),
     "uncompiled learners": (
@@ -29,7 +30,7 @@ MODES = {
         {"NUMBA_DISABLE_JIT": "1"},
         "",
         [
-            *("test_ppo.py", "test_ppo_gradients.py", "test_ppo_torch.py"),
+            *("test_ppo.py", "test_ppo_gradients.py", "test_ppo_storage.py", "test_ppo_torch.py"),
             *("test_several_choices.py", "test_spaces.py", "test_ties.py"),
         ],
     ),

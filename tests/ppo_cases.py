@@ -99,17 +99,16 @@ def stale(name, gradient, discrete, every=5, package=rtu_np, **settings):
     for view in agent.parameters.values():
         view += 0.05 * rng.standard_normal(view.shape)
     agent.parameters["value.b"][:] += 0.3  # so far that the clip binds
-    agent._update._compute_gae(agent._spec, agent._flat)
+    agent._update._compute_gae()
     return agent, rollout, then
 
 
 def gradient_of(agent, order) -> dict:
     """{name: array} of the loss of the sequences `order`, as the agent works it out in parts."""
     update, ppo = agent._update, sys.modules[type(agent).__module__]
-    each = update._gradient_of(order, 0, len(order))
+    update._gradient_of(order, 0, len(order))(0, len(update._parts))
     total: dict = {}
     for k in range(len(update._parts)):
-        each(k)
         gradient = sys.modules[type(update).__module__].chunk(agent._spec, update._parts[k])[0].gradient
         part = ppo._named(agent._spec, gradient)
         total = {name: total.get(name, 0.0) + view for name, view in part.items()}

@@ -11,7 +11,7 @@ from cases import COMPILED
 from tolerances import DIFFERENCES, FLOAT32, LEARNING, assert_close
 
 from envs import TraceConditioning
-from rtu_np import SGD, ActorCritic, LinearRTU, TDLambda
+from rtu_np import SGD, ActorCritic, LinearRTU, TDLambda, jit
 from rtu_np.timing import stream
 
 BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
@@ -19,6 +19,7 @@ sys.path.insert(0, str(BENCHMARKS))
 import peers  # noqa: E402  a script beside the package, not a part of it
 import soak  # noqa: E402
 import speed  # noqa: E402
+import subnormals  # noqa: E402
 
 pytestmark = pytest.mark.skipif(not COMPILED, reason="plain Python is not what is timed")
 N, D, T = 10, 3, 400
@@ -63,6 +64,17 @@ def test_a_row_of_the_grid():
     if "us in C" in row:
         assert row["ours / C"] == pytest.approx(row["us"] / row["us in C"])
     assert speed.markdown([row, *rest]).count("\n") == 3
+
+
+@pytest.mark.skipif(not jit.FLUSHES, reason="there is no switch here")
+def test_learners_with_and_without_the_switch_for_subnormal_numbers():
+    zeros = np.zeros((2000, subnormals.D), subnormals.DTYPE)
+    learners = subnormals.both(LinearRTU(4), SGD(1e-6), None, np.concatenate([np.ones_like(zeros[:9]), zeros]))
+    held = {name: subnormals.subnormal(learner._arrays()["memory"]) for name, learner in learners.items()}
+    assert held["with"] == 0 < held["without"]
+    assert subnormals.subnormal(np.array([0, 1e-39, -1e-45, 1e-37, np.nan], np.float32)) == 2
+    assert subnormals.share_on_the_way_back(LinearRTU(4, r_max=0.3), 4) == 0
+    assert 0.1 < subnormals.share_on_the_way_back(LinearRTU(4, r_min=0.3, r_max=0.31), 90) < 0.3
 
 
 def test_the_exponent_of_a_known_power():

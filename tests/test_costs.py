@@ -7,6 +7,7 @@ import pytest
 from cases import CASES, COMPILED
 
 from rtu_np import GRU, RTRL, TBPTT, LinearRTU, Stack, VanillaRNN, bytes_per_step, flops, protocol
+from rtu_np.gradients import tbptt
 from rtu_np.numerics import buffers
 from rtu_np.numerics.buffers import leaves, size
 
@@ -67,6 +68,9 @@ class Counted:
     def __bool__(self):
         return self.value != 0
 
+    def __ne__(self, other):
+        return self.value != float(other)
+
 
 def _counted(function):
     return lambda self: self._apply(function)
@@ -115,6 +119,7 @@ def counted(cell, gradient, steps):
 def without_padding(monkeypatch):
     """What stands in for units that are not there, up to a whole vector, is no part of the equations."""
     monkeypatch.setattr(buffers, "_LINE", 1)
+    monkeypatch.setattr(tbptt, "FLUSHES", True)  # comparisons with the smallest normal number are no operations
 
 
 @pytest.mark.parametrize("gradient", [RTRL(), TBPTT(1), TBPTT(5)], ids=str)

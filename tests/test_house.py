@@ -74,8 +74,11 @@ def test_private_numba_stands_in_two_files():
     assert named == {"rtu_np/numba_compiler.py", "rtu_np/lean_numba.py"}
 
 
-def test_environments_see_two_modules_of_the_library():
-    """How to compile, and how to check. A contract cannot say so: it would have to forbid the root package, too."""
+def test_environments_see_three_modules_of_the_library():
+    """How to compile, how to check, and what a compiled environment is.
+
+    A contract cannot say so: it would have to forbid the root package, too.
+    """
     imported = {
         (node.module or "") if node.module != "rtu_np" else f"rtu_np.{alias.name}"
         for path in (ROOT / "envs").rglob("*.py")
@@ -83,7 +86,8 @@ def test_environments_see_two_modules_of_the_library():
         if isinstance(node, ast.ImportFrom)
         for alias in node.names
     }
-    assert {name for name in imported if name.startswith("rtu_np")} <= {"rtu_np.jit", "rtu_np.validation"}
+    allowed = {"rtu_np.compiled_environment", "rtu_np.jit", "rtu_np.validation"}
+    assert {name for name in imported if name.startswith("rtu_np")} <= allowed
 
 
 def test_planted_faults_are_found():

@@ -56,6 +56,32 @@ def test_one_compilation_per_precision_whatever_the_sizes():
             assert len(compiled_run.signatures) == compilations
 
 
+def _count(x, k):
+    x[k] += 1
+    return int(x[0])
+
+
+def _count_often(count, arguments, n):
+    total = 0
+    for _ in range(n):
+        total += jit.call_at(count, arguments)
+    return total
+
+
+@compiled
+def test_a_function_is_called_by_its_address():
+    """It returns what it returns, and raises what it raises."""
+    count, x = jit.njit(_count, boundscheck=True), np.zeros(4)
+    at = jit.address(count, x, 0)
+    often = jit.entry(jit.njit(_count_often), at, (x, 0), 3)
+    assert often(at, (x, 0), 3) == 1 + 2 + 3
+    with pytest.raises(IndexError):
+        often(at, (x, 4), 3)
+    halves = jit.njit(lambda x: x[0] / 2)
+    with pytest.raises(TypeError, match="returns float64: expected int64"):
+        jit.address(halves, x)
+
+
 def test_views_cover_the_buffer_without_overlap():
     def layout(flat):
         a, flat = vector(flat, 5)

@@ -80,7 +80,7 @@ def test_a_rollout_run_again_with_the_same_parameters_is_the_same(name, gradient
     before = {name: getattr(r, name).copy() for name in names}
     for name in names:
         getattr(r, name)[:] += before[name] != 0  # what is set aside between arrays stays as it is
-    agent._update._recompute(agent._spec, agent._flat, True, True)
+    agent._update._recompute(True, True)
     cut = (r.ends == 2) | ((r.ends == 0) & (np.arange(N) == N - 1))
     for name, array in before.items():
         rows = cut if name == "bootstraps" else slice(None)
@@ -95,7 +95,7 @@ def test_advantages(seed):
     r.ends[:] = rng.choice(3, N, p=[0.6, 0.2, 0.2])
     for array in (r.values, r.rewards, r.bootstraps):
         array[:] = rng.standard_normal(N)
-    agent._update._compute_gae(agent._spec, agent._flat)
+    agent._update._compute_gae()
     advantages, returns = oracle_of(agent, CELLS[SIMPLE], r, True).targets(r.values, r.bootstraps)
     assert_close(r.advantages, advantages, PLAIN, "advantages")
     assert_close(r.returns, returns, PLAIN, "returns")
@@ -112,7 +112,7 @@ def test_a_long_gradient_is_shortened(size):
         view = chunk(agent._spec, part)[0].flat_gradient
         view[:] = size * rng.standard_normal(view.size) / np.sqrt(view.size)
         total += view
-    norm, _ = update._apply_gradient(agent._spec, agent._flat, update._parts, update._loss_terms)
+    norm, _ = update._apply_gradient()
     assert_close(norm, np.linalg.norm(total), PLAIN)
     expected = -total * min(1, 0.5 / np.linalg.norm(total))
     assert_close(agent._views.learned.flat_params - start, expected, PLAIN)

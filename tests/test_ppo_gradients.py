@@ -1,11 +1,13 @@
 """The gradient of PPO's minibatch loss, for all cells, methods and kinds of action, against its definitions."""
 
+import sys
+
 import numpy as np
 import oracles
 import pytest
 from cases import COMPILED
 from ppo_cases import CELLS, T, below_of, gradient_of, oracle_of, parameters, sequences, stale
-from tolerances import COMPLEX_STEP, DIFFERENCES, assert_close
+from tolerances import COMPLEX_STEP, DIFFERENCES, PLAIN, assert_close
 
 import rtu_np
 from rtu_np import RTRL, TBPTT, protocol
@@ -13,6 +15,7 @@ from rtu_np.learning.blocks import named_layers
 
 METHODS = (RTRL(), TBPTT(T), RTRL(dense=True))
 SOME = [("linear RTU", RTRL(), True)]
+SOME_TOGETHER = [("linear RTU behind an encoder", RTRL()), ("GRU", TBPTT(T))]
 ALL = [(name, gradient, discrete) for name in CELLS for gradient in METHODS for discrete in (True, False)]
 EPSILON = 1e-5
 
@@ -47,7 +50,7 @@ EXACT = [(name, gradient) for name in CELLS for gradient in (RTRL(), RTRL(dense=
 def test_with_fresh_sensitivities_it_is_that_of_backpropagation_through_the_whole_rollout(name, gradient):
     agent, rollout, _ = stale(name, gradient, True, every=7)
     now = parameters(agent)
-    agent._update._recompute(agent._spec, agent._flat, True, False)
+    agent._update._recompute(True, False)
     oracle = oracle_of(agent, CELLS[name], rollout, True)
     order = sequences(agent)
     found, (advantages, returns) = gradient_of(agent, order), oracle.targets(rollout.values, rollout.bootstraps)
@@ -85,14 +88,20 @@ def test_sensitivities_are_stored_and_used_later(name):
 
 # Each of a sign, a term or a row: (file, what stands there, what the bug makes of it).
 LOSS, ACTING, LINEAR = "control/ppo/loss.py", "control/ppo/rollout.py", "cells/linear_rtu.py"
+STORE = "spec, now.memory, r, rounded, now.scratch, t"
+ROWS, PRODUCTS, STACK = "cells/rows.py", "numerics/products.py", "cells/stack.py"
 BUGS = {
     "the past is left out": (LOSS, "        protocol.accumulate_stored(", "        (lambda *_: None)("),
-    "the past of another transition": (LOSS, "r.stored[first]", "r.stored[first - 1]"),
-    "the state of another transition": (LOSS, "copy(r.states[first], c", "copy(r.states[first - 1], c"),
+    "the past of another transition": (LOSS, "sequence * spec.sequence)[0]", "sequence * spec.sequence - 1)[0]"),
+    "the state of another transition": (LOSS, "copy(r.states[t], c", "copy(r.states[t - 1], c"),
     "the clip bounds from one side": (LOSS, "if unclipped <= clipped else", "if unclipped >= clipped else"),
     "the value is not clipped": (LOSS, "if error * error >= clipped_error * clipped_error else", "if True else"),
     "entropy is punished": (LOSS, "-real(s.entropy_coef)", "real(s.entropy_coef)"),
-    "the critic alone reaches the body": (LOSS, "b.dy[i] += b.dy_critic[i]", "b.dy[i] = b.dy_critic[i]"),
+    "the critic alone reaches the body": (
+        ROWS,
+        "    add_products(dy, tr",
+        "    adjoint.x[:] = 0\n    add_products(dy, tr",
+    ),
     "advantages are not centred": (LOSS, "(r.advantages[t] - mean) * scale", "r.advantages[t] * scale"),
     "W2's sensitivity has another sign": (
         LINEAR,
@@ -101,13 +110,13 @@ BUGS = {
     ),
     "stored after the step": (
         ACTING,
-        "    _store(spec, now.memory, r, t)\n    protocol.advance(spec.cell, params.cell, now.memory, now.x)\n",
-        "    protocol.advance(spec.cell, params.cell, now.memory, now.x)\n    _store(spec, now.memory, r, t)\n",
+        f"    _store({STORE})\n    protocol.advance(spec.cell, params.cell, now.memory, now.x)\n",
+        f"    protocol.advance(spec.cell, params.cell, now.memory, now.x)\n    _store({STORE})\n",
     ),
 }
 SEQUENCE_BUGS = {
-    "an episode's end lets the gradient through": (LOSS, "if r.starts[t] != 0:", "if r.starts[t] < 0:"),
-    "an episode's end lets the state through": (LOSS, "elif r.starts[first + k] != 0:", "elif r.starts[first] < 0:"),
+    "an episode's end lets the gradient through": (LOSS, "    if r.starts[t] != 0:", "    if r.starts[t] < 0:"),
+    "an episode's end lets the state through": (LOSS, "elif r.starts[t] != 0:", "elif r.starts[t] < 0:"),
 }
 
 
@@ -119,6 +128,60 @@ def test_a_planted_bug_is_found(bug, mutant):
     package = mutant(file, [(old, new)])
     with pytest.raises(AssertionError):
         check(name, gradient, True, package)
+
+
+def check_together(name, gradient, package=rtu_np):
+    """A minibatch of several blocks, in one part, has the gradient that its sequences have one by one."""
+    agent, rollout, _ = stale(name, gradient, False, package=package, n_steps=60)
+    update, order = agent._update, np.random.default_rng(8).permutation(60 // agent._spec.sequence)
+    update._moments[:] = rollout.advantages.mean(), rollout.advantages.std()
+    together, alone = update._parts[:2]
+    views = [sys.modules[type(update).__module__].chunk(agent._spec, part)[0] for part in (together, alone)]
+    fixed, expected, terms = (agent._spec, agent._flat, agent._rounded), 0.0, 0.0
+    for k in range(len(order)):
+        update._accumulate_gradient(*fixed, alone, order, k, k + 1, update._moments)
+        expected, terms = expected + views[1].flat_gradient, terms + views[1].loss_terms
+    update._accumulate_gradient(*fixed, together, order, 0, len(order), update._moments)
+    assert_close(views[0].flat_gradient, expected, PLAIN)
+    assert_close(views[0].loss_terms, terms, PLAIN)
+
+
+TOGETHER = [(name, gradient) for name in CELLS for gradient in METHODS]
+
+
+@pytest.mark.parametrize(("name", "gradient"), SOME_TOGETHER if COMPILED else TOGETHER)
+def test_sequences_learned_from_together(name, gradient):
+    check_together(name, gradient)
+
+
+BUGS_TOGETHER = {
+    "one of four credits": (LOSS, "d[q + 2], d[q + 3])", "d[q + 3], d[q + 2])"),
+    "one of four pasts": (LOSS, "(first, second, third", "(second, first, third"),
+    "those behind the last four": (LOSS, "fours = n - n % 4", "fours, n = n - n % 4, n - n % 4"),
+    "a sign of one of four": (LINEAR, "dd.c2[i] * d1 - dd.c1", "dd.c2[i] * d1 + dd.c1"),
+    "the eigenvalues of one of four": (LINEAR, "stored[3].units, d.c1", "stored[2].units, d.c1"),
+    "the layer below one of four": (
+        STACK,
+        "(a.upper, b.upper, c.upper, d.upper)",
+        "(b.upper, a.upper, c.upper, d.upper)",
+    ),
+    "the next block's transitions": (LOSS, "t = block[row // T] * T + row % T", "t = block[0] * T + row % T"),
+    "a row of a product": (PRODUCTS, "c0 * w0 + c1 * w1 + c2 * w2", "c0 * w0 + c1 * w1 + b2 * w2"),
+    "an input of an outer product": (PRODUCTS, "b2 * z2 + b3 * z3", "b2 * z2 + a3 * z3"),
+    "rows behind the last four": (
+        PRODUCTS,
+        "for k in range(rows, n):\n            a0",
+        "for k in range(n, n):\n            a0",
+    ),
+}
+
+
+@pytest.mark.skipif(COMPILED, reason="a copy of the package compiles again; test_modes.py runs it uncompiled")
+@pytest.mark.parametrize("bug", BUGS_TOGETHER)
+def test_a_bug_planted_where_sequences_are_learned_from_together_is_found(bug, mutant):
+    file, old, new = BUGS_TOGETHER[bug]
+    with pytest.raises(AssertionError, match="off by"):
+        check_together("linear RTU behind an encoder", RTRL(), mutant(file, [(old, new)]))
 
 
 @pytest.mark.skipif(COMPILED, reason="a copy of the package compiles again; test_modes.py runs it uncompiled")

@@ -72,7 +72,7 @@ def differentiated(agent, r, features_of, rows):
 def test_rtrl(discrete):
     """Fresh sensitivities: autograd goes back through the whole rollout, from its beginning."""
     agent, r, _ = stale("linear RTU", RTRL(), discrete, entropy_coef=0.1, clip=0.1)
-    agent._update._recompute(agent._spec, agent._flat, True, False)
+    agent._update._recompute(True, False)
     order = sequences(agent)
     zero = torch.zeros(4, dtype=torch.complex128)
 

@@ -101,11 +101,15 @@ def test_clock_and_generator_are_needed():
     follow(env, moves[:37])
     late = capture(env)
     unbroken = follow(env, moves[37:])
-    for name in ("_t", "_np_random"):
-        settings = json.loads(json.dumps(late.settings))
-        settings["layers"][-1][name] = early.settings["layers"][-1][name]
-        restore(env, Snapshot(settings, late.arrays))
-        assert settings != late.settings
+    clock = late.settings["layers"][-1]["state"]["array"]
+    settings = json.loads(json.dumps(late.settings))
+    settings["layers"][-1]["_np_random"] = early.settings["layers"][-1]["_np_random"]
+    assert settings != late.settings
+    for name, mixed in (
+        ("state", Snapshot(late.settings, {**late.arrays, clock: early.arrays[clock]})),
+        ("_np_random", Snapshot(settings, late.arrays)),
+    ):
+        restore(env, mixed)
         assert follow(env, moves[37:]) != unbroken, name
 
 
@@ -192,10 +196,10 @@ def test_of_another_version_of_mujoco():
         {"spec": {"attributes": {"entry_point": "os:getcwd"}}},  # what gymnasium.make would import and call
         {"step": {"attributes": {}}},
         {"action_space": 3},
-        {"_rows": {"array": "nothing of that name"}},
-        {"_t": {"enum": "os"}},
-        {"_t": {"attributes": {"real": 1}}},
-        {"_t": {"nonsense": []}},
+        {"state": {"array": "nothing of that name"}},
+        {"length": {"enum": "os"}},
+        {"length": {"attributes": {"real": 1}}},
+        {"length": {"nonsense": []}},
     ],
 )
 def test_tampered_with(change):

@@ -113,7 +113,7 @@ def test_a_checkpoint_of_another_shape_or_version(tmp_path):
     with pytest.raises(ValueError, match=r"params.cell.W1 is float64 \(3, 3\), expected float64 \(2, 3\)"):
         TDLambda.load(bad)
     for change, message in (
-        ({"version": 99}, "has checkpoint format 99: expected 2; was it written by a newer version of rtu_np"),
+        ({"version": 99}, "has checkpoint format 99: expected 3; was it written by a newer version of rtu_np"),
         ({"format": "other"}, "another program"),
         ({"learner": "PPO"}, "not a checkpoint of TDLambda"),
         ({"cell": {"name": "Mine"}}, "cell 'Mine' is not part of rtu_np; pass it to load"),
@@ -125,16 +125,17 @@ def test_a_checkpoint_of_another_shape_or_version(tmp_path):
             TDLambda.load(bad)
 
 
-def test_a_checkpoint_of_format_1_is_refused(tmp_path):
-    """Its settings and parameters have other names."""
+@pytest.mark.parametrize("version", [1, 2])
+def test_a_checkpoint_of_an_older_format_is_refused(tmp_path, version):
+    """In format 1, settings and parameters have other names. In format 2, memory has its numbers in other places."""
     new, old = tmp_path / "new.npz", tmp_path / "old.npz"
     learner().save(new)
-    rewrite_settings(new, old, {"version": 1})
-    with pytest.raises(ValueError, match=r"written by an older version of rtu_np \(checkpoint format 1\): .* format 2"):
+    rewrite_settings(new, old, {"version": version})
+    with pytest.raises(ValueError, match=rf"an older version of rtu_np \(checkpoint format {version}\): .* format 3"):
         TDLambda.load(old)
     make(False).save(new)
-    rewrite_settings(new, old, {"version": 1})
+    rewrite_settings(new, old, {"version": version})
     with pytest.raises(ValueError, match="written by an older version of rtu_np"):
         ActorCritic.load(old)
-    rewrite_settings(new, old, {"version": 2})
+    rewrite_settings(new, old, {"version": 3})
     assert ActorCritic.load(old).steps == 0  # it is the version alone that is refused

@@ -37,7 +37,7 @@ def moved_on(size, moved, package=rtu_np, seed=7):
     for name, view in agent.parameters.items():
         view += moved * (size if name.startswith("value") else 1) * rng.standard_normal(view.shape)
     rollout.rewards[:] *= size
-    agent._update._compute_gae(agent._spec, agent._flat)
+    agent._update._compute_gae()
     return agent, rollout, then
 
 
@@ -63,7 +63,7 @@ def test_no_gradient_is_lost_within_ppo_s_clips(size, moved):
 
 
 @pytest.mark.skipif(COMPILED, reason="a copy of the package compiles again; test_modes.py runs it uncompiled")
-@pytest.mark.parametrize("moved", MOVED)
+@pytest.mark.parametrize("moved", MOVED[-1:])  # as far as values are wide: v - v_old of near values is exact
 @pytest.mark.parametrize("size", SIZES[1:])
 def test_a_clipped_value_that_is_rounded_is_found(size, moved, mutant):
     bug = [("    if abs(moved) > width:\n        clipped_error", "    if True:\n        clipped_error")]

@@ -16,9 +16,9 @@ from gymnasium.spaces import Box
 
 from rtu_np import GRU, PPO, SGD, TBPTT, BlockDiagonalRNN, Dense, Identity, LinearRTU, NonlinearRTU, TDLambda, jit
 from rtu_np.control import agent
-from rtu_np.control.ppo import agent as ppo
 from rtu_np.control.ppo import update as ppo_update
 from rtu_np.control.ppo.loss import accumulate_gradient
+from rtu_np.numerics.buffers import any_nonzero, cut
 from rtu_np.prediction.td_kernels import run
 
 pytestmark = [
@@ -86,14 +86,23 @@ def test_precision_of_other_cells(cell, gradient):
 
 def test_precision_of_ppo(monkeypatch):
     """Of a part of a minibatch's gradient, which is compiled here alone."""
-    for module in (agent, ppo, ppo_update):
+    for module in (agent, ppo_update):
         monkeypatch.setattr(module, "entry", lambda function, *arguments: function)
     world = SimpleNamespace(observation_space=Box(-1, 1, (3,)), action_space=Box(-1, 1, (2,)))
     made = PPO(world, LinearRTU(10), actor=Dense(8, "tanh"), critic=Identity())
     parts, moments = made._update._parts, made._update._moments
-    found = inner_loops(accumulate_gradient, made._spec, made._flat, parts[0], np.arange(4), 0, 1, moments)
+    found = inner_loops(accumulate_gradient, made._spec, made._flat, None, parts[0], np.arange(4), 0, 1, moments)
     assert found.vectors >= 30
     assert found.types == {"float"}
+
+
+@pytest.mark.parametrize("dtype", WIDTH)
+@pytest.mark.parametrize("function", [any_nonzero, cut])
+def test_what_a_window_asks_of_each_step(function, dtype):
+    found = inner_loops(function, np.ones(40, dtype))
+    assert found.vectors
+    assert not found.scalar, found.scalar[0]
+    assert found.types <= {WIDTH[dtype]}
 
 
 def ordered_sum(x, y):

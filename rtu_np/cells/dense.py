@@ -105,6 +105,7 @@ protocol.state.register(DenseSpec)(no_state)
 protocol.memory.register(DenseSpec)(feedforward_memory)
 protocol.work.register(DenseSpec)(layout_of(FeedforwardWork))
 protocol.without_sensitivities(DenseSpec)
+protocol.feedforward.register(DenseSpec)(lambda spec: True)
 
 
 # ------------------------------------------------------------------------------------------- reference: plain NumPy
@@ -252,6 +253,7 @@ protocol.parameters.register(IdentitySpec)(no_parameters)
 protocol.state.register(IdentitySpec)(no_state)
 protocol.memory.register(IdentitySpec)(layout_of(IdentityMemory))
 protocol.without_sensitivities(IdentitySpec)
+protocol.feedforward.register(IdentitySpec)(lambda spec: True)
 
 
 @protocol.plain_forward.register(IdentitySpec)

@@ -12,9 +12,14 @@ from rtu_np.cells.input_scale import (
     input_weights,
 )
 from rtu_np.jit import kernel
-from rtu_np.numerics.buffers import aligned, packed, padded
+from rtu_np.numerics.buffers import aligned, packed, padded, padded_rows
 from rtu_np.numerics.layout import layout_of
 from rtu_np.protocol import PerOutput, PerUnit
+
+# What kernels go through unit by unit is padded, so that loops have no remainder. A unit of the padding is dead: its
+# weights, its state and what credits it are zero, so all its gradients are zero.
+Padded = Annotated[np.ndarray, padded, "spec.n_hidden"]  # (n,)
+PaddedRows = Annotated[np.ndarray, padded_rows, "spec.n_inputs", "spec.n_hidden"]  # (d, n)
 
 
 class DiagonalParameters(NamedTuple):
@@ -34,6 +39,14 @@ diagonal_parameters = kernel(layout_of(DiagonalParameters))
 diagonal_state = kernel(layout_of(DiagonalState))
 
 
+@kernel
+def padded_state(spec, flat):
+    """Layout of the state in the memory of RTRL, whose kernels need no flat state."""
+    c1, flat = padded(flat, spec.n_hidden)
+    c2, flat = padded(flat, spec.n_hidden)
+    return DiagonalState(c1, c2), flat
+
+
 class DiagonalRecord(NamedTuple):
     state: Annotated[DiagonalState, diagonal_state, aligned]
     y: PerOutput
@@ -42,7 +55,6 @@ class DiagonalRecord(NamedTuple):
 
 
 diagonal_record = kernel(layout_of(DiagonalRecord))
-Padded = Annotated[np.ndarray, padded, "spec.n_hidden"]  # (n,), and on to the end of the cache line
 
 
 class Rotation(NamedTuple):
@@ -62,10 +74,10 @@ class Rotation(NamedTuple):
 class UnitSensitivities(NamedTuple):
     """Sensitivities of each unit to its own parameters except weights. Those to parameters of other units are zero."""
 
-    dc1_da: PerUnit
-    dc2_da: PerUnit
-    dc1_db: PerUnit
-    dc2_db: PerUnit
+    dc1_da: Padded
+    dc2_da: Padded
+    dc1_db: Padded
+    dc2_db: Padded
     input_scale: Annotated[Any, input_scale_sensitivities, "spec.input_scale", "spec.n_hidden"]
 
 

@@ -31,6 +31,7 @@ from typing import Annotated, NamedTuple
 import numpy as np
 
 from rtu_np.jit import generic, like, noalias
+from rtu_np.numerics.buffers import padded
 from rtu_np.numerics.elementary import exp, expm1
 from rtu_np.numerics.layout import layout_of
 from rtu_np.validation import check_choice
@@ -87,7 +88,7 @@ class LongMemory(NamedTuple):
 EIGENVALUE_FLOPS = {NuLogThetaLog: 5, NuLogTheta: 4, NuTheta: 3, RTheta: 4}
 
 
-PerEigenvalue = Annotated[np.ndarray, "n"]
+PerEigenvalue = Annotated[np.ndarray, padded, "n"]
 
 
 class NuLogThetaLogParameters(NamedTuple):

@@ -12,7 +12,7 @@ from typing import Annotated, NamedTuple
 import numpy as np
 
 from rtu_np.jit import generic, noalias
-from rtu_np.numerics.buffers import copy
+from rtu_np.numerics.buffers import copy, padded, padded_rows
 from rtu_np.numerics.elementary import exp
 from rtu_np.numerics.layout import layout_of
 
@@ -32,22 +32,22 @@ class TiedScale(NamedTuple):
 
 
 class FreeScale(NamedTuple):
-    gamma_log: Annotated[np.ndarray, "n"]
+    gamma_log: Annotated[np.ndarray, padded, "n"]
 
 
 class FreeScaleSensitivities(NamedTuple):
-    dc1_dgamma_log: Annotated[np.ndarray, "n"]
-    dc2_dgamma_log: Annotated[np.ndarray, "n"]
+    dc1_dgamma_log: Annotated[np.ndarray, padded, "n"]
+    dc2_dgamma_log: Annotated[np.ndarray, padded, "n"]
 
 
 class RTUWeights(NamedTuple):
-    W1: Annotated[np.ndarray, "d", "n"]
-    W2: Annotated[np.ndarray, "d", "n"]
+    W1: Annotated[np.ndarray, padded_rows, "d", "n"]
+    W2: Annotated[np.ndarray, padded_rows, "d", "n"]
 
 
 class LRUWeights(NamedTuple):
-    B_re: Annotated[np.ndarray, "d", "n"]
-    B_im: Annotated[np.ndarray, "d", "n"]
+    B_re: Annotated[np.ndarray, padded_rows, "d", "n"]
+    B_im: Annotated[np.ndarray, padded_rows, "d", "n"]
 
 
 @generic
@@ -153,7 +153,7 @@ def input_scale_backward(kind, gamma, dL_dgamma, out):
 @input_scale_backward.register(Free)
 @noalias
 def _free_backward(kind, gamma, dL_dgamma, out):
-    for i in range(out.gamma_log.shape[0]):
+    for i in range(dL_dgamma.shape[0]):
         out.gamma_log[i] += gamma[i] * dL_dgamma[i]
 
 

@@ -95,6 +95,7 @@ protocol.state.register(LayerNormSpec)(no_state)
 protocol.memory.register(LayerNormSpec)(memory_and_record)
 protocol.record.register(LayerNormSpec)(memory_and_record)
 protocol.without_sensitivities(LayerNormSpec)
+protocol.feedforward.register(LayerNormSpec)(lambda spec: True)
 
 
 # ------------------------------------------------------------------------------------------- reference: plain NumPy

@@ -27,11 +27,14 @@ from rtu_np import protocol
 from rtu_np.cells.diagonal import (
     DiagonalParameters,
     DiagonalState,
+    Padded,
+    PaddedRows,
     Rotation,
     UnitSensitivities,
     diagonal_flops,
     diagonal_state,
     diagonal_work,
+    padded_state,
     unit_sensitivities,
 )
 from rtu_np.cells.input_scale import Tied
@@ -49,6 +52,7 @@ from rtu_np.cells.rotation import (
     rotate,
     rotation_backward,
 )
+from rtu_np.cells.rows import accumulate_four
 from rtu_np.jit import kernel, noalias
 from rtu_np.numerics.activations import (
     Activation,
@@ -59,9 +63,9 @@ from rtu_np.numerics.activations import (
     plain_slope,
     slope,
 )
-from rtu_np.numerics.buffers import aligned, assign
+from rtu_np.numerics.buffers import any_nonzero, assign, copy
 from rtu_np.numerics.layout import layout_of
-from rtu_np.protocol import PerInput, PerOutput, PerUnit, PerWeight
+from rtu_np.protocol import PerInput, PerOutput
 
 
 @dataclass(frozen=True)
@@ -106,21 +110,21 @@ class LinearRTUSpec(NamedTuple):
 
 
 class LinearRTUMemory(NamedTuple):
-    state: Annotated[DiagonalState, diagonal_state, aligned]
+    state: Annotated[DiagonalState, padded_state]
     units: Annotated[UnitSensitivities, unit_sensitivities]
-    dc1_dW1: PerWeight  # sensitivities of each unit to its own weights; those to the weights of other units are zero
-    dc2_dW1: PerWeight
+    dc1_dW1: PaddedRows  # sensitivities of each unit to its own weights; those to the weights of other units are zero
+    dc2_dW1: PaddedRows
     y: PerOutput  # the latest output
     x: PerInput  # the latest input
-    credit1: PerUnit  # f'(c1) dy1
-    credit2: PerUnit  # f'(c2) dy2
+    credit1: Padded  # f'(c1) dy1
+    credit2: Padded  # f'(c2) dy2
     work: Annotated[Rotation, diagonal_work]
 
 
 class LinearRTUSensitivities(NamedTuple):
     units: Annotated[UnitSensitivities, unit_sensitivities]
-    dc1_dW1: PerWeight
-    dc2_dW1: PerWeight
+    dc1_dW1: PaddedRows
+    dc2_dW1: PaddedRows
 
 
 register_diagonal(LinearRTUSpec)
@@ -193,31 +197,41 @@ def plain_gradient(spec, params, memory, dy):
 @protocol.forward.register(LinearRTUSpec)
 @noalias
 def forward(spec, params, work, state_tm1, x_t, record):
+    protocol.replay(spec, params, work, state_tm1, x_t, record, True)
+
+
+@protocol.replay.register(LinearRTUSpec)
+@noalias
+def replay(spec, params, work, state_tm1, x_t, record, last):
     n = spec.n_hidden
     rotate(params, work, state_tm1, x_t, record)
-    for i in range(n):
-        record.y[i] = activate(spec.activation, record.state.c1[i])
-        record.y[n + i] = activate(spec.activation, record.state.c2[i])
+    if last:
+        for i in range(n):
+            record.y[i] = activate(spec.activation, record.state.c1[i])
+            record.y[n + i] = activate(spec.activation, record.state.c2[i])
 
 
 @protocol.backward.register(LinearRTUSpec)
 @noalias
 def backward(spec, params, work, state_tm1, x_t, record, dy, adjoint):
     n = spec.n_hidden
-    for i in range(n):
-        adjoint.state.c1[i] += slope(spec.activation, record.y[i]) * dy[i]
-        adjoint.state.c2[i] += slope(spec.activation, record.y[n + i]) * dy[n + i]
+    if any_nonzero(dy):
+        for i in range(n):
+            adjoint.state.c1[i] += slope(spec.activation, record.y[i]) * dy[i]
+            adjoint.state.c2[i] += slope(spec.activation, record.y[n + i]) * dy[n + i]
     rotation_backward(spec, params, work, state_tm1, x_t, record, adjoint)
 
 
 @protocol.move.register(LinearRTUSpec)
 @noalias
 def move(spec, params, memory, x_t):
-    n = spec.n_hidden
+    n, f1, f2 = spec.n_hidden, memory.work.scratch1, memory.work.scratch2
     move_rotation(spec, params, memory, x_t)
-    for i in range(n):
-        memory.y[i] = activate(spec.activation, memory.state.c1[i])
-        memory.y[n + i] = activate(spec.activation, memory.state.c2[i])
+    for i in range(f1.shape[0]):
+        f1[i] = activate(spec.activation, memory.state.c1[i])
+        f2[i] = activate(spec.activation, memory.state.c2[i])
+    copy(f1[:n], memory.y[:n])
+    copy(f2[:n], memory.y[n:])
 
 
 @protocol.propagate.register(LinearRTUSpec)
@@ -226,7 +240,7 @@ def propagate(spec, memory):
     e1, e2, work = memory.dc1_dW1, memory.dc2_dW1, memory.work
     for j in range(spec.n_inputs):
         x_j = memory.x[j]
-        for i in range(spec.n_hidden):
+        for i in range(work.g.shape[0]):
             e1_tm1 = e1[j, i]
             e1[j, i] = work.g[i] * e1_tm1 - work.p[i] * e2[j, i] + work.gamma[i] * x_j
             e2[j, i] = work.g[i] * e2[j, i] + work.p[i] * e1_tm1
@@ -248,7 +262,7 @@ def _contract(spec, sensitivities, credit1, credit2, decay, out):
     dW1, dW2 = out.weights
     accumulate_units(spec, sensitivities.units, credit1, credit2, decay, out)
     for j in range(spec.n_inputs):
-        for i in range(spec.n_hidden):
+        for i in range(credit1.shape[0]):
             d1, d2 = credit1[i], credit2[i]
             e1, e2 = sensitivities.dc1_dW1[j, i], sensitivities.dc2_dW1[j, i]
             dW1[j, i] = decay * dW1[j, i] + d1 * e1 + d2 * e2
@@ -276,6 +290,35 @@ def accumulate_stored(spec, stored, dstate, out):
     _contract(spec, stored, d.c1, d.c2, stored.dc1_dW1.dtype.type(1), out)
 
 
+@accumulate_four.register(LinearRTUSpec)
+def _accumulate_four(spec, stored, dstates, out):
+    one = stored[0].dc1_dW1.dtype.type(1)
+    a, b = diagonal_state(spec, dstates[0])[0], diagonal_state(spec, dstates[1])[0]
+    c, d = diagonal_state(spec, dstates[2])[0], diagonal_state(spec, dstates[3])[0]
+    accumulate_units(spec, stored[0].units, a.c1, a.c2, one, out)
+    accumulate_units(spec, stored[1].units, b.c1, b.c2, one, out)
+    accumulate_units(spec, stored[2].units, c.c1, c.c2, one, out)
+    accumulate_units(spec, stored[3].units, d.c1, d.c2, one, out)
+    _contract_four(spec, stored, (a, b, c, d), out.weights)
+
+
+@kernel
+@noalias
+def _contract_four(spec, stored, dstates, out):
+    """out <- out + (dc/dweights)^T dstate of four steps, in one pass over `out`"""
+    dW1, dW2 = out
+    a, b, c, d = stored
+    da, db, dc, dd = dstates
+    for j in range(spec.n_inputs):
+        for i in range(spec.n_hidden):
+            a1, a2, b1, b2 = a.dc1_dW1[j, i], a.dc2_dW1[j, i], b.dc1_dW1[j, i], b.dc2_dW1[j, i]
+            c1, c2, d1, d2 = c.dc1_dW1[j, i], c.dc2_dW1[j, i], d.dc1_dW1[j, i], d.dc2_dW1[j, i]
+            first = da.c1[i] * a1 + da.c2[i] * a2 + db.c1[i] * b1 + db.c2[i] * b2
+            dW1[j, i] += first + dc.c1[i] * c1 + dc.c2[i] * c2 + dd.c1[i] * d1 + dd.c2[i] * d2
+            second = da.c2[i] * a1 - da.c1[i] * a2 + db.c2[i] * b1 - db.c1[i] * b2
+            dW2[j, i] += second + dc.c2[i] * c1 - dc.c1[i] * c2 + dd.c2[i] * d1 - dd.c1[i] * d2
+
+
 @protocol.learn.register(LinearRTUSpec)
 @noalias
 def learn(spec, params, traces, memory, decay, step):
@@ -283,7 +326,7 @@ def learn(spec, params, traces, memory, decay, step):
     learn_units(spec, params, traces, memory, decay, step)
     for j in range(spec.n_inputs):
         x_j = memory.x[j]
-        for i in range(spec.n_hidden):
+        for i in range(work.g.shape[0]):
             g, p, d1, d2 = work.g[i], work.p[i], memory.credit1[i], memory.credit2[i]
             e1_tm1, e2_tm1 = memory.dc1_dW1[j, i], memory.dc2_dW1[j, i]
             e1 = g * e1_tm1 - p * e2_tm1 + work.gamma[i] * x_j
@@ -304,7 +347,7 @@ def input_gradient(spec, params, memory, dx):
     for i in range(spec.n_hidden):
         ddrive1[i] = gamma[i] * memory.credit1[i]
         ddrive2[i] = gamma[i] * memory.credit2[i]
-    input_gradient_of(params, ddrive1, ddrive2, dx)
+    input_gradient_of(spec, params, ddrive1, ddrive2, dx)
 
 
 # ----------------------------------------------------------------------------------------------------------- costs
@@ -318,6 +361,8 @@ def flops(spec):
         forward=shared.drive + shared.rotate + 2 * n * f,
         backward=2 * n * (slope + 2) + shared.backward,
         dx=shared.dx,
+        output_forward=2 * n * f,
+        output_backward=2 * n * (slope + 2),
         move=shared.prepare + shared.drive + shared.move + 2 * n * f,
         propagate=8 * n * d,
         credit=2 * n * (slope + 1),

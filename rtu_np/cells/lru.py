@@ -175,6 +175,7 @@ protocol.parameters.register(ComplexProjectionSpec)(layout_of(ComplexProjectionP
 protocol.state.register(ComplexProjectionSpec)(no_state)
 protocol.work.register(ComplexProjectionSpec)(layout_of(ComplexProjectionWork))
 protocol.without_sensitivities(ComplexProjectionSpec)
+protocol.feedforward.register(ComplexProjectionSpec)(lambda spec: True)
 protocol.memory.register(ComplexProjectionSpec)(feedforward_memory)
 protocol.plain_advance.register(ComplexProjectionSpec)(feedforward_plain_advance)
 protocol.credit.register(ComplexProjectionSpec)(feedforward_credit)

@@ -25,11 +25,14 @@ from rtu_np import protocol
 from rtu_np.cells.diagonal import (
     DiagonalParameters,
     DiagonalState,
+    Padded,
+    PaddedRows,
     Rotation,
     UnitSensitivities,
     diagonal_flops,
     diagonal_state,
     diagonal_work,
+    padded_state,
     unit_sensitivities,
 )
 from rtu_np.cells.input_scale import Free, Tied
@@ -57,9 +60,9 @@ from rtu_np.numerics.activations import (
     plain_slope,
     slope,
 )
-from rtu_np.numerics.buffers import aligned, assign, rebuild
+from rtu_np.numerics.buffers import assign, rebuild
 from rtu_np.numerics.layout import layout_of
-from rtu_np.protocol import PerInput, PerOutput, PerUnit, PerWeight
+from rtu_np.protocol import PerInput, PerOutput
 
 
 @dataclass(frozen=True)
@@ -104,31 +107,31 @@ class NonlinearRTUSpec(NamedTuple):
 
 
 class NonlinearRTUMemory(NamedTuple):
-    state: Annotated[DiagonalState, diagonal_state, aligned]
+    state: Annotated[DiagonalState, padded_state]
     units: Annotated[UnitSensitivities, unit_sensitivities]
-    dc1_dW1: PerWeight  # sensitivities of each unit to its own weights; those to the weights of other units are zero
-    dc2_dW1: PerWeight
-    dc1_dW2: PerWeight
-    dc2_dW2: PerWeight
+    dc1_dW1: PaddedRows  # sensitivities of each unit to its own weights; those to the weights of other units are zero
+    dc2_dW1: PaddedRows
+    dc1_dW2: PaddedRows
+    dc2_dW2: PaddedRows
     y: PerOutput  # the latest output
     x: PerInput  # the latest input
-    credit1: PerUnit  # dy1
-    credit2: PerUnit  # dy2
+    credit1: Padded  # dy1
+    credit2: Padded  # dy2
     work: Annotated[Rotation, diagonal_work]
-    g1: PerUnit  # g, p and gamma times the slope f'_1
-    p1: PerUnit
-    gamma1: PerUnit
-    g2: PerUnit  # g, p and gamma times the slope f'_2
-    p2: PerUnit
-    gamma2: PerUnit
+    g1: Padded  # g, p and gamma times the slope f'_1
+    p1: Padded
+    gamma1: Padded
+    g2: Padded  # g, p and gamma times the slope f'_2
+    p2: Padded
+    gamma2: Padded
 
 
 class NonlinearRTUSensitivities(NamedTuple):
     units: Annotated[UnitSensitivities, unit_sensitivities]
-    dc1_dW1: PerWeight
-    dc2_dW1: PerWeight
-    dc1_dW2: PerWeight
-    dc2_dW2: PerWeight
+    dc1_dW1: PaddedRows
+    dc2_dW1: PaddedRows
+    dc1_dW2: PaddedRows
+    dc2_dW2: PaddedRows
 
 
 register_diagonal(NonlinearRTUSpec)
@@ -237,17 +240,18 @@ def move(spec, params, memory, x_t):
     n, work = spec.n_hidden, memory.work
     move_rotation(spec, params, memory, x_t)
     slope1, slope2 = work.scratch1, work.scratch2
-    for i in range(n):
+    for i in range(slope1.shape[0]):
         c1 = activate(spec.activation, memory.state.c1[i])
         c2 = activate(spec.activation, memory.state.c2[i])
         slope1[i] = slope(spec.activation, c1)
         slope2[i] = slope(spec.activation, c2)
         memory.state.c1[i] = c1
         memory.state.c2[i] = c2
-        memory.y[i] = c1
-        memory.y[n + i] = c2
-    apply_slopes(spec, memory.units, slope1, slope2)
     for i in range(n):
+        memory.y[i] = memory.state.c1[i]
+        memory.y[n + i] = memory.state.c2[i]
+    apply_slopes(spec, memory.units, slope1, slope2)
+    for i in range(slope1.shape[0]):
         memory.g1[i] = slope1[i] * work.g[i]
         memory.p1[i] = slope1[i] * work.p[i]
         memory.gamma1[i] = slope1[i] * work.gamma[i]
@@ -261,7 +265,7 @@ def move(spec, params, memory, x_t):
 def propagate(spec, memory):
     for j in range(spec.n_inputs):
         x_j = memory.x[j]
-        for i in range(spec.n_hidden):
+        for i in range(memory.g1.shape[0]):
             g1, p1, g2, p2 = memory.g1[i], memory.p1[i], memory.g2[i], memory.p2[i]
             e1, e2 = memory.dc1_dW1[j, i], memory.dc2_dW1[j, i]
             memory.dc1_dW1[j, i] = g1 * e1 - p1 * e2 + memory.gamma1[i] * x_j
@@ -287,7 +291,7 @@ def _contract(spec, sensitivities, d1, d2, decay, out):
     dW1, dW2 = out.weights
     accumulate_units(spec, sensitivities.units, d1, d2, decay, out)
     for j in range(spec.n_inputs):
-        for i in range(spec.n_hidden):
+        for i in range(d1.shape[0]):
             dW1[j, i] = decay * dW1[j, i] + d1[i] * sensitivities.dc1_dW1[j, i] + d2[i] * sensitivities.dc2_dW1[j, i]
             dW2[j, i] = decay * dW2[j, i] + d1[i] * sensitivities.dc1_dW2[j, i] + d2[i] * sensitivities.dc2_dW2[j, i]
 
@@ -322,7 +326,7 @@ def learn(spec, params, traces, memory, decay, step):
     for j in range(spec.n_inputs):
         x_j = memory.x[j]
         # One loop per weight: a loop reads half as many arrays, and their numbers fit the registers.
-        for i in range(spec.n_hidden):
+        for i in range(d1.shape[0]):
             e1_tm1, e2_tm1 = memory.dc1_dW1[j, i], memory.dc2_dW1[j, i]
             e1 = memory.g1[i] * e1_tm1 - memory.p1[i] * e2_tm1 + memory.gamma1[i] * x_j
             e2 = memory.g2[i] * e2_tm1 + memory.p2[i] * e1_tm1
@@ -331,7 +335,7 @@ def learn(spec, params, traces, memory, decay, step):
             if step is not None:
                 W1[j, i] += step * z1[j, i]
             z1[j, i] = decay * z1[j, i] + d1[i] * e1 + d2[i] * e2
-        for i in range(spec.n_hidden):
+        for i in range(d1.shape[0]):
             e1_tm1, e2_tm1 = memory.dc1_dW2[j, i], memory.dc2_dW2[j, i]
             e1 = memory.g1[i] * e1_tm1 - memory.p1[i] * e2_tm1
             e2 = memory.g2[i] * e2_tm1 + memory.p2[i] * e1_tm1 + memory.gamma2[i] * x_j
@@ -350,7 +354,7 @@ def input_gradient(spec, params, memory, dx):
         ddrive1[i] = memory.gamma1[i] * memory.credit1[i]
     for i in range(spec.n_hidden):
         ddrive2[i] = memory.gamma2[i] * memory.credit2[i]
-    input_gradient_of(params, ddrive1, ddrive2, dx)
+    input_gradient_of(spec, params, ddrive1, ddrive2, dx)
 
 
 # ----------------------------------------------------------------------------------------------------------- costs

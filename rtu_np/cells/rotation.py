@@ -74,7 +74,7 @@ def _free_no_gamma(input_scale, form, a):
 @kernel
 def degenerate_rotation(spec, params):
     a, _ = params.eigenvalue
-    return _no_gamma(spec.input_scale, spec.form, a)
+    return _no_gamma(spec.input_scale, spec.form, a[: spec.n_hidden])
 
 
 def why_degenerate_rotation(spec, params: DiagonalParameters) -> str:
@@ -92,8 +92,8 @@ def why_degenerate_rotation(spec, params: DiagonalParameters) -> str:
 
 @kernel
 def confine_rotation(spec, params):
-    a, b = params.eigenvalue
-    return confine_eigenvalues(spec.form, spec.span, a, b)
+    (a, b), n = params.eigenvalue, spec.n_hidden
+    return confine_eigenvalues(spec.form, spec.span, a[:n], b[:n])
 
 
 def wrap_rotation(spec, params: DiagonalParameters, factors: DiagonalParameters) -> None:
@@ -175,18 +175,14 @@ def plain_rotation_backward(spec, params: DiagonalParameters, state_tm1, x_t, d1
 @noalias
 def prepare_rotation(spec, params, work):
     a, b = params.eigenvalue
-    padded_a, padded_b, padded_gamma_log = work.scratch1, work.scratch2, work.scratch3
-    for i in range(spec.n_hidden):
-        padded_a[i] = a[i]
-        padded_b[i] = b[i]
-    # Any valid numbers fill the padding. The loop is over a slice: a loop from n, whose index may wrap, stays scalar.
-    absent_a, absent_b = padded_a[spec.n_hidden :], padded_b[spec.n_hidden :]
-    for i in range(absent_a.shape[0]):
-        absent_a[i], absent_b[i] = a[0], b[0]
-    copy_input_scale(spec.input_scale, params.input_scale, padded_gamma_log)
+    n, first_a, first_b, gamma_log = spec.n_hidden, a[0], b[0], work.scratch3
+    copy_input_scale(spec.input_scale, params.input_scale, gamma_log)
     for i in range(work.g.shape[0]):
-        r, theta, complement, dlog_r, dtheta = eigenvalue(spec.form, padded_a[i], padded_b[i])
-        gamma, dgamma = input_scale(spec.input_scale, padded_gamma_log[i], r, complement, dlog_r)
+        own_a, own_b = a[i], b[i]
+        # A dead unit has the eigenvalue of the first unit: any valid numbers do.
+        a_i, b_i = (own_a if i < n else first_a), (own_b if i < n else first_b)
+        r, theta, complement, dlog_r, dtheta = eigenvalue(spec.form, a_i, b_i)
+        gamma, dgamma = input_scale(spec.input_scale, gamma_log[i], r, complement, dlog_r)
         sine, cosine = sin_cos(theta)
         work.g[i] = r * cosine
         work.p[i] = r * sine
@@ -212,7 +208,7 @@ def rotate(params, work, state_tm1, x_t, record):
 def drive(params, x_t, drive1, drive2):
     """drive1, drive2 <- W1 x, W2 x. The unit index is innermost: no reduction, so the loop vectorises."""
     W1, W2 = params.weights
-    d, n = W1.shape
+    d, n = W1.shape[0], drive1.shape[0]
     for i in range(n):
         drive1[i] = 0
         drive2[i] = 0
@@ -232,7 +228,7 @@ def move_rotation(spec, params, memory, x_t):
     copy(x_t, memory.x)
     prepare_rotation(spec, params, work)
     drive(params, x_t, drive1, drive2)
-    for i in range(spec.n_hidden):
+    for i in range(c1.shape[0]):
         g, p, gamma, dgamma = work.g[i], work.p[i], work.gamma[i], work.dgamma[i]
         dlog_r, dtheta = work.dlog_r[i], work.dtheta[i]
         b1, b2 = drive1[i], drive2[i]
@@ -253,7 +249,7 @@ def move_rotation(spec, params, memory, x_t):
 @noalias
 def apply_slopes(spec, units, slope1, slope2):
     """units <- f'(z) units: multiply the sensitivities of `move_rotation` by the slopes of an activation."""
-    for i in range(spec.n_hidden):
+    for i in range(slope1.shape[0]):
         units.dc1_da[i] *= slope1[i]
         units.dc2_da[i] *= slope2[i]
         units.dc1_db[i] *= slope1[i]
@@ -266,7 +262,7 @@ def apply_slopes(spec, units, slope1, slope2):
 def accumulate_units(spec, units, d1, d2, decay, out):
     """out <- decay out + (dc/dparameter)^T d, for all but the weights."""
     a, b = out.eigenvalue
-    for i in range(spec.n_hidden):
+    for i in range(d1.shape[0]):
         a[i] = decay * a[i] + d1[i] * units.dc1_da[i] + d2[i] * units.dc2_da[i]
         b[i] = decay * b[i] + d1[i] * units.dc1_db[i] + d2[i] * units.dc2_db[i]
     accumulate_input_scale(spec.input_scale, units.input_scale, d1, d2, decay, out.input_scale)
@@ -298,7 +294,7 @@ def rotation_backward(spec, params, work, state_tm1, x_t, record, adjoint):
         for i in range(spec.n_hidden):
             dW1[j, i] += ddrive1[i] * x_j
             dW2[j, i] += ddrive2[i] * x_j
-    input_gradient_of(params, ddrive1, ddrive2, adjoint.x)
+    input_gradient_of(spec, params, ddrive1, ddrive2, adjoint.x)
     for i in range(spec.n_hidden):
         g, p = work.g[i], work.p[i]
         b1, b2 = d1[i], d2[i]
@@ -308,16 +304,16 @@ def rotation_backward(spec, params, work, state_tm1, x_t, record, adjoint):
         db[i] += work.dtheta[i] * (b2 * turned1 - b1 * turned2)
         d1[i] = g * b1 + p * b2
         d2[i] = g * b2 - p * b1
-    input_scale_backward(spec.input_scale, work.gamma, dL_dgamma, adjoint.params.input_scale)
+    input_scale_backward(spec.input_scale, work.gamma, dL_dgamma[: spec.n_hidden], adjoint.params.input_scale)
 
 
 @kernel
 @noalias
-def input_gradient_of(params, ddrive1, ddrive2, dx):
+def input_gradient_of(spec, params, ddrive1, ddrive2, dx):
     """dx <- W1 ddrive1 + W2 ddrive2, with ddrive the gradient by W x"""
-    W1, W2 = params.weights
+    (W1, W2), n = params.weights, spec.n_hidden
     for j in range(dx.shape[0]):
-        dx[j] = dot(W1[j], ddrive1) + dot(W2[j], ddrive2)
+        dx[j] = dot(W1[j][:n], ddrive1) + dot(W2[j][:n], ddrive2)
 
 
 def register_diagonal(kind: type) -> None:

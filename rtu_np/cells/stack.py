@@ -20,8 +20,9 @@ import numpy as np
 
 from rtu_np import protocol
 from rtu_np.cells.layer import Cell
+from rtu_np.cells.rows import accumulate_four
 from rtu_np.jit import kernel
-from rtu_np.numerics.buffers import Pair, aligned, assign, copy
+from rtu_np.numerics.buffers import Pair, aligned, any_nonzero, assign, clear, copy
 from rtu_np.numerics.layout import layout_of
 from rtu_np.protocol import PerInput, PerOutput
 
@@ -234,21 +235,34 @@ def _prepare(spec, params, work):
     protocol.prepare(spec.upper, params.upper, work.upper)
 
 
+def _feedforward(spec):
+    return protocol.feedforward(spec.lower) and protocol.feedforward(spec.upper)
+
+
 def _forward(spec, params, work, state_tm1, x_t, record):
-    m = spec.lower.n_outputs
-    protocol.forward(spec.lower, params.lower, work.lower, state_tm1.lower, x_t, record.lower)
-    copy(record.lower.y, record.between[:m])
-    copy(x_t[: spec.upper.n_inputs - m], record.between[m:])
-    protocol.forward(spec.upper, params.upper, work.upper, state_tm1.upper, record.between, record.upper)
+    protocol.replay(spec, params, work, state_tm1, x_t, record, True)
+
+
+def _replay(spec, params, work, state_tm1, x_t, record, last):
+    m, upper_runs = spec.lower.n_outputs, last or not protocol.feedforward(spec.upper)
+    protocol.replay(spec.lower, params.lower, work.lower, state_tm1.lower, x_t, record.lower, upper_runs)
     assign(record.state.lower, record.lower.state)
-    assign(record.state.upper, record.upper.state)
-    copy(record.upper.y, record.y)
+    if upper_runs:
+        copy(record.lower.y, record.between[:m])
+        copy(x_t[: spec.upper.n_inputs - m], record.between[m:])
+        protocol.replay(spec.upper, params.upper, work.upper, state_tm1.upper, record.between, record.upper, last)
+        assign(record.state.upper, record.upper.state)
+        copy(record.upper.y, record.y)
 
 
 def _backward(spec, params, work, state_tm1, x_t, record, dy, adjoint):
     m = spec.lower.n_outputs
     above = protocol.Adjoint(adjoint.state.upper, adjoint.params.upper, work.dbetween)
-    protocol.backward(spec.upper, params.upper, work.upper, state_tm1.upper, record.between, record.upper, dy, above)
+    x_above, before = record.between, state_tm1.upper
+    if protocol.feedforward(spec.upper) and not any_nonzero(dy):
+        clear(work.dbetween)
+    else:
+        protocol.backward(spec.upper, params.upper, work.upper, before, x_above, record.upper, dy, above)
     below = protocol.Adjoint(adjoint.state.lower, adjoint.params.lower, adjoint.x)
     dy_lower = work.dbetween[:m]
     protocol.backward(spec.lower, params.lower, work.lower, state_tm1.lower, x_t, record.lower, dy_lower, below)
@@ -292,6 +306,18 @@ def _accumulate_stored(spec, stored, dstate, out):
     protocol.accumulate_stored(spec.upper, stored.upper, above, out.upper)
 
 
+def _accumulate_four(spec, stored, dstates, out):
+    a, b, c, d = stored
+    above = (
+        protocol.state(spec.lower, dstates[0])[1],
+        protocol.state(spec.lower, dstates[1])[1],
+        protocol.state(spec.lower, dstates[2])[1],
+        protocol.state(spec.lower, dstates[3])[1],
+    )
+    accumulate_four(spec.lower, (a.lower, b.lower, c.lower, d.lower), dstates, out.lower)
+    accumulate_four(spec.upper, (a.upper, b.upper, c.upper, d.upper), above, out.upper)
+
+
 def _learn(spec, params, traces, memory, decay, step):
     protocol.learn(spec.lower, params.lower, traces.lower, memory.lower, decay, step)
     protocol.learn(spec.upper, params.upper, traces.upper, memory.upper, decay, step)
@@ -306,12 +332,14 @@ def _input_gradient(spec, params, memory, dx):
 
 def _flops(spec):
     lower, upper = protocol.flops(spec.lower), protocol.flops(spec.upper)
-    past_the_lower = spec.upper.n_inputs - spec.lower.n_outputs
+    past_the_lower, alone = spec.upper.n_inputs - spec.lower.n_outputs, protocol.feedforward(spec.upper)
     return protocol.Flops(
         prepare=lower.prepare + upper.prepare,
         forward=lower.forward + upper.forward,
         backward=lower.backward + upper.backward + upper.dx,
         dx=lower.dx + past_the_lower,
+        output_forward=lower.output_forward + upper.forward if alone else upper.output_forward,
+        output_backward=lower.output_backward + upper.backward + upper.dx if alone else upper.output_backward,
         move=lower.move + upper.move,
         propagate=lower.propagate + upper.propagate,
         credit=lower.credit + upper.credit + upper.input_gradient,
@@ -339,7 +367,9 @@ _PAIR: dict[Any, Any] = {
     protocol.wrap: _wrap,
     protocol.rescale: _rescale,
     protocol.prepare: _prepare,
+    protocol.feedforward: _feedforward,
     protocol.forward: _forward,
+    protocol.replay: _replay,
     protocol.backward: _backward,
     protocol.move: _move,
     protocol.propagate: _propagate,
@@ -347,6 +377,7 @@ _PAIR: dict[Any, Any] = {
     protocol.accumulate: _accumulate,
     protocol.store_sensitivities: _store_sensitivities,
     protocol.accumulate_stored: _accumulate_stored,
+    accumulate_four: _accumulate_four,
     protocol.learn: _learn,
     protocol.input_gradient: _input_gradient,
     protocol.flops: _flops,

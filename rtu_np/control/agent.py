@@ -21,9 +21,11 @@ import numpy as np
 
 from rtu_np import checkpoint
 from rtu_np.cells.layer import Cell
+from rtu_np.compiled_environment import replaces_functions
 from rtu_np.control import spaces
 from rtu_np.control.acting import act, acting_memory
 from rtu_np.control.actions import Actions
+from rtu_np.control.compiled_loop import CompiledLoop
 from rtu_np.control.inputs import (
     DETERMINISTIC,
     EXECUTED,
@@ -87,8 +89,8 @@ class Agent(Loop):
             self.actions.warn_of_scale(stacklevel=4)  # the caller of the agent's constructor
         return policy
 
-    def _ready(self, spec: Any, policy: Any) -> None:
-        """Allocate the arrays of the kernels of `spec`."""
+    def _ready(self, spec: Any, policy: Any, *more: Any) -> None:
+        """Allocate the arrays of the kernels of `spec`. The compiled step also gets the arguments `more`."""
         self._spec, self._policy = spec, policy
         self._flat = allocate(size(type(self)._layout, spec), self.dtype)
         self._acting = allocate(size(acting_memory, spec), self.dtype)
@@ -112,9 +114,10 @@ class Agent(Loop):
         self._episode = self._buffers.episode
         self._observation, self._executed = self._buffers.observation, self._buffers.action[EXECUTED]
         self._acting_noise, self._acted = self._acting_buffers.noise, self._acting_buffers.action[EXECUTED]
-        self._to_step = (spec, self._flat, self._buffers)
+        self._to_step = (spec, self._flat, self._buffers, *more)
         self._to_act = (spec, self._flat, self._acting, self._acting_buffers)
-        self._step = entry(compile_for(type(self)._step_kernel, spec), *self._to_step)
+        self._compiled_step = compile_for(type(self)._step_kernel, spec)
+        self._step = entry(self._compiled_step, *self._to_step)
         self._act: Any = None  # compiled at the first call of `act`
 
     # ------------------------------------------------------------------------------------------------- learning
@@ -137,18 +140,17 @@ class Agent(Loop):
         RuntimeError : after `close`
         FloatingPointError : if learning has diverged
         """
-        self._check_open()
+        if self._closed:
+            self._check_open()
         end = how_it_ends(terminated, truncated) if terminated or truncated else CONTINUES
         self._write(observation, self._observation)
         signal = self._signal
         reward = reward if isinstance(reward, float) else check_number("reward", reward, hint=_ONE_REWARD)
         signal[REWARD], signal[END] = reward, end
         try:
-            outcome = self._take_step()
+            outcome = self._take_step(self._step, self._to_step)
             if outcome < DONE:
-                if outcome != PAUSED:
-                    self._explain(outcome)
-                self._between_steps()
+                self._see_to(outcome)
             if end != CONTINUES:
                 return None
             self._policy.draw(self._noise, self._rng)
@@ -157,9 +159,33 @@ class Agent(Loop):
             self._policy.draw(self._noise, self._rng)  # the noise may be that of an action that has been drawn
             raise
 
-    def _take_step(self) -> int:
-        """The compiled step; returns its outcome (`rtu_np.learning.outcomes`)."""
-        return self._step(*self._to_step)
+    def _take_step(self, step: Callable, arguments: tuple) -> int:
+        """The compiled step, or a stretch of them; returns its outcome (`rtu_np.learning.outcomes`)."""
+        return step(*arguments)
+
+    def _see_to(self, outcome: int) -> None:
+        """What follows a step that was not simply done."""
+        if outcome != PAUSED:
+            self._explain(outcome)
+        self._between_steps()
+
+    def _take_stretch(self, loop: CompiledLoop, n: int) -> None:
+        """Up to n steps in compiled code. If the last returned early, what follows it is as in `step`."""
+        try:
+            outcome = self._take_step(loop.run, (n,))
+            if loop.outcome == DONE:
+                return
+            if outcome < DONE:
+                self._see_to(outcome)
+            if self._signal[END] == CONTINUES:
+                self._policy.draw(self._noise, self._rng)
+        except KeyboardInterrupt:
+            self._policy.draw(self._noise, self._rng)
+            raise
+
+    def _can_take_stretches(self) -> bool:
+        """Whether `step` is the one above, and not that of somebody's subclass."""
+        return type(self).step is Agent.step and not replaces_functions(self)
 
     def _explain(self, outcome: int) -> None:
         """Raise the error for a compiled step that did not succeed."""

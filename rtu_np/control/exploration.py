@@ -79,6 +79,12 @@ def _sample_epsilon_greedy(spec, o, noise, steps, action):
     action[0] = policies.first_largest(o) if exploratory < 0 else exploratory
 
 
+@policies.draw_noise.register(EpsilonSpec)
+def _draw_two(spec, noise, rng):
+    for k in range(noise.shape[0]):
+        noise[k] = rng.random(dtype=np.float32) if noise.itemsize == 4 else rng.random()
+
+
 @policies.mode.register(EpsilonSpec)
 def _greedy(spec, o, action):
     action[0] = policies.first_largest(o)

@@ -10,6 +10,7 @@ write these rows again.
 
 import csv
 import os
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ _EPISODES = ("step", "episode", "return", "length", "steps_per_second")
 
 
 class Log:
-    """The tables of one agent in one folder. If `folder` is None, nothing is written.
+    """The tables of one agent in one folder. If `folder` is None, nothing is written, and `writes` is False.
 
     If `folder` is called "runs", the tables are in a new folder within it, named by `name` and the time.
     """
@@ -30,6 +31,7 @@ class Log:
         if not (folder is None or (isinstance(folder, str | os.PathLike) and os.fspath(folder))):
             raise TypeError(f"log is {folder!r}: expected the path of a folder, or None, which writes nothing")
         self._agent, self._folder = agent, None if folder is None else _folder(Path(folder).expanduser(), name)
+        self.writes = self._folder is not None
         self._at, self._since = agent.steps, time.perf_counter()
         self._episodes: Any = None
         self._learning: Any = None
@@ -49,20 +51,33 @@ class Log:
             if part is not None:
                 part.close()
 
-    def episode(self, episode: int, step: int, total: float, length: int) -> None:
-        if self._episodes is None:
+    def episodes(self, first: int, ended: list[tuple[int, float, int]]) -> None:
+        """Rows of episodes, (step, return, length), that ended since the last row; `first` is the number of the first.
+
+        All get the speed of the steps since then: nobody looked at the clock between them.
+        """
+        if self._episodes is None or not ended:
             return
-        now = time.perf_counter()
-        speed = (step - self._at) / max(now - self._since, 1e-9)
-        self._at, self._since = step, now
-        self._episodes.write((step, episode, repr(float(total)), length, f"{speed:.1f}"))
-        self._show(step, {"charts/episodic_return": total, "charts/episodic_length": length, "charts/SPS": speed})
+        now, last = time.perf_counter(), ended[-1][0]
+        speed = (last - self._at) / max(now - self._since, 1e-9)
+        self._at, self._since = last, now
+        rows = [
+            (step, first + k, repr(float(total)), length, f"{speed:.1f}")
+            for k, (step, total, length) in enumerate(ended)
+        ]
+        self._episodes.write(rows)
+        for step, total, length in ended:
+            self._show(step, {"charts/episodic_return": total, "charts/episodic_length": length, "charts/SPS": speed})
+
+    def until_row(self, step: int) -> int:
+        """Steps from `step` to the next one that `step` below writes a row for."""
+        return sys.maxsize if self._learning is None else EVERY - (step + 1) % EVERY
 
     def step(self, step: int) -> None:
         if self._learning is None or (step + 1) % EVERY:
             return
         numbers = self._agent.diagnostics()
-        self._learning.write((step, *(f"{value:.6g}" for value in numbers.values())))
+        self._learning.write([(step, *(f"{value:.6g}" for value in numbers.values()))])
         self._show(step, {f"learning/{name}": value for name, value in numbers.items()})
 
     def _show(self, step: int, numbers: dict[str, float]) -> None:
@@ -110,8 +125,8 @@ class _Table:
         self._file = path.open("a", newline="", encoding="utf-8")
         self._writer = csv.writer(self._file)
 
-    def write(self, row: tuple) -> None:
-        self._writer.writerow(row)
+    def write(self, rows: list[tuple]) -> None:
+        self._writer.writerows(rows)
         self._file.flush()
 
     def close(self) -> None:

@@ -13,6 +13,7 @@ import numpy as np
 from tqdm import tqdm
 
 from rtu_np.control import spaces
+from rtu_np.control.compiled_loop import CompiledLoop, compiled_loop
 from rtu_np.control.inputs import ENDED, LENGTH, RETURN
 from rtu_np.control.logs import Log
 from rtu_np.interrupts import HoldCtrlC
@@ -74,6 +75,10 @@ class Loop(ABC):
         """Clear memory, traces and the memory of `act`."""
 
     @abstractmethod
+    def _take_stretch(self, loop: CompiledLoop, n: int) -> None:
+        """Up to n steps in compiled code."""
+
+    @abstractmethod
     def _check_open(self) -> None:
         """RuntimeError after `close`."""
 
@@ -94,6 +99,9 @@ class Loop(ABC):
         saved, and the next call continues in the middle of the episode. The bits are those of one long call. A second
         Ctrl-C stops at once. Any other exception carries `result`, too. After an exception from within a step, the
         environment may have moved on without the agent, so the next call begins an episode.
+
+        A compiled environment (`rtu_np.compiled_environment`) and the agent make stretches of a tenth of a second in
+        compiled code, with the same bits, if there is no callback. Ctrl-C is then heard between stretches.
 
         Parameters
         ----------
@@ -116,6 +124,7 @@ class Loop(ABC):
         self._check_length(steps)
         if not (callback is None or callable(callback)):
             raise TypeError(f"callback is {callback!r}: expected a function of the agent, or None")
+        loop = compiled_loop(self, env, steps) if callback is None else None  # may compile, so Ctrl-C is not held yet
         ended: list[tuple[int, float, int]] = []
         with (
             HoldCtrlC(lambda: _episodes(ended), insists=True) as ctrl_c,
@@ -124,24 +133,28 @@ class Loop(ABC):
             _bar(steps, progress) as bar,
         ):
             self._enter(env)
-            for k in range(1, steps + 1):
+            k = shown = 0
+            while k < steps:
                 if ctrl_c.asked:
                     ctrl_c.stop()
-                action = self.actions.to_environment(self._executed)
-                try:
-                    observation, reward, terminated, truncated, _ = _five(env.step(action))
-                    self.step(observation, reward, terminated, truncated)
-                except BaseException:
-                    self._env = None  # which may be a step ahead of the agent
-                    raise
-                if terminated or truncated:
-                    ended.append((self.steps, self._episode[RETURN], int(self._episode[LENGTH])))
-                    self._episode[ENDED] += 1
-                    table.episode(int(self._episode[ENDED]), *ended[-1])
-                    self._begin_episode(env)
-                table.step(self.steps)
-                if k % _BETWEEN == 0 or k == steps:
-                    bar.update((k - 1) % _BETWEEN + 1)
+                if loop is not None and loop.is_ready():
+                    k += self._stretch(env, loop, min(steps - k, table.until_row(self.steps)), ended, table)
+                else:
+                    k += 1
+                    action = self.actions.to_environment(self._executed)
+                    try:
+                        observation, reward, terminated, truncated, _ = _five(env.step(action))
+                        self.step(observation, reward, terminated, truncated)
+                    except BaseException:
+                        self._env = None  # which may be a step ahead of the agent
+                        raise
+                    if terminated or truncated:
+                        self._end_episode(env, ended, table)
+                if table.writes:
+                    table.step(self.steps)
+                if k - shown >= _BETWEEN or k == steps:
+                    bar.update(k - shown)
+                    shown = k
                     if ended:
                         recent = np.mean([total for _, total, _ in ended[-_SHOWN:]])
                         bar.set_postfix_str(f"return {recent:.4g}", refresh=False)
@@ -154,6 +167,30 @@ class Loop(ABC):
                     if self._env is not env:  # the callback has called `reset`, for example
                         self._enter(env)
         return _episodes(ended)
+
+    def _stretch(self, env: Any, loop: CompiledLoop, n: int, ended: list[tuple[int, float, int]], table: Log) -> int:
+        """Up to n turns in compiled code; returns how many."""
+        first = int(self._episode[ENDED]) + 1
+        try:
+            self._take_stretch(loop, n)
+        except BaseException:
+            if not loop.begins:
+                self._env = None
+            raise
+        finally:
+            over = loop.take_episodes()
+            ended += over
+            table.episodes(first, over)
+        if self._clock[IS_FIRST]:  # the last step ended an episode, and was not simply done
+            self._end_episode(env, ended, table)
+        return loop.made
+
+    def _end_episode(self, env: Any, ended: list[tuple[int, float, int]], table: Log) -> None:
+        """Note the episode that has ended, and begin the next."""
+        ended.append((self.steps, self._episode[RETURN], int(self._episode[LENGTH])))
+        self._episode[ENDED] += 1
+        table.episodes(int(self._episode[ENDED]), ended[-1:])
+        self._begin_episode(env)
 
     def _check_length(self, steps: int) -> None:  # noqa: B027   most agents learn at every step
         """Warn if `steps` are too few to learn anything from."""

@@ -45,6 +45,11 @@ def sample(spec, o, noise, steps, action):
 
 
 @generic
+def draw_noise(spec, noise, rng):
+    """noise <- what `draw` of the settings writes, to the bit. Policies that make one choice have it."""
+
+
+@generic
 def mode(spec, o, action):
     """action <- the most probable action"""
 

@@ -14,7 +14,7 @@ from rtu_np.control.shared_arguments import with_shared_arguments
 from rtu_np.control.streaming import StreamingAgent, streaming_network
 from rtu_np.learning import network
 from rtu_np.learning.heads import Head, HeadSpec
-from rtu_np.learning.network import NamedNetwork, NetworkSpec, network_arrays
+from rtu_np.learning.network import NamedNetwork, NetworkSpec, network_arrays, network_spec
 from rtu_np.learning.optimizers import SGD, ObGD, Optimizer, check_optimizer
 from rtu_np.numerics.buffers import size
 from rtu_np.validation import check_real
@@ -52,7 +52,7 @@ class ActionValueAgent(StreamingAgent):
 
     def _network_spec(self, optimizer: Optimizer) -> NetworkSpec:
         body = self.gradient.spec(self.cell.spec(self._inputs.n_inputs), self.dtype)
-        return NetworkSpec(body, HeadSpec(body.n_outputs, self._n_actions, 0), optimizer.spec(), self.lambda_)
+        return network_spec(body, HeadSpec(body.n_outputs, self._n_actions, 0), optimizer, self.lambda_, self.dtype)
 
     def diagnostics(self) -> dict[str, float]:
         """The diagnostics of every streaming agent, and the present epsilon."""

@@ -16,6 +16,7 @@ from typing import NamedTuple
 import numpy as np
 
 from rtu_np.control.policies import (
+    draw_noise,
     entropy,
     first_largest,
     gradient,
@@ -101,6 +102,11 @@ def _log_sum_exp(o):
     for k in range(o.shape[0]):
         total += np.exp(o[k] - largest)
     return largest + np.log(total)
+
+
+@draw_noise.register(SoftmaxSpec)
+def _draw_one(spec, noise, rng):
+    noise[0] = rng.random()
 
 
 @sample.register(SoftmaxSpec)

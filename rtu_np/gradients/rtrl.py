@@ -199,7 +199,8 @@ def learning_flops(spec):
     count, n = protocol.flops(spec.cell), count_numbers(protocol.state, spec.cell)
     m = count_numbers(protocol.parameters, spec.cell)
     recursion = 2 * n * n * m + 2 * n * m + 2 * m
-    return count.prepare + count.forward + (n + 1) * count.backward + count.dx + recursion
+    without_dy = count.backward - count.output_backward
+    return count.prepare + count.forward + n * without_dy + count.backward + count.dx + recursion
 
 
 @protocol.flops.register(FullRTRLSpec)
@@ -207,5 +208,5 @@ def flops(spec):
     """Operations of a layer of a stack that has full RTRL."""
     count, n = protocol.flops(spec.cell), count_numbers(protocol.state, spec.cell)
     m = count_numbers(protocol.parameters, spec.cell)
-    move = count.prepare + count.forward + n * count.backward + 2 * n * n * m
+    move = count.prepare + count.forward + n * (count.backward - count.output_backward) + 2 * n * n * m
     return count._replace(move=move, credit=count.backward + count.dx + 2 * n * m, accumulate=2 * m)

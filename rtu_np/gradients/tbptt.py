@@ -4,6 +4,10 @@ At each step the cell continues from its present state, and a ring buffer stores
 gradient, the cell runs over the window again with today's parameters, from the state that was stored T steps back. That
 state is held fixed. Then reverse mode runs back over the window. So the gradient is exact for a function of the last T
 inputs, and T = 1 is the one-step gradient. Only time and memory grow with T.
+
+The outputs matter at the last step alone, so a cell may leave them out of the others (`protocol.replay`). On its way
+back the gradient shrinks, and some processors are slow with subnormal numbers. So these become zero: in all compiled
+code if we know the processor's switch for it (rtu_np/subnormals.py), otherwise here, in dL/dstate.
 """
 
 from dataclasses import dataclass
@@ -13,7 +17,8 @@ import numpy as np
 
 from rtu_np import protocol
 from rtu_np.gradients.stored_gradient import prepare_again, register_stored_gradient
-from rtu_np.numerics.buffers import aligned, clear, copy, count_numbers, size
+from rtu_np.jit import FLUSHES
+from rtu_np.numerics.buffers import aligned, clear, copy, count_numbers, cut, size
 from rtu_np.numerics.layout import layout_of
 from rtu_np.protocol import PerInput, PerOutput
 from rtu_np.validation import check_count, make_plain
@@ -97,7 +102,7 @@ def move(spec, params, memory, x_t):
     copy(x_t, memory.inputs[row])
     protocol.prepare(cell, params, memory.work)
     record, _ = protocol.record(cell, memory.records[0])
-    protocol.forward(cell, params, memory.work, memory.state, x_t, record)
+    protocol.replay(cell, params, memory.work, memory.state, x_t, record, True)
     copy(memory.records[0, : spec.n_state], memory.flat_state)
     copy(record.y, memory.y)
 
@@ -106,12 +111,12 @@ def move(spec, params, memory, x_t):
 def credit(spec, params, memory, dy):
     cell, filled = spec.cell, int(memory.ring[FILLED])
     oldest = int(memory.ring[ROW]) + 1 - filled + spec.steps
-    for k in range(filled):
+    for k in range(filled if filled > 1 else 0):  # of a window of one step, `move` has made the record
         row = (oldest + k) % spec.steps
         flat_tm1 = memory.states[row] if k == 0 else memory.records[k - 1]
         state_tm1, _ = protocol.state(cell, flat_tm1)
         record, _ = protocol.record(cell, memory.records[k])
-        protocol.forward(cell, params, memory.work, state_tm1, memory.inputs[row], record)
+        protocol.replay(cell, params, memory.work, state_tm1, memory.inputs[row], record, k == filled - 1)
     clear(memory.dstate)
     clear(memory.gradient)
     for k in range(filled - 1, -1, -1):
@@ -125,6 +130,8 @@ def credit(spec, params, memory, dy):
         adjoint = protocol.Adjoint(dstate, out, memory.dx if last else memory.dx[:0])
         dy_k = dy if last else memory.no_dy
         protocol.backward(cell, params, memory.work, state_tm1, memory.inputs[row], record, dy_k, adjoint)
+        if not FLUSHES:
+            cut(memory.dstate)
 
 
 register_stored_gradient(TBPTTSpec)
@@ -139,4 +146,7 @@ def rescale(spec, params, sensitivities, factors):
 def learning_flops(spec):
     """Operations with a full window."""
     count, m = protocol.flops(spec.cell), count_numbers(protocol.parameters, spec.cell)
-    return count.prepare + (spec.steps + 1) * count.forward + spec.steps * count.backward + count.dx + 2 * m
+    replayed = spec.steps if spec.steps > 1 else 0  # a window of one step is not replayed
+    without_outputs = (spec.steps - 1) * (count.output_forward + count.output_backward)
+    window = replayed * count.forward + spec.steps * count.backward - without_outputs
+    return count.prepare + count.forward + window + count.dx + 2 * m

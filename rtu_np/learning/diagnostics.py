@@ -11,7 +11,7 @@ import numpy as np
 
 from rtu_np.cells.diagonal import DiagonalParameters
 from rtu_np.cells.eigenvalues import at_bounds, plain_eigenvalue
-from rtu_np.learning import optimizers
+from rtu_np.learning import optimizers, passes
 from rtu_np.learning.blocks import layer_names
 from rtu_np.learning.network import NamedNetwork, named, weights
 from rtu_np.numerics.activations import plain_slope
@@ -38,10 +38,12 @@ def of_network(network: NamedNetwork, delta: Any) -> dict[str, float]:
         direction = arrays.flat_traces
     else:
         delta = direction.dtype.type(1)
-    step = optimizers.step(spec.optimizer, direction, delta)
+    optimizer = passes.spec_of(spec.optimizer)
+    step = optimizers.step(optimizer, direction, delta)
     if step is not None:
         found[f"{prefix}step_size"] = float(step / delta) if delta else 0.0
-    update = optimizers.latest_update(spec.optimizer, direction, arrays.moments, delta)
+    moments = passes.moments_of(spec.optimizer, arrays.flat_params.size, arrays.moments)
+    update = optimizers.latest_update(optimizer, direction, moments, delta)
     found |= of_update(named(spec, weights(spec, update)[0], prefix, readout), prefix)
     traces = named(spec, arrays.traces, prefix, readout)
     found |= {f"trace.{name}": _norm1(view) for name, view in traces.items()}
@@ -162,7 +164,7 @@ class Watch:
         traces: dict[str, np.ndarray] = {}
         for prefix, spec, arrays, readout, *_ in networks:
             self.count_slow(spec.cell, arrays.params.cell, prefix, steps)
-            if _share_a_bound(spec.optimizer, arrays.flat_traces):
+            if _share_a_bound(passes.spec_of(spec.optimizer), arrays.flat_traces):
                 params |= named(spec, arrays.params, prefix, readout)
                 traces |= named(spec, arrays.traces, prefix, readout)
         self.compare(params, traces, steps)

@@ -11,17 +11,17 @@ import numpy as np
 from rtu_np import protocol
 from rtu_np.cells.layer import check_parameters, initial_values
 from rtu_np.jit import kernel
-from rtu_np.learning import optimizers, readout
+from rtu_np.learning import optimizers, passes, readout
 from rtu_np.learning.blocks import named_layers
 from rtu_np.learning.outcomes import DIVERGED, DONE, PAUSED
-from rtu_np.numerics.buffers import aligned, leaves, overlapping, whole
+from rtu_np.numerics.buffers import aligned, finite_vector, leaves, overlapping, size, whole
 from rtu_np.numerics.layout import layout_of
 
 
 class NetworkSpec(NamedTuple):
     cell: Any
     readout: Any
-    optimizer: Any
+    optimizer: Any  # compiled apart (`rtu_np.learning.passes`)
     lambda_: float
 
 
@@ -42,7 +42,7 @@ class Network(NamedTuple):
     flat_params: Annotated[np.ndarray, whole]
     traces: Annotated[Weights, weights]
     flat_traces: Annotated[np.ndarray, whole]
-    moments: Annotated[Any, optimizers.moments, "spec.optimizer", "flat_params.shape[0]"]
+    moments: Annotated[np.ndarray, "spec.optimizer.n_moments"]  # of the optimiser
     memory: Annotated[Any, protocol.memory, "spec.cell"]
     flat_memory: Annotated[np.ndarray, whole]
     activations: Annotated[Any, readout.activations, "spec.readout"]  # at the latest step
@@ -89,9 +89,17 @@ def examine(spec, network):
 
     Returns DIVERGED if a moment of the optimiser is not finite, PAUSED if a phase is to be wrapped, else DONE.
     """
-    if not optimizers.usable(spec.optimizer, network.moments):
+    if not finite_vector(network.moments):  # if a mean square overflows, its weight would never move again
         return DIVERGED
     return PAUSED if protocol.confine(spec.cell, network.params.cell) else DONE
+
+
+def network_spec(
+    cell: Any, readout: Any, optimizer: Any, lambda_: float, dtype: np.dtype, either: bool = False
+) -> NetworkSpec:
+    """The spec of a network whose optimiser has these settings; `either` as in `rtu_np.learning.passes`."""
+    spec = NetworkSpec(cell, readout, None, lambda_)
+    return spec._replace(optimizer=passes.compiled_apart(optimizer.spec(), size(weights, spec), dtype, either))
 
 
 def wrap_parameters(spec: Any, params: Weights, moments: Any, n_weights: int) -> tuple[np.ndarray, Weights]:
@@ -102,14 +110,14 @@ def wrap_parameters(spec: Any, params: Weights, moments: Any, n_weights: int) ->
     flat = np.ones(n_weights)
     factors, _ = weights(spec, flat)
     protocol.wrap(spec.cell, params.cell, factors.cell)
-    optimizers.rescale(spec.optimizer, moments, flat)
+    optimizers.rescale(passes.spec_of(spec.optimizer), moments, flat)
     return flat, factors
 
 
 def wrap(named: NamedNetwork) -> None:
     """Wrap the phases above 4 pi, between two steps, and rescale all that is linear in the derivative by a phase."""
     spec, network = named.spec, named.network
-    flat, factors = wrap_parameters(spec, network.params, network.moments, network.flat_params.size)
+    flat, factors = wrap_parameters(spec, network.params, _moments(spec, network), network.flat_params.size)
     for gradient in (network.flat_traces, *named.gradients):
         gradient *= flat
     protocol.rescale(spec.cell, network.params.cell, network.memory, factors.cell)
@@ -127,6 +135,10 @@ def named(spec: Any, weights: Weights, prefix: str = "", readout_name: str | Non
     return {**body, **{name: view for part in named_parts for name, view in part.items()}}
 
 
+def _moments(spec: NetworkSpec, network: Network) -> Any:
+    return passes.moments_of(spec.optimizer, network.flat_params.size, network.moments)
+
+
 def checkpoint_arrays(
     spec: Any, network: Network, prefix: str = "", readout_name: str | None = "readout"
 ) -> dict[str, np.ndarray]:
@@ -134,6 +146,6 @@ def checkpoint_arrays(
     return {
         **named(spec, network.params, f"{prefix}params.", readout_name),
         **named(spec, network.traces, f"{prefix}traces.", readout_name),
-        **leaves(network.moments, f"{prefix}moments."),
+        **leaves(_moments(spec, network), f"{prefix}moments."),
         f"{prefix}memory": network.flat_memory,
     }

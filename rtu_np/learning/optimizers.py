@@ -11,7 +11,6 @@ from typing import Annotated, Any, NamedTuple, Protocol
 import numpy as np
 
 from rtu_np.jit import generic, kernel, njit, noalias
-from rtu_np.numerics.buffers import finite_vector
 from rtu_np.numerics.layout import layout_of
 from rtu_np.validation import check_real, check_settings, make_plain
 
@@ -47,16 +46,6 @@ def update(spec, params, traces, moments, delta):
 
     params, moments : modified in place
     """
-
-
-@generic
-def usable(spec, moments):
-    """Whether the moments are finite. If a mean square overflows, its weight would never move again."""
-
-
-@usable.otherwise
-def _nothing_to_overflow(spec, moments):
-    return True
 
 
 @generic
@@ -341,12 +330,6 @@ def _adam_update(spec, params, traces, moments, delta):
 def _latest_adam(spec, traces, moments, delta):
     correction1, correction2 = np.maximum(moments.bias_correction, np.finfo(traces.dtype).tiny)
     return spec.step_size * (moments.mean / correction1) / (np.sqrt(moments.square / correction2) + spec.epsilon)
-
-
-@usable.register(AdamSpec)
-@usable.register(RMSPropSpec)
-def _finite_squares(spec, moments):
-    return finite_vector(moments.square)
 
 
 @rescale.register(AdamSpec)

@@ -21,10 +21,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba import types
 
-from rtu_np.jit import extents, kernel, njit, noalias, overload, view
+from rtu_np.jit import extents, kernel, like, njit, noalias, overload, view
 from rtu_np.validation import check_fits
 
 _LINE = 16  # elements: 64 bytes in float32, 128 in float64; every view starts on a cache line
+_VECTOR = 64  # bytes, of the longest vectors of a processor
 _LARGE = 1024
 _PAGE = 512  # 4096 bytes in float64
 _STAGGER = 80
@@ -59,8 +60,8 @@ def _block_at(flat, start, pages, rows, columns):
 
 
 @view(0)
-def _all_from(flat, start):
-    return flat[start:]
+def _all_from(array, start):
+    return array.reshape(array.size)[start:]
 
 
 @kernel
@@ -69,14 +70,43 @@ def vector(flat, n):
     return _vector_at(flat, 0, n), _all_from(flat, _room(n))
 
 
-@kernel
 def padded(flat, n):
-    """As `vector`, but the view extends to the end of the cache line.
+    """As `vector`, but in compiled code the view is longer: it ends with a whole vector of the processor.
 
-    It is for scratch of expensive functions. A loop over whole lines has no remainder. A loop with a remainder goes
-    through it element by element (with 10 units in float32, this takes a third of the step).
+    A loop over whole vectors has no remainder, which a processor goes through element by element: with 10 units, that
+    takes a third of the step. Numbers behind the n-th take part in each loop. Kernels see to it that they stay finite,
+    and zero in parameters and traces. Python does not see them.
     """
-    return _vector_at(flat, 0, -(-n // _LINE) * _LINE), _all_from(flat, _room(n))
+    return flat[:n], flat[_room(n) :]
+
+
+@overload(padded)
+def _compile_padded(flat, n):
+    return lambda flat, n: (_vector_at(flat, 0, _whole_vectors(n, flat.itemsize)), _all_from(flat, _room(n)))
+
+
+@kernel
+def _whole_vectors(n, itemsize):
+    per_vector = _VECTOR // itemsize
+    return -(-n // per_vector) * per_vector
+
+
+def padded_rows(flat, rows, columns):
+    """As `matrix`, but each row starts on a cache line, with room for a `padded` vector.
+
+    Compiled code sees whole rows, Python sees the columns.
+    """
+    width = -(-columns // _LINE) * _LINE
+    return flat[: rows * width].reshape(rows, width)[:, :columns], flat[_room(rows * width) :]
+
+
+@overload(padded_rows)
+def _compile_padded_rows(flat, rows, columns):
+    def whole_rows(flat, rows, columns):
+        width = -(-columns // _LINE) * _LINE
+        return _matrix_at(flat, 0, rows, width), _all_from(flat, _room(rows * width))
+
+    return whole_rows
 
 
 @kernel
@@ -164,6 +194,34 @@ def clear(target):
         target[k] = 0
 
 
+def smallest_normal(x):
+    """The smallest normal number in the precision of the scalar `x`."""
+    return np.finfo(type(x)).tiny
+
+
+@overload(smallest_normal)
+def _compile_smallest_normal(x):
+    smallest = np.finfo(np.float32 if x == types.float32 else np.float64).tiny
+    return lambda x: smallest
+
+
+@kernel
+def cut(target):
+    """The numbers of a vector that are subnormal become zero. `target` is modified in place."""
+    for k in range(target.shape[0]):
+        x = target[k]
+        target[k] = like(x, 0.0) if abs(x) < smallest_normal(x) else x
+
+
+@kernel
+def any_nonzero(x):
+    """Whether a number of a vector is not zero."""
+    found = False
+    for k in range(x.shape[0]):
+        found |= x[k] != 0
+    return found
+
+
 @njit(fastmath={"contract", "reassoc"})
 def finite(rows, n_rows):
     """Whether the first `n_rows` rows of a matrix are finite: x - x is 0 if x is finite, and NaN otherwise."""
@@ -177,7 +235,7 @@ def finite(rows, n_rows):
 @kernel
 def finite_vector(x):
     """Whether all numbers of a vector are finite."""
-    return finite(x.reshape(1, x.size), 1)
+    return finite(_matrix_at(x, 0, 1, x.shape[0]), 1)
 
 
 def _over_leaves(function: Callable) -> Callable:
@@ -188,10 +246,10 @@ def _over_leaves(function: Callable) -> Callable:
 
     def apply(targets, sources, *factors):
         for target, source in zip(targets, sources, strict=True):
-            if isinstance(target, tuple):
+            if isinstance(target, tuple) or target.ndim > 1:  # row by row: a reshaped part of padded rows is a copy
                 apply(target, source, *factors)
             else:
-                function(target.reshape(target.size), source.reshape(source.size), *factors)
+                function(target, source, *factors)
 
     @overload(apply)
     def _compile(targets, sources, *factors):
@@ -207,7 +265,7 @@ def _over_leaves(function: Callable) -> Callable:
 
         def array_then_rest(targets, sources, *factors):
             target, source = targets[0], sources[0]
-            function(target.reshape(target.size), source.reshape(source.size), *factors)
+            function(_all_from(target, 0), _all_from(source, 0), *factors)
             apply(targets[1:], sources[1:], *factors)
 
         return array_then_rest
@@ -237,8 +295,8 @@ def decay_and_add(target, source, decay):
 @_over_leaves
 @kernel
 def assign(target, source):
-    """target <- source"""
-    copy(source, target)
+    """target <- source, which may be padded"""
+    copy(source[: target.shape[0]], target)
 
 
 class Pair(NamedTuple):

@@ -24,7 +24,7 @@ def layout_of_Weights(spec, flat):
 Each field takes its numbers from the start of `flat`, in the order of the fields. After its type, an annotation holds:
 
     "spec.n_inputs", 3                     the shape: one to three lengths
-    packed, "spec.n_hidden"                the shape, and what makes the view: packed, padded or overlapping
+    packed, "spec.n_hidden"                the shape, and what makes the view: packed, padded, padded_rows, overlapping
     diagonal_state                         another layout, which gets the same arguments
     protocol.state, "spec.cell"            another layout, and its arguments before `flat`
     protocol.state, "spec.cell", aligned   the same; the next field starts on a cache line
@@ -38,10 +38,10 @@ import linecache
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, get_type_hints
 
-from rtu_np.numerics.buffers import aligned, block, matrix, overlapping, packed, padded, vector, whole
+from rtu_np.numerics.buffers import aligned, block, matrix, overlapping, packed, padded, padded_rows, vector, whole
 
 _BY_SHAPE = (vector, matrix, block)  # of one, two and three lengths
-_VIEWS = {*_BY_SHAPE, packed, padded, overlapping}  # (flat, *shape) -> (view, rest)
+_VIEWS = {*_BY_SHAPE, packed, padded, padded_rows, overlapping}  # (flat, *shape) -> (view, rest)
 _WHOLES = {aligned, whole}  # (flat, rest) -> (all numbers from the one to the other, rest)
 
 
@@ -80,7 +80,7 @@ def layout_of(kind: type, *arguments: str) -> Callable[..., tuple[Any, Any]]:
     for call, following in zip(calls, [*calls, None][1:], strict=True):
         known = call.function in _VIEWS | _WHOLES
         called = call.function.__name__ if known else f"_{call.target}"  # no field begins like this
-        names[called] = call.function
+        names[called] = getattr(call.function, "inlined", call.function)
         rest = "rest" if following and following.function in _WHOLES else "flat"
         origin = "" if known else f"  # {call.function.__module__}.{call.function.__name__}"
         lines.append(f"    {call.target}, {rest} = {called}({call.arguments}){origin}")

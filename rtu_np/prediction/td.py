@@ -13,7 +13,7 @@ from rtu_np.interrupts import HoldCtrlC
 from rtu_np.jit import compile_for, entry
 from rtu_np.learning import network
 from rtu_np.learning.diagnostics import Watch
-from rtu_np.learning.network import NetworkSpec, forward_arrays, network_arrays
+from rtu_np.learning.network import forward_arrays, network_arrays
 from rtu_np.learning.optimizers import Adam, Optimizer, check_optimizer, cure_of_divergence
 from rtu_np.learning.outcomes import (
     CONTINUES,
@@ -104,7 +104,9 @@ class TDLambda(Learner):
 
         cell_spec = self.gradient.spec(cell.spec(n_inputs), self.dtype)
         readout_spec = self.readout.spec(cell_spec.n_outputs)
-        self._spec = NetworkSpec(cell_spec, readout_spec, self.optimizer.spec(), self.lambda_)
+        self._spec = network.network_spec(
+            cell_spec, readout_spec, self.optimizer, self.lambda_, self.dtype, either=True
+        )
         self._flat = allocate(size(network_arrays, self._spec), self.dtype)
         self._clock = np.array([0, 1])  # steps so far; whether the next is the first after a clear
         self._prediction = allocate(size(forward_arrays, self._spec), self.dtype)

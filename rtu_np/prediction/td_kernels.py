@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from rtu_np import protocol
-from rtu_np.jit import kernel
+from rtu_np.jit import generic, kernel
 from rtu_np.learning import optimizers, readout
 from rtu_np.learning.network import examine, forward_arrays, network_arrays
 from rtu_np.learning.outcomes import (
@@ -34,6 +34,7 @@ from rtu_np.learning.outcomes import (
     STEPS,
     TERMINATED,
 )
+from rtu_np.learning.passes import AlongTraces, EitherWay, InOwnPass, is_along
 from rtu_np.numerics.buffers import clear, copy, finite
 
 # Slots of a row of signals, next to END.
@@ -53,7 +54,7 @@ class TimeStep(NamedTuple):
 @kernel
 def learn_step(spec, network, time_step):
     """Learn from one step; returns (v_t, delta). If v_t is not finite, nothing has been learned."""
-    params, traces, memory, x_t = network.params, network.traces, network.memory, time_step.x
+    params, memory, x_t = network.params, network.memory, time_step.x
     activations, zero = network.activations, x_t.dtype.type(0)
     v_tm1 = readout.value(spec.readout, params.readout, activations, memory.y)
     protocol.move(spec.cell, params.cell, memory, x_t)
@@ -65,16 +66,38 @@ def learn_step(spec, network, time_step):
     delta = zero if time_step.first else time_step.cumulant + time_step.discount * v_t - v_tm1
     readout.feature_gradient(spec.readout, params.readout, activations, network.dy)
     protocol.credit(spec.cell, params.cell, memory, network.dy)
-    step = optimizers.step(spec.optimizer, network.flat_traces, delta)
-    if not time_step.first:
-        optimizers.update(spec.optimizer, network.flat_params, network.flat_traces, network.moments, delta)
-    decay = time_step.discount * x_t.dtype.type(spec.lambda_)
-    protocol.learn(spec.cell, params.cell, traces.cell, memory, decay, step)
-    readout.learn(spec.readout, params.readout, traces.readout, activations, memory.y, decay, step)
+    update(spec.optimizer, spec, network, time_step, delta)
     if time_step.end != CONTINUES:
         clear(network.flat_memory)
         clear(network.flat_traces)
     return v_t, delta
+
+
+@generic
+def update(optimizer, spec, network, time_step, delta):
+    """Update the parameters for the TD error `delta`, advance the sensitivities, and add the gradient to the traces."""
+
+
+@update.otherwise
+@kernel
+def _update_one_way(optimizer, spec, network, time_step, delta):
+    params, traces, memory = network.params, network.traces, network.memory
+    step = optimizers.step(optimizer, network.flat_traces, delta)
+    if not time_step.first:
+        optimizers.update(optimizer, network.flat_params, network.flat_traces, network.moments, delta)
+    decay = time_step.discount * time_step.x.dtype.type(spec.lambda_)
+    protocol.learn(spec.cell, params.cell, traces.cell, memory, decay, step)
+    readout.learn(spec.readout, params.readout, traces.readout, network.activations, memory.y, decay, step)
+
+
+@update.register(EitherWay)
+def _update_either_way(optimizer, spec, network, time_step, delta):
+    if is_along(optimizer):
+        along = AlongTraces(optimizer.table, optimizer.n_moments)
+        _update_one_way(along, spec, network, time_step, delta)
+    else:
+        apart = InOwnPass(optimizer.table, optimizer.n_moments)
+        _update_one_way(apart, spec, network, time_step, delta)
 
 
 def run(spec, flat, clock, observations, signals, predictions, n_steps):

@@ -5,6 +5,7 @@
 
 import math
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -20,13 +21,13 @@ from rtu_np.control.agent import Agent
 from rtu_np.control.inputs import InputSettings, likely_cause, take_largest
 from rtu_np.control.policies import Gaussian, Policy
 from rtu_np.control.ppo import rollout
-from rtu_np.control.ppo.network import BranchesSpec, Loss, PPOSpec, ppo_arrays
-from rtu_np.control.ppo.update import SUMMARY, Refresh, Update, bytes_of_parts
+from rtu_np.control.ppo.network import BLOCK, BranchesSpec, Loss, PPOSpec, ppo_arrays
+from rtu_np.control.ppo.storage import BFloat16, FullPrecision
+from rtu_np.control.ppo.update import SUMMARY, Refresh, Update, bytes_of_update
 from rtu_np.control.shared_arguments import with_shared_arguments
 from rtu_np.gradients.rtrl import RTRL
 from rtu_np.gradients.tbptt import TBPTT
 from rtu_np.interrupts import HoldCtrlC
-from rtu_np.jit import compile_for, entry
 from rtu_np.learning import optimizers, readout
 from rtu_np.learning.blocks import named_layers
 from rtu_np.learning.diagnostics import of_layers, of_update
@@ -88,6 +89,8 @@ class PPO(Agent):
     value_coef, entropy_coef : weights of the value loss and of the entropy
     max_grad_norm : largest norm of a gradient; a longer gradient is scaled down to this norm
     optimizer : Adam(1e-4, epsilon=1e-5) by default
+    stored_dtype : None, or "bfloat16": sensitivities are stored in half the memory, to a relative error of 2^-8; with
+        dtype "float32" alone
     threads : how many threads work on a minibatch, at most 4; by default one per core. The number changes no bit
     others : see `rtu_np.control.shared_arguments`
 
@@ -133,6 +136,7 @@ class PPO(Agent):
         scale_rewards: bool = True,
         previous_action_reward: bool = False,
         clip_observations: float | None = None,
+        stored_dtype: str | None = None,
         threads: int | None = None,
         seed: int | None = 0,
         dtype: Any = "float32",
@@ -155,18 +159,32 @@ class PPO(Agent):
         self.entropy_coef = check_real("entropy_coef", entropy_coef, low=0.0)
         self.max_grad_norm = check_real("max_grad_norm", max_grad_norm, low=0.0, low_open=True)
         self.optimizer = check_optimizer("optimizer", Adam(1e-4, epsilon=1e-5) if optimizer is None else optimizer)
+        self.stored_dtype = self._check_stored_dtype(stored_dtype)
         self.threads = cpu_count() if threads is None else check_count("threads", threads)
         spec = self._make_spec()
-        self.bytes_held = size(ppo_arrays, spec) * self.dtype.itemsize + bytes_of_parts(spec, self.dtype)
+        self.bytes_held = size(ppo_arrays, spec) * self.dtype.itemsize + 2 * self.n_steps * spec.n_rounded
+        self.bytes_held += bytes_of_update(spec, what_to_refresh, self.dtype)
         check_fits(
             self.bytes_held,
-            f"a rollout of {self.n_steps} transitions, each with {spec.n_stored} numbers for sensitivities,",
-            "a shorter rollout, fewer units, float32, or TBPTT(T), which stores none",
+            f"a rollout of {self.n_steps} transitions, each with {spec.n_stored or spec.n_rounded} sensitivities,",
+            "a shorter rollout, fewer units, float32, stored_dtype='bfloat16', or TBPTT(T), which stores none",
         )
-        self._ready(spec, self.policy)
+        self._rounded = np.zeros((self.n_steps, spec.n_rounded), np.uint16) if spec.n_rounded else None
+        self._ready(spec, self.policy, self._rounded, False)
+        self._to_begin = (*self._to_step[:-1], True)
         self._initialise()
-        self._update = Update(spec, self._flat, self.n_epochs, what_to_refresh, self._rng, self.threads)
-        self._begin_rollout = entry(compile_for(rollout.begin_rollout, spec), *self._to_step)
+        self._update = Update(spec, self._flat, self._rounded, self.n_epochs, what_to_refresh, self._rng, self.threads)
+
+    def _check_stored_dtype(self, value: str | None) -> str | None:
+        if value is None:
+            return None
+        check_choice("stored_dtype", value, {"bfloat16": None})
+        if self.dtype != np.float32:
+            raise ValueError(
+                f"stored_dtype is {value!r} with dtype {self.dtype.name}: expected None, or dtype='float32'; whoever "
+                "needs float64 cannot do with 8 bits"
+            )
+        return value
 
     def _make_spec(self) -> PPOSpec:
         policy = self.policy.spec(self.actions.n)
@@ -179,6 +197,12 @@ class PPO(Agent):
                 )
         heads = HeadSpec(actor.n_outputs, policy.n_linear, policy.n_free), HeadSpec(critic.n_outputs, 1, 0)
         sequence = self.gradient.steps if isinstance(self.gradient, TBPTT) else 1
+        n_stored, rounded = size(protocol.stored_sensitivities, body), self.stored_dtype is not None
+        if rounded and not n_stored:
+            raise ValueError(
+                f"stored_dtype is {self.stored_dtype!r} with cell {self.cell!r} and gradient {self.gradient!r}: "
+                "expected None, since this network stores no sensitivities"
+            )
         return PPOSpec(
             cell=body,
             readout=BranchesSpec(body.n_outputs, actor, heads[0], critic, heads[1]),
@@ -189,10 +213,15 @@ class PPO(Agent):
             n_steps=self.n_steps,
             sequence=sequence,
             minibatch=_minibatch(self.n_steps, self.n_minibatches, sequence),
+            block=max(1, BLOCK // sequence),
+            storage=BFloat16() if rounded else FullPrecision(),
             n_state=size(protocol.state, body),
             n_record=size(protocol.record, body),
-            n_stored=size(protocol.stored_sensitivities, body),
+            n_stored=0 if rounded else n_stored,
+            n_rounded=n_stored if rounded else 0,
             n_memory=size(protocol.memory, body),
+            n_actor_record=size(protocol.record, actor),
+            n_critic_record=size(protocol.record, critic),
         )
 
     def _initialise(self) -> None:
@@ -207,10 +236,10 @@ class PPO(Agent):
 
     # ---------------------------------------------------------------------------------------------------- update
 
-    def _take_step(self) -> int:
+    def _take_step(self, step: Callable, arguments: tuple) -> int:
         outcome = FULL
         try:
-            outcome = self._step(*self._to_step)
+            outcome = step(*arguments)
             if outcome == FULL:
                 with HoldCtrlC():  # Ctrl-C waits for the end of the update
                     outcome = self._learn_from_rollout()
@@ -228,7 +257,7 @@ class PPO(Agent):
                 f"not finite, or a recurrence has left its range. {_TO_GO_ON}"
             )
         self._watch.count_slow(self._spec.cell, self._views.learned.params.cell, "", self.steps)
-        return self._begin_rollout(*self._to_step)
+        return self._step(*self._to_begin)
 
     def _check_length(self, steps: int) -> None:
         stored = self.steps % self.n_steps
@@ -299,13 +328,25 @@ class PPO(Agent):
             "rollout.memory": rows.pop("memory"),
         }
         del rows["advantages"], rows["returns"]  # they exist for a complete rollout alone
+        if self._rounded is not None:
+            rows["rounded"] = self._rounded
         own |= {f"rollout.{name}": array[:filled] for name, array in rows.items() if array.size}
         params = _named(self._spec, views.learned.params, "params.")
         return params | leaves(views.learned.moments, "moments.") | own
 
     def _settings(self) -> dict[str, Any]:
         names = ("cell", "actor", "critic", "policy", "gradient", "refresh", "n_steps", "n_minibatches", "n_epochs")
-        more = ("gamma", "gae_lambda", "clip", "value_coef", "entropy_coef", "max_grad_norm", "optimizer", "threads")
+        more = (
+            "gamma",
+            "gae_lambda",
+            "clip",
+            "value_coef",
+            "entropy_coef",
+            "max_grad_norm",
+            "optimizer",
+            "threads",
+            "stored_dtype",
+        )
         settings = {name: getattr(self, name) for name in (*names, *more)}
         return {**settings, **self.inputs._asdict(), "dtype": self.dtype.name}
 

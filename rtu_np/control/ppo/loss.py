@@ -16,8 +16,8 @@ stored too:
 import numpy as np
 
 from rtu_np import protocol
+from rtu_np.cells.rows import RowsAdjoint, accumulate_four, backward_rows, forward_rows
 from rtu_np.control import policies
-from rtu_np.control.acting import policy_forward, value_forward
 from rtu_np.control.ppo.network import (
     APPROXIMATE_KL,
     CLIP_FRACTION,
@@ -30,46 +30,47 @@ from rtu_np.control.ppo.network import (
     chunk,
     ppo_arrays,
 )
-from rtu_np.jit import kernel
+from rtu_np.control.ppo.storage import load
+from rtu_np.jit import kernel, noalias
 from rtu_np.learning import heads, optimizers
 from rtu_np.learning.outcomes import TERMINATED, TRUNCATED
 from rtu_np.numerics.buffers import clear, copy
 from rtu_np.numerics.products import dot
 
+_STRETCH = 1024  # numbers of a gradient that stay in the nearest cache while the parts are added
+
 # --------------------------------------------------------------------------------------------------------- targets
 
 
-def compute_gae(spec, flat):
+def compute_gae(gamma, lambda_, rewards, ends, values, bootstraps, advantages, returns):
     """advantages, returns <- generalised advantage estimates, and the targets of the value (derivations (47))"""
-    r = ppo_arrays(spec, flat)[0].rollout
-    real = r.values.dtype.type
-    gamma, lambda_ = real(spec.inputs.gamma), real(spec.loss.gae_lambda)
+    real, n_steps = values.dtype.type, values.shape[0]
+    gamma, lambda_ = real(gamma), real(lambda_)
     advantage = real(0)
-    for t in range(spec.n_steps - 1, -1, -1):
-        if r.ends[t] == TERMINATED:
+    for t in range(n_steps - 1, -1, -1):
+        if ends[t] == TERMINATED:
             following, advantage = real(0), real(0)
-        elif r.ends[t] == TRUNCATED or t == spec.n_steps - 1:
-            following, advantage = r.bootstraps[t], real(0)
+        elif ends[t] == TRUNCATED or t == n_steps - 1:
+            following, advantage = bootstraps[t], real(0)
         else:
-            following = r.values[t + 1]
-        delta = r.rewards[t] + gamma * following - r.values[t]
+            following = values[t + 1]
+        delta = rewards[t] + gamma * following - values[t]
         advantage = delta + gamma * lambda_ * advantage
-        r.advantages[t] = advantage
-        r.returns[t] = advantage + r.values[t]
+        advantages[t] = advantage
+        returns[t] = advantage + values[t]
 
 
-def advantage_moments(spec, flat, order, start, stop, out):
-    """out <- mean and standard deviation of the advantages in the sequences order[start:stop]"""
-    r = ppo_arrays(spec, flat)[0].rollout
-    T, n = spec.sequence, (stop - start) * spec.sequence
+def advantage_moments(advantages, T, order, start, stop, out):
+    """out <- mean and standard deviation of the advantages in the sequences order[start:stop], each of T steps"""
+    n = (stop - start) * T
     total, square = 0.0, 0.0
     for k in range(start, stop):
         for t in range(order[k] * T, (order[k] + 1) * T):
-            total += r.advantages[t]
+            total += advantages[t]
     mean = total / n
     for k in range(start, stop):
         for t in range(order[k] * T, (order[k] + 1) * T):
-            square += (r.advantages[t] - mean) ** 2
+            square += (advantages[t] - mean) ** 2
     out[MEAN], out[DEVIATION] = mean, np.sqrt(square / n)
 
 
@@ -77,127 +78,203 @@ def advantage_moments(spec, flat, order, start, stop, out):
 
 
 @kernel
-def _loss(spec, r, b, t, advantage, loss_terms):
-    """b.do, b.dv <- the derivatives of one transition's share of the loss by the heads' outputs
+def _loss(spec, r, c, t, advantage):
+    """c.actor.do, c.critic.do <- the derivatives of one transition's share of the loss by the heads' outputs.
 
-    loss_terms : modified in place; the share of the transition is added
+    c.loss_terms : modified in place; the share of the transition is added
     """
-    s, real = spec.loss, b.o.dtype.type
+    s, o, v, loss_terms = spec.loss, c.actor.o, c.critic.o[0], c.loss_terms
+    real = o.dtype.type
     one, half, share = real(1), real(0.5), real(1) / real(spec.minibatch)
-    log_ratio = policies.log_probability(spec.policy, b.o, r.actions[t]) - r.log_p[t]
+    log_ratio = policies.log_probability(spec.policy, o, r.actions[t]) - r.log_p[t]
     ratio = np.exp(log_ratio)
     unclipped = ratio * advantage
     clipped = min(max(ratio, one - real(s.clip)), one + real(s.clip)) * advantage
     along = -unclipped * share if unclipped <= clipped else real(0)
-    policies.gradient(spec.policy, b.o, r.actions[t], along, -real(s.entropy_coef) * share, b.do)
+    policies.gradient(spec.policy, o, r.actions[t], along, -real(s.entropy_coef) * share, c.actor.do)
 
-    moved, width = b.v[0] - r.values[t], real(s.value_clip)
-    error = b.v[0] - r.returns[t]
+    moved, width = v - r.values[t], real(s.value_clip)
+    error = v - r.returns[t]
     clipped_error = error  # within the clip; v_old + (v - v_old) rounds, and could lose the comparison with itself
     if abs(moved) > width:
         clipped_error = r.values[t] + min(max(moved, -width), width) - r.returns[t]
     larger = max(error * error, clipped_error * clipped_error)
-    b.dv[0] = real(s.value_coef) * share * error if error * error >= clipped_error * clipped_error else real(0)
+    slope = real(s.value_coef) * share * error
+    c.critic.do[0] = slope if error * error >= clipped_error * clipped_error else real(0)
 
     loss_terms[POLICY_LOSS] -= min(unclipped, clipped)
     loss_terms[VALUE_LOSS] += half * larger
-    loss_terms[ENTROPY] += policies.entropy(spec.policy, b.o)
+    loss_terms[ENTROPY] += policies.entropy(spec.policy, o)
     loss_terms[APPROXIMATE_KL] += (ratio - one) - log_ratio
     loss_terms[CLIP_FRACTION] += abs(ratio - one) > real(s.clip)
     loss_terms[NOT_FINITE] += not (np.isfinite(ratio) and np.isfinite(error) and np.isfinite(advantage))
 
 
 @kernel
-def _back_to_features(spec, params, b, y, gradient):
-    """b.dy <- dL/dy, from b.do and b.dv; the gradients of heads, actor and critic are added."""
-    one = b.o.dtype.type(1)
-    heads.accumulate(b.actor.y, b.do, one, gradient.policy)
-    heads.feature_gradient(params.policy, b.do, b.dactor)
-    back = protocol.Adjoint(b.actor_state, gradient.actor, b.dy)
-    protocol.backward(spec.actor, params.actor, b.actor_work, b.actor_state, y, b.actor, b.dactor, back)
-    heads.accumulate(b.critic.y, b.dv, one, gradient.value)
-    heads.feature_gradient(params.value, b.dv, b.dcritic)
-    back = protocol.Adjoint(b.critic_state, gradient.critic, b.dy_critic)
-    protocol.backward(spec.critic, params.critic, b.critic_work, b.critic_state, y, b.critic, b.dcritic, back)
-    for i in range(spec.n_features):
-        b.dy[i] += b.dy_critic[i]
+def _features(spec, params, r, c, block):
+    """Run each sequence of the block from its stored state; c.y <- the features of each step."""
+    cell, T = spec.cell, spec.sequence
+    for q in range(block.shape[0]):
+        for k in range(T):
+            t, row = block[q] * T + k, q * T + k
+            if k == 0:
+                copy(r.states[t], c.states[row])
+            elif r.starts[t] != 0:
+                clear(c.states[row])
+            else:
+                copy(c.records[row - 1, : spec.n_state], c.states[row])
+            record, _ = protocol.record(cell, c.records[row])
+            state_tm1, _ = protocol.state(cell, c.states[row])
+            protocol.forward(cell, params.cell, c.work, state_tm1, r.x[t], record)
+            copy(record.y, c.y[row])
 
 
 @kernel
-def _recompute_sequence(spec, params, r, c, first):
-    """Run the sequence that starts at row `first` from its stored state; c.states <- the state before each step."""
-    cell = spec.cell
-    for k in range(spec.sequence):
-        if k == 0:
-            copy(r.states[first], c.states[k])
-        elif r.starts[first + k] != 0:
-            clear(c.states[k])
-        else:
-            copy(c.records[k - 1, : spec.n_state], c.states[k])
-        record, _ = protocol.record(cell, c.records[k])
-        state_tm1, _ = protocol.state(cell, c.states[k])
-        protocol.forward(cell, params.cell, c.work, state_tm1, r.x[first + k], record)
+def _head(layer, params, branch, row):
+    """branch.o <- the outputs of the head, from the layer's output in this row"""
+    record, _ = protocol.record(layer, branch.records[row])
+    heads.outputs(params, record.y, branch.o)
 
 
-def accumulate_gradient(spec, flat, flat_chunk, order, start, stop, moments):
+@kernel
+def _back_through_head(layer, params, branch, row, gradient):
+    """branch.dy[row] <- the gradient with respect to the layer's output, from branch.do; the head's own is added."""
+    record, _ = protocol.record(layer, branch.records[row])
+    heads.accumulate(record.y, branch.do, branch.o.dtype.type(1), gradient)
+    heads.feature_gradient(params, branch.do, branch.dy[row])
+
+
+@kernel
+def _back_through_layer(layer, params, branch, y, dy, gradient):
+    """dy <- dy + the gradient with respect to the features y, from branch.dy; the layer's own is added."""
+    n, back = y.shape[0], RowsAdjoint(gradient, dy, branch.scratch)
+    backward_rows(layer, params, branch.work, y, branch.records[:n], branch.dy[:n], back)
+
+
+@kernel
+def _back_to_features(spec, params, r, c, block, advantage_scale):
+    """c.dy <- dL/dfeatures of each step of the block; the gradients of heads, actor and critic are added.
+
+    advantage_scale : (mean, 1 / deviation)
+    """
+    s, p, into, (mean, scale), T = spec.readout, params.readout, c.gradient.readout, advantage_scale, spec.sequence
+    n = block.shape[0] * T
+    y, dy = c.y[:n], c.dy[:n]
+    forward_rows(s.actor, p.actor, c.actor.work, y, c.actor.records[:n])
+    forward_rows(s.critic, p.critic, c.critic.work, y, c.critic.records[:n])
+    for row in range(n):
+        t = block[row // T] * T + row % T
+        _head(s.actor, p.policy, c.actor, row)
+        _head(s.critic, p.value, c.critic, row)
+        _loss(spec, r, c, t, (r.advantages[t] - mean) * scale)
+        _back_through_head(s.actor, p.policy, c.actor, row, into.policy)
+        _back_through_head(s.critic, p.value, c.critic, row, into.value)
+        clear(dy[row])
+    _back_through_layer(s.actor, p.actor, c.actor, y, dy, into.actor)
+    _back_through_layer(s.critic, p.critic, c.critic, y, dy, into.critic)
+
+
+@kernel
+def _back_to_stored_states(spec, params, r, c, block):
+    """c.dstates <- dL/dstate before each sequence, from c.dy; the body's gradient through the sequence is added."""
+    cell, T = spec.cell, spec.sequence
+    for q in range(block.shape[0]):
+        clear(c.dstates[q])
+        dstate, _ = protocol.state(cell, c.dstates[q])
+        for k in range(T - 1, -1, -1):
+            t, row = block[q] * T + k, q * T + k
+            state_tm1, _ = protocol.state(cell, c.states[row])
+            record, _ = protocol.record(cell, c.records[row])
+            back = protocol.Adjoint(dstate, c.gradient.cell, c.y[row, :0])
+            protocol.backward(cell, params.cell, c.work, state_tm1, r.x[t], record, c.dy[row], back)
+            if r.starts[t] != 0:
+                clear(c.dstates[q])
+
+
+@kernel
+def _stored(spec, r, rounded, scratch, sequence):
+    return load(spec.storage, spec.cell, r, rounded, scratch, sequence * spec.sequence)[0]
+
+
+@kernel
+def _through_the_past(spec, r, rounded, c, block):
+    """The gradient from the states before the sequences of the block, with their stored sensitivities, is added."""
+    n, into, d, w = block.shape[0], c.gradient.cell, c.dstates, c.widened
+    fours = n - n % 4
+    for q in range(0, fours, 4):
+        first = _stored(spec, r, rounded, w[0], block[q])
+        second = _stored(spec, r, rounded, w[1], block[q + 1])
+        third = _stored(spec, r, rounded, w[2], block[q + 2])
+        fourth = _stored(spec, r, rounded, w[3], block[q + 3])
+        dstates = (d[q], d[q + 1], d[q + 2], d[q + 3])
+        accumulate_four(spec.cell, (first, second, third, fourth), dstates, into)
+    for q in range(fours, n):
+        protocol.accumulate_stored(spec.cell, _stored(spec, r, rounded, w[0], block[q]), d[q], into)
+
+
+def accumulate_gradient(spec, flat, rounded, flat_chunk, order, start, stop, moments):
     """Gradient and sums of loss terms of the sequences order[start:stop]. `flat_chunk` is written.
 
+    rounded : the stored sensitivities, if they are rounded, or None
     moments : of the minibatch's advantages
     """
     arrays, _ = ppo_arrays(spec, flat)
     params, r = arrays.learned.params, arrays.rollout
     c, _ = chunk(spec, flat_chunk)
-    cell, b, real = spec.cell, c.activations, c.flat_gradient.dtype.type
-    mean, scale = real(moments[MEAN]), real(1 / (moments[DEVIATION] + 1e-8))
+    real = c.flat_gradient.dtype.type
+    advantage_scale = real(moments[MEAN]), real(1 / (moments[DEVIATION] + 1e-8))
     clear(c.flat_gradient)
     clear(c.loss_terms)
-    protocol.prepare(cell, params.cell, c.work)
-    for s in range(start, stop):
-        first = order[s] * spec.sequence
-        _recompute_sequence(spec, params, r, c, first)
-        clear(c.flat_dstate)
-        for k in range(spec.sequence - 1, -1, -1):
-            t = first + k
-            state_tm1, _ = protocol.state(cell, c.states[k])
-            record, _ = protocol.record(cell, c.records[k])
-            policy_forward(spec.readout, params.readout, b, record.y)
-            value_forward(spec.readout, params.readout, b, record.y)
-            _loss(spec, r, b, t, (r.advantages[t] - mean) * scale, c.loss_terms)
-            _back_to_features(spec.readout, params.readout, b, record.y, c.gradient.readout)
-            back = protocol.Adjoint(c.dstate, c.gradient.cell, b.dy_critic[:0])
-            protocol.backward(cell, params.cell, c.work, state_tm1, r.x[t], record, b.dy, back)
-            if r.starts[t] != 0:
-                clear(c.flat_dstate)
-        stored, _ = protocol.stored_sensitivities(cell, r.stored[first])
-        protocol.accumulate_stored(cell, stored, c.flat_dstate, c.gradient.cell)
+    protocol.prepare(spec.cell, params.cell, c.work)
+    protocol.prepare(spec.readout.actor, params.readout.actor, c.actor.work)
+    protocol.prepare(spec.readout.critic, params.readout.critic, c.critic.work)
+    for first in range(start, stop, spec.block):
+        block = order[first : min(first + spec.block, stop)]
+        _features(spec, params, r, c, block)
+        _back_to_features(spec, params, r, c, block, advantage_scale)
+        _back_to_stored_states(spec, params, r, c, block)
+        _through_the_past(spec, r, rounded, c, block)
 
 
-def apply_gradient(spec, flat, chunks, loss_terms):
-    """One step of the optimiser on the sum of the chunks' gradients, in their order, clipped to `max_grad_norm`.
+# ------------------------------------------------------------------------------------------------------------ step
 
-    Returns (norm, whether a phase is to be wrapped). The norm is NaN if it or a loss is not finite, or if the new
-    parameters are degenerate.
 
-    loss_terms : modified in place; the sums of the chunks are added
+def add_parts(gradients, terms, total, loss_terms):
+    """total <- the sum of the parts' gradients, in their order; returns its norm, NaN if that or a loss is not finite.
+
+    gradients, terms : of each part: flat, and the sums of its loss terms
+    loss_terms : modified in place, unless the norm is NaN: the terms of the parts are added
     """
-    d = ppo_arrays(spec, flat)[0].learned
-    real = d.flat_gradient.dtype.type
-    clear(d.flat_gradient)
-    faults = real(0)
-    for k in range(chunks.shape[0]):
-        c, _ = chunk(spec, chunks[k])
-        faults += c.loss_terms[NOT_FINITE]
-        for i in range(d.flat_gradient.shape[0]):
-            d.flat_gradient[i] += c.flat_gradient[i]
-    norm = np.sqrt(dot(d.flat_gradient, d.flat_gradient))
+    faults, square = loss_terms.dtype.type(0), total.dtype.type(0)
+    for k in range(len(terms)):
+        faults += terms[k][NOT_FINITE]
+    for start in range(0, total.shape[0], _STRETCH):
+        stretch = total[start : start + _STRETCH]
+        clear(stretch)
+        for k in range(len(gradients)):
+            _add(gradients[k][start : start + _STRETCH], stretch)
+        square += dot(stretch, stretch)
+    norm = np.sqrt(square)
     if faults > 0 or not np.isfinite(norm):
-        return np.nan, False
-    for k in range(chunks.shape[0]):
-        c, _ = chunk(spec, chunks[k])
-        for i in range(c.loss_terms.shape[0]):
-            loss_terms[i] += c.loss_terms[i]
-    limit = real(spec.loss.max_grad_norm)
-    scale = -limit / norm if norm > limit else real(-1)
-    optimizers.take_step(spec.optimizer, d.flat_params, d.flat_gradient, d.moments, scale)
-    wrap = protocol.confine(spec.cell, d.params.cell)
-    return np.nan if protocol.degenerate(spec.cell, d.params.cell) else norm, wrap
+        return np.nan
+    for k in range(len(terms)):
+        _add(terms[k], loss_terms)
+    return norm
+
+
+@kernel
+@noalias
+def _add(source, target):
+    for i in range(target.shape[0]):
+        target[i] += source[i]
+
+
+def take_step(cell, optimizer, params, gradient, moments, scale):
+    """One step of the optimiser along `scale` times the gradient. The flat parameters begin with those of the body.
+
+    Returns (whether the new parameters are degenerate, whether a phase is to be wrapped).
+    """
+    optimizers.take_step(optimizer, params, gradient, moments, params.dtype.type(scale))
+    body, _ = protocol.parameters(cell, params)
+    wrap = protocol.confine(cell, body)
+    return protocol.degenerate(cell, body), wrap

@@ -28,6 +28,8 @@ LOSS_TERMS = ("policy_loss", "value_loss", "entropy", "approximate_kl", "clip_fr
 POLICY_LOSS, VALUE_LOSS, ENTROPY, APPROXIMATE_KL, CLIP_FRACTION, NOT_FINITE = range(len(LOSS_TERMS))
 # Slots of the moments of a minibatch's advantages.
 MEAN, DEVIATION = 0, 1
+# Transitions whose gradient is computed together: weights are read once for all, and all stays in the nearest caches.
+BLOCK = 16
 
 
 class Loss(NamedTuple):
@@ -51,10 +53,15 @@ class PPOSpec(NamedTuple):
     n_steps: int  # N, transitions between updates
     sequence: int  # T, consecutive transitions that one gradient goes through
     minibatch: int  # transitions
+    block: int  # sequences that are learned from together
+    storage: Any  # FullPrecision or BFloat16
     n_state: int
     n_record: int
-    n_stored: int
+    n_stored: int  # sensitivities of a transition, if they are stored in full precision
+    n_rounded: int  # the same, if they are rounded
     n_memory: int
+    n_actor_record: int
+    n_critic_record: int
 
 
 # --------------------------------------------------------------------------------- a readout of two heads, each behind
@@ -77,11 +84,10 @@ class Branches(NamedTuple):
 
 
 PerHeadOutput = Annotated[np.ndarray, "spec.policy.n_linear + spec.policy.n_free"]  # of the policy head
-PerFeature = Annotated[np.ndarray, "spec.n_features"]
 
 
 class BranchActivations(NamedTuple):
-    """The numbers that one pass through actor and critic writes, and that reverse mode writes."""
+    """The numbers that one pass through actor and critic writes."""
 
     actor_state: Annotated[Any, protocol.state, "spec.actor"]  # empty
     actor: Annotated[Any, protocol.record, "spec.actor"]
@@ -91,12 +97,6 @@ class BranchActivations(NamedTuple):
     critic_work: Annotated[Any, protocol.work, "spec.critic"]
     o: PerHeadOutput
     v: Annotated[np.ndarray, 1]
-    do: PerHeadOutput
-    dv: Annotated[np.ndarray, 1]
-    dactor: Annotated[np.ndarray, "spec.actor.n_outputs"]  # dL/d actor.y
-    dcritic: Annotated[np.ndarray, "spec.critic.n_outputs"]
-    dy: PerFeature  # dL/dy, through the actor; then through both
-    dy_critic: PerFeature
 
 
 readout.parameters.register(BranchesSpec)(layout_of(Branches))
@@ -140,6 +140,7 @@ class Live(NamedTuple):
     memory: Annotated[Any, protocol.memory, "spec.cell"]
     flat_memory: Annotated[np.ndarray, aligned]
     record: Annotated[Any, protocol.record, "spec.cell"]  # of a step that leaves the memory as it is
+    scratch: Annotated[np.ndarray, "spec.n_rounded"]
     work: Annotated[Any, protocol.work, "spec.cell"]
     activations: Annotated[BranchActivations, readout.activations, "spec.readout"]
 
@@ -153,7 +154,7 @@ class Rollout(NamedTuple):
     x: Annotated[np.ndarray, "spec.n_steps", "spec.cell.n_inputs"]  # observations as the network gets them
     finals: Annotated[np.ndarray, "spec.n_steps", "spec.cell.n_inputs"]
     states: Annotated[np.ndarray, "spec.n_steps", "spec.n_state"]  # before the step
-    stored: Annotated[np.ndarray, "spec.n_steps", "spec.n_stored"]  # sensitivities of these states
+    stored: Annotated[np.ndarray, "spec.n_steps", "spec.n_stored"]  # sensitivities of these states, unless rounded
     actions: Annotated[np.ndarray, "spec.n_steps", "spec.policy.n_action"]
     starts: PerStep  # 1 if an episode starts
     ends: PerStep  # how the step ends
@@ -176,7 +177,6 @@ class PPOArrays(NamedTuple):
 
     learned: Annotated[Learned, learned]
     live: Annotated[Live, live]
-    recomputed: Annotated[Live, live]  # of a rollout that is run again
     rollout: Annotated[Rollout, rollout]
 
 
@@ -193,18 +193,40 @@ def _acting_weights(spec, flat):
     return ppo_arrays(spec, flat)[0].learned.params
 
 
+PerTransition = "spec.block * spec.sequence"  # of the block
+
+
+class BranchRows(NamedTuple):
+    """Actor or critic, for the transitions of a block."""
+
+    work: Annotated[Any, protocol.work, "layer"]
+    records: Annotated[np.ndarray, "rows", "n_record"]
+    o: Annotated[np.ndarray, "head.n_linear + head.n_free"]  # of one transition
+    do: Annotated[np.ndarray, "head.n_linear + head.n_free"]
+    dy: Annotated[np.ndarray, "rows", "layer.n_outputs"]  # the gradient with respect to the layer's output
+    scratch: Annotated[np.ndarray, "layer.n_inputs * layer.n_outputs"]
+
+
+branch_rows = kernel(inline=False)(layout_of(BranchRows, "layer", "head", "rows", "n_record"))
+_OF_ACTOR = ("spec.readout.actor", "spec.readout.policy", PerTransition, "spec.n_actor_record")
+_OF_CRITIC = ("spec.readout.critic", "spec.readout.value", PerTransition, "spec.n_critic_record")
+
+
 class Chunk(NamedTuple):
-    """The arrays of one thread."""
+    """The arrays of one thread, for the gradient of a block of sequences at a time."""
 
     gradient: Annotated[Weights, weights]
     flat_gradient: Annotated[np.ndarray, aligned]
     loss_terms: Annotated[np.ndarray, len(LOSS_TERMS)]
-    states: Annotated[np.ndarray, "spec.sequence", "spec.n_state"]  # before each step of a sequence
-    records: Annotated[np.ndarray, "spec.sequence", "spec.n_record"]  # of the sequence, recomputed
-    activations: Annotated[BranchActivations, readout.activations, "spec.readout"]
+    states: Annotated[np.ndarray, PerTransition, "spec.n_state"]  # before each step
+    records: Annotated[np.ndarray, PerTransition, "spec.n_record"]  # of the steps, recomputed
+    y: Annotated[np.ndarray, PerTransition, "spec.readout.n_features"]
+    dy: Annotated[np.ndarray, PerTransition, "spec.readout.n_features"]
+    actor: Annotated[BranchRows, branch_rows, *_OF_ACTOR]
+    critic: Annotated[BranchRows, branch_rows, *_OF_CRITIC]
     work: Annotated[Any, protocol.work, "spec.cell"]
-    dstate: Annotated[Any, protocol.state, "spec.cell"]
-    flat_dstate: Annotated[np.ndarray, aligned]
+    dstates: Annotated[np.ndarray, "spec.block", "spec.n_state"]  # dL/dstate before each sequence
+    widened: Annotated[np.ndarray, 4, "spec.n_rounded"]  # sensitivities of four sequences
 
 
 chunk = kernel(inline=False)(layout_of(Chunk))

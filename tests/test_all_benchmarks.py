@@ -209,4 +209,7 @@ def test_the_page_shows_the_committed_seconds():
     shown = (ROOT / "docs" / "speed.md").read_text()
     for table in compiling.pages(page).split("\n\n"):
         assert table in shown
+    assert compiling.replaced(shown, page) == shown
+    page["packages"][0]["rows"][0]["cold, s"] = 123.0
+    assert "| TDLambda | 123.0 |" in compiling.replaced(shown, page)
     assert [row["case"] for row in page["packages"][0]["rows"]] == compiling.ALL

@@ -26,6 +26,7 @@ from collections.abc import Callable
 from types import CodeType
 from typing import Any
 
+from llvmlite.binding import Linkage
 from numba.core import types
 from numba.core.callconv import CPUCallConv
 from numba.core.codegen import JITCodeLibrary
@@ -39,6 +40,8 @@ from numba.np.arrayobj import make_array, populate_array
 from rtu_np import subnormals
 
 # ------------------------------------------------------------------------------------------------------ machine code
+
+_EXTERNAL = Linkage.external
 
 
 class InnerLibrary(JITCodeLibrary):
@@ -91,6 +94,24 @@ class EntryLibrary(JITCodeLibrary):
         for each in found:
             each._ensure_finalized()
         self._linking_libraries = list(found)
+
+    def finalize(self) -> None:
+        """Link in all inner functions, then do what Numba does.
+
+        Numba marks each function that it links as one that LLVM may drop (`linkonce_odr`), so that none is left once
+        it is inlined. We mark them after all are linked: LLVM also drops such a function if nothing calls it *yet*.
+        """
+        inner = [each for each in self._linking_libraries if isinstance(each, InnerLibrary)]
+        self._linking_libraries = [each for each in self._linking_libraries if not isinstance(each, InnerLibrary)]
+        names = []
+        for library in inner:
+            self._reload_init.update(library._reload_init)
+            module = library._final_module
+            names += [each.name for each in module.functions if not each.is_declaration and each.linkage == _EXTERNAL]
+            self._final_module.link_in(module, preserve=True)
+        for name in names:
+            self._final_module.get_function(name).linkage = "linkonce_odr"
+        super().finalize()
 
 
 def _add_reached(library: Any, found: dict[Any, None]) -> None:

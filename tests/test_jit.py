@@ -107,3 +107,31 @@ def test_long_compiling_is_said_on_a_terminal(terminal, monkeypatch, capsys):
     monkeypatch.setattr(sys.stderr, "isatty", lambda: terminal, raising=False)
     jit.entry(numba.njit(lambda x: 2 * x), np.ones(3))
     assert ("compiling for a network of this kind" in capsys.readouterr().err) == terminal
+
+
+@compiled
+def test_a_function_is_linked_though_its_first_caller_never_calls_it():
+    """LLVM drops the call in `never`, so nothing calls `late` yet when it is linked first."""
+
+    @jit.kernel
+    def late(x):
+        for k in range(x.shape[0]):
+            x[k] += 1
+
+    @jit.kernel
+    def never(x):
+        none = x.shape[0] - x.shape[0]
+        if none > 0:
+            late(x)
+
+    @jit.kernel
+    def always(x):
+        late(x)
+
+    @jit.njit
+    def both(x):
+        never(x)
+        always(x)
+        return x[0]
+
+    assert both(np.zeros(2)) == 1

@@ -1,4 +1,4 @@
-"""The command line: `python -m rtu_np gradcheck`, `timing` and `cache`, or `rtu-np gradcheck` and so on.
+"""The command line: `python -m rtu_np gradcheck`, `timing`, `cache` and `warm`, or `rtu-np gradcheck` and so on.
 
 RTRL is real-time recurrent learning, BPTT backpropagation through time.
 """
@@ -28,6 +28,7 @@ from rtu_np import (
     gradcheck,
     kernel_files,
     timing,
+    warm,
 )
 from rtu_np.commands import exit_code
 from rtu_np.numerics.activations import ACTIVATIONS
@@ -80,6 +81,15 @@ def parser(program: str, also: Mapping[str, str]) -> argparse.ArgumentParser:
     cache = _command(commands, "cache", "show the folder of compiled code and its size")
     cache.set_defaults(run=show_cache)
     cache.add_argument("--clear", action="store_true", help="remove it; later processes compile again")
+
+    start = _command(commands, "warm", "compile common learners now, and store them for later processes")
+    start.set_defaults(run=warm_start)
+    start.add_argument(
+        "learners", nargs="*", metavar="LEARNER", help=f"some of {', '.join(warm.LEARNERS)}; all if not given"
+    )
+    start.add_argument(
+        "--dtype", choices=DTYPES, nargs="+", default=[], help="precisions; each learner's own if not given"
+    )
     for name, text in also.items():
         commands.add_parser(name, help=text)
     return top
@@ -128,6 +138,15 @@ def time_steps(arguments: argparse.Namespace) -> int:
 
 def show_cache(arguments: argparse.Namespace) -> int:
     print(kernel_files.report(arguments.clear))
+    return 0
+
+
+def warm_start(arguments: argparse.Namespace) -> int:
+    try:
+        print(warm.warm(arguments.learners, arguments.dtype))
+    except warm.NotStoredError as error:
+        print(f"{arguments.command}: {error}", file=sys.stderr)
+        return 1
     return 0
 
 

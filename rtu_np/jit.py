@@ -69,7 +69,15 @@ _CALLED: Any = {**_PUBLIC, **numba_compiler.CALLED}
 _INLINED: Any = {**_PUBLIC, **numba_compiler.INLINED}
 config: Any = numba.config  # its attributes are set from the environment, where no type checker sees them
 # Of Numba's settings, those that change machine code; its processor's name and features are compared apart from these.
-_SETTINGS = ("BOUNDSCHECK", "OPT", "LOOP_VECTORIZE", "SLP_VECTORIZE", "DEBUGINFO_DEFAULT", "DISABLE_INTEL_SVML")
+_SETTINGS = (
+    "BOUNDSCHECK",
+    "OPT",
+    "LOOP_VECTORIZE",
+    "SLP_VECTORIZE",
+    "DEBUGINFO_DEFAULT",
+    "DISABLE_INTEL_SVML",
+    "USING_SVML",
+)
 
 
 FLUSHES = numba_compiler.FLUSHES and not config.DISABLE_JIT  # compiled code makes no subnormal number

@@ -95,6 +95,11 @@ def say_once(why: str) -> None:
         print(f"rtu_np: compiled code is not stored, so each process compiles again: {why}", file=sys.stderr)
 
 
+def why_not_stored() -> str:
+    """Why this process does not store what it compiles; empty if it does, as far as is known."""
+    return _reasons[0] if _reasons else ""
+
+
 def stored() -> Iterator[tuple[Path, int, float]]:
     """(path, bytes, time of the last use) of each file, also of those that a process is writing."""
     with contextlib.suppress(OSError), os.scandir(folder()) as entries:

@@ -343,7 +343,7 @@ def generic(stub: Callable | None = None, *, inline: bool = True) -> Any:
     return call
 
 
-def _dispatching(stub: Callable, table: dict[type | None, Callable], options: dict[str, Any]) -> Any:
+def _dispatching(stub: Callable, table: dict[type | None, Callable], options: Any) -> Any:
     """The function that a `generic` one is, compiled with these options."""
 
     @functools.wraps(stub)

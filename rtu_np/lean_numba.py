@@ -33,6 +33,7 @@ from numba.core.codegen import JITCodeLibrary
 from numba.core.compiler import Compiler
 from numba.core.cpu import CPUContext
 from numba.core.datamodel import DataModelManager, default_manager
+from numba.core.datamodel.models import DataModel
 from numba.core.datamodel.packer import ArgPacker, _flatten, _Unflattener
 from numba.extending import lower_builtin, type_callable
 from numba.np.arrayobj import make_array, populate_array
@@ -124,7 +125,7 @@ def _add_reached(library: Any, found: dict[Any, None]) -> None:
 # -------------------------------------------------------------------------------------------- arguments, conversions
 
 
-class _AsItIs:
+class _AsItIs(DataModel):
     """A data model whose value is not converted if memory and results hold it as the same LLVM type."""
 
     _is_same: bool | None = None

@@ -119,7 +119,7 @@ def c_address(function: Callable, signature: Any, options: dict[str, Any], cache
     The code lives as long as the process. `cache` is a `KernelCache`.
     """
     if PLAIN:
-        callback = numba.cfunc(signature, **options)(function)
+        callback: Any = numba.cfunc(signature, **options)(function)
     else:
         from numba.core.ccallback import CFunc
 

@@ -18,13 +18,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from llvmlite import ir
-from numba import config, types
-from numba.extending import intrinsic
+from numba import extending, types
 
-from rtu_np.jit import c_address, kernel, overload
+from rtu_np.jit import c_address, config, kernel, overload
 from rtu_np.learning import optimizers
 from rtu_np.numerics.buffers import size
 
+intrinsic: Any = extending.intrinsic  # its type would say that it is called with the context of typing, too
 _FUNCTION, _IS_ALONG, _N_MOMENTS, _SETTINGS = range(4)  # slots of a table, eight bytes each
 
 
@@ -107,7 +107,7 @@ def _address(kind: type, along: bool, dtype: np.dtype) -> int:
 def _maker(kind: type) -> Callable:
     """The kernel that reads the spec of an optimiser from its table."""
     fields = ", ".join(f"_setting(table, {_SETTINGS + k})" for k in range(len(kind._fields)))  # type: ignore[attr-defined]
-    names = {"kind": kind, "_setting": _setting, "__name__": kind.__module__}
+    names: dict[str, Any] = {"kind": kind, "_setting": _setting, "__name__": kind.__module__}
     exec(f"def spec_from(table):\n    return kind({fields})\n", names)
     return kernel(names["spec_from"])
 

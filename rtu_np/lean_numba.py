@@ -26,8 +26,10 @@ from collections.abc import Callable
 from types import CodeType
 from typing import Any
 
+import llvmlite.binding
+from llvmlite import ir
 from llvmlite.binding import Linkage
-from numba.core import types
+from numba.core import cgutils, types
 from numba.core.callconv import CPUCallConv
 from numba.core.codegen import JITCodeLibrary
 from numba.core.compiler import Compiler
@@ -41,8 +43,6 @@ from numba.np.arrayobj import make_array, populate_array
 from rtu_np import subnormals
 
 # ------------------------------------------------------------------------------------------------------ machine code
-
-_EXTERNAL = Linkage.external
 
 
 class InnerLibrary(JITCodeLibrary):
@@ -68,6 +68,28 @@ class InnerLibrary(JITCodeLibrary):
             found[self] = None
             for library in self._linking_libraries:
                 _add_reached(library, found)
+
+    def _get_module_for_linking(self) -> Any:
+        """The code with all that it reaches, for a function of the user's that plain Numba compiles."""
+        if self._shared_module is None:
+            found: dict[Any, None] = {}
+            self.reached(found)
+            module = self._final_module.clone()
+            names = _link_all(module, [each for each in found if each is not self])
+            names += _defined(self._final_module)
+            for entrance in filter(None, (each.entrance for each in found if isinstance(each, InnerLibrary))):
+                names.append(entrance.name)
+                module.link_in(llvmlite.binding.parse_assembly(str(entrance.module)))
+            _let_drop(module, names)
+            self._shared_module = module
+        return self._shared_module
+
+    @property
+    def entrance(self) -> Any:
+        """The function that takes the arguments apart, as plain Numba passes them; None if this library's does so."""
+        return None if self.described is None else _make_entrance(*self.described)
+
+    described: tuple[Any, Any] | None = None  # context and description of the function, if it gets its arguments whole
 
     def get_pointer_to_function(self, name: str) -> int:
         self._ensure_finalized()
@@ -104,15 +126,31 @@ class EntryLibrary(JITCodeLibrary):
         """
         inner = [each for each in self._linking_libraries if isinstance(each, InnerLibrary)]
         self._linking_libraries = [each for each in self._linking_libraries if not isinstance(each, InnerLibrary)]
-        names = []
         for library in inner:
             self._reload_init.update(library._reload_init)
-            module = library._final_module
-            names += [each.name for each in module.functions if not each.is_declaration and each.linkage == _EXTERNAL]
-            self._final_module.link_in(module, preserve=True)
-        for name in names:
-            self._final_module.get_function(name).linkage = "linkonce_odr"
+        _let_drop(self._final_module, _link_all(self._final_module, inner))
         super().finalize()
+
+
+def _link_all(module: Any, libraries: list[Any]) -> list[str]:
+    """Link libraries into a module; returns the names of the functions that they define."""
+    names: list[str] = []
+    for library in libraries:
+        if isinstance(library, InnerLibrary):
+            names += _defined(library._final_module)
+            module.link_in(library._final_module, preserve=True)
+        else:
+            module.link_in(library._get_module_for_linking(), preserve=True)
+    return names
+
+
+def _let_drop(module: Any, names: list[str]) -> None:
+    for function in map(module.get_function, names):
+        function.linkage = "linkonce_odr"
+
+
+def _defined(module: Any) -> list[str]:
+    return [each.name for each in module.functions if not each.is_declaration and each.linkage == Linkage.external]
 
 
 def _add_reached(library: Any, found: dict[Any, None]) -> None:
@@ -186,14 +224,14 @@ class _Whole(ArgPacker):
         return [value if whole else model.from_argument(builder, value) for model, value, whole in each]
 
 
-_whole_ids: set[int] = set()  # of the functions that get their arguments whole
-_whole_names: set[str] = set()  # and what LLVM calls them
+_WHOLE = ".whole"  # how the name of a function ends, in LLVM, that gets its arguments whole
+_whole_ids: set[int] = set()  # of these functions
 
 
 class _CallConv(CPUCallConv):
-    """Numba's convention; functions named above get their arguments whole."""
+    """Numba's convention, but functions of the name above get their arguments whole."""
 
-    def __init__(self, context: Any, whole: bool) -> None:
+    def __init__(self, context: Any, whole: bool = False) -> None:
         super().__init__(context)
         self._whole = whole
 
@@ -201,31 +239,50 @@ class _CallConv(CPUCallConv):
         return _Whole(self.context.data_model_manager, kinds) if self._whole else super()._get_arg_packer(kinds)
 
     def decode_arguments(self, builder: Any, kinds: tuple, function: Any) -> Any:
-        self._whole = function.name in _whole_names
+        self._whole = function.name.endswith(_WHOLE)
         return super().decode_arguments(builder, kinds, function)
 
     def call_function(self, builder: Any, callee: Any, *arguments: Any, **options: Any) -> Any:
-        self._whole = callee.name in _whole_names
+        self._whole = callee.name.endswith(_WHOLE)
         return super().call_function(builder, callee, *arguments, **options)
 
 
 class _Context(CPUContext):
     """Numba's context, with the models and the convention above."""
 
-    _declares_whole = False
+    own: tuple[int, Any] = (0, None)  # which function is compiled in this context, and its library
 
     @property
     def call_conv(self) -> Any:
-        return _CallConv(self, self._declares_whole)
+        return _CallConv(self)
 
     def declare_function(self, module: Any, description: Any) -> Any:
-        self._declares_whole = description.uid in _whole_ids
-        try:
-            if self._declares_whole:
-                _whole_names.add(description.mangled_name)
+        if description.uid not in _whole_ids:
             return super().declare_function(module, description)
-        finally:
-            self._declares_whole = False
+        uid, library = self.own
+        if description.uid == uid:
+            library.described = self, description
+        convention, kinds = _CallConv(self, whole=True), description.argtypes
+        kind = convention.get_function_type(description.restype, kinds)
+        function = cgutils.get_or_insert_function(module, kind, description.mangled_name + _WHOLE)
+        convention.decorate_function(function, description.args, kinds)
+        if description.inline:
+            function.attributes.add("alwaysinline")
+        return function
+
+
+def _make_entrance(context: Any, description: Any) -> Any:
+    """The function that a caller outside of this package calls: Numba's convention, and a call with whole arguments."""
+    module = context.codegen()._create_empty_module(description.mangled_name)
+    convention, kinds = CPUCallConv(context), description.argtypes
+    kind = convention.get_function_type(description.restype, kinds)
+    function = ir.Function(module, kind, description.mangled_name)
+    function.attributes.add("alwaysinline")
+    builder = ir.IRBuilder(function.append_basic_block())
+    values = convention.decode_arguments(builder, kinds, function)
+    passed = _Whole(context.data_model_manager, kinds).as_arguments(builder, values)
+    builder.ret(builder.call(context.declare_function(module, description), [*function.args[:2], *passed]))
+    return function
 
 
 def _lean(context: Any) -> Any:
@@ -320,6 +377,7 @@ class InnerCompiler(Compiler):
             self.state.flags.noalias = True
         else:
             _whole_ids.add(function.unique_id)
+            context.own = function.unique_id, self.state.library
         pipelines = super().define_pipelines()
         if _needs_all(function.code):
             return pipelines

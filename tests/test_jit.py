@@ -1,6 +1,7 @@
 """Compiling and dispatching. What is stored on disk: test_cache.py and test_cache_files.py."""
 
 import sys
+from typing import NamedTuple
 
 import numba
 import numpy as np
@@ -135,3 +136,30 @@ def test_a_function_is_linked_though_its_first_caller_never_calls_it():
         return x[0]
 
     assert both(np.zeros(2)) == 1
+
+
+class _Pair(NamedTuple):
+    x: np.ndarray
+    y: np.ndarray
+
+
+@compiled
+def test_plain_numba_calls_our_kernels():
+    """Numba passes a NamedTuple part by part, our kernels pass it whole, also to each other."""
+
+    @jit.kernel
+    def add(pair, scale):
+        for k in range(pair.x.shape[0]):
+            pair.x[k] += scale * pair.y[k]
+
+    @jit.kernel
+    def add_twice(pair, scale):
+        add(pair, scale)
+        add(pair, scale)
+        return pair.x[0]
+
+    @numba.njit
+    def plain(x, y):
+        return add_twice(_Pair(x, y), 2.0) + x[1]
+
+    assert plain(np.ones(2), np.array([1.0, 3.0])) == 5 + 13

@@ -16,8 +16,9 @@ views           Numba's slices test their bounds. A layout cuts its flat array w
 passes          A kernel without functions of its own skips the passes of Numba that look for these, for `with`, and for
                 array expressions (`_NOT_NEEDED`).
 
-The contexts and tables of Numba itself stay as they are: what the user compiles is not touched. numba_compiler.py
-imports this file, and does without it if a release of Numba lacks one of its names.
+The contexts and tables of Numba itself stay as they are: what the user compiles is not touched. If it calls one of our
+kernels, it gets the kernel with all that it reaches, and a function in front that takes arguments as Numba passes them
+(`_make_entrance`). numba_compiler.py imports this file, and does without it if a release of Numba lacks one of its names.
 """
 
 import copy
@@ -225,7 +226,7 @@ class _Whole(ArgPacker):
 
 
 _WHOLE = ".whole"  # how the name of a function ends, in LLVM, that gets its arguments whole
-_whole_ids: set[int] = set()  # of these functions
+_whole_names: set[str] = set()  # of these functions, without that end
 
 
 class _CallConv(CPUCallConv):
@@ -250,18 +251,19 @@ class _CallConv(CPUCallConv):
 class _Context(CPUContext):
     """Numba's context, with the models and the convention above."""
 
-    own: tuple[int, Any] = (0, None)  # which function is compiled in this context, and its library
+    defines: Any = None  # the library of the function that gets its arguments whole, until it is declared
 
     @property
     def call_conv(self) -> Any:
         return _CallConv(self)
 
     def declare_function(self, module: Any, description: Any) -> Any:
-        if description.uid not in _whole_ids:
+        # Names, not numbers: the number of a function that was read from a file is that of another process.
+        if self.defines is not None:  # a function is declared before all that it calls
+            self.defines.described, self.defines = (self, description), None
+            _whole_names.add(description.mangled_name)
+        if description.mangled_name not in _whole_names:
             return super().declare_function(module, description)
-        uid, library = self.own
-        if description.uid == uid:
-            library.described = self, description
         convention, kinds = _CallConv(self, whole=True), description.argtypes
         kind = convention.get_function_type(description.restype, kinds)
         function = cgutils.get_or_insert_function(module, kind, description.mangled_name + _WHOLE)
@@ -376,8 +378,7 @@ class InnerCompiler(Compiler):
         if hasattr(function.func, "noalias"):
             self.state.flags.noalias = True
         else:
-            _whole_ids.add(function.unique_id)
-            context.own = function.unique_id, self.state.library
+            context.defines = self.state.library
         pipelines = super().define_pipelines()
         if _needs_all(function.code):
             return pipelines

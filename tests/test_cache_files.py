@@ -2,6 +2,7 @@
 
 import os
 import sys
+import textwrap
 from collections.abc import Iterator
 
 import pytest
@@ -152,3 +153,44 @@ def test_the_command_shows_the_folder_and_removes_it(folder):
     failing = "from rtu_np.__main__ import main; print(main(['cache']))"
     assert folder.run(failing, NUMBA_CACHE_DIR=None, HOME="") == ["2"]
     assert folder.said == "cache: no home directory is known\n"
+
+
+def test_a_function_from_a_file_may_have_the_number_of_one_that_compiles_now(folder):
+    """Numba numbers the functions of a process. A stored one keeps its number, and may take its arguments in another way."""
+    kernels = """
+        from typing import NamedTuple
+        import numpy as np
+        from rtu_np.jit import kernel, njit
+
+        class Pair(NamedTuple):
+            x: np.ndarray
+            y: np.ndarray
+
+        @njit
+        def total(pair):
+            return pair.x[0] + pair.y[0]
+
+        @kernel
+        def product(pair):
+            return pair.x[0] * pair.y[0]
+
+        @njit
+        def both(pair):
+            return product(pair) + 10 * total(pair)
+
+        pair = Pair(np.full(1, 2.0), np.full(1, 3.0))
+    """
+    folder.write(kernels=textwrap.dedent(kernels))
+    number = folder.run("from kernels import *; total(pair); print(next(iter(total.overloads.values())).fndesc.uid)")[0]
+    for ahead in (1, 2, 3):  # `product` is among the first functions that a process compiles
+        compile_both = f"""
+            from itertools import count
+            from kernels import *
+            from numba.core.bytecode import FunctionIdentity
+            FunctionIdentity._unique_ids = count({number} - {ahead})
+            print(both(pair))
+        """
+        for file in folder.stored():
+            if "both" in file.name:
+                file.unlink()
+        assert folder.run(compile_both) == ["56.0"]

@@ -156,7 +156,7 @@ def test_the_command_shows_the_folder_and_removes_it(folder):
 
 
 def test_a_function_from_a_file_may_have_the_number_of_one_that_compiles_now(folder):
-    """Numba numbers the functions of a process. A stored one keeps its number, and may take its arguments in another way."""
+    """Numba numbers the functions of a process. A stored one keeps its number, and may take its arguments otherwise."""
     kernels = """
         from typing import NamedTuple
         import numpy as np

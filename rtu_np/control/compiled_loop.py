@@ -51,7 +51,7 @@ def stretch(step, agent, env, rng, env_rng, n):
 
     step : address of the agent's compiled step, whose arguments are `agent`
     """
-    spec, _, buffers = agent
+    spec, buffers = agent[0], agent[2]  # PPO's step has another argument
     clock, signal, episode, made, limits = buffers.clock, buffers.signal, buffers.episode, env.made, env.limits
     made[MADE], made[OVER] = 0, 0
     while clock[IS_FIRST] != 0 or (made[MADE] < n and made[OVER] < env.episodes.shape[0]):

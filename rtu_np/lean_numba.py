@@ -18,7 +18,7 @@ passes          A kernel without functions of its own skips the passes of Numba 
 
 The contexts and tables of Numba itself stay as they are: what the user compiles is not touched. If it calls one of our
 kernels, it gets the kernel with all that it reaches, and a function in front that takes arguments as Numba passes them
-(`_make_entrance`). numba_compiler.py imports this file, and does without it if a release of Numba lacks one of its names.
+(`_make_entrance`). numba_compiler.py imports this file, and does without it if Numba lacks one of its names.
 """
 
 import copy

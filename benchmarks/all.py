@@ -70,17 +70,17 @@ def beside_c(rounds: int, contenders: dict[str, Callable[[], float]]) -> Iterato
 
 
 def of_agents(how: Settings) -> Iterator[dict[str, Any]]:
-    def seconds(steps: Callable[[], object]) -> Callable[[], float]:
-        steps()  # compiles
+    def seconds(steps: int, run: Callable[[], object]) -> Callable[[], float]:
+        run()  # compiles
 
         def timed() -> float:
             began = time.perf_counter()
-            steps()
-            return (time.perf_counter() - began) / agents.STEPS
+            run()
+            return (time.perf_counter() - began) / steps
 
         return timed
 
-    yield from beside_c(how.rounds, {name: seconds(steps) for name, steps in agents.contenders().items()})
+    yield from beside_c(how.rounds, {name: seconds(*contender) for name, contender in agents.contenders().items()})
 
 
 def of_ppo(how: Settings) -> Iterator[dict[str, Any]]:

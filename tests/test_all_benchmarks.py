@@ -213,3 +213,16 @@ def test_the_page_shows_the_committed_seconds():
     page["packages"][0]["rows"][0]["cold, s"] = 123.0
     assert "| TDLambda | 123.0 |" in compiling.replaced(shown, page)
     assert [row["case"] for row in page["packages"][0]["rows"]] == compiling.ALL
+
+
+def test_agents_are_measured_step_by_step_and_in_compiled_code(monkeypatch):
+    """With contenders that count: 3 steps and 5."""
+    made = []
+    contenders = {"some": (3, lambda: made.append(3)), "more": (5, lambda: made.append(5))}
+    monkeypatch.setattr(everything.agents, "contenders", lambda: contenders)
+    monkeypatch.setattr(
+        everything, "beside_c", lambda _, timed: [{"what": name, "s": t()} for name, t in timed.items()]
+    )
+    rows = list(everything.of_agents(everything.QUICK))
+    assert [row["what"] for row in rows] == ["some", "more"]
+    assert made == [3, 5, 3, 5] and all(row["s"] > 0 for row in rows)

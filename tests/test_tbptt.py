@@ -29,9 +29,7 @@ def gradients(cell, package=rtu_np, spoil=False, dtype="float64"):
         layer.advance(rng.standard_normal(D))
         if spoil:
             memory, _ = package.protocol.memory(layer.spec, layer._memory)
-            memory.records[0 if memory.ring[tbptt.FILLED] > 1 else 1 :] = (
-                np.nan
-            )  # `move` made the first
+            memory.records[0 if memory.ring[tbptt.FILLED] > 1 else 1 :] = np.nan  # `move` made the first
         dy = rng.standard_normal(layer.n_outputs)
         out += [view.copy() for view in layer.gradient(dy).values()] + [layer.input_gradient(dy).copy()]
     return out

@@ -144,7 +144,7 @@ _addresses: dict[tuple[str, str], int] = {}
 def c_address(function: Callable, signature: Any) -> int:
     """The address of `function`, compiled with the arguments and the result of C in `signature`, for compiled callers.
 
-    A caller that gets an address as data is compiled once for all functions that stand there (`rtu_np.calls`).
+    A caller that gets an address as data is compiled once for all functions there (`rtu_np.learning.passes`).
     """
     key = Fingerprint(function).text, str(signature)
     if key not in _addresses:

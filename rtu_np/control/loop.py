@@ -308,24 +308,22 @@ def _five(result: Any) -> Any:
     """What `env.step` returned, if it has five parts."""
     if type(result) is tuple and len(result) == 5:
         return result
-    raise TypeError(
-        f"env.step returned {_parts(result)}: expected (observation, reward, terminated, truncated, info). Does env "
-        "follow an older Gym? The package shimmy makes a new one of it"
-    )
+    raise _unlike("step", result, "(observation, reward, terminated, truncated, info)")
 
 
 def _two(result: Any) -> Any:
     """What `env.reset` returned, if it has two parts."""
     if type(result) is tuple and len(result) == 2:
         return result
-    raise TypeError(
-        f"env.reset returned {_parts(result)}: expected (observation, info). Does env follow an older Gym? The package "
-        "shimmy makes a new one of it"
+    raise _unlike("reset", result, "(observation, info)")
+
+
+def _unlike(call: str, result: Any, expected: str) -> TypeError:
+    parts = f"{len(result)} parts" if isinstance(result, tuple | list) else f"a {type(result).__name__}"
+    return TypeError(
+        f"env.{call} returned {parts}: expected {expected}. Does env follow an older Gym? The package shimmy makes a "
+        "new one of it"
     )
-
-
-def _parts(result: Any) -> str:
-    return f"{len(result)} parts" if isinstance(result, tuple | list) else f"a {type(result).__name__}"
 
 
 def _bar(steps: int | None, progress: bool) -> tqdm:

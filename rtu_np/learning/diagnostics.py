@@ -13,7 +13,7 @@ from rtu_np.cells.diagonal import DiagonalParameters
 from rtu_np.cells.eigenvalues import at_bounds, plain_eigenvalue
 from rtu_np.learning import optimizers, passes
 from rtu_np.learning.blocks import layer_names
-from rtu_np.learning.network import NamedNetwork, named, weights
+from rtu_np.learning.network import NamedNetwork, named, named_moments, weights
 from rtu_np.numerics.activations import plain_slope
 from rtu_np.numerics.buffers import Pair
 
@@ -42,8 +42,7 @@ def of_network(network: NamedNetwork, delta: Any) -> dict[str, float]:
     step = optimizers.step(optimizer, direction, delta)
     if step is not None:
         found[f"{prefix}step_size"] = float(step / delta) if delta else 0.0
-    moments = passes.moments_of(spec.optimizer, arrays.flat_params.size, arrays.moments)
-    update = optimizers.latest_update(optimizer, direction, moments, delta)
+    update = optimizers.latest_update(optimizer, direction, named_moments(spec, arrays), delta)
     found |= of_update(named(spec, weights(spec, update)[0], prefix, readout), prefix)
     traces = named(spec, arrays.traces, prefix, readout)
     found |= {f"trace.{name}": _norm1(view) for name, view in traces.items()}

@@ -117,7 +117,7 @@ def wrap_parameters(spec: Any, params: Weights, moments: Any, n_weights: int) ->
 def wrap(named: NamedNetwork) -> None:
     """Wrap the phases above 4 pi, between two steps, and rescale all that is linear in the derivative by a phase."""
     spec, network = named.spec, named.network
-    flat, factors = wrap_parameters(spec, network.params, _moments(spec, network), network.flat_params.size)
+    flat, factors = wrap_parameters(spec, network.params, named_moments(spec, network), network.flat_params.size)
     for gradient in (network.flat_traces, *named.gradients):
         gradient *= flat
     protocol.rescale(spec.cell, network.params.cell, network.memory, factors.cell)
@@ -135,7 +135,8 @@ def named(spec: Any, weights: Weights, prefix: str = "", readout_name: str | Non
     return {**body, **{name: view for part in named_parts for name, view in part.items()}}
 
 
-def _moments(spec: NetworkSpec, network: Network) -> Any:
+def named_moments(spec: NetworkSpec, network: Network) -> Any:
+    """Named views of the optimiser's moments, for Python."""
     return passes.moments_of(spec.optimizer, network.flat_params.size, network.moments)
 
 
@@ -146,6 +147,6 @@ def checkpoint_arrays(
     return {
         **named(spec, network.params, f"{prefix}params.", readout_name),
         **named(spec, network.traces, f"{prefix}traces.", readout_name),
-        **leaves(_moments(spec, network), f"{prefix}moments."),
+        **leaves(named_moments(spec, network), f"{prefix}moments."),
         f"{prefix}memory": network.flat_memory,
     }

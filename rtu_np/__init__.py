@@ -22,8 +22,13 @@ from rtu_np.costs import bytes_per_step, flops
 from rtu_np.gradcheck import check_gradients, gradient_angles
 from rtu_np.gradients.rtrl import RTRL
 from rtu_np.gradients.tbptt import TBPTT
+from rtu_np.learning.adaptive import Adaptive, AdaptiveObGD
+from rtu_np.learning.autostep import TIDBD, Autostep
+from rtu_np.learning.intentional import Intentional
 from rtu_np.learning.optimizers import SGD, Adam, ObGD, RMSProp
+from rtu_np.learning.per_block import Blocks, WithLambda
 from rtu_np.learning.readout import HiddenReadout, LinearReadout
+from rtu_np.learning.swift_td import SwiftTD
 from rtu_np.prediction.parallel import run_many
 from rtu_np.prediction.td import TDLambda
 
@@ -36,14 +41,20 @@ __all__ = [
     "RTRL",
     "SGD",
     "TBPTT",
+    "TIDBD",
     "ActorCritic",
     "Adam",
+    "Adaptive",
+    "AdaptiveObGD",
+    "Autostep",
     "BlockDiagonalRNN",
+    "Blocks",
     "Dense",
     "Epsilon",
     "Gaussian",
     "HiddenReadout",
     "Identity",
+    "Intentional",
     "LayerNorm",
     "LecunNormal",
     "LinearRTU",
@@ -56,8 +67,10 @@ __all__ = [
     "Softmax",
     "SparseUniform",
     "Stack",
+    "SwiftTD",
     "TDLambda",
     "VanillaRNN",
+    "WithLambda",
     "bytes_per_step",
     "check_gradients",
     "flops",

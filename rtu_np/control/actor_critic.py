@@ -14,7 +14,7 @@ from rtu_np.control.shared_arguments import with_shared_arguments
 from rtu_np.control.streaming import StreamingAgent, streaming_network
 from rtu_np.learning import network
 from rtu_np.learning.heads import Head, HeadSpec
-from rtu_np.learning.network import NamedNetwork, forward_arrays, network_arrays, network_spec
+from rtu_np.learning.network import NamedNetwork, Training, forward_arrays, network_arrays, network_spec
 from rtu_np.learning.optimizers import ObGD, Optimizer, check_optimizer
 from rtu_np.learning.readout import LinearReadout
 from rtu_np.numerics.buffers import size
@@ -106,13 +106,15 @@ class ActorCritic(StreamingAgent):
         head: Any = HeadSpec(body.n_outputs, policy.n_linear, policy.n_free)
         if self.shared:
             head = TwoHeadsSpec(body.n_outputs, LinearReadout().spec(body.n_outputs), head)
-        actor = network_spec(body, head, self.actor_optimizer, self.lambda_, self.dtype)
+        rates = self.gamma, self.lambda_, self.dtype
+        block = None if self.shared else "policy"
+        actor = network_spec(body, head, Training(self.actor_optimizer, *rates, "actor_optimizer", block))
         common, n_actor = (policy, self._inputs, self.entropy_coef), size(network_arrays, actor)
         if self.shared:
             return SharedNetworkSpec(actor, *common, n_actor, size(forward_arrays, actor))
         body = self.gradient.spec(self.critic_cell.spec(n_inputs), self.dtype)
         value = LinearReadout().spec(body.n_outputs)
-        critic = network_spec(body, value, self.critic_optimizer, self.lambda_, self.dtype)
+        critic = network_spec(body, value, Training(self.critic_optimizer, *rates, "critic_optimizer", "value"))
         return TwoNetworksSpec(actor, critic, *common, n_actor, size(network_arrays, critic))
 
     def _networks(self) -> list[NamedNetwork]:

@@ -43,7 +43,7 @@ from rtu_np.control.streaming_kernels import (
 from rtu_np.jit import kernel
 from rtu_np.learning import heads, optimizers, readout
 from rtu_np.learning.heads import HeadActivations, HeadParameters, HeadSpec
-from rtu_np.learning.network import forward_arrays, network_arrays
+from rtu_np.learning.network import cut_traces, destination, forward_arrays, network_arrays
 from rtu_np.learning.outcomes import TERMINATED
 from rtu_np.numerics.buffers import clear, finite_vector
 from rtu_np.numerics.layout import layout_of
@@ -166,8 +166,8 @@ def actor_step(spec, flat, action, delta):
     _policy_gradient(spec, a.activations, action, delta)
     heads.feature_gradient(a.params.readout, a.activations.do, a.dy)
     protocol.credit(spec.actor.cell, a.params.cell, a.memory, a.dy)
-    decay = _accumulate_body(spec, a)
-    heads.accumulate(a.memory.y, a.activations.do, decay, a.traces.readout)
+    traces, decay = _accumulate_body(spec, a)
+    heads.accumulate(a.memory.y, a.activations.do, decay, traces.readout)
     optimizers.take_step(spec.actor.optimizer, a.flat_params, a.flat_traces, a.moments, delta)
 
 
@@ -182,7 +182,7 @@ def _next_value(spec, flat, scratch, x):
 def shared_step(spec, flat, action, target):
     """The step of a shared body, for the action and for the value's `target`; returns delta."""
     a, _ = network_arrays(spec.actor, flat)
-    value, params, traces, activations = spec.actor.readout.value, a.params.readout, a.traces.readout, a.activations
+    value, params, activations = spec.actor.readout.value, a.params.readout, a.activations
     delta = target - readout.read(value, params.value, activations.value, a.memory.y)
     _policy_gradient(spec, activations.policy, action, delta)
     heads.feature_gradient(params.policy, activations.policy.do, a.dy)
@@ -190,9 +190,9 @@ def shared_step(spec, flat, action, target):
     for i in range(a.dy.shape[0]):
         a.dy[i] += activations.dy[i]
     protocol.credit(spec.actor.cell, a.params.cell, a.memory, a.dy)
-    decay = _accumulate_body(spec, a)
-    heads.accumulate(a.memory.y, activations.policy.do, decay, traces.policy)
-    readout.learn(value, params.value, traces.value, activations.value, a.memory.y, decay, None)
+    traces, decay = _accumulate_body(spec, a)
+    heads.accumulate(a.memory.y, activations.policy.do, decay, traces.readout.policy)
+    readout.learn(value, params.value, traces.readout.value, activations.value, a.memory.y, decay, None)
     optimizers.take_step(spec.actor.optimizer, a.flat_params, a.flat_traces, a.moments, delta)
     return delta
 
@@ -207,10 +207,10 @@ def _policy_gradient(spec, activations, action, delta):
 
 @kernel
 def _accumulate_body(spec, a):
-    real = a.dy.dtype.type
-    decay = real(spec.inputs.gamma) * real(spec.actor.lambda_)
-    protocol.accumulate(spec.actor.cell, a.memory, decay, a.traces.cell)
-    return decay
+    """The gradient by the body's parameters; returns (where the readout's belongs, its decay)."""
+    traces, decay = destination(spec.actor.optimizer, spec.actor, a, a.dy.dtype.type(spec.inputs.gamma))
+    protocol.accumulate(spec.actor.cell, a.memory, decay, traces.cell)
+    return traces, decay
 
 
 @examine.register(TwoNetworksSpec)
@@ -272,7 +272,7 @@ def _end_episode(spec, arrays):
 def _clear(spec, flat):
     a, _ = network_arrays(spec, flat)
     clear(a.flat_memory)
-    clear(a.flat_traces)
+    cut_traces(spec.optimizer, a)
 
 
 agent_arrays.register(TwoNetworksSpec)(layout_of(TwoNetworksArrays))

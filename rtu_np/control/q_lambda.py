@@ -14,7 +14,7 @@ from rtu_np.control.shared_arguments import with_shared_arguments
 from rtu_np.control.streaming import StreamingAgent, streaming_network
 from rtu_np.learning import network
 from rtu_np.learning.heads import Head, HeadSpec
-from rtu_np.learning.network import NamedNetwork, NetworkSpec, network_arrays, network_spec
+from rtu_np.learning.network import NamedNetwork, NetworkSpec, Training, network_arrays, network_spec
 from rtu_np.learning.optimizers import SGD, ObGD, Optimizer, check_optimizer
 from rtu_np.numerics.buffers import size
 from rtu_np.validation import check_real
@@ -50,9 +50,10 @@ class ActionValueAgent(StreamingAgent):
         if not isinstance(self.epsilon, Epsilon):
             raise TypeError(f"epsilon is {epsilon!r}: expected Epsilon(start, end, steps)")
 
-    def _network_spec(self, optimizer: Optimizer) -> NetworkSpec:
+    def _network_spec(self, argument: str) -> NetworkSpec:
         body = self.gradient.spec(self.cell.spec(self._inputs.n_inputs), self.dtype)
-        return network_spec(body, HeadSpec(body.n_outputs, self._n_actions, 0), optimizer, self.lambda_, self.dtype)
+        training = Training(getattr(self, argument), self.gamma, self.lambda_, self.dtype, argument, "value")
+        return network_spec(body, HeadSpec(body.n_outputs, self._n_actions, 0), training)
 
     def diagnostics(self) -> dict[str, float]:
         """The diagnostics of every streaming agent, and the present epsilon."""
@@ -116,7 +117,7 @@ class QLambda(ActionValueAgent):
         inputs = InputSettings(normalize_observations, scale_rewards, previous_action_reward, clip_observations)
         super().__init__(env, cell, gradient, gamma, lambda_, epsilon, inputs, seed, dtype)
         self.optimizer = check_optimizer("optimizer", ObGD(kappa=2.0) if optimizer is None else optimizer)
-        q = self._network_spec(self.optimizer)
+        q = self._network_spec("optimizer")
         self._ready(QLambdaSpec(q, self.epsilon.spec(), self._inputs, size(network_arrays, q)), self.epsilon)
         network.initialise(self._networks()[0].network, q, self.cell, Head(), self._start)
 
@@ -180,7 +181,7 @@ class QRC(ActionValueAgent):
         self.beta = check_real("beta", beta, low=0.0)
         self.optimizer = _check_no_bound("optimizer", SGD(1e-4) if optimizer is None else optimizer)
         self.h_optimizer = _check_no_bound("h_optimizer", SGD(1e-5) if h_optimizer is None else h_optimizer)
-        q, h = self._network_spec(self.optimizer), self._network_spec(self.h_optimizer)
+        q, h = self._network_spec("optimizer"), self._network_spec("h_optimizer")
         sizes = (size(corrected_arrays, spec) for spec in (q, h))
         self._ready(QRCSpec(q, h, self.epsilon.spec(), self._inputs, self.beta, *sizes), self.epsilon)
         for each, head in zip(self._networks(), (Head(), _Zero()), strict=True):

@@ -34,7 +34,7 @@ from rtu_np.control.inputs import DRAWN, AgentInput, Previous
 from rtu_np.control.streaming_kernels import agent_arrays, examine, examine_network, learn, worse
 from rtu_np.jit import kernel, noalias
 from rtu_np.learning import heads, optimizers
-from rtu_np.learning.network import Network, Weights, network_arrays, weights
+from rtu_np.learning.network import Network, Weights, cut_traces, destination, network_arrays, weights
 from rtu_np.learning.outcomes import CONTINUES, TERMINATED
 from rtu_np.numerics.buffers import clear, decay_and_add, finite_vector, packed, whole
 from rtu_np.numerics.layout import layout_of
@@ -137,17 +137,17 @@ def _credit(cell, network, action):
 
 @kernel
 def _choose(spec, o, choice, best):
-    """Write the next action; returns the decay of traces from here on, which is 0 if the action is not greedy."""
+    """Write the next action; returns the discount of traces from here on, which is 0 if the action is not greedy."""
     real = o.dtype.type
     policies.sample(spec.policy, o, choice.noise, choice.steps, choice.action[DRAWN])
     greedy = o[int(choice.action[DRAWN, 0])] == o[best]
-    return real(spec.inputs.gamma) * real(spec.q.lambda_) if greedy else real(0)
+    return real(spec.inputs.gamma) if greedy else real(0)
 
 
 @kernel
-def _forget(network):
+def _forget(optimizer, network):
     clear(network.flat_memory)
-    clear(network.flat_traces)
+    cut_traces(optimizer, network)
 
 
 @examine.register(QLambdaSpec)
@@ -178,15 +178,16 @@ def _step_along_trace(spec, flat, time_step, choice):
     if time_step.end != CONTINUES:
         if not time_step.first:
             optimizers.take_step(optimizer, n.flat_params, n.flat_traces, n.moments, delta)
-        _forget(n)
+        _forget(optimizer, n)
         return delta
-    decay = _choose(spec, n.activations.o, choice, best)
+    discount = _choose(spec, n.activations.o, choice, best)
     _credit(cell, n, int(choice.action[DRAWN, 0]))
     step = optimizers.step(optimizer, n.flat_traces, delta)
     if not time_step.first:
         optimizers.update(optimizer, n.flat_params, n.flat_traces, n.moments, delta)
-    protocol.learn(cell, n.params.cell, n.traces.cell, n.memory, decay, step)
-    heads.learn(n.params.readout, n.traces.readout, n.memory.y, n.activations.do, decay, step)
+    traces, decay = destination(optimizer, spec.q, n, discount)
+    protocol.learn(cell, n.params.cell, traces.cell, n.memory, decay, step)
+    heads.learn(n.params.readout, traces.readout, n.memory.y, n.activations.do, decay, step)
     return delta
 
 
@@ -242,7 +243,7 @@ def _q_step(spec, flat, e, h, time_step, choice):
     _output_gradient(spec.q, flat, best, c.flat_direction)
     along_next = real(0) if time_step.end == TERMINATED else e * real(spec.inputs.gamma)
     _direction_of_q(delta, along_next, e - h, n.flat_traces, c.flat_gradient, c.flat_direction)
-    decay = _choose(spec, n.activations.o, choice, best)
+    decay = _choose(spec, n.activations.o, choice, best) * real(spec.q.lambda_)
     if int(choice.action[DRAWN, 0]) != best:
         _output_gradient(spec.q, flat, int(choice.action[DRAWN, 0]), c.flat_gradient)
     _finish(spec.q.optimizer, c, time_step, decay)
@@ -257,7 +258,7 @@ def _finish(optimizer, c, time_step, decay):
         optimizers.take_step(optimizer, n.flat_params, c.flat_direction, n.moments, c.flat_direction.dtype.type(1))
     decay_and_add((n.flat_traces,), (c.flat_gradient,), decay)
     if time_step.end != CONTINUES:
-        _forget(n)
+        _forget(optimizer, n)
 
 
 @kernel

@@ -10,11 +10,13 @@ import numpy as np
 
 from rtu_np import protocol
 from rtu_np.cells.layer import check_parameters, initial_values
-from rtu_np.jit import kernel
+from rtu_np.jit import generic, kernel
 from rtu_np.learning import optimizers, passes, readout
 from rtu_np.learning.blocks import named_layers
+from rtu_np.learning.per_block import Blocks, check_rules
 from rtu_np.learning.outcomes import DIVERGED, DONE, PAUSED
-from rtu_np.numerics.buffers import aligned, finite_vector, leaves, overlapping, size, whole
+from rtu_np.learning.passes import Part, Parts, WithGradient
+from rtu_np.numerics.buffers import aligned, allocate, clear, finite_vector, leaves, overlapping, size, whole
 from rtu_np.numerics.layout import layout_of
 
 
@@ -49,6 +51,13 @@ class Network(NamedTuple):
     dy: Annotated[np.ndarray, "spec.cell.n_outputs"]  # the gradient with respect to the features y_t
 
 
+class Gradient(NamedTuple):
+    """The first of the moments of `passes.WithGradient`, as `passes.PartsHeader`."""
+
+    discount: Annotated[np.ndarray, 1]
+    gradient: Annotated[Weights, weights]
+
+
 class ForwardNetwork(NamedTuple):
     """The arrays of a step without learning. They begin with the state."""
 
@@ -73,6 +82,18 @@ class NamedNetwork(NamedTuple):
 
 network_arrays = kernel(inline=False)(layout_of(Network))
 forward_arrays = kernel(inline=False)(layout_of(ForwardNetwork))
+gradient_arrays = kernel(layout_of(Gradient))
+
+
+class Training(NamedTuple):
+    """How a network learns."""
+
+    optimizer: Any
+    gamma: float
+    lambda_: float
+    dtype: np.dtype
+    argument: str = "optimizer"  # the name of the optimiser among the learner's arguments
+    readout: str | None = "readout"  # the block of the readout (None: two heads)
 
 
 def initialise(network: Network, spec: NetworkSpec, cell: Any, readout_settings: Any, rng: np.random.Generator) -> None:
@@ -81,6 +102,39 @@ def initialise(network: Network, spec: NetworkSpec, cell: Any, readout_settings:
     check_parameters(spec.cell, protocol.parameters(spec.cell, start)[0])
     start = np.concatenate([start, initial_values(readout_settings, readout.parameters, spec.readout, rng)])
     network.flat_params[:] = start
+
+
+@generic
+def destination(optimizer, spec, network, discount):
+    """(weights, decay): the gradient of a step is added to `decay` times these weights."""
+
+
+@destination.otherwise
+def _traces(optimizer, spec, network, discount):
+    return network.traces, discount * network.dy.dtype.type(spec.lambda_)
+
+
+@destination.register(WithGradient)
+def _gradient_alone(optimizer, spec, network, discount):
+    stored, _ = gradient_arrays(spec, network.moments)
+    stored.discount[0] = discount  # the next update advances the traces
+    return stored.gradient, network.dy.dtype.type(0)
+
+
+@generic
+def cut_traces(optimizer, network):
+    """Clear the traces."""
+
+
+@cut_traces.otherwise
+def _clear_traces(optimizer, network):
+    clear(network.flat_traces)
+
+
+@cut_traces.register(WithGradient)
+def _clear_all_traces(optimizer, network):
+    clear(network.flat_traces)
+    network.moments[0] = 0  # the discount: a rule may have traces of its own
 
 
 @kernel
@@ -94,12 +148,43 @@ def examine(spec, network):
     return PAUSED if protocol.confine(spec.cell, network.params.cell) else DONE
 
 
-def network_spec(
-    cell: Any, readout: Any, optimizer: Any, lambda_: float, dtype: np.dtype, either: bool = False
-) -> NetworkSpec:
-    """The spec of a network whose optimiser has these settings; `either` as in `rtu_np.learning.passes`."""
+def network_spec(cell: Any, readout: Any, training: Training, either: bool = False) -> NetworkSpec:
+    """The spec of a network; `either` as in `rtu_np.learning.passes`."""
+    optimizer, *_, lambda_, dtype, argument, block = training
     spec = NetworkSpec(cell, readout, None, lambda_)
-    return spec._replace(optimizer=passes.compiled_apart(optimizer.spec(), size(weights, spec), dtype, either))
+    n = size(weights, spec)
+    if isinstance(optimizer, Blocks):
+        ranges = block_ranges(spec, dtype, block)
+        rules = check_rules(argument, optimizer, ranges, readout)
+        lambdas = optimizer.lambdas_or(lambda_)
+        parts = [_part(name, *ranges[name], rule, training, lambdas[name]) for name, rule in rules.items()]
+    else:
+        rule = optimizer.spec()
+        check_rules(argument, optimizer, {}, readout)
+        if not optimizers.needs_gradient(rule):
+            return spec._replace(optimizer=passes.compiled_apart(rule, n, dtype, either))
+        parts = [_part("", 0, n, optimizer, training, lambda_)]
+    return spec._replace(optimizer=passes.compiled_by_parts(Parts(tuple(parts)), n, dtype))
+
+
+def _part(block: str, start: int, stop: int, rule: Any, training: Training, lambda_: float) -> Part:
+    spec = rule.spec()
+    if "gamma_lambda" in spec._fields:
+        spec = spec._replace(gamma_lambda=float(training.gamma * lambda_))
+    return Part(block, start, stop, spec, float(lambda_))
+
+
+def block_ranges(spec: Any, dtype: np.dtype, readout_name: str | None) -> dict[str, tuple[int, int]]:
+    """{block: (start, stop)} in the flat arrays of the weights, from the first weight to the last."""
+    flat = allocate(size(weights, spec), dtype)
+    starts: dict[str, int] = {}
+    for name, view in named(spec, weights(spec, flat)[0], "", readout_name).items():
+        start = (view.ctypes.data - flat.ctypes.data) // flat.itemsize
+        block = name.partition(".")[0]
+        starts[block] = min(start, starts.get(block, start))
+    order = sorted(starts, key=lambda block: starts[block])
+    stops = [*(starts[block] for block in order[1:]), flat.size]
+    return {block: (starts[block], stop) for block, stop in zip(order, stops, strict=True)}
 
 
 def wrap_parameters(spec: Any, params: Weights, moments: Any, n_weights: int) -> tuple[np.ndarray, Weights]:
@@ -147,6 +232,9 @@ def checkpoint_arrays(
     return {
         **named(spec, network.params, f"{prefix}params.", readout_name),
         **named(spec, network.traces, f"{prefix}traces.", readout_name),
-        **leaves(named_moments(spec, network), f"{prefix}moments."),
+        **{
+            f"{prefix}moments.{name}": view
+            for name, view in passes.named_moments(spec.optimizer, network.flat_params.size, network.moments).items()
+        },
         f"{prefix}memory": network.flat_memory,
     }

@@ -2,7 +2,8 @@
 
 They ascend the estimate delta z, the TD error times the traces (derivations (19)). SGD and ObGD multiply the traces by
 one number, so their update is part of the pass that advances the sensitivities. Adam and RMSProp transform each element
-in a pass of their own.
+in a pass of their own. Rules that also need the latest gradient register `follow` (`rtu_np.learning.intentional` and
+others).
 """
 
 from dataclasses import astuple, dataclass
@@ -11,6 +12,7 @@ from typing import Annotated, Any, NamedTuple, Protocol
 import numpy as np
 
 from rtu_np.jit import generic, kernel, njit, noalias
+from rtu_np.numerics.buffers import decay_and_add
 from rtu_np.numerics.layout import layout_of
 from rtu_np.validation import check_real, check_settings, make_plain
 
@@ -87,6 +89,27 @@ def _add_traces(params, traces, step):
             params[k] += step * traces[k]
 
 
+@generic
+def follow(spec, params, traces, gradient, moments, delta, decay):
+    """traces <- decay traces + gradient, then the update, of one part of a network (`rtu_np.learning.passes`).
+
+    A rule that needs the gradient beside the traces registers its own; it registers `step`, but no `update`.
+    params, traces, moments : modified in place
+    """
+
+
+@follow.otherwise
+@kernel
+def _from_traces(spec, params, traces, gradient, moments, delta, decay):
+    decay_and_add((traces,), (gradient,), decay)
+    take_step(spec, params, traces, moments, delta)
+
+
+def needs_gradient(spec: Any) -> bool:
+    """Whether a rule needs the latest gradient beside the traces."""
+    return type(spec) in follow.table
+
+
 # ------------------------------------------------------------------------------------------------------ SGD, ObGD
 
 
@@ -125,7 +148,7 @@ class SGD:
     step_size: float = 1e-3
 
     def __post_init__(self) -> None:
-        _check_positive(self, "step_size")
+        check_positive(self, "step_size")
         make_plain(self)
 
     def spec(self) -> SGDSpec:
@@ -159,7 +182,7 @@ class ObGD:
     kappa: float = 2.0
 
     def __post_init__(self) -> None:
-        _check_positive(self, "step_size", "kappa")
+        check_positive(self, "step_size", "kappa")
         make_plain(self)
 
     def spec(self) -> ObGDSpec:
@@ -254,7 +277,7 @@ class Adam:
     epsilon: float = 1e-8
 
     def __post_init__(self) -> None:
-        _check_positive(self, "step_size", "epsilon")
+        check_positive(self, "step_size", "epsilon")
         check_real("beta1", self.beta1, low=0.0, high=1.0, high_open=True)
         check_real("beta2", self.beta2, low=0.0, high=1.0, high_open=True)
         make_plain(self)
@@ -289,7 +312,7 @@ class RMSProp:
     epsilon: float = 1e-8
 
     def __post_init__(self) -> None:
-        _check_positive(self, "step_size", "epsilon")
+        check_positive(self, "step_size", "epsilon")
         check_real("beta", self.beta, low=0.0, high=1.0, high_open=True)
         make_plain(self)
 
@@ -303,7 +326,7 @@ moments.register(RMSPropSpec)(layout_of(RMSPropMoments, "spec", "n_weights"))
 
 @step.register(AdamSpec)
 @step.register(RMSPropSpec)
-def _no_step(spec, traces, delta):
+def no_step(spec, traces, delta):
     return None
 
 
@@ -360,7 +383,8 @@ def _rescale_rmsprop(spec, moments, factors):
     moments.square[:] *= factors**2
 
 
-def _check_positive(settings: Any, *names: str) -> None:
+def check_positive(settings: Any, *names: str) -> None:
+    """ValueError or TypeError, which names the setting, unless these settings are positive numbers."""
     for name in names:
         check_real(name, getattr(settings, name), low=0.0, low_open=True)
 

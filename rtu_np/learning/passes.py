@@ -2,19 +2,23 @@
 
 An optimiser needs flat arrays alone, whatever the network. So its pass over them is one compiled function for each
 optimiser and precision, and the step of a network calls it through an address. One compiled network then serves many
-optimisers, and a new optimiser costs a pass, not a pass for each network. A network is compiled for one of three kinds:
+optimisers, and a new optimiser costs a pass, not a pass for each network. A network is compiled for one of four kinds:
 
 AlongTraces     SGD, ObGD: the update is a number times the traces. The pass returns the number, and the network adds
                 the traces while it advances its sensitivities, in one sweep through memory.
 InOwnPass       Adam, RMSProp, and any other.
 EitherWay       the network is compiled for both, and looks at each step: `TDLambda`, whose networks are small.
+WithGradient    rules that need the latest gradient beside the traces, and a rule for each block. The network stores the
+                gradient with the moments. The pass goes through the parts of the flat arrays, advances the traces
+                of each, and calls the pass of its rule.
 
 What the compiled network gets of an optimiser is the address of a table in memory: the address of its function, and the
 numbers of its settings.
 """
 
+import functools
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 from llvmlite import ir
@@ -22,10 +26,13 @@ from numba import extending, types
 
 from rtu_np.jit import c_address, config, kernel, overload
 from rtu_np.learning import optimizers
-from rtu_np.numerics.buffers import size
+from rtu_np.numerics.buffers import leaves, size
+from rtu_np.numerics.layout import layout_of
 
 intrinsic: Any = extending.intrinsic  # its type would say that it is called with the context of typing, too
-_FUNCTION, _IS_ALONG, _N_MOMENTS, _SETTINGS = range(4)  # slots of a table, eight bytes each
+# Slots of a table, eight bytes each. The settings of a rule follow, or rows about the parts.
+_FUNCTION, _IS_ALONG, _N_MOMENTS, _LAMBDA, _N_PARTS, _GRADIENT_AT, _SETTINGS = range(7)
+_START, _SIZE, _MOMENTS_AT, _RULE, _ROW = range(5)  # slots of a row, and its length
 
 
 class AlongTraces(NamedTuple):
@@ -43,6 +50,37 @@ class EitherWay(NamedTuple):
     n_moments: int
 
 
+class WithGradient(NamedTuple):
+    table: int
+    n_moments: int
+
+
+class Part(NamedTuple):
+    """The weights [start, stop) of a network, which one rule updates."""
+
+    block: str  # its name; "" if it is the whole network
+    start: int
+    stop: int
+    spec: Any  # of the rule
+    lambda_: float  # of its traces
+
+
+class Parts(NamedTuple):
+    """What stands for the spec of an optimiser in Python, if the network has parts."""
+
+    parts: tuple[Part, ...]
+
+
+class PartsHeader(NamedTuple):
+    """The first of the moments. Those of the parts follow."""
+
+    discount: Annotated[np.ndarray, 1]  # of the traces at the next update: gamma, or 0 if they are cut
+    gradient: Annotated[np.ndarray, "n_weights"]  # of the latest step
+
+
+parts_header = layout_of(PartsHeader, "n_weights")
+
+
 class _Pass(NamedTuple):
     spec: Any  # of the optimiser
     table: np.ndarray
@@ -58,20 +96,46 @@ def compiled_apart(
     """What a network of `n_weights` weights needs of an optimiser with this spec, whose fields are numbers."""
     n_moments, along = size(optimizers.moments, spec, n_weights), _is_along_traces(spec, dtype)
     function = 0 if config.DISABLE_JIT else _address(type(spec), along, dtype)
-    key = spec, type(spec), n_moments, function
+    kind = EitherWay if either else AlongTraces if along else InOwnPass
+    return kind(_table(spec, function, along, n_moments), n_moments)
+
+
+def compiled_by_parts(parts: Parts, n_weights: int, dtype: np.dtype) -> WithGradient:
+    """What a network of `n_weights` weights needs of rules for its parts."""
+    header, _ = parts_header(n_weights, np.empty(size(parts_header, n_weights), np.int8))
+    gradient_at = header.gradient.ctypes.data - header.discount.ctypes.data
+    end, rows = size(parts_header, n_weights), []
+    for part in parts.parts:
+        n = part.stop - part.start
+        n_moments = size(optimizers.moments, part.spec, n)
+        function = 0 if config.DISABLE_JIT else _address_of_part(type(part.spec), dtype)
+        rows.append((part.start, n, end, _table(part.spec, function, False, n_moments, part.lambda_)))
+        end += n_moments
+    function = 0 if config.DISABLE_JIT else _address_of_parts(dtype)
+    return WithGradient(_table(parts, function, False, end, rows=rows, gradient_at=gradient_at), end)
+
+
+def _table(
+    spec: Any, function: int, along: bool, n_moments: int, lambda_: float = 0.0, rows: Any = (), gradient_at: int = 0
+) -> int:
+    """The address of the table with these numbers. Equal numbers have one table."""
+    key = spec, type(spec), function, n_moments, lambda_, tuple(rows)
     if key not in _known:
-        table = np.zeros(_SETTINGS + len(spec), np.int64)
+        settings = np.array(rows, np.int64).ravel() if rows else np.array(spec, np.float64).view(np.int64)
+        table = np.zeros(_SETTINGS + settings.size, np.int64)
         table[[_FUNCTION, _IS_ALONG, _N_MOMENTS]] = function, along, n_moments
-        table[_SETTINGS:].view(np.float64)[:] = spec
+        table[[_N_PARTS, _GRADIENT_AT]] = len(rows), gradient_at
+        table[_LAMBDA : _LAMBDA + 1].view(np.float64)[0] = lambda_
+        table[_SETTINGS:] = settings
         _known[key] = table.ctypes.data
         _passes[table.ctypes.data] = _Pass(spec, table)
-    kind = EitherWay if either else AlongTraces if along else InOwnPass
-    return kind(_known[key], n_moments)
+    return _known[key]
 
 
 def spec_of(optimizer: Any) -> Any:
     """The spec of an optimiser that was compiled apart, for Python; any other spec stays as it is."""
-    return _passes[optimizer.table].spec if isinstance(optimizer, AlongTraces | InOwnPass | EitherWay) else optimizer
+    apart = isinstance(optimizer, AlongTraces | InOwnPass | EitherWay | WithGradient)
+    return _passes[optimizer.table].spec if apart else optimizer
 
 
 def moments_of(optimizer: Any, n_weights: int, flat: np.ndarray) -> Any:
@@ -99,9 +163,49 @@ def _address(kind: type, along: bool, dtype: np.dtype) -> int:
         optimizers.update(spec, _vector(params, n), _vector(traces, n), views, delta)
         return delta
 
-    real = types.float32 if dtype == np.float32 else types.float64
+    real = _real(dtype)
     array = types.CPointer(real)
     return c_address(step if along else update, real(types.intp, types.intp, array, array, array, real))
+
+
+def _address_of_part(kind: type, dtype: np.dtype) -> int:
+    """The address of the pass of a rule over one part of a network."""
+    make = _maker(kind)
+
+    def follow(table, n, params, traces, gradient, moments, delta, discount):
+        spec, flat = make(table), _vector(moments, _slot(table, _N_MOMENTS))
+        views, _ = optimizers.moments(spec, n, flat)
+        decay = discount * flat.dtype.type(_setting(table, _LAMBDA))
+        p, z, g = _vector(params, n), _vector(traces, n), _vector(gradient, n)
+        optimizers.follow(spec, p, z, g, views, delta, decay)
+        return delta
+
+    real = _real(dtype)
+    array = types.CPointer(real)
+    return c_address(follow, real(types.intp, types.intp, array, array, array, array, real, real))
+
+
+@functools.cache
+def _address_of_parts(dtype: np.dtype) -> int:
+    """The address of the pass over the parts of a network."""
+
+    def update(table, n, params, traces, moments, delta):
+        discount, gradient_at = _vector(moments, 1)[0], _slot(table, _GRADIENT_AT)
+        for k in range(_slot(table, _N_PARTS)):
+            row = _SETTINGS + k * _ROW
+            start, rule = _slot(table, row + _START), _slot(table, row + _RULE)
+            p, z, g = _at(params, start), _at(traces, start), _at(moments, gradient_at + start)
+            own = _at(moments, _slot(table, row + _MOMENTS_AT))
+            _call_part(rule, _slot(table, row + _SIZE), p, z, g, own, delta, discount)
+        return delta
+
+    real = _real(dtype)
+    array = types.CPointer(real)
+    return c_address(update, real(types.intp, types.intp, array, array, array, real))
+
+
+def _real(dtype: np.dtype) -> Any:
+    return types.float32 if dtype == np.float32 else types.float64
 
 
 def _maker(kind: type) -> Callable:
@@ -156,6 +260,23 @@ def _place(builder: Any, table: Any, slot: Any) -> Any:
 
 
 @intrinsic
+def _at(typing_context, data, start):
+    """The pointer `start` numbers further."""
+
+    def build(context, builder, signature, arguments):
+        return builder.gep(arguments[0], [arguments[1]])
+
+    return data(data, types.intp), build
+
+
+def _call_address(builder: Any, table: Any, arguments: list, returned: Any) -> Any:
+    """Call the function whose address stands in a table, with the table and these arguments."""
+    kind = ir.FunctionType(returned, [table.type, *(each.type for each in arguments)])
+    address = builder.load(_place(builder, table, ir.Constant(ir.IntType(64), _FUNCTION)))
+    return builder.call(builder.inttoptr(address, kind.as_pointer()), [table, *arguments])
+
+
+@intrinsic
 def _call(typing_context, table, params, traces, moments, delta):
     """Call the pass whose address stands in a table."""
 
@@ -165,13 +286,21 @@ def _call(typing_context, table, params, traces, moments, delta):
             context.make_array(kind)(context, builder, value=value)
             for kind, value in zip(signature.args[1:4], arrays, strict=True)
         ]
-        data = [array.data for array in arrays]
         n = builder.extract_value(arrays[1].shape, 0)
-        kind = ir.FunctionType(delta.type, [table.type, n.type, *(each.type for each in data), delta.type])
-        address = builder.load(_place(builder, table, context.get_constant(types.intp, _FUNCTION)))
-        return builder.call(builder.inttoptr(address, kind.as_pointer()), [table, n, *data, delta])
+        return _call_address(builder, table, [n, *(array.data for array in arrays), delta], delta.type)
 
     return traces.dtype(types.intp, params, traces, moments, traces.dtype), build
+
+
+@intrinsic
+def _call_part(typing_context, table, n, params, traces, gradient, moments, delta, discount):
+    """Call the pass of a rule over one part; the arrays are pointers."""
+
+    def build(context, builder, signature, arguments):
+        return _call_address(builder, arguments[0], list(arguments[1:]), arguments[-1].type)
+
+    arrays = params, traces, gradient, moments
+    return delta(types.intp, types.intp, *arrays, delta, delta), build
 
 
 # ----------------------------------------------------------------------------------------------------------- calling
@@ -183,6 +312,56 @@ def _step(optimizer, traces, delta):
 
 def _update(optimizer, params, traces, moments, delta):
     optimizers.update(spec_of(optimizer), params, traces, moments_of(optimizer, params.size, moments), delta)
+
+
+@optimizers.moments.register(Parts)
+def _parts_moments(spec, n_weights, flat):
+    """In Python alone; named (`named_moments`)."""
+    header, rest = parts_header(n_weights, flat)
+    views = []
+    for part in spec.parts:
+        own, rest = optimizers.moments(part.spec, part.stop - part.start, rest)
+        views.append(own)
+    return (header, *views), rest
+
+
+@optimizers.update.register(Parts)
+def _update_parts(spec, params, traces, moments, delta):
+    header, *views = moments
+    for part, own in zip(spec.parts, views, strict=True):
+        p, z, g = (flat[part.start : part.stop] for flat in (params, traces, header.gradient))
+        decay = header.discount[0] * z.dtype.type(part.lambda_)
+        optimizers.follow(part.spec, p, z, g, own, delta, decay)
+
+
+@optimizers.rescale.register(Parts)
+def _rescale_parts(spec, moments, factors):
+    header, *views = moments
+    header.gradient[:] *= factors[: header.gradient.size]
+    for part, own in zip(spec.parts, views, strict=True):
+        optimizers.rescale(part.spec, own, factors[part.start : part.stop])
+
+
+@optimizers.latest_update.register(Parts)
+def _latest_of_parts(spec, traces, moments, delta):
+    _, *views = moments
+    updates = [
+        optimizers.latest_update(part.spec, traces[part.start : part.stop], own, delta)
+        for part, own in zip(spec.parts, views, strict=True)
+    ]
+    return np.concatenate(updates)
+
+
+def named_moments(optimizer: Any, n_weights: int, flat: np.ndarray) -> dict[str, np.ndarray]:
+    """{name: view} of the moments of an optimiser that was compiled apart."""
+    spec, views = spec_of(optimizer), moments_of(optimizer, n_weights, flat)
+    if not isinstance(spec, Parts):
+        return leaves(views)
+    header, *own = views
+    named = leaves(header)
+    for part, of_part in zip(spec.parts, own, strict=True):
+        named |= leaves(of_part, f"{part.block}." if part.block else "")
+    return named
 
 
 @overload(_step)
@@ -203,7 +382,9 @@ def _number_along_traces(optimizer, traces, delta):
     return _step(optimizer, traces, delta)
 
 
+@optimizers.step.register(Parts)
 @optimizers.step.register(InOwnPass)
+@optimizers.step.register(WithGradient)
 def _no_number(optimizer, traces, delta):
     return None
 
@@ -214,6 +395,7 @@ def _no_pass(optimizer, params, traces, moments, delta):
 
 
 @optimizers.update.register(InOwnPass)
+@optimizers.update.register(WithGradient)
 def _pass(optimizer, params, traces, moments, delta):
     _update(optimizer, params, traces, moments, delta)
 

@@ -104,9 +104,8 @@ class TDLambda(Learner):
 
         cell_spec = self.gradient.spec(cell.spec(n_inputs), self.dtype)
         readout_spec = self.readout.spec(cell_spec.n_outputs)
-        self._spec = network.network_spec(
-            cell_spec, readout_spec, self.optimizer, self.lambda_, self.dtype, either=True
-        )
+        training = network.Training(self.optimizer, self.gamma, self.lambda_, self.dtype)
+        self._spec = network.network_spec(cell_spec, readout_spec, training, either=True)
         self._flat = allocate(size(network_arrays, self._spec), self.dtype)
         self._clock = np.array([0, 1])  # steps so far; whether the next is the first after a clear
         self._prediction = allocate(size(forward_arrays, self._spec), self.dtype)

@@ -21,7 +21,7 @@ import numpy as np
 from rtu_np import protocol
 from rtu_np.jit import generic, kernel
 from rtu_np.learning import optimizers, readout
-from rtu_np.learning.network import examine, forward_arrays, network_arrays
+from rtu_np.learning.network import cut_traces, destination, examine, forward_arrays, network_arrays
 from rtu_np.learning.outcomes import (
     CONTINUES,
     DIVERGED,
@@ -69,7 +69,7 @@ def learn_step(spec, network, time_step):
     update(spec.optimizer, spec, network, time_step, delta)
     if time_step.end != CONTINUES:
         clear(network.flat_memory)
-        clear(network.flat_traces)
+        cut_traces(spec.optimizer, network)
     return v_t, delta
 
 
@@ -81,11 +81,11 @@ def update(optimizer, spec, network, time_step, delta):
 @update.otherwise
 @kernel
 def _update_one_way(optimizer, spec, network, time_step, delta):
-    params, traces, memory = network.params, network.traces, network.memory
+    params, memory = network.params, network.memory
     step = optimizers.step(optimizer, network.flat_traces, delta)
     if not time_step.first:
         optimizers.update(optimizer, network.flat_params, network.flat_traces, network.moments, delta)
-    decay = time_step.discount * time_step.x.dtype.type(spec.lambda_)
+    traces, decay = destination(optimizer, spec, network, time_step.discount)
     protocol.learn(spec.cell, params.cell, traces.cell, memory, decay, step)
     readout.learn(spec.readout, params.readout, traces.readout, network.activations, memory.y, decay, step)
 

@@ -13,11 +13,14 @@ from rtu_np.cells.layer import check_parameters, initial_values
 from rtu_np.jit import generic, kernel
 from rtu_np.learning import optimizers, passes, readout
 from rtu_np.learning.blocks import named_layers
-from rtu_np.learning.per_block import Blocks, check_rules
 from rtu_np.learning.outcomes import DIVERGED, DONE, PAUSED
 from rtu_np.learning.passes import Part, Parts, WithGradient
+from rtu_np.learning.per_block import Blocks, check_rules
 from rtu_np.numerics.buffers import aligned, allocate, clear, finite_vector, leaves, overlapping, size, whole
 from rtu_np.numerics.layout import layout_of
+
+
+_DISCOUNT = 0  # the slot of `Gradient.discount` among the moments
 
 
 class NetworkSpec(NamedTuple):
@@ -134,7 +137,7 @@ def _clear_traces(optimizer, network):
 @cut_traces.register(WithGradient)
 def _clear_all_traces(optimizer, network):
     clear(network.flat_traces)
-    network.moments[0] = 0  # the discount: a rule may have traces of its own
+    network.moments[_DISCOUNT] = 0  # a rule may have traces of its own
 
 
 @kernel

@@ -31,8 +31,8 @@ from rtu_np.numerics.layout import layout_of
 
 intrinsic: Any = extending.intrinsic  # its type would say that it is called with the context of typing, too
 # Slots of a table, eight bytes each. The settings of a rule follow, or rows about the parts.
-_FUNCTION, _IS_ALONG, _N_MOMENTS, _LAMBDA, _N_PARTS, _GRADIENT_AT, _SETTINGS = range(7)
-_START, _SIZE, _MOMENTS_AT, _RULE, _ROW = range(5)  # slots of a row, and its length
+_FUNCTION, _IS_ALONG, _N_MOMENTS, _SIZE, _LAMBDA, _N_PARTS, _GRADIENT_AT, _SETTINGS = range(8)
+_START, _MOMENTS_AT, _RULE, _ROW = range(4)  # slots of a row, and its length
 
 
 class AlongTraces(NamedTuple):
@@ -97,7 +97,7 @@ def compiled_apart(
     n_moments, along = size(optimizers.moments, spec, n_weights), _is_along_traces(spec, dtype)
     function = 0 if config.DISABLE_JIT else _address(type(spec), along, dtype)
     kind = EitherWay if either else AlongTraces if along else InOwnPass
-    return kind(_table(spec, function, along, n_moments), n_moments)
+    return kind(_table(spec, function, n_weights, n_moments, along=along), n_moments)
 
 
 def compiled_by_parts(parts: Parts, n_weights: int, dtype: np.dtype) -> WithGradient:
@@ -109,21 +109,29 @@ def compiled_by_parts(parts: Parts, n_weights: int, dtype: np.dtype) -> WithGrad
         n = part.stop - part.start
         n_moments = size(optimizers.moments, part.spec, n)
         function = 0 if config.DISABLE_JIT else _address_of_part(type(part.spec), dtype)
-        rows.append((part.start, n, end, _table(part.spec, function, False, n_moments, part.lambda_)))
+        rows.append((part.start, end, _table(part.spec, function, n, n_moments, lambda_=part.lambda_)))
         end += n_moments
     function = 0 if config.DISABLE_JIT else _address_of_parts(dtype)
-    return WithGradient(_table(parts, function, False, end, rows=rows, gradient_at=gradient_at), end)
+    return WithGradient(_table(parts, function, n_weights, end, rows=rows, gradient_at=gradient_at), end)
 
 
 def _table(
-    spec: Any, function: int, along: bool, n_moments: int, lambda_: float = 0.0, rows: Any = (), gradient_at: int = 0
+    spec: Any,
+    function: int,
+    n: int,
+    n_moments: int,
+    *,
+    along: bool = False,
+    lambda_: float = 0.0,
+    rows: Any = (),
+    gradient_at: int = 0,
 ) -> int:
-    """The address of the table with these numbers. Equal numbers have one table."""
-    key = spec, type(spec), function, n_moments, lambda_, tuple(rows)
+    """The address of the table with these numbers, for `n` weights. Equal numbers have one table."""
+    key = spec, type(spec), function, n, n_moments, lambda_, tuple(rows)
     if key not in _known:
         settings = np.array(rows, np.int64).ravel() if rows else np.array(spec, np.float64).view(np.int64)
         table = np.zeros(_SETTINGS + settings.size, np.int64)
-        table[[_FUNCTION, _IS_ALONG, _N_MOMENTS]] = function, along, n_moments
+        table[[_FUNCTION, _IS_ALONG, _N_MOMENTS, _SIZE]] = function, along, n_moments, n
         table[[_N_PARTS, _GRADIENT_AT]] = len(rows), gradient_at
         table[_LAMBDA : _LAMBDA + 1].view(np.float64)[0] = lambda_
         table[_SETTINGS:] = settings
@@ -172,8 +180,8 @@ def _address_of_part(kind: type, dtype: np.dtype) -> int:
     """The address of the pass of a rule over one part of a network."""
     make = _maker(kind)
 
-    def follow(table, n, params, traces, gradient, moments, delta, discount):
-        spec, flat = make(table), _vector(moments, _slot(table, _N_MOMENTS))
+    def follow(table, params, traces, gradient, moments, delta, discount):
+        spec, n, flat = make(table), _slot(table, _SIZE), _vector(moments, _slot(table, _N_MOMENTS))
         views, _ = optimizers.moments(spec, n, flat)
         decay = discount * flat.dtype.type(_setting(table, _LAMBDA))
         p, z, g = _vector(params, n), _vector(traces, n), _vector(gradient, n)
@@ -182,7 +190,7 @@ def _address_of_part(kind: type, dtype: np.dtype) -> int:
 
     real = _real(dtype)
     array = types.CPointer(real)
-    return c_address(follow, real(types.intp, types.intp, array, array, array, array, real, real))
+    return c_address(follow, real(types.intp, array, array, array, array, real, real))
 
 
 @functools.cache
@@ -196,7 +204,7 @@ def _address_of_parts(dtype: np.dtype) -> int:
             start, rule = _slot(table, row + _START), _slot(table, row + _RULE)
             p, z, g = _at(params, start), _at(traces, start), _at(moments, gradient_at + start)
             own = _at(moments, _slot(table, row + _MOMENTS_AT))
-            _call_part(rule, _slot(table, row + _SIZE), p, z, g, own, delta, discount)
+            _call_part(rule, p, z, g, own, delta, discount)
         return delta
 
     real = _real(dtype)
@@ -293,14 +301,14 @@ def _call(typing_context, table, params, traces, moments, delta):
 
 
 @intrinsic
-def _call_part(typing_context, table, n, params, traces, gradient, moments, delta, discount):
+def _call_part(typing_context, table, params, traces, gradient, moments, delta, discount):
     """Call the pass of a rule over one part; the arrays are pointers."""
 
     def build(context, builder, signature, arguments):
         return _call_address(builder, arguments[0], list(arguments[1:]), arguments[-1].type)
 
     arrays = params, traces, gradient, moments
-    return delta(types.intp, types.intp, *arrays, delta, delta), build
+    return delta(types.intp, *arrays, delta, delta), build
 
 
 # ----------------------------------------------------------------------------------------------------------- calling

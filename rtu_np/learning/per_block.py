@@ -146,9 +146,7 @@ def check_rules(argument: str, optimizer: Any, blocks: Any, readout: Any) -> dic
             )
         check_optimizer(argument, optimizer)
         return {}
-    rules = {
-        name: rule.rule if isinstance(rule, WithLambda) else rule for name, rule in optimizer.rules().items()
-    }
+    rules = {name: rule.rule if isinstance(rule, WithLambda) else rule for name, rule in optimizer.rules().items()}
     known = ", ".join(blocks)
     if unknown := [name for name in rules if name not in blocks]:
         raise ValueError(

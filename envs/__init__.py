@@ -22,7 +22,8 @@ __all__ = [
     "returns",
 ]
 
-for _environment in (TraceConditioning, TracePatterning, NoisyPatterning, ThreeState, MemoryChain, KMemoryChain, TMaze):
+_STREAMS = (TraceConditioning, TracePatterning, NoisyPatterning, ThreeState)
+for _environment in (*_STREAMS, MemoryChain, KMemoryChain, TMaze, ReacherPOMDP):
     gymnasium.register(
         id=f"rtu_np/{_environment.__name__}-v0", entry_point=f"{_environment.__module__}:{_environment.__name__}"
     )
@@ -35,6 +36,6 @@ for _name, _task in masked.TASKS.items():
             max_episode_steps=gymnasium.spec(_task.base).max_episode_steps,
             kwargs={"base": _task.base, "keep": _keep, **_task.settings},
         )
-gymnasium.register(id="rtu_np/ReacherPOMDP-v0", entry_point="envs.reacher_pomdp:make", max_episode_steps=50)
+gymnasium.register(id="rtu_np/ReacherPOMDP-MuJoCo-v0", entry_point="envs.reacher_mujoco:make", max_episode_steps=50)
 for _name in popgym.TASKS:
     gymnasium.register(id=f"rtu_np/{_name}-v0", entry_point="envs.popgym:make", kwargs={"task": _name})

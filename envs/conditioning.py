@@ -49,7 +49,7 @@ class Trials(NamedTuple):
 UNTIL_CS, UNTIL_US, US_COMES, CS_LEFT, US_LEFT, PATTERN, DISTRACTORS = range(7)
 
 
-@kernel
+@kernel(fused=False)
 def _integer(rng, low, high):
     """Uniform on low ... high."""
     return low + int(rng.random() * (high - low + 1))
@@ -70,7 +70,7 @@ def _advance(dynamics, state, action, rng, observation):
     return observation[0], False, False
 
 
-@kernel
+@kernel(fused=False)
 def _show(dynamics, state, rng, observation):
     """Write the next observation, and go on by a step."""
     timing, patterns, chances = dynamics.timing, dynamics.patterns, dynamics.chances

@@ -6,6 +6,7 @@ import gymnasium
 import numpy as np
 from gymnasium.spaces import Box, Discrete
 
+from envs.sizes import MOST_BITS, check_length
 from rtu_np.compiled_environment import CompiledEnvironment, advance, begin, compiled, integer
 from rtu_np.jit import kernel
 from rtu_np.validation import check_choice, check_count
@@ -13,11 +14,8 @@ from rtu_np.validation import check_choice, check_count
 TIMINGS = {"lag-free": 0, "bsuite": 1}  # how many steps late an observation is shown
 # Places of the state: the step of the episode, the answer, and with several bits which one is asked for, and the bits.
 _T, _ANSWER, _ASKED, _BITS = 0, 1, 2, 3
-_REMAINING, _CUE, _QUERIES = (
-    0,
-    2,
-    1,
-)  # places of an observation; the cue of `MemoryChain`, the queries of `KMemoryChain`
+# Places of an observation; the cue of `MemoryChain`, the queries of `KMemoryChain`.
+_REMAINING, _CUE, _QUERIES = 0, 2, 1
 
 
 class OneBit(NamedTuple):
@@ -61,7 +59,7 @@ def _advance_several(dynamics, state, action, rng, observation):
     return reward, over, False
 
 
-@kernel
+@kernel(fused=False)
 def _answer(dynamics, state, action):
     """Count the step; returns (reward, whether the action was the last)."""
     state[_T] += 1
@@ -69,7 +67,7 @@ def _answer(dynamics, state, action):
     return (0.0 if not over else 1.0 if action == state[_ANSWER] else -1.0), over
 
 
-@kernel
+@kernel(fused=False)
 def _shown(dynamics, state, observation):
     """Write the time that remains; returns the time of the observation that is shown, which may be late."""
     t = max(state[_T] - dynamics.lag, 0)
@@ -78,13 +76,13 @@ def _shown(dynamics, state, observation):
     return t
 
 
-@kernel
+@kernel(fused=False)
 def _show_one(dynamics, state, observation):
     if _shown(dynamics, state, observation) == 0:
         observation[_CUE] = 2 * state[_ANSWER] - 1
 
 
-@kernel
+@kernel(fused=False)
 def _show_several(dynamics, state, observation):
     t = _shown(dynamics, state, observation)
     if t == 0:
@@ -100,7 +98,7 @@ class Chain(CompiledEnvironment, gymnasium.Env):
     metadata: dict[str, Any] = {"render_modes": []}  # noqa: RUF012
 
     def __init__(self, length: int, timing: str, low: list[int]) -> None:
-        self.length = check_count("length", length, hint="the cue must be remembered for some steps")
+        self.length = check_length(length, "the cue must be remembered for some steps")
         self._lag = check_choice("timing", timing, TIMINGS)
         self.n_inputs = len(low)
         self.observation_space = Box(np.array(low, np.float32), np.ones(len(low), np.float32))
@@ -182,7 +180,8 @@ class KMemoryChain(Chain):
     | 1 ... k | query | 1 for the bit that is asked for, before the last action only, else 0 |
     | k + 1 ... 2k | bits | -1 or 1 at t = 0, else 0 |
 
-    The times t are those of `MemoryChain`.
+    The times t are those of `MemoryChain`. With bsuite's timing and length 1, all observations but the last show the
+    bits and the query, as bsuite's do: that chain asks for no memory.
 
     ## Rewards
     1 if the last action is the bit asked for, -1 if not; 0 before.
@@ -209,6 +208,6 @@ class KMemoryChain(Chain):
     """
 
     def __init__(self, length: int = 16, k: int = 3, timing: str = "lag-free") -> None:
-        self.k = check_count("k", k)
-        super().__init__(length, timing, [0] * (1 + k) + [-1] * k)
+        self.k = check_count("k", k, high=MOST_BITS)
+        super().__init__(length, timing, [0] * (1 + self.k) + [-1] * self.k)
         self.dynamics, self.state = SeveralBits(self.length, self._lag, self.k), np.zeros(_BITS + self.k, np.int64)

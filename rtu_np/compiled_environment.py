@@ -34,28 +34,33 @@ Python, so the dynamics are written once. `compiled` marks the class:
 (1.0, True, False)
 
 `learn` takes such an environment alone, and behind the wrappers of `gymnasium.make`: PassiveEnvChecker, OrderEnforcing
-and TimeLimit. Actions are Discrete, and observations a Box of one dimension. Anything else goes step by step, and so
-does a class that derives from a marked class without being marked: it may have changed `step`.
+and TimeLimit. Observations are a Box of one dimension. Actions are Discrete, and `advance` gets an integer; or a Box,
+MultiDiscrete or MultiBinary of one dimension, and `advance` gets an array of the space's type, which it does not write.
+Anything else goes step by step, and so does a class that derives from a marked class without being marked: it may have
+changed `step`.
 
-Random numbers come from the environment's own generator: `rng.random()`, and `integer`. Both have in compiled code the
-bits that they have in Python.
+Random numbers come from the environment's own generator: `rng.random()`, `integer` and `normal`. They have in compiled
+code the bits that they have in Python, and so has arithmetic: in `begin`, `advance` and a `kernel(fused=False)`
+(rtu_np/jit.py) that they call, each operation is rounded by itself. Take functions from `math` (`math.cos`), which both
+ways call the C library: NumPy has its own, which may differ in the last digit.
 """
 
+import math
 from types import FunctionType
 from typing import Any
 
 import numpy as np
 
 from rtu_np import numba_compiler
-from rtu_np.jit import generic, overload
+from rtu_np.jit import generic, kernel, overload
 
 
-@generic
+@generic(fused=False)
 def begin(dynamics, state, rng, observation):
     """Begin an episode: write `state` and the first observation. `observation` is zeros on entry."""
 
 
-@generic
+@generic(fused=False)
 def advance(dynamics, state, action, rng, observation):
     """One step: write `state` and the next observation, zeros on entry; returns (reward, terminated, truncated)."""
 
@@ -77,6 +82,25 @@ def _compile_integer(rng: Any, n: Any) -> Any:
         return int(numba_compiler.bounded_integer(rng.bit_generator, n - 1)) if n > 1 else 0
 
     return draw
+
+
+@kernel(fused=False)
+def normal(rng: Any) -> float:
+    """A standard normal number, by the polar method of Marsaglia and Bray 1964.
+
+    `rng.standard_normal()` would do in Python. Numba's version of it is not NumPy's to the bit on each processor.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> round(float(np.std([normal(rng) for _ in range(10_000)])), 1)
+    1.0
+    """
+    while True:
+        u, v = 2.0 * rng.random() - 1.0, 2.0 * rng.random() - 1.0  # a point of the square
+        s = u * u + v * v
+        if 0.0 < s < 1.0:  # of the disc
+            return u * math.sqrt(-2.0 * math.log(s) / s)
 
 
 class CompiledEnvironment:

@@ -250,16 +250,25 @@ def _compile_call_at(address: Any, arguments: Any) -> Callable:
     return lambda address, arguments: numba_compiler.call_at(address, arguments)  # type: ignore[call-arg]
 
 
-def kernel(function: Callable | None = None, *, inline: bool = True) -> Any:
+def kernel(function: Callable | None = None, *, inline: bool = True, fused: bool = True) -> Any:
     """A function for compiled code to call. Called from Python, it stays plain Python.
 
     It is compiled into its caller, unless `inline` is False. That is for layout functions, which cut one flat array
     into views: LLVM must not see in their callers that the views are parts of one array. If it does, its loop strength
     reduction tries every way to write an address as another plus an offset: ten seconds, for no gain.
+
+    With `fused=False`, no product is fused with a sum, so its bits are those of plain Python. That is for what runs
+    both ways: environments.
     """
     if function is None:
-        return functools.partial(kernel, inline=inline)
-    return register_jitable(**(_INLINED if inline else _CALLED))(function)
+        return functools.partial(kernel, inline=inline, fused=fused)
+    return register_jitable(**_options(inline, fused))(function)
+
+
+def _options(inline: bool, fused: bool) -> Any:
+    """Options of a function that only compiled code calls."""
+    options = _INLINED if inline else _CALLED
+    return options if fused else {**options, "fastmath": False}
 
 
 def view(n_lengths: int) -> Callable[[Callable], Callable]:
@@ -314,20 +323,20 @@ def _compile_like(x: Any, value: Any) -> Callable | None:
     return lambda x, value: real(value)
 
 
-def generic(stub: Callable | None = None, *, inline: bool = True) -> Any:
+def generic(stub: Callable | None = None, *, inline: bool = True, fused: bool = True) -> Any:
     """A function whose implementation is chosen by the NamedTuple type of its first argument (docstring of the module).
 
     `function.register(kind)` decorates the implementation for a type, `function.otherwise` that for all types without
-    one. `inline` is as in `kernel`.
+    one. `inline` and `fused` are as in `kernel`.
 
     Raises
     ------
     TypeError : at the call, if the type has no implementation
     """
     if stub is None:
-        return functools.partial(generic, inline=inline)
+        return functools.partial(generic, inline=inline, fused=fused)
     table: dict[type | None, Callable] = {}
-    call = _dispatching(stub, table, _INLINED if inline else _CALLED)
+    call = _dispatching(stub, table, _options(inline, fused))
     # The same, compiled into its caller: for a layout in a layout, which would copy the views once more.
     call.inlined = call if inline else _dispatching(stub, table, _INLINED)
 

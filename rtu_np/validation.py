@@ -56,12 +56,15 @@ def check_real(
     return number
 
 
-def check_count(name: str, value: Any, *, low: int = 1, hint: str = "") -> int:
-    """`value` as an int of at least `low`. TypeError, ValueError, by name."""
+def check_count(name: str, value: Any, *, low: int = 1, high: int | None = None, hint: str = "") -> int:
+    """`value` as an int of at least `low`, and at most `high` if that is given. TypeError, ValueError, by name."""
     if isinstance(value, _NO_SETTINGS) or not isinstance(value, numbers.Integral):
         raise TypeError(f"{name} is {value!r} of type {type(value).__name__}: expected an integer")
-    if value < low:
-        raise ValueError(f"{name} is {_setting(value)}: expected an integer of at least {low}{hint and '; ' + hint}")
+    if value < low or (high is not None and value > high):
+        most = "" if high is None else f" and at most {high}"
+        raise ValueError(
+            f"{name} is {_setting(value)}: expected an integer of at least {low}{most}{hint and '; ' + hint}"
+        )
     return int(value)
 
 

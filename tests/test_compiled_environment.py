@@ -349,8 +349,10 @@ def test_only_a_marked_class_is_compiled():
 @pytest.mark.parametrize(
     ("old", "new"),
     [
-        ("            draw_noise(spec.policy, buffers.noise, rng)\n", "            pass\n"),
-        ("draw_noise(spec.policy, buffers.noise, rng)", "draw_noise(spec.policy, buffers.noise, env_rng)"),
+        ("            copy(noise[made[DRAWN]], buffers.noise)\n", ""),
+        ("            made[DRAWN] += 1\n", ""),
+        ("noise[: used[DRAWN]]", "noise"),
+        ("            rng.bit_generator.state = before\n", ""),
         ("                limits[ELAPSED, k] = 0\n", "                limits[ELAPSED, k] = 1\n"),
         ("limits[ELAPSED, k] >= limits[MOST, k]", "limits[ELAPSED, k] > limits[MOST, k]"),
         (
@@ -358,7 +360,6 @@ def test_only_a_marked_class_is_compiled():
             "TRUNCATED if truncated else TERMINATED if terminated",
         ),
         ("            episode[ENDED] += 1\n", ""),
-        ("buffers.action[EXECUTED, 0]) + env.start", "buffers.action[EXECUTED, 0])"),
         ("        clear(env.observation)\n", ""),
         ("begins, reward, end = clock[IS_FIRST] != 0, 0.0,", "begins, reward, end = clock[IS_FIRST] != 0, 1.0,"),
         ("            layer._elapsed_steps = int(", "            int("),

@@ -7,16 +7,54 @@ action that an environment gets lies in its space, in the precision of that spac
 
 import warnings
 from math import erf, sqrt
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from rtu_np.control.hints import action_hint
+from rtu_np.jit import generic
 
 # A Gaussian policy starts near a mean of 0, with a deviation of about 1.
 _REACH = 3.0  # nearly all of its actions are at most this large
 _LEAST_INSIDE = 0.1  # probability that such an action is not clipped, below which a warning says so
+_COMPILED_TYPES = frozenset("bBhHiIlLqQfd")  # of actions that compiled code makes
 _LEAST_USED = 0.1  # part of the range that the reach covers, below which a warning says so
+
+
+class OneChoice(NamedTuple):
+    start: int
+
+
+class SeveralChoices(NamedTuple):
+    start: np.ndarray  # (n,)
+
+
+class Continuous(NamedTuple):
+    pass
+
+
+@generic
+def environment_action(kind, executed, action):
+    """What `Actions.to_environment` returns, in compiled code. `action` (n,), of the space's type, may be written."""
+
+
+@environment_action.register(OneChoice)
+def _one_choice(kind, executed, action):
+    return int(executed[0]) + kind.start
+
+
+@environment_action.register(SeveralChoices)
+def _several_choices(kind, executed, action):
+    for j in range(executed.shape[0]):
+        action[j] = int(executed[j]) + kind.start[j]
+    return action
+
+
+@environment_action.register(Continuous)
+def _continuous(kind, executed, action):
+    for j in range(executed.shape[0]):
+        action[j] = executed[j]
+    return action
 
 
 class Actions:
@@ -86,6 +124,18 @@ class Actions:
             return int(action[0]) + self._start
         # In integers: a float would round a start of more than 2^53.
         return (action.astype(np.int64) + self._start).astype(self._space.dtype).reshape(self._space.shape)
+
+    def compiled(self) -> tuple[OneChoice | SeveralChoices | Continuous, np.ndarray] | None:
+        """The first and the last argument of `environment_action`; None if compiled code cannot make the action."""
+        from gymnasium import spaces
+
+        space = self._space
+        if type(space) is spaces.Discrete:
+            return OneChoice(self._start), np.zeros(1, np.int64)
+        if len(space.shape) != 1 or self._between or space.dtype.char not in _COMPILED_TYPES:
+            return None
+        kind = SeveralChoices(self._start + np.zeros(space.shape, np.int64)) if self.discrete else Continuous()
+        return kind, np.zeros(space.shape, space.dtype)
 
     def warn_of_scale(self, stacklevel: int) -> None:
         """Warn if a Gaussian policy starts far from the scale of a continuous action."""

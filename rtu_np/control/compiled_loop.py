@@ -2,8 +2,11 @@
 
 `learn` makes them if the environment is compiled (`rtu_np.compiled_environment`) behind no other wrappers than those of
 `gymnasium.make`, and if nobody looks at single steps. A stretch calls the compiled step of the agent that `Agent.step`
-calls, by its address, and draws noise from the same generators in the same order. So after n steps all is as after n
-turns of the loop in Python, to the bit: arrays, generators, environment, and the counters of wrappers.
+calls, by its address. So after n steps all is as after n turns of the loop in Python, to the bit: arrays, generators,
+environment, and the counters of wrappers.
+
+NumPy draws the noise of a whole stretch beforehand: Numba's own normal numbers are not NumPy's to the bit. Behind the
+stretch, the agent's generator is set back, and draws again what the stretch has used.
 
 A stretch ends after n steps, or early if the agent's step returns something else than DONE. Then Python does what it
 does after such a step.
@@ -17,11 +20,11 @@ import numpy as np
 
 from rtu_np import numba_compiler
 from rtu_np.compiled_environment import advance, begin, is_compiled, replaces_functions
+from rtu_np.control.actions import environment_action
 from rtu_np.control.inputs import ENDED, EXECUTED, LENGTH, RETURN, REWARD
-from rtu_np.control.policies import draw_noise
 from rtu_np.jit import address, call_at, compile_for, entry
 from rtu_np.learning.outcomes import CONTINUES, DONE, END, IS_FIRST, STEPS, TERMINATED, TRUNCATED
-from rtu_np.numerics.buffers import clear
+from rtu_np.numerics.buffers import clear, copy
 
 ENOUGH = 50_000  # steps of an agent's life from which on compiling a stretch pays
 LEAST = 1_000  # steps of one call, below which finding the compiled stretch takes longer than its steps
@@ -30,8 +33,9 @@ _FIRST, _BRIEF = 16, 0.1  # steps of the first stretch; seconds of a stretch, af
 
 # Rows of the limits of TimeLimit wrappers: steps of the present episode, and the most there may be.
 ELAPSED, MOST = 0, 1
-# Slots of what a stretch has made: steps; episodes that ended; whether its last observation began an episode.
-MADE, OVER, BEGINS = 0, 1, 2
+# Slots of what a stretch has made: steps; episodes that ended; whether its last observation began an episode; how many
+# rows of noise it has used.
+MADE, OVER, BEGINS, DRAWN = 0, 1, 2, 3
 
 
 class EnvArrays(NamedTuple):
@@ -40,20 +44,22 @@ class EnvArrays(NamedTuple):
     dynamics: Any
     state: np.ndarray
     observation: np.ndarray  # (n_observation,) of the space's own type
-    start: int  # of the actions
+    takes: Any  # how it takes an action, for `environment_action`
+    action: np.ndarray  # of the action space's type
     limits: np.ndarray  # (2, n)   ELAPSED, MOST, for each TimeLimit
     episodes: np.ndarray  # (rows, 3) float64   step, return, length
-    made: np.ndarray  # (3,)   MADE, OVER, BEGINS
+    made: np.ndarray  # (4,)   MADE, OVER, BEGINS, DRAWN
 
 
-def stretch(step, agent, env, rng, env_rng, n):
+def stretch(step, agent, env, noise, env_rng, n):
     """Make up to n steps of the environment; returns the outcome of the agent's last step.
 
     step : address of the agent's compiled step, whose arguments are `agent`
+    noise : (more than n, n_noise)   a row for each action
     """
-    spec, buffers = agent[0], agent[2]  # PPO's step has another argument
+    buffers = agent[2]  # PPO's step has another argument
     clock, signal, episode, made, limits = buffers.clock, buffers.signal, buffers.episode, env.made, env.limits
-    made[MADE], made[OVER] = 0, 0
+    made[MADE], made[OVER], made[DRAWN] = 0, 0, 0
     while clock[IS_FIRST] != 0 or (made[MADE] < n and made[OVER] < env.episodes.shape[0]):
         begins, reward, end = clock[IS_FIRST] != 0, 0.0, CONTINUES
         clear(env.observation)
@@ -62,7 +68,7 @@ def stretch(step, agent, env, rng, env_rng, n):
             for k in range(limits.shape[1]):
                 limits[ELAPSED, k] = 0
         else:
-            action = int(buffers.action[EXECUTED, 0]) + env.start
+            action = environment_action(env.takes, buffers.action[EXECUTED], env.action)
             reward, terminated, truncated = advance(env.dynamics, env.state, action, env_rng, env.observation)
             for k in range(limits.shape[1]):
                 limits[ELAPSED, k] += 1
@@ -77,7 +83,8 @@ def stretch(step, agent, env, rng, env_rng, n):
         if outcome != DONE:
             return outcome
         if end == CONTINUES:
-            draw_noise(spec.policy, buffers.noise, rng)
+            copy(noise[made[DRAWN]], buffers.noise)
+            made[DRAWN] += 1
         else:
             row = env.episodes[made[OVER]]
             row[0], row[1], row[2] = clock[STEPS], episode[RETURN], episode[LENGTH]
@@ -100,17 +107,18 @@ class CompiledLoop:
             inner.dynamics,
             inner.state,
             np.zeros(space.shape, space.dtype),
-            int(agent.action_space.start),
+            *agent.actions.compiled(),
             np.zeros((2, len(self._limiting)), np.int64),
             np.zeros((_ROWS, 3)),
-            np.zeros(3, np.int64),
+            np.zeros(4, np.int64),
         )
         step, arguments = agent._compiled_step, agent._to_step
-        self._to_run = (address(step, *arguments), arguments, self._arrays, agent._rng)
-        compiled = compile_for(stretch, agent._spec, inner.dynamics)
+        self._to_run = (address(step, *arguments), arguments, self._arrays)
+        compiled = compile_for(stretch, agent._spec, inner.dynamics, self._arrays.takes)
         self._held = step, compiled  # as long as their code may run
+        self._noise = np.empty((0, agent._noise.size), agent.dtype)
         try:
-            self._run = entry(compiled, *self._to_run, agent._rng, 1)
+            self._run = entry(compiled, *self._to_run, self._noise, agent._rng, 1)
         except Exception as error:
             error.add_note(
                 f"env is a {type(inner).__name__}, marked with `compiled`: expected `begin` and `advance` that Numba "
@@ -133,9 +141,17 @@ class CompiledLoop:
         for k, layer in enumerate(self._limiting):
             arrays.limits[ELAPSED, k], arrays.limits[MOST, k] = layer._elapsed_steps, layer._max_episode_steps
         n, began = min(n, self._most), time.perf_counter()
+        policy, rng, used = self._agent._policy, self._agent._rng, arrays.made
+        if len(self._noise) <= n:
+            self._noise = np.empty((n + 1, self._noise.shape[1]), self._noise.dtype)
+        noise, before = self._noise[: n + 1], rng.bit_generator.state  # an episode may begin before the first step
+        used[DRAWN] = 0
         try:
-            self.outcome = self._run(*self._to_run, inner.np_random, n)
+            policy.draw_rows(noise, rng)
+            self.outcome = self._run(*self._to_run, noise, inner.np_random, n)
         finally:  # also if Ctrl-C is heard between these lines
+            rng.bit_generator.state = before
+            policy.draw_rows(noise[: used[DRAWN]], rng)
             for k, layer in enumerate(self._limiting):
                 layer._elapsed_steps = int(arrays.limits[ELAPSED, k])
             inner.in_episode = self.begins or bool(self._agent._signal[END] == CONTINUES)
@@ -194,8 +210,8 @@ def _is_own(kind: type, name: str) -> bool:
 
 def _takes(agent: Any, inner: Any) -> bool:
     """Whether a stretch can do what `agent.step` does in this environment."""
-    from gymnasium.spaces import Box, Discrete
+    from gymnasium.spaces import Box
 
     plain = type(inner.observation_space) is Box and len(inner.observation_space.shape) == 1
-    one = type(agent.action_space) is Discrete and type(agent._spec.policy) in draw_noise.table
-    return plain and one and agent._can_take_stretches()
+    acts = agent.actions.compiled() is not None and hasattr(agent._policy, "draw_rows")
+    return plain and acts and agent._can_take_stretches()

@@ -50,6 +50,8 @@ class Epsilon:
         """noise (2,) <- uniform numbers: whether to explore, and which action to take then"""
         rng.random(out=noise, dtype=noise.dtype)
 
+    draw_rows = draw
+
 
 class EpsilonSpec(NamedTuple):
     start: float
@@ -77,12 +79,6 @@ def exploratory_action(epsilon, noise, n_actions):
 def _sample_epsilon_greedy(spec, o, noise, steps, action):
     exploratory = exploratory_action(epsilon_at(spec, steps), noise, o.shape[0])
     action[0] = policies.first_largest(o) if exploratory < 0 else exploratory
-
-
-@policies.draw_noise.register(EpsilonSpec)
-def _draw_two(spec, noise, rng):
-    for k in range(noise.shape[0]):
-        noise[k] = rng.random(dtype=np.float32) if noise.itemsize == 4 else rng.random()
 
 
 @policies.mode.register(EpsilonSpec)

@@ -38,15 +38,13 @@ class Policy(Protocol):
     def draw(self, noise: np.ndarray, rng: np.random.Generator) -> None:
         """noise (n_noise,) <- the random numbers that `sample` needs for one action"""
 
+    # A policy that also has `draw_rows(noise, rng)` goes through stretches in compiled code (`control.compiled_loop`):
+    # noise (n, n_noise) <- what n calls of `draw` write into its rows, to the bit.
+
 
 @generic
 def sample(spec, o, noise, steps, action):
     """action <- a draw from the distribution: a function of `noise`, and of the steps of learning so far"""
-
-
-@generic
-def draw_noise(spec, noise, rng):
-    """noise <- what `draw` of the settings writes, to the bit. Policies that make one choice have it."""
 
 
 @generic
@@ -173,6 +171,8 @@ class Gaussian:
 
     def draw(self, noise: np.ndarray, rng: np.random.Generator) -> None:
         rng.standard_normal(out=noise, dtype=noise.dtype)
+
+    draw_rows = draw
 
 
 class GaussianSpec(NamedTuple):

@@ -16,7 +16,6 @@ from typing import NamedTuple
 import numpy as np
 
 from rtu_np.control.policies import (
-    draw_noise,
     entropy,
     first_largest,
     gradient,
@@ -57,6 +56,13 @@ class Softmax:
     def draw(self, noise: np.ndarray, rng: np.random.Generator) -> None:
         if noise.size == 1:
             noise[0] = rng.random()
+        else:
+            rng.random(out=noise, dtype=noise.dtype)
+
+    def draw_rows(self, noise: np.ndarray, rng: np.random.Generator) -> None:
+        """noise (n, n_noise) <- what n calls of `draw` write into its rows"""
+        if noise.shape[1] == 1:
+            noise[:, 0] = rng.random(len(noise))
         else:
             rng.random(out=noise, dtype=noise.dtype)
 
@@ -102,11 +108,6 @@ def _log_sum_exp(o):
     for k in range(o.shape[0]):
         total += np.exp(o[k] - largest)
     return largest + np.log(total)
-
-
-@draw_noise.register(SoftmaxSpec)
-def _draw_one(spec, noise, rng):
-    noise[0] = rng.random()
 
 
 @sample.register(SoftmaxSpec)

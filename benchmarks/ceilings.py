@@ -57,7 +57,7 @@ def main(arguments: list[str]) -> None:
         print(f"| {task} | {words} | {' | '.join(f'{x:.4g}' for x in found)} |")
     print("\n| an arm that | mean return |\n|---|---|")
     for name, (mean, error) in page["arm"].items():
-        print(f"| {name} | {mean:.2f}{f' +- {error:.2f}' if error else ''} |")
+        print(f"| {name} | {mean:.2f}{f' ± {error:.2f}' if error else ''} |")
     given.output.parent.mkdir(parents=True, exist_ok=True)
     given.output.write_text(json.dumps(page, indent=1) + "\n")
 

@@ -94,7 +94,7 @@ class TMaze(CompiledEnvironment, gymnasium.Env):
 
     There are two forms. "bakker" is Bakker's, with three bits that are no memory each. In "cue", an observation is the
     cue, whether this is the junction, and 1; every step costs .01. Without memory "bakker" pays 1.95 at most, with
-    memory 4. With length 10, "cue" pays -.11 without, and .89 with memory. The file docs/tasks.md says how that is
+    memory 4. With length 10, "cue" pays -.11 for a guess, and .89 with memory. The file docs/tasks.md says how that is
     computed.
 
     `noise` adds a normal number to each number of each observation. An agent cannot look at single bits then.

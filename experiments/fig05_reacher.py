@@ -1,7 +1,7 @@
 """Proximal policy optimisation (PPO) on an arm that sees its goal once, with several recurrent cells.
 
-Elelimy et al. 2024, Fig. 5. The paper does not define the task. `rtu_np/ReacherPOMDP-v0` is that of POBAX, an arm of two
-links (`envs.reacher_pomdp`), and likely the paper's. An arm that never sees its goal gets 19 at most, and one that
+Elelimy et al. 2024, Fig. 5. The paper does not define the task. `rtu_np/ReacherPOMDP-v0` is that of POBAX, an arm of
+two links (`envs.reacher_pomdp`), and likely the paper's. An arm that never sees its goal gets 19 at most, and one that
 knows it 75 (docs/tasks.md).
 
 The results in docs/results/fig05-reacher are older. They are of MuJoCo's Reacher, `rtu_np/ReacherPOMDP-MuJoCo-v0`.

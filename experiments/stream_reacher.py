@@ -5,8 +5,8 @@ The first observation of an episode shows the goal, and the others hide it (`rtu
 most, and one that knows it 75 (docs/tasks.md). Elelimy et al. 2024, Fig. 5, have a task of this name for proximal
 policy optimisation, and do not define it; this one is that of POBAX, and likely the same.
 
-The results in docs/results/stream-reacher are older. They are of MuJoCo's Reacher, `rtu_np/ReacherPOMDP-MuJoCo-v0`, with
-gamma .95.
+The results in docs/results/stream-reacher are older. They are of MuJoCo's Reacher, with gamma .95: the task that is
+`rtu_np/ReacherPOMDP-MuJoCo-v0` now.
 
 Claim: a recurrent trace unit (RTU) with real-time recurrent learning (RTRL) reaches nearer than three others: the same
 network with truncated backpropagation through time over one step, T-BPTT(1), a gated recurrent unit (GRU) with

@@ -120,7 +120,7 @@ def test_k_bits_are_guessed_or_remembered():
         assert abs(np.mean(returns[False]) - expected.without) < 0.25
 
 
-# -------------------------------------------------------------------------------------------------------------- the arm
+# ------------------------------------------------------------------------------------------------------------- the arm
 
 
 def played(begin, k, plan):
@@ -167,7 +167,7 @@ def test_the_arm_s_ceilings_are_those_that_were_measured():
     assert arm["knows the goal"][0] < arm["knows the goal, at most"][0]
 
 
-# -------------------------------------------------------------------------------------------------------------- the page
+# ------------------------------------------------------------------------------------------------------------ the page
 
 
 def test_the_page_has_the_numbers_of_the_results():

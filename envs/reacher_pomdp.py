@@ -1,6 +1,6 @@
 """Reach for a goal that is shown once: an arm of two links, a partially observable Markov decision process (POMDP).
 
-gymnax has this arm (Lange 2022, `Reacher-misc`), and POBAX hides its goal after the first observation (Tao et al. 2025).
+gymnax has this arm (Lange 2022, `Reacher-misc`), and POBAX hides its goal after the first look (Tao et al. 2025).
 Link i has length 1 and the angle theta_i, measured from the x-axis; both angles are absolute, so neither link moves the
 other. The action is the angular accelerations a_i. There is no friction:
 

@@ -60,12 +60,13 @@ def check_count(name: str, value: Any, *, low: int = 1, high: int | None = None,
     """`value` as an int of at least `low`, and at most `high` if that is given. TypeError, ValueError, by name."""
     if isinstance(value, _NO_SETTINGS) or not isinstance(value, numbers.Integral):
         raise TypeError(f"{name} is {value!r} of type {type(value).__name__}: expected an integer")
-    if value < low or (high is not None and value > high):
+    number = int(value)
+    if number < low or (high is not None and number > high):
         most = "" if high is None else f" and at most {high}"
         raise ValueError(
             f"{name} is {_setting(value)}: expected an integer of at least {low}{most}{hint and '; ' + hint}"
         )
-    return int(value)
+    return number
 
 
 def check_seed(name: str, value: Any) -> np.random.Generator:

@@ -14,7 +14,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import rtu_np
-from envs import KMemoryChain, MemoryChain, NoisyPatterning, ThreeState, TMaze, TraceConditioning, TracePatterning
+from envs import (
+    KMemoryChain,
+    MemoryChain,
+    NoisyPatterning,
+    ReacherPOMDP,
+    ThreeState,
+    TMaze,
+    TraceConditioning,
+    TracePatterning,
+)
 from envs.snapshot import Snapshot, capture, restore
 from rtu_np import (
     GRU,
@@ -153,7 +162,12 @@ ENVIRONMENTS = {
     ThreeState: {},
     MemoryChain: {"length": st.integers(1, 9)},
     KMemoryChain: {"length": st.integers(1, 9), "k": st.integers(1, 3)},
-    TMaze: {"length": st.integers(1, 9)},
+    TMaze: {
+        "length": st.integers(1, 9),
+        "noise": st.sampled_from([0.0, 0.1]),
+        "form": st.sampled_from(["bakker", "cue"]),
+    },
+    ReacherPOMDP: {"length": st.integers(1, 9)},
 }
 
 

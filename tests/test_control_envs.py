@@ -17,7 +17,7 @@ from envs.masked import TASKS
 ROOT = Path(__file__).parent.parent
 CONTROL = [
     *(f"rtu_np/{name}-{keep}-v0" for name, task in TASKS.items() for keep in task.keep),
-    *(f"rtu_np/{name}-v0" for name in ("MemoryChain", "KMemoryChain", "TMaze", "ReacherPOMDP")),
+    *(f"rtu_np/{name}-v0" for name in ("MemoryChain", "KMemoryChain", "TMaze", "ReacherPOMDP", "ReacherPOMDP-MuJoCo")),
     *(f"rtu_np/{name}Easy-v0" for name in popgym.FAMILIES),
 ]
 # Written down by hand: what -P and -V keep, and of how many entries.
@@ -170,7 +170,7 @@ def test_settings_go_to_the_task():
         ("MemoryChain", {"timing": "gymnax"}, ValueError, "timing is 'gymnax': expected one of 'lag-free', 'bsuite'"),
         ("KMemoryChain", {"k": 0}, ValueError, "k is 0"),
         ("TMaze", {"length": 0}, ValueError, "length is 0: expected an integer of at least 1"),
-        ("ReacherPOMDP", {"gravity": 3}, TypeError, "gravity"),
+        ("ReacherPOMDP-MuJoCo", {"gravity": 3}, TypeError, "gravity"),
         ("RepeatFirstEasy", {"task": "Chess"}, ValueError, "task is 'Chess': expected one of 'AutoencodeEasy'"),
     ],
 )
@@ -331,7 +331,7 @@ def test_t_maze_out_of_order():
 
 def test_the_target_is_seen_once():
     """Two arms that differ by their target alone are seen alike from the second observation on."""
-    envs = [gymnasium.make("rtu_np/ReacherPOMDP-v0") for _ in range(2)]
+    envs = [gymnasium.make("rtu_np/ReacherPOMDP-MuJoCo-v0") for _ in range(2)]
     whole = gymnasium.make("Reacher-v5")
     rng = np.random.default_rng(0)
     for seed in range(3):

@@ -102,12 +102,13 @@ class CompiledLoop:
         self._env, self._agent = env, agent
         self._layers, inner = layers, env.unwrapped
         self._limiting: list[Any] = [layer for layer in layers if type(layer) is TimeLimit]
-        space = inner.observation_space
+        space, (takes, action) = inner.observation_space, agent.actions.compiled()
         self._arrays = EnvArrays(
             inner.dynamics,
             inner.state,
             np.zeros(space.shape, space.dtype),
-            *agent.actions.compiled(),
+            takes,
+            action,
             np.zeros((2, len(self._limiting)), np.int64),
             np.zeros((_ROWS, 3)),
             np.zeros(4, np.int64),

@@ -37,8 +37,8 @@ Python, so the dynamics are written once. `compiled` marks the class:
 and TimeLimit. Actions are Discrete, and observations a Box of one dimension. Anything else goes step by step, and so
 does a class that derives from a marked class without being marked: it may have changed `step`.
 
-Random numbers come from the environment's own generator: `rng.random()`, and `integer`. Both have in compiled code the
-bits that they have in Python.
+Random numbers come from the environment's own generator: `rng.random()`, `integer` and `shuffle`. They have in compiled
+code the bits that they have in Python.
 """
 
 from types import FunctionType
@@ -77,6 +77,30 @@ def _compile_integer(rng: Any, n: Any) -> Any:
         return int(numba_compiler.bounded_integer(rng.bit_generator, n - 1)) if n > 1 else 0
 
     return draw
+
+
+def shuffle(rng: Any, items: np.ndarray) -> None:
+    """Put `items`, a vector, into a random order, as `rng.shuffle(items)` does: every order is as likely as any other.
+
+    Examples
+    --------
+    >>> items, others = np.arange(52), np.arange(52)
+    >>> shuffle(np.random.default_rng(0), items)
+    >>> np.random.default_rng(0).shuffle(others)
+    >>> bool((items == others).all())
+    True
+    """
+    rng.shuffle(items)
+
+
+@overload(shuffle, strict=False)
+def _compile_shuffle(rng: Any, items: Any) -> Any:
+    def exchange(rng, items):  # Numba's own shuffle allocates an array
+        for i in range(items.shape[0] - 1, 0, -1):
+            j = int(numba_compiler.random_interval(rng.bit_generator, i))
+            items[i], items[j] = items[j], items[i]
+
+    return exchange
 
 
 class CompiledEnvironment:

@@ -1,7 +1,11 @@
-"""What the tests of card games share: their names, and players with a perfect memory."""
+"""What the tests of card games share: their names, players with a perfect memory, and bugs to plant."""
 
+import sys
+import types
 from itertools import product
+from pathlib import Path
 
+import envs
 from envs import card_tables, cards
 
 GAMES = {
@@ -14,6 +18,16 @@ GAMES = {
 }
 LEVELS = ("Easy", "Medium", "Hard")
 TASKS = list(product(GAMES, LEVELS))
+
+
+def planted(monkeypatch, file, old, new):
+    """A module of ours with a bug."""
+    source = (Path(envs.__file__).parent / f"{file}.py").read_text()
+    assert source.count(old) == 1, f"not one place to plant the bug in: {old!r}"
+    module = types.ModuleType(f"planted_{file}")
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    exec(compile(source.replace(old, new), module.__name__, "exec"), module.__dict__)
+    return module
 
 
 def perfect(task: str, level: str):

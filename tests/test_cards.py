@@ -3,18 +3,16 @@
 import pickle
 import subprocess
 import sys
-import types
 from pathlib import Path
 
 import gymnasium
 import numpy as np
 import pytest
-from card_cases import GAMES, TASKS, perfect
+from card_cases import GAMES, TASKS, perfect, planted
 from cases import COMPILED
 from compiled_cases import AGENTS, both_ways, learned
 from gymnasium.utils.env_checker import check_env
 
-import envs
 from envs import popgym
 from envs.cards import shuffle_new
 from envs.snapshot import capture, restore
@@ -119,16 +117,6 @@ def test_a_seed_gives_the_episodes_that_it_gives_in_popgym(task, level):
 
 
 # -------------------------------------------------------------------------------------------------------- planted bugs
-
-
-def planted(monkeypatch, file, old, new):
-    """A module of ours with a bug."""
-    source = (Path(envs.__file__).parent / f"{file}.py").read_text()
-    assert source.count(old) == 1, f"not one place to plant the bug in: {old!r}"
-    module = types.ModuleType(f"planted_{file}")
-    monkeypatch.setitem(sys.modules, module.__name__, module)
-    exec(compile(source.replace(old, new), module.__name__, "exec"), module.__dict__)
-    return module
 
 
 @pytest.mark.parametrize(

@@ -77,7 +77,7 @@ def bet(level, observation, memory):
 
 
 def find_pairs(level, observation, memory):
-    """An unknown card, then its like if it is known, and else another unknown card."""
+    """An unknown card, then its like if it is known, and else another unknown card; known pairs are left to the end."""
     kinds = observation.reshape({"Medium": 104}.get(level, 52), -1).argmax(1)
     known, done = memory.setdefault("known", {}), memory.setdefault("done", set())
     turned, first = memory["action"], memory.pop("first", None)
@@ -90,12 +90,12 @@ def find_pairs(level, observation, memory):
             done |= {first, turned} if fits else set()
             first = None
     here = {place: kind for place, kind in known.items() if place not in done}
-    ones = here if first is None else [first]
-    likes = [one for one in ones for other in here if one != other and here[one] == here[other]]
-    if likes:
-        return next(k for k in here if here[k] == here[likes[0]] and k != first)
-    unknown = [k for k in range(len(kinds)) if k not in known]
-    return unknown[0] if unknown else first if first is not None else min(here)
+    if first is not None:
+        likes = [place for place in here if here[place] == here[first] and place != first]
+    else:
+        likes = [one for one in here for other in here if one != other and here[one] == here[other]]
+    unknown = [place for place in range(len(kinds)) if place not in known]
+    return ((likes + unknown) if first is not None else (unknown + likes))[0] if likes or unknown else min(here)
 
 
 PLAYERS = {

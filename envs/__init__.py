@@ -2,7 +2,7 @@
 
 import gymnasium
 
-from envs import masked, popgym
+from envs import card_tables, cards, masked, popgym
 from envs.conditioning import TraceConditioning, returns
 from envs.memory_chain import KMemoryChain, MemoryChain
 from envs.patterning import NoisyPatterning, TracePatterning
@@ -37,5 +37,14 @@ for _name, _task in masked.TASKS.items():
             kwargs={"base": _task.base, "keep": _keep, **_task.settings},
         )
 gymnasium.register(id="rtu_np/ReacherPOMDP-MuJoCo-v0", entry_point="envs.reacher_mujoco:make", max_episode_steps=50)
+_GAMES = (cards.RepeatPrevious, cards.RepeatFirst, cards.Autoencode, cards.HigherLower)
+for _game in (*_GAMES, card_tables.CountRecall, card_tables.Concentration):
+    for _level in _game.LEVELS:
+        gymnasium.register(
+            id=f"rtu_np/{_game.__name__}{_level}-v0",
+            entry_point=f"{_game.__module__}:{_game.__name__}",
+            kwargs={"level": _level},
+        )
 for _name in popgym.TASKS:
-    gymnasium.register(id=f"rtu_np/{_name}-v0", entry_point="envs.popgym:make", kwargs={"task": _name})
+    if f"rtu_np/{_name}-v0" not in gymnasium.registry:  # cards are compiled, and need no popgym
+        gymnasium.register(id=f"rtu_np/{_name}-v0", entry_point="envs.popgym:make", kwargs={"task": _name})

@@ -1,6 +1,7 @@
-"""The tasks of POPGym (Morad et al. 2023), with observations as vectors. They need the package popgym.
+"""The tasks of POPGym (Morad et al. 2023) as the package popgym has them, with observations as vectors.
 
-Elelimy et al. 2024 use six of them.
+Six card games are made by envs/cards.py and envs/card_tables.py under their ids, and need no popgym. Here is the
+package's own, against which tests compare them: `make("RepeatPreviousEasy")`.
 """
 
 import importlib
@@ -64,25 +65,18 @@ class OneHot(Task):
     """A task of POPGym, its observation as concatenated one-hot vectors.
 
     ## Description
-    Tasks of the package popgym, `-Easy`, `-Medium` and `-Hard` (more cards, or a larger board). The table has the six
-    that Elelimy et al. use, with a deck of 52 cards. The others are Battleship, MineSweeper (actions: two coordinates,
-    `MultiDiscrete`), MultiarmedBandit, and the control tasks PositionOnlyCartPole, PositionOnlyPendulum,
-    VelocityOnlyCartPole, NoisyPositionOnlyCartPole and NoisyPositionOnlyPendulum, whose observations are vectors already.
-    Morad et al. call PositionOnly Stateless, and either name is registered.
+    Tasks of the package popgym, `-Easy`, `-Medium` and `-Hard` (more cards, or a larger board): Battleship, MineSweeper
+    (actions: two coordinates, `MultiDiscrete`), MultiarmedBandit, and the control tasks PositionOnlyCartPole,
+    PositionOnlyPendulum, VelocityOnlyCartPole, NoisyPositionOnlyCartPole and NoisyPositionOnlyPendulum, whose
+    observations are vectors already. Morad et al. call PositionOnly Stateless, and either name is registered.
 
-    | `rtu_np/...-v0` | the agent | actions | observation | steps |
-    |---|---|---|---|---|
-    | AutoencodeEasy | sees suits, then has to name them in reverse order | 4 suits | playing or watching; suit: 2 + 4 | 103 |
-    | ConcentrationEasy | turns cards two by two, looking for pairs of one colour | 52 cards | every card as black, red or face down: 52 x 3 | up to 104 |
-    | CountRecallEasy | has to say how often it has seen the colour that is asked for | 27 counts | card dealt, card asked for: 2 + 2 | 51 |
-    | HigherLowerEasy | bets on the next rank being higher or lower | 2 | rank: 13 | 51 |
-    | RepeatFirstEasy | has to name the suit that came first | 4 suits | suit: 4 | 51 |
-    | RepeatPreviousEasy | has to name the suit of four cards ago | 4 suits | suit: 4 | 51 |
+    `envs.popgym.make(task)` also makes the package's own RepeatPrevious, RepeatFirst, CountRecall, Autoencode,
+    Concentration and HigherLower. The ids of these are compiled environments, of the same observations and rewards.
 
     The paper's agents also get their previous action and reward. Here the agent adds these, not the environment.
 
     ## Action Space
-    `Discrete`, as in the table; `MultiDiscrete` in Battleship and MineSweeper; `Box(-2, 2)` in the Pendulums.
+    `Discrete`; `MultiDiscrete` in Battleship and MineSweeper; `Box(-2, 2)` in the Pendulums.
 
     ## Observation Space
     `Box(0, 1)`: one entry for each possible value of each part of popgym's observation, in popgym's order; 1 for the
@@ -92,14 +86,14 @@ class OneHot(Task):
     popgym's: an episode's return lies within -1 and 1.
 
     ## Starting State
-    A shuffled deck.
+    popgym's: a random board, or a shuffled deck.
 
     ## Episode End
-    When the deck has been dealt; Concentration when all cards are face up, or its steps are over.
+    popgym's.
 
     ## Version History
     - v0: first version.
-    """  # noqa: E501  a table
+    """
 
     def __init__(self, env: gymnasium.Env) -> None:
         super().__init__(env)
@@ -115,13 +109,19 @@ class OneHot(Task):
 
 
 def make(task: str, **settings: Any) -> Task:
-    """The entry point of all POPGym tasks."""
+    """A task of the package popgym, by its name; the entry point of all that are not compiled.
+
+    Examples
+    --------
+    >>> make("RepeatPreviousEasy").observation_space.shape
+    (4,)
+    """
     name, module = check_choice("task", task, TASKS)
     try:
         found = importlib.import_module(f"popgym.envs.{module}")
     except ImportError as error:
         raise ImportError(
-            f"rtu_np/{task}-v0 is a task of the package popgym, which could not be imported ({error}): install it with "
+            f"{task} is a task of the package popgym, which could not be imported ({error}): install it with "
             'python -m pip install -e ".[popgym]"'
         ) from error
     env = getattr(found, name)(**settings)

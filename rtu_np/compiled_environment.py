@@ -39,7 +39,7 @@ MultiDiscrete or MultiBinary of one dimension, and `advance` gets an array of th
 Anything else goes step by step, and so does a class that derives from a marked class without being marked: it may have
 changed `step`.
 
-Random numbers come from the environment's own generator: `rng.random()`, `integer` and `normal`. They have in compiled
+Random numbers come from the environment's own generator: `rng.random()`, `integer`, `normal` and `shuffle`. They have in compiled
 code the bits that they have in Python, and so has arithmetic: in `begin`, `advance` and a `kernel(fused=False)`
 (rtu_np/jit.py) that they call, each operation is rounded by itself. Take functions from `math` (`math.cos`), which both
 ways call the C library: NumPy has its own, which may differ in the last digit.
@@ -101,6 +101,30 @@ def normal(rng: Any) -> float:
         s = u * u + v * v
         if 0.0 < s < 1.0:  # of the disc
             return u * math.sqrt(-2.0 * math.log(s) / s)
+
+
+def shuffle(rng: Any, items: np.ndarray) -> None:
+    """Put `items`, a vector, into a random order, as `rng.shuffle(items)` does: every order is as likely as any other.
+
+    Examples
+    --------
+    >>> items, others = np.arange(52), np.arange(52)
+    >>> shuffle(np.random.default_rng(0), items)
+    >>> np.random.default_rng(0).shuffle(others)
+    >>> bool((items == others).all())
+    True
+    """
+    rng.shuffle(items)
+
+
+@overload(shuffle, strict=False)
+def _compile_shuffle(rng: Any, items: Any) -> Any:
+    def exchange(rng, items):  # Numba's own shuffle allocates an array
+        for i in range(items.shape[0] - 1, 0, -1):
+            j = int(numba_compiler.random_interval(rng.bit_generator, i))
+            items[i], items[j] = items[j], items[i]
+
+    return exchange
 
 
 class CompiledEnvironment:

@@ -11,7 +11,8 @@ flushing          subnormal numbers are zero while compiled code runs (rtu_np/su
 stored            `KernelCache` in place of Numba's cache. That looks for changes in one file only, mixes up processes
                   that compile a function for several types at once, and fails on a damaged file or without a home.
 by address        `call_at`: a kernel calls another that is compiled already, and so has the same bits.
-integers          `bounded_integer`: what `Generator.integers` draws, which in Numba allocates an array.
+integers          `bounded_integer` and `random_interval`: what `Generator.integers` and `Generator.shuffle` draw, which
+                  in Numba allocate arrays.
 
 A release of Numba may rename any of these. Then, or if the environment has RTU_NP_PLAIN_NUMBA=1, this file uses public
 options only: the same values within the tests' tolerances, slower to compile, possibly slower to run. Nothing is
@@ -51,7 +52,7 @@ def _private_numba() -> Any:
     from numba.core.options import DefaultOptions
     from numba.core.serialize import dumps  # noqa: F401
     from numba.core.typing.templates import _OverloadFunctionTemplate, builtin_registry
-    from numba.np.random.random_methods import buffered_bounded_lemire_uint32  # noqa: F401
+    from numba.np.random.random_methods import buffered_bounded_lemire_uint32, random_interval  # noqa: F401
 
     missing = [name for name in _NEEDED_OPTIONS if not hasattr(DefaultOptions, name)]
     missing += [name for name in _NEEDED_METHODS if not hasattr(JITCodeLibrary, name)]
@@ -88,6 +89,7 @@ if PLAIN:
     )
 else:
     from numba.np.random.random_methods import buffered_bounded_lemire_uint32 as bounded_integer  # noqa: F401
+    from numba.np.random.random_methods import random_interval  # noqa: F401
 
 FLUSHES = subnormals.SUPPORTED and not PLAIN  # whether subnormal numbers are zero while compiled code runs
 # Options added to the public ones: ENTRY for functions that Python calls, the others for functions that only compiled

@@ -171,7 +171,13 @@ def test_settings_go_to_the_task():
         ("KMemoryChain", {"k": 0}, ValueError, "k is 0"),
         ("TMaze", {"length": 0}, ValueError, "length is 0: expected an integer of at least 1"),
         ("ReacherPOMDP-MuJoCo", {"gravity": 3}, TypeError, "gravity"),
-        ("RepeatFirstEasy", {"task": "Chess"}, ValueError, "task is 'Chess': expected one of 'AutoencodeEasy'"),
+        ("BattleshipEasy", {"task": "Chess"}, ValueError, "task is 'Chess': expected one of 'AutoencodeEasy'"),
+        (
+            "RepeatFirstEasy",
+            {"level": "Expert"},
+            ValueError,
+            "level is 'Expert': expected one of 'Easy', 'Medium', 'Hard'",
+        ),
     ],
 )
 def test_bad_settings(id, settings, error, message):
@@ -351,31 +357,3 @@ def test_the_target_is_seen_once():
             everything = whole.step(action)[0]
             assert np.array_equal(seen[[0, 1, 2, 3, 6, 7]], everything[[0, 1, 2, 3, 6, 7]])
             assert not seen[[4, 5, 8, 9]].any()
-
-
-def test_popgym_asks_for_memory():
-    def first(observation, memory):
-        return int(memory.setdefault("first", observation).argmax())
-
-    def four_ago(observation, memory):
-        seen = memory.setdefault("seen", [])
-        seen.append(int(observation.argmax()))
-        return seen[max(len(seen) - 4, 0)]
-
-    def backwards(observation, memory):
-        seen, playing = memory.setdefault("seen", []), bool(observation[0])
-        if not (playing and memory.get("played")):  # the last card is shown when it is time to play already
-            seen.append(int(observation[2:].argmax()))
-        memory["played"] = playing
-        return seen.pop() if playing else 0
-
-    def count(observation, memory):
-        counts = memory.setdefault("counts", [0, 0])
-        counts[int(observation[:2].argmax())] += 1
-        return counts[int(observation[2:].argmax())]
-
-    solved = {"RepeatFirst": first, "RepeatPrevious": four_ago, "CountRecall": count, "Autoencode": backwards}
-    for name, act in solved.items():
-        env = gymnasium.make(f"rtu_np/{name}Easy-v0")
-        assert abs(episodes(env, act, 20) - 1) < 1e-9, name
-        assert episodes(env, lambda seen, _, act=act: act(seen, {}), 20) < 0, name

@@ -6,14 +6,15 @@ import gymnasium
 import numpy as np
 import pytest
 
-from envs.popgym import TASKS
+from envs.cards import CardGame
+from envs.popgym import TASKS, make
 from rtu_np import ActorCritic, LinearRTU
 
 SIX = ("Autoencode", "Concentration", "CountRecall", "HigherLower", "RepeatFirst", "RepeatPrevious")
 
 
 def test_all_of_popgym_is_registered():
-    """42 tasks, and the paper's names of twelve; each is the class that popgym itself registers."""
+    """42 tasks, and the paper's names of twelve; each is the class that popgym itself registers, or a game of ours."""
     import popgym.envs
 
     theirs = {kind: named["id"] for kind, named in popgym.envs.ALL.items()}
@@ -22,7 +23,9 @@ def test_all_of_popgym_is_registered():
     for task in TASKS:
         env = gymnasium.make(f"rtu_np/{task}-v0", disable_env_checker=True)
         assert isinstance(env.observation_space, gymnasium.spaces.Box)
-        made[task] = type(env.unwrapped)
+        made[task] = type(make(task).unwrapped)
+        ours = task.removesuffix("Easy").removesuffix("Medium").removesuffix("Hard") in SIX
+        assert isinstance(env.unwrapped, CardGame) if ours else type(env.unwrapped) is made[task]
     assert set(made.values()) == theirs.keys()
     assert sum(theirs[kind].lower() == f"popgym-{task}-v0".lower() for task, kind in made.items()) == 42
     assert made["StatelessCartPoleEasy"] is made["PositionOnlyCartPoleEasy"]
@@ -51,12 +54,11 @@ def test_agents_learn_in_popgym_s_others(task):
     assert agent.learn(env, 300, progress=False, log=None).returns.size > 0
 
 
-def test_popgym_s_observations():
-    """As Gymnasium flattens them, and what popgym knows behind them is not told."""
+def test_popgym_s_own_card_games():
+    """As Gymnasium flattens them, and what popgym knows behind them is left out."""
     for name in SIX:
-        env = gymnasium.make(f"rtu_np/{name}Easy-v0", disable_env_checker=True)
-        inner = env.unwrapped
-        twin = type(inner)()
+        env = make(f"{name}Easy")
+        twin = type(env.unwrapped)()
         (observation, info), expected = env.reset(seed=2), twin.reset(seed=2)[0]
         for k in range(50):
             assert np.array_equal(observation, gymnasium.spaces.flatten(twin.observation_space, expected)), name
@@ -68,6 +70,6 @@ def test_popgym_s_observations():
 
 
 def test_without_popgym(monkeypatch):
-    monkeypatch.setitem(sys.modules, "popgym.envs.repeat_first", None)
-    with pytest.raises(ImportError, match=r"RepeatFirstEasy-v0 is a task of the package popgym.*\[popgym\]"):
-        gymnasium.make("rtu_np/RepeatFirstEasy-v0")
+    monkeypatch.setitem(sys.modules, "popgym.envs.battleship", None)
+    with pytest.raises(ImportError, match=r"BattleshipEasy is a task of the package popgym.*\[popgym\]"):
+        gymnasium.make("rtu_np/BattleshipEasy-v0")

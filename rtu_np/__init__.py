@@ -8,6 +8,7 @@ from rtu_np.cells.initializers import LecunNormal, Orthogonal, SparseUniform
 from rtu_np.cells.layer_norm import LayerNorm
 from rtu_np.cells.linear_rtu import LinearRTU
 from rtu_np.cells.lru import LRU
+from rtu_np.cells.min_gru import MinGRU
 from rtu_np.cells.nonlinear_rtu import NonlinearRTU
 from rtu_np.cells.rnn import VanillaRNN
 from rtu_np.cells.stack import Stack
@@ -59,6 +60,7 @@ __all__ = [
     "LecunNormal",
     "LinearRTU",
     "LinearReadout",
+    "MinGRU",
     "NonlinearRTU",
     "ObGD",
     "Orthogonal",

@@ -21,6 +21,7 @@ from rtu_np import (
     Adam,
     BlockDiagonalRNN,
     LinearRTU,
+    MinGRU,
     NonlinearRTU,
     ObGD,
     RMSProp,
@@ -39,6 +40,7 @@ CELLS: dict[str, Any] = {
     "nonlinear-rtu": NonlinearRTU,
     "lru": LRU,
     "gru": GRU,
+    "min-gru": MinGRU,
     "vanilla-rnn": VanillaRNN,
     "block-diagonal-rnn": BlockDiagonalRNN,
 }

@@ -10,10 +10,11 @@ from functools import partial
 from itertools import takewhile
 from typing import Any
 
+import gated_oracles
 import oracles
 import pytest
 
-from rtu_np import GRU, LRU, BlockDiagonalRNN, Dense, LayerNorm, LinearRTU, NonlinearRTU, Stack, VanillaRNN
+from rtu_np import GRU, LRU, BlockDiagonalRNN, Dense, LayerNorm, LinearRTU, MinGRU, NonlinearRTU, Stack, VanillaRNN
 from rtu_np.cells.eigenvalues import PARAMETERIZATIONS
 
 COMPILED = not os.environ.get("NUMBA_DISABLE_JIT")
@@ -81,7 +82,8 @@ KINDS = {
     "LRU": lru(n_outputs=3, activation="tanh", direct=True),
     "vanilla RNN": vanilla("tanh"),
     "block-diagonal RNN": block_diagonal("tanh"),
-    "GRU": Case(GRU(4), oracles.gru, 4),
+    "GRU": Case(GRU(4), gated_oracles.gru, 4),
+    "minGRU": Case(MinGRU(4), gated_oracles.min_gru, 4),
     "stack": stacked(rtu(LinearRTU, "identity"), dense("tanh")),
 }
 # The five variants of Figure 1, the parameterisations of Figure 9, and the other activations.
@@ -102,11 +104,12 @@ VARIANTS = {
         for form in list(PARAMETERIZATIONS)[1:]
     },
     **{f"LRU, {form}": lru(parameterization=form, r_max=0.95) for form in list(PARAMETERIZATIONS)[1:]},
-    "linear RTU on GRU": stacked(Case(GRU(4), oracles.gru, 4), rtu(LinearRTU, "tanh")),
+    "linear RTU on GRU": stacked(Case(GRU(4), gated_oracles.gru, 4), rtu(LinearRTU, "tanh")),
     "linear RTU behind an encoder": stacked(dense("identity", 5), layer_norm("leaky_relu"), rtu(LinearRTU, "tanh")),
+    "minGRU behind an encoder": stacked(dense("tanh", 5), Case(MinGRU(4), gated_oracles.min_gru, 4)),
     "layer norm on a linear RTU": stacked(rtu(LinearRTU, "tanh"), dense("identity", 5), layer_norm("leaky_relu")),
     "two RTUs": stacked(rtu(LinearRTU, "tanh"), rtu(NonlinearRTU, "tanh")),
 }
 # Whose own RTRL is layer-local: parameters below a recurrent layer.
-APPROXIMATE = ("linear RTU on GRU", "linear RTU behind an encoder", "two RTUs")
+APPROXIMATE = ("linear RTU on GRU", "linear RTU behind an encoder", "minGRU behind an encoder", "two RTUs")
 CASES = KINDS if COMPILED else {**KINDS, **VARIANTS}

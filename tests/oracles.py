@@ -90,21 +90,6 @@ def block_diagonal_rnn(activation: str, p: dict, state: np.ndarray, x: np.ndarra
     return vanilla_rnn(activation, {**p, "W_recurrent": W}, state, x)
 
 
-def gru(p: dict, state: np.ndarray, x: np.ndarray):
-    def sigmoid(a):
-        return 0.5 * (1 + np.tanh(0.5 * a))
-
-    Wr, Wz, Wn = np.split(p["W_input"], 3, axis=1)
-    Ur, Uz, Un = np.split(p["W_recurrent"], 3, axis=1)
-    br, bz, bn = np.split(p["b_input"], 3)
-    cr, cz, cn = np.split(p["b_recurrent"], 3)
-    reset = sigmoid(x @ Wr + br + state @ Ur + cr)
-    update = sigmoid(x @ Wz + bz + state @ Uz + cz)
-    new = np.tanh(x @ Wn + bn + reset * (state @ Un + cn))
-    h = (1 - update) * new + update * state
-    return h, h
-
-
 def stack(layers: list, p: dict, state: np.ndarray, x: np.ndarray):
     """`layers` from below, as (forward, how much of the state is its)."""
     states, start = [], 0

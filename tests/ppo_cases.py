@@ -3,6 +3,7 @@
 import sys
 
 import numpy as np
+import gated_oracles
 import oracles
 import pytest
 from cases import KINDS, Case, dense, rtu, stacked
@@ -16,7 +17,7 @@ from rtu_np import GRU, RTRL, LinearRTU
 D, N, T = 3, 12, 3
 ENCODED = {
     "linear RTU behind an encoder": stacked(dense("tanh", 4), rtu(LinearRTU, "tanh")),
-    "GRU behind an encoder": stacked(dense("tanh", 4), Case(GRU(4), oracles.gru, 4)),
+    "GRU behind an encoder": stacked(dense("tanh", 4), Case(GRU(4), gated_oracles.gru, 4)),
     "feedforward": dense("tanh", 4),
 }
 CELLS = {**KINDS, **ENCODED}

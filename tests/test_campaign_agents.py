@@ -30,6 +30,7 @@ from rtu_np import (
     Epsilon,
     LinearReadout,
     LinearRTU,
+    MinGRU,
     ObGD,
     QLambda,
     RMSProp,
@@ -43,7 +44,8 @@ pytestmark = pytest.mark.filterwarnings("ignore")
 SMALL = st.integers(1, 3)
 CELLS = SMALL.map(LinearRTU)
 if not COMPILED:
-    CELLS = st.one_of(CELLS, SMALL.map(GRU), SMALL.map(LRU), SMALL.map(lambda n: Stack([Dense(n), LinearRTU(n)])))
+    single = (SMALL.map(GRU), SMALL.map(LRU), SMALL.map(MinGRU))
+    CELLS = st.one_of(CELLS, *single, SMALL.map(lambda n: Stack([Dense(n), LinearRTU(n)])))
 ROLLOUT = {"n_steps": 8, "n_minibatches": 2, "n_epochs": 2, "threads": 1}
 NARROW = {"actor": Dense(2, "tanh"), "critic": Dense(2, "tanh")}
 GRADIENTS = st.sampled_from([None, RTRL(), RTRL(dense=True), TBPTT(2)])

@@ -5,7 +5,7 @@ import pytest
 from cases import in_plain_python
 from tolerances import PLAIN, assert_close
 
-from rtu_np import GRU, LRU, BlockDiagonalRNN, LinearRTU, NonlinearRTU
+from rtu_np import GRU, LRU, BlockDiagonalRNN, LinearRTU, MinGRU, NonlinearRTU
 
 N, D, STEPS = 5, 3, 60
 
@@ -36,6 +36,31 @@ def test_an_lru_of_n_units_is_n_lrus_of_one(recurrence, rng):
 
 
 @in_plain_python
+def test_a_min_gru_of_n_units_is_min_grus_of_one(rng):
+    whole = MinGRU(4).build(D, seed=5)
+    parts = [MinGRU(2).build(D, seed=6) for _ in range(2)]
+    equal_to_its_parts(whole, parts, lambda value, i: value[..., 2 * i : 2 * i + 2], rng)
+
+
+@in_plain_python
+def test_a_min_gru_is_a_gru_without_a_view_of_its_state(rng):
+    """As long as candidates are below 0: (34) with z = 1 - u and, in place of tanh, the sigmoid 1/2 + tanh(a/2) / 2."""
+    layer, gru = MinGRU(N).build(D, seed=5), GRU(N).build(D, seed=6)
+    for view in gru.parameters.values():
+        view[:] = 0
+    p, q = layer.parameters, gru.parameters
+    p["b_h"][:] = -2.0
+    p["W_h"][:] = 0.1 * rng.standard_normal((D, N))
+    q["W_input"][:, N : 2 * N], q["b_input"][N : 2 * N] = -p["W_z"], -p["b_z"]
+    q["W_input"][:, 2 * N :], q["b_input"][2 * N :] = p["W_h"] / 2, p["b_h"] / 2
+    left, kept = np.zeros(N), np.ones(N)
+    for x in rng.standard_normal((STEPS, D)):
+        kept = kept / (1 + np.exp(x @ p["W_z"] + p["b_z"]))
+        left = (1 - kept) / 2  # of the halves that stand in for 1/2 in each candidate
+        assert_close(layer.advance(x), left + gru.advance(x) / 2, PLAIN)
+
+
+@in_plain_python
 def test_a_block_diagonal_rnn_of_n_units_is_its_pairs(rng):
     whole = BlockDiagonalRNN(4).build(D, seed=5)
     parts = [BlockDiagonalRNN(2).build(D, seed=6) for _ in range(2)]
@@ -53,8 +78,8 @@ def equal_to_its_parts(whole, parts, part, rng):
     for x in rng.standard_normal((STEPS, D)):
         y = whole.advance(x)
         ys = [layer.advance(x) for layer in parts]
-    interleaved = isinstance(whole.cell, BlockDiagonalRNN)
-    split = (lambda a: a.reshape(2, 2)) if interleaved else (lambda a: a.reshape(2, 2).T)
+    one_after_the_other = isinstance(whole.cell, BlockDiagonalRNN | MinGRU)
+    split = (lambda a: a.reshape(2, 2)) if one_after_the_other else (lambda a: a.reshape(2, 2).T)
     assert_close(split(y), np.array(ys), PLAIN, "y")
     dy = rng.standard_normal(4)
     gradient = whole.gradient(dy)

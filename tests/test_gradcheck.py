@@ -174,6 +174,51 @@ BUGS = {
         "cells/gru.py",
         [("        adjoint.state.h[i] += dh[i]\n", "        adjoint.state.h[i] += 0 * dh[i]\n")],
     ),
+    "the gate in place of what it keeps": (
+        "minGRU",
+        "cells/min_gru.py",
+        [("return h + change, keep, change * keep", "return h + change, u, change * keep")],
+    ),
+    "the gate's derivative lacks how far the candidate is": (
+        "minGRU",
+        "cells/min_gru.py",
+        [("keep, change * keep, u * slope", "keep, u * keep, u * slope")],
+    ),
+    "the gate's derivative lacks what is kept": (
+        "minGRU",
+        "cells/min_gru.py",
+        [("keep, change * keep, u * slope", "keep, change, u * slope")],
+    ),
+    "the slope of g below 0 is 1, too": (
+        "minGRU",
+        "cells/min_gru.py",
+        [("slope = low_slope if a < 0 else one", "slope = one")],
+    ),
+    "the slope of g above 0 is the sigmoid's, too": (
+        "minGRU",
+        "cells/min_gru.py",
+        [("slope = low_slope if a < 0 else one", "slope = low_slope")],
+    ),
+    "a gate's bias has no share of this step": (
+        "minGRU",
+        "cells/min_gru.py",
+        [("= keep[i] * e.dh_db_z[i] + by_z[i]", "= keep[i] * e.dh_db_z[i]")],
+    ),
+    "a candidate's weights take the gate's share": (
+        "minGRU",
+        "cells/min_gru.py",
+        [("keep[i] * e.dh_dW_h[j, i] + by_h[i] * x_j\n\n", "keep[i] * e.dh_dW_h[j, i] + by_z[i] * x_j\n\n")],
+    ),
+    "reverse mode forgets what is kept": (
+        "minGRU",
+        "cells/min_gru.py",
+        [("dh[i] = record.keep[i] * total", "dh[i] = total")],
+    ),
+    "the input's gradient through the gate is lost": (
+        "minGRU",
+        "cells/min_gru.py",
+        [("dz[i] = memory.by_z[i] * memory.credit[i]", "dz[i] = 0 * memory.credit[i]")],
+    ),
     "a block is transposed": (
         "block-diagonal RNN",
         "cells/block_diagonal.py",
@@ -242,6 +287,14 @@ def test_a_planted_bug_turns_it_red(bug, mutant):
 def test_a_bug_in_the_window_turns_it_red(bug, name, mutant):
     package = mutant("gradients/tbptt.py", TRUNCATED_BUGS[bug])
     report = package.check_gradients(rebuilt(package, KINDS[name].cell), 2, 15, package.TBPTT(4))
+    assert not report.passed, str(report)
+
+
+@in_plain_python
+@pytest.mark.parametrize("forgotten", ["pass", "self._memory[: self.n_outputs] = 0"], ids=["all", "sensitivities"])
+def test_a_reset_that_is_forgotten_turns_it_red(forgotten, mutant):
+    package = mutant("cells/layer.py", [("self._memory[:] = 0", forgotten)])
+    report = package.check_gradients(package.MinGRU(4), n_inputs=2, steps=15, reset_at=6)
     assert not report.passed, str(report)
 
 

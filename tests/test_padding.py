@@ -10,7 +10,7 @@ from mutants import rebuilt
 from tolerances import PLAIN, assert_close
 
 import rtu_np
-from rtu_np import LRU, RTRL, SGD, TBPTT, Adam, LinearRTU, NonlinearRTU, ObGD, RMSProp, TDLambda, protocol
+from rtu_np import LRU, RTRL, SGD, TBPTT, Adam, LinearRTU, MinGRU, NonlinearRTU, ObGD, RMSProp, TDLambda, protocol
 from rtu_np.numerics.buffers import size
 
 D = 3
@@ -67,8 +67,9 @@ def behind(learner, package=rtu_np) -> dict[str, np.ndarray]:
         (NonlinearRTU(10), RTRL()),
         (LRU(9, projection=False, recurrence="tanh"), RTRL()),
         (LRU(11, 5), TBPTT(3)),
+        (MinGRU(9), RTRL()),
     ],
-    ids=["linear", "nonlinear", "LRU", "T-BPTT"],
+    ids=["linear", "nonlinear", "LRU", "T-BPTT", "minGRU"],
 )
 def test_dead_units_stay_dead(cell, gradient):
     """A nu of zero has no derivative, so the padding must not compute with its own."""

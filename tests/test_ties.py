@@ -121,6 +121,16 @@ def test_a_kink_has_its_left_slope_at_zero(name, at_zero, dtype):
     assert plain_slope(ACTIVATIONS[name], np.array([0.0, -0.0, 1.0])).tolist() == [at_zero, at_zero, 1.0]
 
 
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_the_candidate_of_a_min_gru_has_its_right_slope_at_zero(dtype):
+    layer, tiny = rtu_np.MinGRU(4).build(1, dtype=dtype), np.finfo(dtype).tiny
+    for view in layer.parameters.values():
+        view[:] = 0
+    layer.parameters["b_h"][:] = 0.0, -0.0, -tiny, tiny
+    assert layer.advance([0.0]).tolist() == [0.25] * 4  # the gate is 1/2, and so is the candidate
+    assert layer.gradient(np.ones(4))["b_h"].tolist() == [0.5, 0.5, 0.125, 0.5]
+
+
 def test_obgd_s_bounds_are_continuous():
     """At |delta| = 1, and at a bound of 1, both sides of the max are one number."""
     spec, one = ObGD(step_size=1.0, kappa=2.0).spec(), np.array([0.25, -0.25])

@@ -14,7 +14,20 @@ import pytest
 from cases import COMPILED
 from gymnasium.spaces import Box
 
-from rtu_np import GRU, PPO, SGD, TBPTT, BlockDiagonalRNN, Dense, Identity, LinearRTU, NonlinearRTU, TDLambda, jit
+from rtu_np import (
+    GRU,
+    PPO,
+    SGD,
+    TBPTT,
+    BlockDiagonalRNN,
+    Dense,
+    Identity,
+    LinearRTU,
+    MinGRU,
+    NonlinearRTU,
+    TDLambda,
+    jit,
+)
 from rtu_np.control import agent
 from rtu_np.control.ppo import update as ppo_update
 from rtu_np.control.ppo.loss import accumulate_gradient
@@ -62,8 +75,14 @@ def inner_loops(function, *arguments) -> Inner:
 
 @pytest.mark.parametrize(
     ("cell", "dtype"),
-    [(LinearRTU(10), "float64"), (LinearRTU(10), "float32"), (NonlinearRTU(10), "float32")],
-    ids=["linear, float64", "linear, float32", "nonlinear, float32"],
+    [
+        (LinearRTU(10), "float64"),
+        (LinearRTU(10), "float32"),
+        (NonlinearRTU(10), "float32"),
+        (MinGRU(10), "float64"),
+        (MinGRU(10), "float32"),
+    ],
+    ids=["linear, float64", "linear, float32", "nonlinear, float32", "minGRU, float64", "minGRU, float32"],
 )
 def test_every_inner_loop_of_a_step(cell, dtype):
     learner = TDLambda(cell, 2, optimizer=SGD(1e-3), dtype=dtype)

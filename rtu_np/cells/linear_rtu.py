@@ -37,12 +37,12 @@ from rtu_np.cells.diagonal import (
     padded_state,
     unit_sensitivities,
 )
+from rtu_np.cells.drive import input_gradient_of
 from rtu_np.cells.input_scale import Tied
 from rtu_np.cells.ring import TraceUnits
 from rtu_np.cells.rotation import (
     PlainUnits,
     accumulate_units,
-    input_gradient_of,
     learn_units,
     move_rotation,
     plain_rotation,

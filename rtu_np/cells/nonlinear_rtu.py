@@ -35,12 +35,12 @@ from rtu_np.cells.diagonal import (
     padded_state,
     unit_sensitivities,
 )
+from rtu_np.cells.drive import input_gradient_of
 from rtu_np.cells.input_scale import Free, Tied
 from rtu_np.cells.ring import TraceUnits
 from rtu_np.cells.rotation import (
     accumulate_units,
     apply_slopes,
-    input_gradient_of,
     learn_units,
     move_rotation,
     plain_rotation,

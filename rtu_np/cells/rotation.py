@@ -29,6 +29,7 @@ from rtu_np.cells.diagonal import (
     diagonal_state,
     diagonal_work,
 )
+from rtu_np.cells.drive import drive, drive_backward
 from rtu_np.cells.eigenvalues import (
     confine_eigenvalues,
     eigenvalue,
@@ -48,7 +49,6 @@ from rtu_np.cells.input_scale import (
 from rtu_np.jit import generic, kernel, noalias
 from rtu_np.numerics.buffers import add_scaled, copy, rebuild
 from rtu_np.numerics.elementary import sin_cos
-from rtu_np.numerics.products import dot
 
 # ----------------------------------------------------------------------------------------------------- degeneration
 
@@ -205,22 +205,6 @@ def rotate(params, work, state_tm1, x_t, record):
 
 @kernel
 @noalias
-def drive(params, x_t, drive1, drive2):
-    """drive1, drive2 <- W1 x, W2 x. The unit index is innermost: no reduction, so the loop vectorises."""
-    W1, W2 = params.weights
-    d, n = W1.shape[0], drive1.shape[0]
-    for i in range(n):
-        drive1[i] = 0
-        drive2[i] = 0
-    for j in range(d):
-        x_j = x_t[j]
-        for i in range(n):
-            drive1[i] += W1[j, i] * x_j
-            drive2[i] += W2[j, i] * x_j
-
-
-@kernel
-@noalias
 def move_rotation(spec, params, memory, x_t):
     """memory.state <- z; memory.units <- the sensitivities of z, as if f were the identity."""
     work, units, c1, c2 = memory.work, memory.units, memory.state.c1, memory.state.c2
@@ -282,19 +266,14 @@ def learn_units(spec, params, traces, memory, decay, step):
 @noalias
 def rotation_backward(spec, params, work, state_tm1, x_t, record, adjoint):
     """Reverse mode through z = R c + gamma W x (derivations (17)). On entry, adjoint.state is dL/dz."""
-    (dW1, dW2), (da, db) = adjoint.params.weights, adjoint.params.eigenvalue
+    da, db = adjoint.params.eigenvalue
     d1, d2, dL_dgamma = adjoint.state.c1, adjoint.state.c2, work.scratch3
     ddrive1, ddrive2 = work.scratch1, work.scratch2
     for i in range(spec.n_hidden):
         ddrive1[i] = work.gamma[i] * d1[i]
         ddrive2[i] = work.gamma[i] * d2[i]
         dL_dgamma[i] = d1[i] * record.drive1[i] + d2[i] * record.drive2[i]
-    for j in range(spec.n_inputs):
-        x_j = x_t[j]
-        for i in range(spec.n_hidden):
-            dW1[j, i] += ddrive1[i] * x_j
-            dW2[j, i] += ddrive2[i] * x_j
-    input_gradient_of(spec, params, ddrive1, ddrive2, adjoint.x)
+    drive_backward(spec, params, x_t, ddrive1, ddrive2, adjoint)
     for i in range(spec.n_hidden):
         g, p = work.g[i], work.p[i]
         b1, b2 = d1[i], d2[i]
@@ -305,15 +284,6 @@ def rotation_backward(spec, params, work, state_tm1, x_t, record, adjoint):
         d1[i] = g * b1 + p * b2
         d2[i] = g * b2 - p * b1
     input_scale_backward(spec.input_scale, work.gamma, dL_dgamma[: spec.n_hidden], adjoint.params.input_scale)
-
-
-@kernel
-@noalias
-def input_gradient_of(spec, params, ddrive1, ddrive2, dx):
-    """dx <- W1 ddrive1 + W2 ddrive2, with ddrive the gradient by W x"""
-    (W1, W2), n = params.weights, spec.n_hidden
-    for j in range(dx.shape[0]):
-        dx[j] = dot(W1[j][:n], ddrive1) + dot(W2[j][:n], ddrive2)
 
 
 def register_diagonal(kind: type) -> None:

@@ -1,0 +1,58 @@
+"""The drive of units with two numbers of input each, W1 x and W2 x, and the gradient by weights and input.
+
+`params.weights` are two matrices (d, n), whose rows may be padded. The cells whose recurrence is diagonal share this.
+"""
+
+from rtu_np.jit import kernel, noalias
+from rtu_np.numerics.products import dot
+
+_NEAR = 16384  # bytes of a matrix, so that two of them and their drives stay in the first cache
+
+
+@kernel
+@noalias
+def drive(params, x_t, drive1, drive2):
+    """drive1, drive2 <- W1 x, W2 x. The unit index is innermost: no reduction, so the loop vectorises.
+
+    Four rows at a time read and write the drive once for four products: an eighth to a fifth of a step, if the matrices
+    are in the first cache. From farther away, one row after the other comes faster. Each sum has the same order.
+    """
+    W1, W2 = params.weights
+    d, n = W1.shape[0], drive1.shape[0]
+    for i in range(n):
+        drive1[i] = 0
+        drive2[i] = 0
+    whole = d - d % 4 if W1.size * W1.itemsize <= _NEAR else 0
+    for j in range(0, whole, 4):
+        x0, x1, x2, x3 = x_t[j], x_t[j + 1], x_t[j + 2], x_t[j + 3]
+        for i in range(n):
+            drive1[i] = drive1[i] + W1[j, i] * x0 + W1[j + 1, i] * x1 + W1[j + 2, i] * x2 + W1[j + 3, i] * x3
+        for i in range(n):
+            drive2[i] = drive2[i] + W2[j, i] * x0 + W2[j + 1, i] * x1 + W2[j + 2, i] * x2 + W2[j + 3, i] * x3
+    for j in range(whole, d):
+        x_j = x_t[j]
+        for i in range(n):
+            drive1[i] += W1[j, i] * x_j
+            drive2[i] += W2[j, i] * x_j
+
+
+@kernel
+@noalias
+def drive_backward(spec, params, x_t, ddrive1, ddrive2, adjoint):
+    """adjoint.params.weights <- theirs + the gradient; adjoint.x <- the gradient; with ddrive the gradient by W x"""
+    dW1, dW2 = adjoint.params.weights
+    for j in range(spec.n_inputs):
+        x_j = x_t[j]
+        for i in range(spec.n_hidden):
+            dW1[j, i] += ddrive1[i] * x_j
+            dW2[j, i] += ddrive2[i] * x_j
+    input_gradient_of(spec, params, ddrive1, ddrive2, adjoint.x)
+
+
+@kernel
+@noalias
+def input_gradient_of(spec, params, ddrive1, ddrive2, dx):
+    """dx <- W1 ddrive1 + W2 ddrive2, with ddrive the gradient by W x"""
+    (W1, W2), n = params.weights, spec.n_hidden
+    for j in range(dx.shape[0]):
+        dx[j] = dot(W1[j][:n], ddrive1) + dot(W2[j][:n], ddrive2)

@@ -1,0 +1,395 @@
+"""The minimal gated recurrent unit, minGRU (Feng et al. 2024): a gate that sees the input alone, so no unit sees another.
+
+    u = sigmoid(x W_z + b_z),   a = x W_h + b_h                                                   derivations (55)
+    h_t = (1 - u) h_{t-1} + u g(a),   y_t = h_t           g(a) = a + 1/2 if a >= 0, else sigmoid(a)
+
+The state's Jacobian is diagonal and positive, 1 - u. Nothing turns, so nothing cancels: what an input did to the state
+decays with the product of the 1 - u, with its sign. Sensitivities, e = dh/dparameter (derivations (56)):
+
+    e_t = (1 - u) e_{t-1} + q s         q_z = (g - h_{t-1}) u (1 - u) of W_z and b_z,     q_h = u g'(a) of W_h and b_h
+                                        s = x_j of a weight, 1 of a bias
+
+Each parameter has one, of its own unit. The gradient of dy . y_t is dy e, and one step of reverse mode, with the total
+d = dh + dy, is (derivations (57)):
+
+    dh_{t-1} = (1 - u) d       dW_z = x q_z d       dW_h = x q_h d       dx = W_z q_z d + W_h q_h d
+
+g has the value 1/2 on both sides of 0 and a kink there: the slope is 1 from 0 on, and sigmoid (1 - sigmoid) below.
+"""
+
+from dataclasses import dataclass
+from typing import Annotated, Any, NamedTuple
+
+import numpy as np
+
+from rtu_np import protocol
+from rtu_np.cells.diagonal import Padded, PaddedRows
+from rtu_np.cells.drive import drive, drive_backward, input_gradient_of
+from rtu_np.cells.initializers import LecunNormal
+from rtu_np.cells.layer import Cell
+from rtu_np.cells.rows import accumulate_four
+from rtu_np.cells.states import HiddenState, hidden_state
+from rtu_np.jit import kernel, like, noalias
+from rtu_np.numerics.buffers import add_scaled, aligned, assign, copy
+from rtu_np.numerics.elementary import sigmoid
+from rtu_np.numerics.layout import layout_of
+from rtu_np.protocol import PerInput, PerOutput, PerUnit
+from rtu_np.validation import check_count, make_plain
+
+
+@dataclass(frozen=True)
+class MinGRU(Cell):
+    """A layer of minimal gated recurrent units (Feng et al. 2024; derivations (55)).
+
+    With d inputs, its parameters are W_z and W_h (d, n), b_z and b_h (n,). W_z and W_h start LeCun normal, the biases
+    at zero, so that a unit forgets half of its state at each step.
+
+    Parameters
+    ----------
+    n_hidden : number of units n, and of outputs
+
+    Raises
+    ------
+    ValueError, TypeError : if a setting is out of its range or of the wrong type; the message names the setting
+
+    Examples
+    --------
+    >>> MinGRU(n_hidden=8).build(n_inputs=3, seed=0).advance([1.0, 0.0, -1.0]).shape
+    (8,)
+    """
+
+    n_hidden: int
+
+    def __post_init__(self) -> None:
+        check_count("n_hidden", self.n_hidden)
+        make_plain(self)
+
+    def spec(self, n_inputs: int) -> "MinGRUSpec":
+        return MinGRUSpec(n_inputs, self.n_hidden, self.n_hidden)
+
+    def initialise(self, params: Any, rng: np.random.Generator) -> None:
+        for weights in params.weights:
+            weights[:] = LecunNormal().weights(weights.shape, rng)
+
+
+# ----------------------------------------------------------------------------------------------------------- types
+
+
+class MinGRUSpec(NamedTuple):
+    n_inputs: int
+    n_hidden: int
+    n_outputs: int
+
+
+class MinGRUWeights(NamedTuple):
+    W_z: PaddedRows  # of the gate
+    W_h: PaddedRows  # of the candidate
+
+
+class MinGRUBiases(NamedTuple):
+    b_z: Padded
+    b_h: Padded
+
+
+class MinGRUParameters(NamedTuple):
+    weights: Annotated[MinGRUWeights, kernel(layout_of(MinGRUWeights))]
+    biases: Annotated[MinGRUBiases, kernel(layout_of(MinGRUBiases))]
+
+
+class MinGRURecord(NamedTuple):
+    state: Annotated[HiddenState, hidden_state, aligned]
+    y: PerUnit
+    keep: PerUnit  # dh_t/dh_tm1 = 1 - u
+    by_z: PerUnit  # q_z: dh_t/d(what enters the gate)
+    by_h: PerUnit  # q_h: dh_t/da
+
+
+class MinGRUWork(NamedTuple):
+    dz: PerUnit  # scratch
+    da: PerUnit
+
+
+class PaddedState(NamedTuple):
+    h: Padded
+
+
+class MinGRUSensitivities(NamedTuple):
+    """Sensitivities of each unit to its own parameters. Those to parameters of other units are zero."""
+
+    dh_dW_z: PaddedRows
+    dh_dW_h: PaddedRows
+    dh_db_z: Padded
+    dh_db_h: Padded
+
+
+min_gru_work, min_gru_sensitivities = kernel(layout_of(MinGRUWork)), kernel(layout_of(MinGRUSensitivities))
+
+
+class MinGRUMemory(NamedTuple):
+    state: Annotated[PaddedState, kernel(layout_of(PaddedState))]
+    sensitivities: Annotated[MinGRUSensitivities, min_gru_sensitivities]
+    y: PerOutput  # the latest output
+    x: PerInput  # the latest input
+    keep: Padded
+    by_z: Padded
+    by_h: Padded
+    credit: Padded  # dy
+    work: Annotated[MinGRUWork, min_gru_work]
+
+
+protocol.parameters.register(MinGRUSpec)(layout_of(MinGRUParameters))
+protocol.state.register(MinGRUSpec)(hidden_state)
+protocol.record.register(MinGRUSpec)(layout_of(MinGRURecord))
+protocol.work.register(MinGRUSpec)(min_gru_work)
+protocol.memory.register(MinGRUSpec)(layout_of(MinGRUMemory))
+protocol.stored_sensitivities.register(MinGRUSpec)(min_gru_sensitivities)
+
+
+# ------------------------------------------------------------------------------------------- reference: plain NumPy
+
+
+@protocol.preactivations.register(MinGRUSpec)
+def preactivations(spec, params, state_tm1, x_t):
+    return x_t @ params.weights.W_h + params.biases.b_h
+
+
+def _plain_gate(spec, params, state_tm1, x_t):
+    """(u, g, g'): g of the exponential below 0, where it cannot overflow."""
+    a = preactivations(spec, params, state_tm1, x_t)
+    u = 1 / (1 + np.exp(-(x_t @ params.weights.W_z + params.biases.b_z)))
+    power = np.exp(np.where(a.real < 0, a, 0))
+    below = power / (1 + power)
+    return u, np.where(a.real < 0, below, a + 0.5), np.where(a.real < 0, below * (1 - below), 1)
+
+
+@protocol.plain_forward.register(MinGRUSpec)
+def plain_forward(spec, params, state_tm1, x_t):
+    u, g, _ = _plain_gate(spec, params, state_tm1, x_t)
+    h = (1 - u) * state_tm1.h + u * g
+    return HiddenState(h), h
+
+
+@protocol.plain_backward.register(MinGRUSpec)
+def plain_backward(spec, params, state_tm1, x_t, state_t, dy, dstate):
+    (W_z, W_h), (u, g, slope) = params.weights, _plain_gate(spec, params, state_tm1, x_t)
+    dh = dstate.h + dy
+    dz, da = dh * (g - state_tm1.h) * u * (1 - u), dh * u * slope
+    gradient = MinGRUParameters(MinGRUWeights(np.outer(x_t, dz), np.outer(x_t, da)), MinGRUBiases(dz, da))
+    return HiddenState((1 - u) * dh), gradient, W_z @ dz + W_h @ da
+
+
+@protocol.plain_advance.register(MinGRUSpec)
+def plain_advance(spec, params, memory, x_t):
+    h, (u, g, slope) = memory.state.h, _plain_gate(spec, params, memory.state, x_t)
+    by_z, by_h = (g - h) * u * (1 - u), u * slope
+    e = memory.sensitivities
+    h = (1 - u) * h + u * g
+    return memory._replace(
+        state=PaddedState(h),
+        sensitivities=MinGRUSensitivities(
+            (1 - u) * e.dh_dW_z + np.outer(x_t, by_z),
+            (1 - u) * e.dh_dW_h + np.outer(x_t, by_h),
+            (1 - u) * e.dh_db_z + by_z,
+            (1 - u) * e.dh_db_h + by_h,
+        ),
+        y=h,
+        by_z=by_z,
+        by_h=by_h,
+    )
+
+
+@protocol.plain_gradient.register(MinGRUSpec)
+def plain_gradient(spec, params, memory, dy):
+    (W_z, W_h), (dh_dW_z, dh_dW_h, dh_db_z, dh_db_h) = params.weights, memory.sensitivities
+    gradient = MinGRUParameters(
+        MinGRUWeights(dy * dh_dW_z, dy * dh_dW_h),
+        MinGRUBiases(dy * dh_db_z, dy * dh_db_h),
+    )
+    return gradient, W_z @ (memory.by_z * dy) + W_h @ (memory.by_h * dy)
+
+
+# --------------------------------------------------------------------------------------------------------- kernels
+
+
+@kernel
+def _step(h, z, a):
+    """(h_t, dh_t/dh, dh_t/dz, dh_t/da) of one unit. Selections, no branches, so that loops vectorise."""
+    one = like(h, 1.0)
+    u, low = sigmoid(z), sigmoid(a)
+    keep, high, low_slope = one - u, a + like(h, 0.5), low * (one - low)
+    g = low if a < 0 else high  # NaN compares false, and so passes
+    slope = low_slope if a < 0 else one
+    change = u * (g - h)
+    return h + change, keep, change * keep, u * slope
+
+
+@protocol.forward.register(MinGRUSpec)
+@noalias
+def forward(spec, params, work, state_tm1, x_t, record):
+    b_z, b_h = params.biases
+    drive(params, x_t, record.by_z, record.by_h)
+    for i in range(spec.n_hidden):
+        z, a = record.by_z[i] + b_z[i], record.by_h[i] + b_h[i]
+        h, record.keep[i], record.by_z[i], record.by_h[i] = _step(state_tm1.h[i], z, a)
+        record.state.h[i] = h
+        record.y[i] = h
+
+
+@protocol.backward.register(MinGRUSpec)
+@noalias
+def backward(spec, params, work, state_tm1, x_t, record, dy, adjoint):
+    (db_z, db_h), dh, dz, da = adjoint.params.biases, adjoint.state.h, work.dz, work.da
+    for i in range(spec.n_hidden):
+        total = dh[i] + dy[i]
+        dz[i] = record.by_z[i] * total
+        da[i] = record.by_h[i] * total
+        dh[i] = record.keep[i] * total
+        db_z[i] += dz[i]
+        db_h[i] += da[i]
+    drive_backward(spec, params, x_t, dz, da, adjoint)
+
+
+@protocol.move.register(MinGRUSpec)
+@noalias
+def move(spec, params, memory, x_t):
+    (b_z, b_h), h, keep, by_z, by_h = params.biases, memory.state.h, memory.keep, memory.by_z, memory.by_h
+    e = memory.sensitivities
+    copy(x_t, memory.x)
+    drive(params, x_t, by_z, by_h)
+    for i in range(h.shape[0]):
+        h[i], keep[i], by_z[i], by_h[i] = _step(h[i], by_z[i] + b_z[i], by_h[i] + b_h[i])
+        e.dh_db_z[i] = keep[i] * e.dh_db_z[i] + by_z[i]
+        e.dh_db_h[i] = keep[i] * e.dh_db_h[i] + by_h[i]
+    copy(h[: spec.n_hidden], memory.y)
+
+
+@protocol.propagate.register(MinGRUSpec)
+@noalias
+def propagate(spec, memory):
+    e, keep, by_z, by_h = memory.sensitivities, memory.keep, memory.by_z, memory.by_h
+    for j in range(spec.n_inputs):
+        x_j = memory.x[j]
+        for i in range(keep.shape[0]):
+            e.dh_dW_z[j, i] = keep[i] * e.dh_dW_z[j, i] + by_z[i] * x_j
+            e.dh_dW_h[j, i] = keep[i] * e.dh_dW_h[j, i] + by_h[i] * x_j
+
+
+@protocol.credit.register(MinGRUSpec)
+@noalias
+def credit(spec, params, memory, dy):
+    copy(dy, memory.credit)
+
+
+@kernel
+@noalias
+def _contract_biases(e, credit, decay, out):
+    """out <- decay out + (dh/dparameter)^T credit"""
+    for i in range(credit.shape[0]):
+        out.b_z[i] = decay * out.b_z[i] + credit[i] * e.dh_db_z[i]
+        out.b_h[i] = decay * out.b_h[i] + credit[i] * e.dh_db_h[i]
+
+
+@kernel
+@noalias
+def _contract(spec, e, credit, decay, out):
+    """out <- decay out + (dh/dparameter)^T credit, with the sensitivities e."""
+    dW_z, dW_h = out.weights
+    _contract_biases(e, credit, decay, out.biases)
+    for j in range(spec.n_inputs):
+        for i in range(credit.shape[0]):
+            dW_z[j, i] = decay * dW_z[j, i] + credit[i] * e.dh_dW_z[j, i]
+            dW_h[j, i] = decay * dW_h[j, i] + credit[i] * e.dh_dW_h[j, i]
+
+
+@protocol.accumulate.register(MinGRUSpec)
+def accumulate(spec, memory, decay, out):
+    _contract(spec, memory.sensitivities, memory.credit, decay, out)
+
+
+@protocol.learn.register(MinGRUSpec)
+@noalias
+def learn(spec, params, traces, memory, decay, step):
+    (W_z, W_h), (z_z, z_h), e = params.weights, traces.weights, memory.sensitivities
+    keep, by_z, by_h, credit = memory.keep, memory.by_z, memory.by_h, memory.credit
+    if step is not None:
+        add_scaled(params.biases, traces.biases, step)
+    _contract_biases(e, credit, decay, traces.biases)
+    for j in range(spec.n_inputs):
+        x_j = memory.x[j]
+        for i in range(keep.shape[0]):
+            e_z = keep[i] * e.dh_dW_z[j, i] + by_z[i] * x_j
+            e_h = keep[i] * e.dh_dW_h[j, i] + by_h[i] * x_j
+            e.dh_dW_z[j, i] = e_z
+            e.dh_dW_h[j, i] = e_h
+            if step is not None:
+                W_z[j, i] += step * z_z[j, i]
+                W_h[j, i] += step * z_h[j, i]
+            z_z[j, i] = decay * z_z[j, i] + credit[i] * e_z
+            z_h[j, i] = decay * z_h[j, i] + credit[i] * e_h
+
+
+@protocol.input_gradient.register(MinGRUSpec)
+@noalias
+def input_gradient(spec, params, memory, dx):
+    dz, da = memory.work.dz, memory.work.da
+    for i in range(spec.n_hidden):
+        dz[i] = memory.by_z[i] * memory.credit[i]
+        da[i] = memory.by_h[i] * memory.credit[i]
+    input_gradient_of(spec, params, dz, da, dx)
+
+
+# ------------------------------------------------------------------------------------------- stored sensitivities
+
+
+@protocol.store_sensitivities.register(MinGRUSpec)
+def store_sensitivities(spec, memory, stored):
+    assign(stored, memory.sensitivities)
+
+
+@protocol.accumulate_stored.register(MinGRUSpec)
+def accumulate_stored(spec, stored, dstate, out):
+    _contract(spec, stored, hidden_state(spec, dstate)[0].h, stored.dh_db_z.dtype.type(1), out)
+
+
+@accumulate_four.register(MinGRUSpec)
+def _accumulate_four(spec, stored, dstates, out):
+    a, b = hidden_state(spec, dstates[0])[0], hidden_state(spec, dstates[1])[0]
+    c, d = hidden_state(spec, dstates[2])[0], hidden_state(spec, dstates[3])[0]
+    _contract_four(spec, stored, (a.h, b.h, c.h, d.h), out)
+
+
+@kernel
+@noalias
+def _contract_four(spec, stored, dstates, out):
+    """out <- out + (dh/dparameters)^T dstate of four steps, in one pass over `out`"""
+    (dW_z, dW_h), (db_z, db_h) = out
+    a, b, c, d = stored
+    da, db, dc, dd = dstates
+    for i in range(spec.n_hidden):
+        db_z[i] += da[i] * a.dh_db_z[i] + db[i] * b.dh_db_z[i] + dc[i] * c.dh_db_z[i] + dd[i] * d.dh_db_z[i]
+        db_h[i] += da[i] * a.dh_db_h[i] + db[i] * b.dh_db_h[i] + dc[i] * c.dh_db_h[i] + dd[i] * d.dh_db_h[i]
+    for j in range(spec.n_inputs):
+        for i in range(spec.n_hidden):
+            first = da[i] * a.dh_dW_z[j, i] + db[i] * b.dh_dW_z[j, i]
+            dW_z[j, i] += first + dc[i] * c.dh_dW_z[j, i] + dd[i] * d.dh_dW_z[j, i]
+            second = da[i] * a.dh_dW_h[j, i] + db[i] * b.dh_dW_h[j, i]
+            dW_h[j, i] += second + dc[i] * c.dh_dW_h[j, i] + dd[i] * d.dh_dW_h[j, i]
+
+
+# ----------------------------------------------------------------------------------------------------------- costs
+
+
+@protocol.flops.register(MinGRUSpec)
+def flops(spec):
+    n, d = spec.n_hidden, spec.n_inputs
+    step, dx = 4 * n * d + 17 * n, d * (4 * n + 1)
+    return protocol.Flops(
+        prepare=0,
+        forward=step,
+        backward=4 * n * d + 6 * n,
+        dx=dx,
+        move=step + 4 * n,
+        propagate=6 * n * d,
+        accumulate=6 * n * d + 6 * n,
+        input_gradient=2 * n + dx,
+    )

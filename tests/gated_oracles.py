@@ -1,0 +1,26 @@
+"""The cells with gates, as `oracles` has the others: their forward pass from the definitions, on complex numbers."""
+
+import numpy as np
+
+
+def sigmoid(a):
+    return 0.5 * (1 + np.tanh(0.5 * a))
+
+
+def gru(p: dict, state: np.ndarray, x: np.ndarray):
+    """(state, features) after one step."""
+    Wr, Wz, Wn = np.split(p["W_input"], 3, axis=1)
+    Ur, Uz, Un = np.split(p["W_recurrent"], 3, axis=1)
+    br, bz, bn = np.split(p["b_input"], 3)
+    cr, cz, cn = np.split(p["b_recurrent"], 3)
+    reset = sigmoid(x @ Wr + br + state @ Ur + cr)
+    update = sigmoid(x @ Wz + bz + state @ Uz + cz)
+    new = np.tanh(x @ Wn + bn + reset * (state @ Un + cn))
+    h = (1 - update) * new + update * state
+    return h, h
+
+
+def min_gru(p: dict, state: np.ndarray, x: np.ndarray):
+    u, a = sigmoid(x @ p["W_z"] + p["b_z"]), x @ p["W_h"] + p["b_h"]
+    h = (1 - u) * state + u * np.where(np.real(a) >= 0, a + 0.5, sigmoid(a))
+    return h, h

@@ -25,6 +25,7 @@ from rtu_np.control.agent import Agent
 from rtu_np.control.loop import Episodes
 
 BINS = 50  # points of a learning curve
+SCORES = ("curve", "final", "microseconds", "diverged")  # what tables, figures and the choice of a step size need
 EVERY = 300.0  # seconds after which an unfinished run saves its state
 
 # The name of a run's folder is a hash of its settings, so the words of settings stay. If an agent renames an argument,

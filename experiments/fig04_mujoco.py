@@ -20,14 +20,14 @@ Minutes on two cores: smoke 1, laptop 20, overnight 250 (estimated), paper 12000
 from typing import Any
 
 from experiments import control
-from experiments.control import describe, label, run
+from experiments.control import SCORES, describe, label, run
 from experiments.engine.results import Config, Results
 from experiments.ppo_agents import METHODS, PUBLISHED, SHORT, ppo, score, smoke
 from experiments.streaming_agents import METHODS as STREAMING
 from experiments.streaming_agents import streaming
 from experiments.tasks import ROBOTS
 
-__all__ = ["PRESETS", "describe", "label", "plot", "run", "score"]
+__all__ = ["PRESETS", "SCORES", "describe", "label", "plot", "run", "score"]
 
 STREAMED = {"streaming linear RTU, RTRL": STREAMING["RTU, RTRL"]}
 

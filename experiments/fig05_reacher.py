@@ -13,11 +13,11 @@ Minutes on two cores: smoke 1, laptop 7, overnight 55 (estimated), paper 500 (es
 from typing import Any
 
 from experiments import control
-from experiments.control import describe, label, run
+from experiments.control import SCORES, describe, label, run
 from experiments.engine.results import Results
 from experiments.ppo_agents import METHODS, SHORT, ppo, score, smoke
 
-__all__ = ["PRESETS", "describe", "label", "plot", "run", "score"]
+__all__ = ["PRESETS", "SCORES", "describe", "label", "plot", "run", "score"]
 
 TASK = "ReacherPOMDP"
 PRESETS: dict[str, dict[str, Any]] = {

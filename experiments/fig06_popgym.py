@@ -15,12 +15,12 @@ Minutes on two cores: smoke 1, laptop 9, overnight 140 (estimated), paper 4000 (
 from typing import Any
 
 from experiments import control
-from experiments.control import describe, label, run
+from experiments.control import SCORES, describe, label, run
 from experiments.engine.results import Config, Results
 from experiments.ppo_agents import METHODS, PUBLISHED, SHORT, ppo, score, smoke
 from experiments.tasks import POPGYM, REPEAT_PREVIOUS
 
-__all__ = ["PRESETS", "describe", "label", "plot", "run", "score"]
+__all__ = ["PRESETS", "SCORES", "describe", "label", "plot", "run", "score"]
 
 INPUT: dict[str, Any] = {"previous_action_reward": True, "scale_rewards": False}
 

@@ -26,7 +26,7 @@ from experiments.engine.results import Results, interval
 from experiments.ppo_agents import PUBLISHED, SHORT, SMALL, UNITS, ppo
 from rtu_np import LinearRTU, ppo_network
 
-__all__ = ["PRESETS", "describe", "label", "plot", "run", "score"]
+__all__ = ["PRESETS", "SCORES", "describe", "label", "plot", "run", "score"]
 
 REFRESH = {
     "stale gradients, stale targets": {"refresh": "none"},
@@ -42,6 +42,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     "paper": {"settings": ppo("Ant-P", 5_000_000, REFRESH, **LARGE), "seeds": range(30)},
 }
 run = partial(control.run, watched=("approximate_kl",))
+SCORES = (*control.SCORES, "approximate_kl")
 
 
 def score(results: Results) -> dict[str, dict[str, float]]:

@@ -1,4 +1,4 @@
-"""The command line: python -m experiments [NAME] [--preset smoke|laptop|overnight|paper], or rtu-np experiments ..."""
+"""The command line: python -m experiments [NAME] [--preset smoke|laptop|long|overnight|paper]; rtu-np experiments."""
 
 import argparse
 import importlib
@@ -55,7 +55,7 @@ def parser(program: str) -> argparse.ArgumentParser:
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     top.add_argument("name", nargs="?", choices=EXPERIMENTS, metavar="NAME", help=", ".join(EXPERIMENTS))
-    top.add_argument("--preset", default="laptop", help="the size of the experiment: smoke, laptop, overnight or paper")
+    top.add_argument("--preset", default="laptop", help="smoke, laptop, long, overnight or paper; not all have each")
     top.add_argument("--output", type=Path, default=Path("runs"), help="the folder of runs, table and figure")
     top.add_argument("--jobs", type=int, help="runs at a time; if not given, one for each core or the experiment's own")
     top.add_argument(

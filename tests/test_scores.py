@@ -73,6 +73,18 @@ def test_the_first_stage_alone_plans_the_second(tmp_path, tuned):
     assert page(tmp_path / "rest")["scores"] == page(tmp_path / "whole")["scores"]
 
 
+def test_stages_of_an_experiment_s_own_are_planned_from_scores(tmp_path, tuned, capsys):
+    assert tuned("first", preset="own stages") == 0
+    first = page(tmp_path / "first", "own stages")
+    assert {name: row["step size"] for name, row in first["scores"].items()} == {"by": 0.3, "bz": 0.3}
+    assert [stage["runs"] for stage in first["earlier stages"]] == [3, 12]
+    assert first["earlier stages"][1]["by step size"] == {"0.2": 4}
+    assert "stage 2: 4 of 12 runs diverged: 4 with step size 0.2\n" in capsys.readouterr().out
+    assert tuned("second", preset="own stages") == 0
+    assert made(tmp_path / "second") == 0
+    assert page(tmp_path / "second", "own stages") == first
+
+
 def test_shares_of_two_machines_are_a_whole(tmp_path, tuned, capsys):
     """Each has its own folder of runs, and goes on from the lines of both."""
     for stage in (12, 6):

@@ -8,6 +8,8 @@ import time
 
 import numpy as np
 
+from experiments.engine import selection
+
 SCORES = ("final", "curve", "diverged")
 SETTINGS = [{"method": method, "steps": 100} for method in ("a", "b")]
 PRESETS: dict = {
@@ -15,12 +17,30 @@ PRESETS: dict = {
 }
 PRESETS["slow"] = PRESETS["tiny"] | {"settings": [{**setting, "seconds": 0.1} for setting in SETTINGS]}
 
+PRESETS["own stages"] = PRESETS["tiny"] | {"rules": [{"rule": rule, "method": "a", "step_size": 0.1} for rule in "xyz"]}
+
+
+def stages(preset):
+    """With "rules": the best two, then a step size for each, then the reported runs."""
+    if "rules" not in preset:
+        return selection.stages(preset)
+
+    def two(earlier):
+        best = sorted(earlier[0], key=lambda trial: selection.rank(trial[1]))[:2]
+        return [{"method": "b", "steps": 9, "rule": config["rule"]} for config, _ in best]
+
+    return [
+        (lambda _: preset["rules"], [7]),
+        (lambda earlier: selection.trials(two(earlier), preset["tuning"]), [8, 9]),
+        (lambda earlier: selection.chosen(two(earlier), earlier[1]), list(preset["seeds"])),
+    ]
+
 
 def run(config, seed):
     time.sleep(config.get("seconds", 0))
     best = {"a": 0.1, "b": 0.3}[config["method"]]
     noise = np.random.default_rng(seed).standard_normal(3) / 100
-    final = noise[0] - abs(config["step_size"] - best)
+    final = {"x": 0, "y": 2, "z": 1}.get(config.get("rule"), 0) + noise[0] - abs(config["step_size"] - best)
     return {
         "final": np.array(final),
         "curve": np.array([np.nan, *noise]),
@@ -30,7 +50,7 @@ def run(config, seed):
 
 
 def label(config):
-    return config["method"]
+    return config["method"] + config.get("rule", "")
 
 
 def describe(arrays):

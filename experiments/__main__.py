@@ -1,4 +1,4 @@
-"""The command line: python -m experiments [NAME] [--preset smoke|laptop|overnight|paper], or rtu-np experiments ..."""
+"""The command line: python -m experiments [NAME] [--preset smoke|laptop|long|overnight|paper]; rtu-np experiments."""
 
 import argparse
 import importlib
@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 
 from tqdm import tqdm
 
-from experiments.engine import plotting, results, selection, sweep
+from experiments.engine import committed, plotting, results, selection, sweep
 from rtu_np import files
 from rtu_np.commands import exit_code, what_hides
 
@@ -55,7 +55,7 @@ def parser(program: str) -> argparse.ArgumentParser:
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     top.add_argument("name", nargs="?", choices=EXPERIMENTS, metavar="NAME", help=", ".join(EXPERIMENTS))
-    top.add_argument("--preset", default="laptop", help="the size of the experiment: smoke, laptop, overnight or paper")
+    top.add_argument("--preset", default="laptop", help="smoke, laptop, long, overnight or paper; not all have each")
     top.add_argument("--output", type=Path, default=Path("runs"), help="the folder of runs, table and figure")
     top.add_argument("--jobs", type=int, help="runs at a time; if not given, one for each core or the experiment's own")
     top.add_argument(
@@ -63,6 +63,9 @@ def parser(program: str) -> argparse.ArgumentParser:
     )
     top.add_argument("--task-id", type=int, metavar="K", help="make the share of task K, from 0, of a job array")
     top.add_argument("--num-tasks", type=int, metavar="N", help="the number of tasks in the job array")
+    top.add_argument(
+        "--scores", type=Path, metavar="FOLDER", help="a folder for git: leave the scores of each run, go on from them"
+    )
     top.add_argument("--keep-stale", action="store_true", help="use runs that other code made as they are")
     top.add_argument("--plot-only", action="store_true", help="draw the figure from finished runs, and make no run")
     return top
@@ -96,10 +99,18 @@ def main(argv: list[str] | None = None, program: str = "python -m experiments") 
         print(error, file=sys.stderr)
         return 1
     try:
-        run(experiment, arguments)
+        scores = scores_of(experiment, arguments)
+    except OSError as error:
+        print(f"--scores {arguments.scores}: cannot be used ({error}); name another folder", file=sys.stderr)
+        return 2
+    except committed.ScoresError as error:
+        print(error, file=sys.stderr)
+        return 1
+    try:
+        run(experiment, arguments, scores)
     except BrokenPipeError:
         raise  # the reader of the output has left
-    except (sweep.SweepError, results.ForeignResultsError) as error:
+    except (sweep.SweepError, results.ForeignResultsError, committed.ScoresError) as error:
         print(error, file=sys.stderr)
         return 1
     except OSError as error:
@@ -116,41 +127,62 @@ def listed(name: str) -> str:
     return "\n".join([name, *(textwrap.fill(p, 110, initial_indent="    ", subsequent_indent="      ") for p in shown)])
 
 
-def run(experiment: ModuleType, arguments: argparse.Namespace) -> None:
+def scores_of(experiment: ModuleType, arguments: argparse.Namespace) -> committed.Scores | None:
+    """The committed scores of the preset, if `--scores` names their folder."""
+    if arguments.scores is None:
+        return None
+    path = arguments.scores / arguments.name / f"{arguments.preset}.scores.jsonl"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return committed.Scores(path, getattr(experiment, "SCORES", None))
+
+
+def run(experiment: ModuleType, arguments: argparse.Namespace, scores: committed.Scores | None) -> None:
     """Run a preset, print its table, and write `PRESET.json` and `PRESET.png` to the output folder."""
     preset, output = experiment.PRESETS[arguments.preset], arguments.output / arguments.name
-    found: results.Results = []
+    earlier: list[results.Results] = []
     manifests: list[dict[str, Any]] = []
     stale: list[sweep.Found] = []
-    for settings, seeds in selection.stages(preset):
-        configs = settings(found)
+    planned: list[sweep.Task] = []
+    summaries: list[dict[str, Any]] = []  # of each stage: its runs and divergences
+    for settings, seeds in getattr(experiment, "stages", selection.stages)(preset):
+        configs = settings(earlier)
         tasks = sweep.plan(experiment.__name__, configs, seeds, output)
-        make(experiment, tasks, arguments)
-        looked_up = [sweep.look_up(task, arguments.keep_stale) for task in tasks]
-        finished = [each.run for each in looked_up if each.counts and each.run]
+        planned += tasks
+        make(experiment, tasks, arguments, scores)
+        finished, others = gather(tasks, arguments, scores)
         if len(finished) < len(tasks):
-            if arguments.plot_only and (others := [each for each in looked_up if each.is_stale]):
+            if arguments.plot_only and others:
                 said = sweep.of_other_code(others, len(tasks))
                 print(f"{said}: they do not count; --keep-stale uses them as they are")
             print(f"{len(finished)} of {len(tasks)} runs are finished: the next stage waits for the others, {output}")
             return
-        stale += [each for each in looked_up if each.is_stale]
+        stale += others
         # In the order of the plan, with seeds as the outer loop. The order in which runs ended does not matter.
         n = len(configs)
-        found = [(config, [arrays for arrays, _ in finished[k::n]]) for k, config in enumerate(configs)]
+        earlier.append([(config, [arrays for arrays, _ in finished[k::n]]) for k, config in enumerate(configs)])
+        summaries.append(selection.divergences(seeds, earlier[-1]))
         manifests += [manifest for _, manifest in finished]
-    scores = experiment.score(found)
-    print("\n" + table(scores))
+    found = earlier[-1]
+    numbers_of = experiment.score(found)
+    print("\n" + table(numbers_of))
     for line in selection.at_an_edge(preset, found):
         print(line)
+    for k, stage in enumerate(summaries[:-1], 1):
+        which = ", ".join(f"{n} with step size {name}" for name, n in stage["by step size"].items())
+        print(f"stage {k}: {stage['diverged']} of {stage['runs']} runs diverged{which and f': {which}'}")
     page = {"experiment": experiment.__name__, "preset": arguments.preset, "seeds": list(preset["seeds"])}
     if "tuning" in preset:
         page["tuning"] = {**preset["tuning"], "seeds": list(preset["tuning"]["seeds"])}
+    if summaries[:-1]:
+        page["earlier stages"] = summaries[:-1]
     said = f"{sweep.of_other_code(stale, len(manifests))}, and used all the same" if stale else ""
     if said:
         page["stale"] = said
         print(said)
-    page |= {"runs": len(manifests), **results.merge_manifests(manifests), "scores": scores}
+    if scores:
+        page["committed scores"] = origins = committed.origins(manifests, planned[0].code)
+        print("\n".join(filter(None, (*committed.said(origins), scores.without(planned)))))
+    page |= {"runs": len(manifests), **results.merge_manifests(manifests), "scores": numbers_of}
     numbers, picture = output / f"{arguments.preset}.json", output / f"{arguments.preset}.png"
     text = json.dumps(page, indent=1) + "\n"
     with files.replacing(numbers) as part:
@@ -160,22 +192,50 @@ def run(experiment: ModuleType, arguments: argparse.Namespace) -> None:
     print(f"\nfigure: {picture}\nnumbers: {numbers}")
 
 
-def make(experiment: ModuleType, tasks: list[sweep.Task], arguments: argparse.Namespace) -> None:
-    """Make the requested runs: all, a share, or none."""
+def make(
+    experiment: ModuleType, tasks: list[sweep.Task], arguments: argparse.Namespace, scores: committed.Scores | None
+) -> None:
+    """Make the requested runs: all, a share, or none. A run that has committed scores is finished."""
     if arguments.plot_only:
         return
     if arguments.task_id is not None:
         tasks = sweep.share(tasks, arguments.task_id, arguments.num_tasks)
+    if scores:
+        tasks = [task for task in tasks if scores.find(task) is None]
     if arguments.scheduler:
         backend = sweep.dask(arguments.scheduler)
     else:
         backend = sweep.processes(arguments.jobs or getattr(experiment, "JOBS", None))
 
-    def announce(task: sweep.Task) -> None:
-        arrays, _ = results.load_run(task.folder)
-        tqdm.write(f"{experiment.label(task.settings)}, seed {task.seed}: {experiment.describe(arrays)}")
+    def finished(task: sweep.Task) -> None:
+        if not scores and len(tasks) > ANNOUNCED:
+            return
+        arrays, manifest = results.load_run(task.folder)
+        if scores:
+            scores.add(task, (arrays, manifest))
+        if len(tasks) <= ANNOUNCED:
+            tqdm.write(f"{task}: {experiment.describe(arrays)}")
 
-    sweep.run_all(tasks, backend, announce if len(tasks) <= ANNOUNCED else lambda task: None, arguments.keep_stale)
+    sweep.run_all(tasks, backend, finished, arguments.keep_stale)
+
+
+def gather(
+    tasks: list[sweep.Task], arguments: argparse.Namespace, scores: committed.Scores | None
+) -> tuple[list[committed.Run], list[sweep.Found]]:
+    """(the finished runs among `tasks` in their order, what other code made among the looked up folders)."""
+    if scores:
+        scores.read()  # another process may have added lines
+    finished, others = [], []
+    for task in tasks:
+        run = scores.find(task) if scores else None
+        if run is None:
+            looked_up = sweep.look_up(task, arguments.keep_stale)
+            others += [looked_up] if looked_up.is_stale else []
+            run = looked_up.run if looked_up.counts else None
+            if scores and run:
+                run = scores.add(task, run)  # what the next machine will read
+        finished += [run] if run else []
+    return finished, others
 
 
 def table(scores: dict[str, dict[str, float]]) -> str:

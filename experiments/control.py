@@ -1,8 +1,9 @@
 """An agent in an environment: the common part of the experiments on control.
 
-A setting is plain data: the environment, the agent's class and arguments, and the number of steps. A run stores the
-return of every episode, and the time per step of agent and environment together. The score is the mean return of the
-episodes that ended in the last tenth of the steps.
+A setting is plain data: the environment, the agent's class and arguments, and the number of steps. If step sizes are
+tuned (`experiments.engine.selection`), a setting also has a `step_size`, which the agent's optimisers get. A run stores
+the return of every episode, and the time per step of agent and environment together. The score is the mean return of
+the episodes that ended in the last tenth of the steps.
 """
 
 import shutil
@@ -10,6 +11,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,7 @@ from rtu_np.control.agent import Agent
 from rtu_np.control.loop import Episodes
 
 BINS = 50  # points of a learning curve
+SCORES = ("curve", "final", "microseconds", "diverged")  # what tables, figures and the choice of a step size need
 EVERY = 300.0  # seconds after which an unfinished run saves its state
 
 # The name of a run's folder is a hash of its settings, so the words of settings stay. If an agent renames an argument,
@@ -36,6 +39,7 @@ WORDS = {  # {argument: word in settings}
     "refresh": "fresh",
     "previous_action_reward": "previous",
 }
+TUNED = ("optimizer", "actor_optimizer", "critic_optimizer")  # the arguments that a setting's step size goes into
 VALUES = {"fresh": {"none": "nothing"}}  # {word of an argument: {value: word of the value}}
 
 
@@ -59,7 +63,21 @@ def arguments(config: Config) -> dict[str, Any]:
     for word, written in config["parts"].items():
         part = checkpoint.build(word, written) if isinstance(written, dict) else written
         parts[argument_of.get(word, word)] = value_of[word].get(part, part) if word in VALUES else part
-    return parts
+    return parts | _tuned(parts, config["step_size"]) if "step_size" in config else parts
+
+
+def _tuned(parts: dict[str, Any], step_size: float) -> dict[str, Any]:
+    """The optimisers of a setting, each with this step size. The other numbers of an optimiser stay."""
+    optimizers = {name: parts[name] for name in TUNED if name in parts}
+    if not optimizers:
+        raise ValueError(
+            f"step_size is {step_size!r}, and the setting has no optimiser: expected {', '.join(TUNED[:-1])} or "
+            f"{TUNED[-1]} among the agent's arguments; the default optimiser of an agent is not tuned"
+        )
+    for name, optimizer in optimizers.items():
+        if not hasattr(optimizer, "step_size"):
+            raise ValueError(f"{name} is {optimizer!r}: expected an optimiser with a step_size, since it is tuned")
+    return {name: replace(optimizer, step_size=step_size) for name, optimizer in optimizers.items()}
 
 
 def make_env(config: Config) -> gymnasium.Env:
@@ -193,6 +211,7 @@ def score(results: Results, label: Callable[[Config], str] = label) -> dict[str,
         low, high = interval(finals)
         table[label(config)] = {
             "seeds": len(runs),
+            **({"step size": config["step_size"]} if "step_size" in config else {}),
             "return": float(finals.mean()),
             "low": float(low),
             "high": float(high),

@@ -40,12 +40,12 @@ from typing import Any
 import numpy as np
 
 from experiments import control
-from experiments.control import describe, run
+from experiments.control import SCORES, describe, run
 from experiments.engine import plotting
 from experiments.engine.results import Config, Results
 from rtu_np import GRU, RTRL, SGD, TBPTT, Dense, Epsilon, LinearRTU
 
-__all__ = ["PRESETS", "describe", "label", "plot", "run", "score"]
+__all__ = ["PRESETS", "SCORES", "describe", "label", "plot", "run", "score"]
 
 LENGTHS = [2, 4, 8, 16, 32, 64, 128, 256]
 FAST = LinearRTU(16, r_min=0.9, r_max=0.98, max_phase=0.1)

@@ -17,12 +17,12 @@ Minutes on two cores: smoke 0.5, laptop 88, overnight 380 (estimated), paper 310
 from typing import Any
 
 from experiments import control
-from experiments.control import describe, label, run, score
+from experiments.control import SCORES, describe, label, run, score
 from experiments.engine.results import Config, Results
 from experiments.streaming_agents import FEEDFORWARD, METHODS, RTUS, SMALL, Methods, streaming
 from experiments.tasks import ROBOTS
 
-__all__ = ["PRESETS", "describe", "label", "plot", "run", "score"]
+__all__ = ["PRESETS", "SCORES", "describe", "label", "plot", "run", "score"]
 
 
 def settings(steps: int, tasks: list[str], methods: Methods) -> list[Config]:

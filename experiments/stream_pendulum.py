@@ -15,11 +15,11 @@ Minutes on two cores: smoke 0.5, laptop 30 (on a busy machine), overnight 60 (es
 from typing import Any
 
 from experiments import control
-from experiments.control import describe, label, run, score
+from experiments.control import SCORES, describe, label, run, score
 from experiments.engine.results import Results
 from experiments.streaming_agents import METHODS, SMALL, streaming
 
-__all__ = ["PRESETS", "describe", "label", "plot", "run", "score"]
+__all__ = ["PRESETS", "SCORES", "describe", "label", "plot", "run", "score"]
 
 TASK = "InvertedPendulum-P"
 PRESETS: dict[str, dict[str, Any]] = {

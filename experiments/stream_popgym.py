@@ -17,13 +17,13 @@ Minutes on two cores: smoke 0.5, laptop 14, overnight 450 (estimated), paper 220
 from typing import Any
 
 from experiments import control
-from experiments.control import describe, label, run, score
+from experiments.control import SCORES, describe, label, run, score
 from experiments.engine.results import Config, Results
 from experiments.streaming_agents import METHODS, RTUS, SMALL, Methods, streaming
 from experiments.tasks import POPGYM, REPEAT_PREVIOUS
 from rtu_np import Adam
 
-__all__ = ["PRESETS", "describe", "label", "plot", "run", "score"]
+__all__ = ["PRESETS", "SCORES", "describe", "label", "plot", "run", "score"]
 
 TASKS = [REPEAT_PREVIOUS, *POPGYM]
 ADAM: dict[str, Any] = {"actor_optimizer": Adam(3e-5), "critic_optimizer": Adam(3e-5)}

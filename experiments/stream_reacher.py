@@ -21,11 +21,11 @@ Minutes on two cores, as MuJoCo's Reacher took: smoke 0.5, laptop 5, overnight 1
 from typing import Any
 
 from experiments import control
-from experiments.control import describe, label, run, score
+from experiments.control import SCORES, describe, label, run, score
 from experiments.engine.results import Config, Results
 from experiments.streaming_agents import METHODS, SMALL, Methods, streaming
 
-__all__ = ["PRESETS", "describe", "label", "plot", "run", "score"]
+__all__ = ["PRESETS", "SCORES", "describe", "label", "plot", "run", "score"]
 
 
 def settings(steps: int, methods: Methods) -> list[Config]:

@@ -14,11 +14,17 @@ pytestmark = pytest.mark.skipif(not COMPILED, reason="learning takes too long in
 def test_smoke(name, tmp_path, capsys, request):
     if hasattr(request.config, "modes"):
         pytest.skip("runs in a process beside this one; test_modes.py looks at it")
-    assert main([name, "--preset", "smoke", "--output", str(tmp_path), "--jobs", "1"]) == 0
+    command = [name, "--preset", "smoke", "--jobs", "1", "--scores", str(tmp_path / "scores")]
+    assert main([*command, "--output", str(tmp_path)]) == 0
     page = json.loads((tmp_path / name / "smoke.json").read_text())
     assert page["scores"]
     assert (tmp_path / name / "smoke.png").read_bytes().startswith(b"\x89PNG")
     assert next(iter(page["scores"])) in capsys.readouterr().out
+    # What the experiment names in SCORES is enough for its table and its figure, without any run.
+    assert main([*command, "--output", str(tmp_path / "elsewhere")]) == 0
+    assert (tmp_path / "elsewhere" / name / "smoke.json").read_text() == (tmp_path / name / "smoke.json").read_text()
+    assert (tmp_path / "elsewhere" / name / "smoke.png").read_bytes() == (tmp_path / name / "smoke.png").read_bytes()
+    assert not list((tmp_path / "elsewhere").rglob("DONE"))
 
 
 def test_a_job_array_then_the_figure_from_what_is_there(tmp_path, capsys):

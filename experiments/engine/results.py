@@ -167,11 +167,16 @@ def merge_manifests(manifests: list[dict[str, Any]]) -> dict[str, Any]:
     out: dict[str, Any] = {"core minutes": round(sum(m["seconds"] for m in manifests) / 60, 1)}
     for name in ("versions", "python", "commit", "code", "machine"):
         found = []
-        for manifest in ({**m, "code": sources.digest(code_of(m))} for m in manifests):
+        for manifest in ({**m, "code": _digest(m)} for m in manifests):
             if manifest[name] not in found:
                 found.append(manifest[name])
         out[name] = found[0] if len(found) == 1 else found
     return out
+
+
+def _digest(manifest: dict[str, Any]) -> str:
+    """The digest of a run's code; committed scores have the digest alone."""
+    return manifest["code"] if isinstance(manifest.get("code"), str) else sources.digest(code_of(manifest))
 
 
 def interval(samples: np.ndarray, axis: int = 0, draws: int = 2000, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:

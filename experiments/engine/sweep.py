@@ -47,7 +47,9 @@ class Task:
     code: str  # the digest of the code that is to make it
 
     def __str__(self) -> str:
-        return f"{importlib.import_module(self.experiment).label(self.settings)}, seed {self.seed}"
+        label = importlib.import_module(self.experiment).label(self.settings)
+        step_size = self.settings.get("step_size")  # trials of one setting differ in it
+        return f"{label}{'' if step_size is None else f', step size {step_size:g}'}, seed {self.seed}"
 
 
 class OtherCodeError(Exception):

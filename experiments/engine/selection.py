@@ -95,9 +95,9 @@ def divergences(seeds: list[int], found: Results) -> dict[str, Any]:
 
 def at_an_edge(preset: Preset, found: Results) -> list[str]:
     """Lines that count the settings whose best step size is the smallest tried, or the largest."""
-    if "tuning" not in preset:
+    step_sizes = preset.get("tuning", {}).get("step_sizes")
+    if not step_sizes:  # nothing is tuned, or by stages of the experiment's own
         return []
-    step_sizes = preset["tuning"]["step_sizes"]
     lines = []
     for name, edge in (("smallest", min(step_sizes)), ("largest", max(step_sizes))):
         count = sum(config.get("step_size") == edge for config, _ in found)

@@ -143,8 +143,8 @@ BUGS = {
     "traces survive exploration": (QLambda, "if greedy else real(0)", "if greedy else real(1) * real(0.5)"),
     "traces are cut after the action's own gradient": (
         QLambda,
-        "heads.learn(n.params.readout, n.traces.readout, n.memory.y, n.activations.do, decay, step)",
-        "heads.learn(n.params.readout, n.traces.readout, n.memory.y, n.activations.do, decay, step)\n"
+        "heads.learn(n.params.readout, traces.readout, n.memory.y, n.activations.do, decay, step)",
+        "heads.learn(n.params.readout, traces.readout, n.memory.y, n.activations.do, decay, step)\n"
         "    clear(n.flat_traces) if decay == 0 else None",
     ),
     "the chosen action's value is the target": (QLambda, "else o[best]", "else o[int(action[DRAWN, 0])]"),

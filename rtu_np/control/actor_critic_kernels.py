@@ -43,7 +43,7 @@ from rtu_np.control.streaming_kernels import (
 from rtu_np.jit import kernel
 from rtu_np.learning import heads, optimizers, readout
 from rtu_np.learning.heads import HeadActivations, HeadParameters, HeadSpec
-from rtu_np.learning.network import cut_traces, destination, forward_arrays, network_arrays
+from rtu_np.learning.network import destination, forward_arrays, network_arrays
 from rtu_np.learning.outcomes import TERMINATED
 from rtu_np.numerics.buffers import clear, finite_vector
 from rtu_np.numerics.layout import layout_of
@@ -272,7 +272,7 @@ def _end_episode(spec, arrays):
 def _clear(spec, flat):
     a, _ = network_arrays(spec, flat)
     clear(a.flat_memory)
-    cut_traces(spec.optimizer, a)
+    clear(a.flat_traces)
 
 
 agent_arrays.register(TwoNetworksSpec)(layout_of(TwoNetworksArrays))

@@ -13,9 +13,11 @@ from rtu_np.control.q_lambda_kernels import CorrectedNetwork, QLambdaSpec, QRCSp
 from rtu_np.control.shared_arguments import with_shared_arguments
 from rtu_np.control.streaming import StreamingAgent, streaming_network
 from rtu_np.learning import network
+from rtu_np.learning.adaptive import AdaptiveObGD
 from rtu_np.learning.heads import Head, HeadSpec
 from rtu_np.learning.network import NamedNetwork, NetworkSpec, Training, network_arrays, network_spec
 from rtu_np.learning.optimizers import SGD, ObGD, Optimizer, check_optimizer
+from rtu_np.learning.per_block import check_without_traces
 from rtu_np.numerics.buffers import size
 from rtu_np.validation import check_real
 
@@ -179,8 +181,8 @@ class QRC(ActionValueAgent):
         inputs = InputSettings(normalize_observations, scale_rewards, previous_action_reward, clip_observations)
         super().__init__(env, cell, gradient, gamma, lambda_, epsilon, inputs, seed, dtype)
         self.beta = check_real("beta", beta, low=0.0)
-        self.optimizer = _check_no_bound("optimizer", SGD(1e-4) if optimizer is None else optimizer)
-        self.h_optimizer = _check_no_bound("h_optimizer", SGD(1e-5) if h_optimizer is None else h_optimizer)
+        self.optimizer = _check("optimizer", SGD(1e-4) if optimizer is None else optimizer)
+        self.h_optimizer = _check("h_optimizer", SGD(1e-5) if h_optimizer is None else h_optimizer)
         q, h = self._network_spec("optimizer"), self._network_spec("h_optimizer")
         sizes = (size(corrected_arrays, spec) for spec in (q, h))
         self._ready(QRCSpec(q, h, self.epsilon.spec(), self._inputs, self.beta, *sizes), self.epsilon)
@@ -217,10 +219,5 @@ class _Zero:
         pass
 
 
-def _check_no_bound(name: str, optimizer: Optimizer) -> Optimizer:
-    if isinstance(optimizer, ObGD):
-        raise ValueError(
-            f"{name} is {optimizer!r}: expected SGD, Adam or RMSProp; ObGD bounds a TD error times a trace, and QRC "
-            "steps along a sum of three terms"
-        )
-    return check_optimizer(name, optimizer)
+def _check(name: str, optimizer: Any) -> Optimizer:
+    return check_without_traces(name, optimizer, "QRC steps along a sum of three terms", (ObGD, AdaptiveObGD))

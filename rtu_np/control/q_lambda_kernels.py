@@ -34,7 +34,7 @@ from rtu_np.control.inputs import DRAWN, AgentInput, Previous
 from rtu_np.control.streaming_kernels import agent_arrays, examine, examine_network, learn, worse
 from rtu_np.jit import kernel, noalias
 from rtu_np.learning import heads, optimizers
-from rtu_np.learning.network import Network, Weights, cut_traces, destination, network_arrays, weights
+from rtu_np.learning.network import Network, Weights, destination, network_arrays, weights
 from rtu_np.learning.outcomes import CONTINUES, TERMINATED
 from rtu_np.numerics.buffers import clear, decay_and_add, finite_vector, packed, whole
 from rtu_np.numerics.layout import layout_of
@@ -145,9 +145,9 @@ def _choose(spec, o, choice, best):
 
 
 @kernel
-def _forget(optimizer, network):
+def _forget(network):
     clear(network.flat_memory)
-    cut_traces(optimizer, network)
+    clear(network.flat_traces)
 
 
 @examine.register(QLambdaSpec)
@@ -178,7 +178,7 @@ def _step_along_trace(spec, flat, time_step, choice):
     if time_step.end != CONTINUES:
         if not time_step.first:
             optimizers.take_step(optimizer, n.flat_params, n.flat_traces, n.moments, delta)
-        _forget(optimizer, n)
+        _forget(n)
         return delta
     discount = _choose(spec, n.activations.o, choice, best)
     _credit(cell, n, int(choice.action[DRAWN, 0]))
@@ -258,7 +258,7 @@ def _finish(optimizer, c, time_step, decay):
         optimizers.take_step(optimizer, n.flat_params, c.flat_direction, n.moments, c.flat_direction.dtype.type(1))
     decay_and_add((n.flat_traces,), (c.flat_gradient,), decay)
     if time_step.end != CONTINUES:
-        _forget(optimizer, n)
+        _forget(n)
 
 
 @kernel

@@ -96,7 +96,7 @@ class StreamingAgent(Agent):
         """Clear memory and traces."""
         for each in self._networks():
             each.network.flat_memory[:] = 0
-            network.cut_traces(each.spec.optimizer, each.network)
+            each.network.flat_traces[:] = 0
 
     def _learned(self) -> dict[str, np.ndarray]:
         """{name: view} of all arrays that change in the networks, and of their latest input."""

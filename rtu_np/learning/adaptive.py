@@ -2,19 +2,19 @@
 
 With g the gradient at t, z the traces, delta the TD error; each weight has its own v.
 
-Adaptive ObGD (Elsayed et al. 2024; derivations (66)): ObGD along u, with t the number of steps,
+Adaptive ObGD (Elsayed et al. 2024; derivations (62)): ObGD along u, with t the number of steps,
 
     v <- beta v + (1 - beta) (delta z)^2        u = z / sqrt(v / (1 - beta^t) + epsilon)
     w <- w + alpha / max(1, alpha kappa max(|delta|, 1) ||u||_1) delta u
 
-Adaptive (arXiv 2605.06764; derivations (67)): no norm, so no weight limits the step of another,
+Adaptive (arXiv 2605.06764; derivations (63)): no norm, so no weight limits the step of another,
 
     v <- gamma lambda v + (1 - gamma lambda) g^2
     w <- w + alpha delta_c z / (sqrt(v) + epsilon)      delta_c within -1 and 1
 """
 
 from dataclasses import dataclass
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, ClassVar, NamedTuple
 
 import numpy as np
 
@@ -43,7 +43,7 @@ class AdaptiveObGDMoments(NamedTuple):
 
 @dataclass(frozen=True)
 class AdaptiveObGD:
-    """ObGD whose traces are divided by the root mean square of the steps (Elsayed et al. 2024; derivations (66)).
+    """ObGD whose traces are divided by the root mean square of the steps (Elsayed et al. 2024; derivations (62)).
 
     Parameters
     ----------
@@ -63,6 +63,7 @@ class AdaptiveObGD:
     3.0
     """
 
+    cure: ClassVar[str] = "a larger kappa of AdaptiveObGD"  # of divergence
     step_size: float = 1.0
     kappa: float = 2.0
     beta: float = 0.999
@@ -139,7 +140,7 @@ class AdaptiveMoments(NamedTuple):
 
 @dataclass(frozen=True)
 class Adaptive:
-    """Traces divided by the root mean square of gradients, over the horizon of the traces (derivations (67)).
+    """Traces divided by the root mean square of gradients, over the horizon of the traces (derivations (63)).
 
     The network stores its latest gradient beside the traces.
 
@@ -159,6 +160,7 @@ class Adaptive:
     0.1
     """
 
+    cure: ClassVar[str] = "a larger epsilon of Adaptive"  # of divergence
     step_size: float = 4.6e-4
     epsilon: float = 0.1
 

@@ -2,7 +2,7 @@
 
 The logarithm of a weight's step size a follows the gradient of the squared TD error (Sutton 1992; with traces, Kearney
 et al. 2018). h follows the derivative of the weight by this logarithm. With g the gradient at t, z the traces, delta
-the TD error (derivations (68), (69)):
+the TD error (derivations (64), (65)):
 
     TIDBD       a <- a exp(theta delta g h), within e^-20 and e^2
                 a / max(1, kappa max(|delta|, 1) sum a |z|) is the step size of this step
@@ -12,11 +12,17 @@ the TD error (derivations (68), (69)):
     both        w <- w + a delta z
                 h <- h (1 - a g z, within 0 and 1) + a delta z
 
+Choices of ours, which the papers leave open: Autostep's paper has no traces, so its x^2 becomes g z, as in TIDBD, and
+|g z| where a sum of terms of either sign would hide a large one. h keeps at most all of itself: with g z < 0 it would
+grow. Autostep's step sizes have TIDBD's range before they are divided by the sum, and never fall below its lower end;
+v is at least the smallest normal number as a divisor. Autostep's paper divides by v and has no bounds. The bound of
+TIDBD is ObGD's, on the step alone: a itself goes on without it.
+
 Moments start at zero, so a step size of zero stands for the first one.
 """
 
 from dataclasses import dataclass
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, ClassVar, NamedTuple
 
 import numpy as np
 
@@ -58,7 +64,7 @@ class AutostepMoments(NamedTuple):
 
 @dataclass(frozen=True)
 class TIDBD:
-    """A step size for each weight, learned by the delta-bar-delta rule with traces (derivations (68)).
+    """A step size for each weight, learned by the delta-bar-delta rule with traces (derivations (64)).
 
     The network stores its latest gradient beside the traces.
 
@@ -79,6 +85,7 @@ class TIDBD:
     0.01
     """
 
+    cure: ClassVar[str] = "a larger kappa or a smaller meta_step of TIDBD"  # of divergence
     step_size: float = 1e-3
     meta_step: float = 1e-2
     kappa: float = 2.0
@@ -93,7 +100,7 @@ class TIDBD:
 
 @dataclass(frozen=True)
 class Autostep:
-    """A step size for each weight, learned, with steps that do not overshoot (Mahmood et al. 2012; derivations (69)).
+    """A step size for each weight, learned, with steps that do not overshoot (Mahmood et al. 2012; derivations (65)).
 
     The network stores its latest gradient beside the traces.
 
@@ -114,6 +121,7 @@ class Autostep:
     10000.0
     """
 
+    cure: ClassVar[str] = "a smaller meta_step of Autostep"  # of divergence
     step_size: float = 1e-3
     meta_step: float = 1e-2
     tau: float = 1e4
@@ -163,10 +171,19 @@ def _advance_tidbd(spec, traces, gradient, moments, delta, decay):
 @kernel
 def _autostep(spec, params, traces, gradient, moments, delta, decay):
     one = params.dtype.type(1)
-    bound = one / max(one, _advance_autostep(spec, traces, gradient, moments, delta, decay))
-    for k in range(params.shape[0]):
-        moments.step_sizes[k] *= bound
+    overshoot = _advance_autostep(spec, traces, gradient, moments, delta, decay)
+    if overshoot > one:
+        _divide_step_sizes(moments, overshoot)
     _add(params, traces, gradient, moments, one, delta)
+
+
+@kernel
+@noalias
+def _divide_step_sizes(moments, overshoot):
+    real = moments.step_sizes.dtype.type
+    factor, least = real(1) / overshoot, real(_LEAST)
+    for k in range(moments.step_sizes.shape[0]):
+        moments.step_sizes[k] = max(moments.step_sizes[k] * factor, least)
 
 
 @njit(fastmath={"contract", "reassoc"})

@@ -14,6 +14,7 @@ from rtu_np.cells.eigenvalues import at_bounds, plain_eigenvalue
 from rtu_np.learning import optimizers, passes
 from rtu_np.learning.blocks import layer_names
 from rtu_np.learning.network import NamedNetwork, named, named_moments, weights
+from rtu_np.learning.parts import Parts
 from rtu_np.numerics.activations import plain_slope
 from rtu_np.numerics.buffers import Pair
 
@@ -26,8 +27,9 @@ def of_network(network: NamedNetwork, delta: Any) -> dict[str, float]:
     """{name: number} about a network with traces. The network's prefix comes first in names, as in those of parameters.
 
     step_size : the number that multiplies the traces, divided by the TD error `delta`; of SGD and ObGD alone
-    last_step : ||.||_1 of the latest update of the parameters, with Adam; with other optimisers, of an update for
-        `delta` along the present traces
+    last_step : ||.||_1 of the latest update of the parameters, with Adam, AdaptiveObGD, rules per block and all rules
+        that need the gradient beside the traces; with SGD, ObGD and RMSProp, of an update for `delta` along the
+        present traces
     share.BLOCK : the part of `last_step` that a block gets. The blocks of a network sum to 1
     trace.NAME : ||z||_1 of each array of parameters
     LAYER.NAME : see `of_layers`
@@ -129,6 +131,8 @@ def _of_outputs(spec: Any, y: Any) -> dict[str, Any]:
 
 def _share_a_bound(optimizer: Any, traces: np.ndarray) -> bool:
     """Whether the size of all traces limits the step of each, as in ObGD: one of them can starve the others."""
+    if isinstance(optimizer, Parts):
+        return any(_share_a_bound(part.spec, traces[part.start : part.stop]) for part in optimizer.parts)
     one = traces.dtype.type(1)
     step = optimizers.step(optimizer, traces, one)
     return step is not None and step != optimizers.step(optimizer, 0 * traces, one)

@@ -1,18 +1,23 @@
 """Intentional steps: a step whose size is what it changes in the prediction (Sharifnassab et al. 2026).
 
-With g the gradient at t, z the traces, delta the TD error (derivations (65)); sums run over the weights:
+With g the gradient at t, z the traces, delta the TD error (derivations (61)); sums run over the weights:
 
     v <- beta v + (1 - beta) g^2                 or z^2
     m = sqrt(v / (1 - beta^t)) + 1e-8
-    s <- gamma lambda s + (1 - gamma lambda) sum g^2 / m
-    w <- w + eta / max(sqrt(s / (1 - (gamma lambda)^t) sum z^2 / m), 1e-8) delta_c z / m
+    n <- gamma lambda n + 1;  s <- s + (sum g^2 / m - s) / n
+    w <- w + eta / max(sqrt(s sum z^2 / m), 1e-8) delta_c z / m
 
-delta_c is the TD error within `clip` times its root mean square. If `normalize` is set, as for an actor, it is divided
-by the mean of |delta_c|. A mean is divided by 1 - beta^t, which follows a recurrence, as in Adam.
+s is the mean of sum g^2 / m over the horizon of the traces, with the weights (gamma lambda)^k, which sum to n. The
+released code divides a mean that starts at zero by 1 - (gamma lambda)^t: the same number, and 0 / 0 if gamma lambda = 1.
+
+delta_c is the TD error within `clip` times its root mean square. The mean of squares starts at 1, and is divided by
+1 - beta^t all the same, as in the released code: so hardly any of the first 1 / (1 - beta) TD errors is clipped. If
+`normalize` is set, as for an actor, delta_c is divided by the mean of |delta_c|. 1 - beta^t follows a recurrence, as in
+Adam. Statistics outlive episodes.
 """
 
 from dataclasses import dataclass
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, ClassVar, NamedTuple
 
 import numpy as np
 
@@ -26,8 +31,9 @@ _TINY = 1e-8  # added to m, and the least value of the root
 _SMALLEST_MEAN = 1e-12  # of |delta_c|
 _STATISTICS = {"gradient": 0.0, "trace": 1.0}
 
-# Slots of the scalars. A mean that starts at zero has its correction, 1 - beta^t, beside it.
-_SQUARE, _CHANGE, _CHANGE_CORRECTION, _ERROR, _ERROR_CORRECTION, _SIZE, _STEP = range(7)
+# Slots of the scalars: 1 - beta^t; s and n; the mean of squares of TD errors and its 1 - beta^t; the mean of |delta_c|
+# before its division; the number that multiplies z / m in the latest step.
+_CORRECTION, _CHANGE, _COUNT, _ERROR, _ERROR_CORRECTION, _SIZE, _STEP = range(7)
 
 
 class IntentionalSpec(NamedTuple):
@@ -48,7 +54,7 @@ class IntentionalMoments(NamedTuple):
 
 @dataclass(frozen=True)
 class Intentional:
-    """Intentional steps (Sharifnassab et al. 2026; derivations (65)), scaled by the root mean square of gradients.
+    """Intentional steps (Sharifnassab et al. 2026; derivations (61)), scaled by the root mean square of gradients.
 
     The network stores its latest gradient beside the traces.
 
@@ -74,6 +80,7 @@ class Intentional:
     'gradient'
     """
 
+    cure: ClassVar[str] = 'statistics="trace" of Intentional'  # of divergence
     step_size: float = 0.5
     beta: float = 0.999
     statistics: str = "gradient"
@@ -103,11 +110,11 @@ optimizers.step.register(IntentionalSpec)(no_step)
 def follow(spec, params, traces, gradient, moments, delta, decay):
     real, s = params.dtype.type, moments.scalars
     one, tiny, fade = real(1), real(_TINY), real(spec.gamma_lambda)
-    s[_SQUARE] = real(spec.beta) * s[_SQUARE] + (one - real(spec.beta))
-    change, reach = _advance(spec, traces, gradient, moments, decay, one / s[_SQUARE])
-    s[_CHANGE] = fade * s[_CHANGE] + (one - fade) * change
-    s[_CHANGE_CORRECTION] = fade * s[_CHANGE_CORRECTION] + (one - fade)
-    size = max(np.sqrt(s[_CHANGE] / s[_CHANGE_CORRECTION] * reach), tiny)
+    s[_CORRECTION] = real(spec.beta) * s[_CORRECTION] + (one - real(spec.beta))
+    change, reach = _advance(spec, traces, gradient, moments, decay, one / s[_CORRECTION])
+    s[_COUNT] = fade * s[_COUNT] + one
+    s[_CHANGE] += (change - s[_CHANGE]) / s[_COUNT]
+    size = max(np.sqrt(s[_CHANGE] * reach), tiny)
     s[_STEP] = real(spec.step_size) / size * _intended(spec, s, delta)
     _add(params, traces, moments.per_scale, s[_STEP])
 

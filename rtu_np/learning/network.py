@@ -14,13 +14,11 @@ from rtu_np.jit import generic, kernel
 from rtu_np.learning import optimizers, passes, readout
 from rtu_np.learning.blocks import named_layers
 from rtu_np.learning.outcomes import DIVERGED, DONE, PAUSED
-from rtu_np.learning.passes import Part, Parts, WithGradient
+from rtu_np.learning.parts import DISCOUNT, Part, Parts
+from rtu_np.learning.passes import WithGradient
 from rtu_np.learning.per_block import Blocks, check_rules
 from rtu_np.numerics.buffers import aligned, allocate, clear, finite_vector, leaves, overlapping, size, whole
 from rtu_np.numerics.layout import layout_of
-
-
-_DISCOUNT = 0  # the slot of `Gradient.discount` among the moments
 
 
 class NetworkSpec(NamedTuple):
@@ -55,9 +53,9 @@ class Network(NamedTuple):
 
 
 class Gradient(NamedTuple):
-    """The first of the moments of `passes.WithGradient`, as `passes.PartsHeader`."""
+    """The first of the moments of `passes.WithGradient`, as `parts.PartsHeader`."""
 
-    discount: Annotated[np.ndarray, 1]
+    scalars: Annotated[np.ndarray, 2]
     gradient: Annotated[Weights, weights]
 
 
@@ -120,24 +118,8 @@ def _traces(optimizer, spec, network, discount):
 @destination.register(WithGradient)
 def _gradient_alone(optimizer, spec, network, discount):
     stored, _ = gradient_arrays(spec, network.moments)
-    stored.discount[0] = discount  # the next update advances the traces
+    stored.scalars[DISCOUNT] = discount  # the next update advances the traces
     return stored.gradient, network.dy.dtype.type(0)
-
-
-@generic
-def cut_traces(optimizer, network):
-    """Clear the traces."""
-
-
-@cut_traces.otherwise
-def _clear_traces(optimizer, network):
-    clear(network.flat_traces)
-
-
-@cut_traces.register(WithGradient)
-def _clear_all_traces(optimizer, network):
-    clear(network.flat_traces)
-    network.moments[_DISCOUNT] = 0  # a rule may have traces of its own
 
 
 @kernel
@@ -162,8 +144,8 @@ def network_spec(cell: Any, readout: Any, training: Training, either: bool = Fal
         lambdas = optimizer.lambdas_or(lambda_)
         parts = [_part(name, *ranges[name], rule, training, lambdas[name]) for name, rule in rules.items()]
     else:
-        rule = optimizer.spec()
         check_rules(argument, optimizer, {}, readout)
+        rule = optimizer.spec()
         if not optimizers.needs_gradient(rule):
             return spec._replace(optimizer=passes.compiled_apart(rule, n, dtype, either))
         parts = [_part("", 0, n, optimizer, training, lambda_)]

@@ -7,7 +7,7 @@ others).
 """
 
 from dataclasses import astuple, dataclass
-from typing import Annotated, Any, NamedTuple, Protocol
+from typing import Annotated, Any, ClassVar, NamedTuple, Protocol
 
 import numpy as np
 
@@ -178,6 +178,7 @@ class ObGD:
     0.0625
     """
 
+    cure: ClassVar[str] = "a larger kappa of ObGD"  # of divergence
     step_size: float = 1.0
     kappa: float = 2.0
 
@@ -391,6 +392,6 @@ def check_positive(settings: Any, *names: str) -> None:
 
 def cure_of_divergence(*settings: Any) -> str:
     """The usual cure for a learner with these settings, some of which are optimisers."""
-    if any(isinstance(part, ObGD) for part in settings):
-        return "a smaller step size, a larger kappa of ObGD, or numbers of a smaller scale"
+    if cures := dict.fromkeys(part.cure for part in settings if getattr(part, "cure", "")):
+        return f"a smaller step size, {', '.join(cures)}, or numbers of a smaller scale"
     return "a smaller step size, or ObGD, which bounds its steps"

@@ -18,7 +18,7 @@ numbers of its settings.
 
 import functools
 from collections.abc import Callable
-from typing import Annotated, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from llvmlite import ir
@@ -26,8 +26,8 @@ from numba import extending, types
 
 from rtu_np.jit import c_address, config, kernel, overload
 from rtu_np.learning import optimizers
+from rtu_np.learning.parts import DELTA, DISCOUNT, Parts, parts_header
 from rtu_np.numerics.buffers import leaves, size
-from rtu_np.numerics.layout import layout_of
 
 intrinsic: Any = extending.intrinsic  # its type would say that it is called with the context of typing, too
 # Slots of a table, eight bytes each. The settings of a rule follow, or rows about the parts.
@@ -55,32 +55,6 @@ class WithGradient(NamedTuple):
     n_moments: int
 
 
-class Part(NamedTuple):
-    """The weights [start, stop) of a network, which one rule updates."""
-
-    block: str  # its name; "" if it is the whole network
-    start: int
-    stop: int
-    spec: Any  # of the rule
-    lambda_: float  # of its traces
-
-
-class Parts(NamedTuple):
-    """What stands for the spec of an optimiser in Python, if the network has parts."""
-
-    parts: tuple[Part, ...]
-
-
-class PartsHeader(NamedTuple):
-    """The first of the moments. Those of the parts follow."""
-
-    discount: Annotated[np.ndarray, 1]  # of the traces at the next update: gamma, or 0 if they are cut
-    gradient: Annotated[np.ndarray, "n_weights"]  # of the latest step
-
-
-parts_header = layout_of(PartsHeader, "n_weights")
-
-
 class _Pass(NamedTuple):
     spec: Any  # of the optimiser
     table: np.ndarray
@@ -103,7 +77,7 @@ def compiled_apart(
 def compiled_by_parts(parts: Parts, n_weights: int, dtype: np.dtype) -> WithGradient:
     """What a network of `n_weights` weights needs of rules for its parts."""
     header, _ = parts_header(n_weights, np.empty(size(parts_header, n_weights), np.int8))
-    gradient_at = header.gradient.ctypes.data - header.discount.ctypes.data
+    gradient_at = header.gradient.ctypes.data - header.scalars.ctypes.data
     end, rows = size(parts_header, n_weights), []
     for part in parts.parts:
         n = part.stop - part.start
@@ -198,7 +172,8 @@ def _address_of_parts(dtype: np.dtype) -> int:
     """The address of the pass over the parts of a network."""
 
     def update(table, n, params, traces, moments, delta):
-        discount, gradient_at = _vector(moments, 1)[0], _slot(table, _GRADIENT_AT)
+        scalars, gradient_at = _vector(moments, 2), _slot(table, _GRADIENT_AT)
+        discount, scalars[DELTA] = scalars[DISCOUNT], delta
         for k in range(_slot(table, _N_PARTS)):
             row = _SETTINGS + k * _ROW
             start, rule = _slot(table, row + _START), _slot(table, row + _RULE)
@@ -322,44 +297,6 @@ def _update(optimizer, params, traces, moments, delta):
     optimizers.update(spec_of(optimizer), params, traces, moments_of(optimizer, params.size, moments), delta)
 
 
-@optimizers.moments.register(Parts)
-def _parts_moments(spec, n_weights, flat):
-    """In Python alone; named (`named_moments`)."""
-    header, rest = parts_header(n_weights, flat)
-    views = []
-    for part in spec.parts:
-        own, rest = optimizers.moments(part.spec, part.stop - part.start, rest)
-        views.append(own)
-    return (header, *views), rest
-
-
-@optimizers.update.register(Parts)
-def _update_parts(spec, params, traces, moments, delta):
-    header, *views = moments
-    for part, own in zip(spec.parts, views, strict=True):
-        p, z, g = (flat[part.start : part.stop] for flat in (params, traces, header.gradient))
-        decay = header.discount[0] * z.dtype.type(part.lambda_)
-        optimizers.follow(part.spec, p, z, g, own, delta, decay)
-
-
-@optimizers.rescale.register(Parts)
-def _rescale_parts(spec, moments, factors):
-    header, *views = moments
-    header.gradient[:] *= factors[: header.gradient.size]
-    for part, own in zip(spec.parts, views, strict=True):
-        optimizers.rescale(part.spec, own, factors[part.start : part.stop])
-
-
-@optimizers.latest_update.register(Parts)
-def _latest_of_parts(spec, traces, moments, delta):
-    _, *views = moments
-    updates = [
-        optimizers.latest_update(part.spec, traces[part.start : part.stop], own, delta)
-        for part, own in zip(spec.parts, views, strict=True)
-    ]
-    return np.concatenate(updates)
-
-
 def named_moments(optimizer: Any, n_weights: int, flat: np.ndarray) -> dict[str, np.ndarray]:
     """{name: view} of the moments of an optimiser that was compiled apart."""
     spec, views = spec_of(optimizer), moments_of(optimizer, n_weights, flat)
@@ -390,7 +327,6 @@ def _number_along_traces(optimizer, traces, delta):
     return _step(optimizer, traces, delta)
 
 
-@optimizers.step.register(Parts)
 @optimizers.step.register(InOwnPass)
 @optimizers.step.register(WithGradient)
 def _no_number(optimizer, traces, delta):

@@ -2,13 +2,13 @@
 
 ObGD bounds the step of a whole network, and spreads it as the traces are spread: the policy's head, 2 % of an actor's
 parameters, may get 74 % of a step. With rules per block, or with a bound that is split by shares, a block's step no
-longer depends on the traces of the others (derivations (64)).
+longer depends on the traces of the others (derivations (60)).
 """
 
 from dataclasses import dataclass, fields
 from typing import Any
 
-from rtu_np.learning.optimizers import ObGD, Optimizer, check_optimizer
+from rtu_np.learning.optimizers import ObGD, Optimizer, check_optimizer, needs_gradient
 from rtu_np.learning.readout import HiddenReadoutSpec
 from rtu_np.learning.swift_td import SwiftTD
 from rtu_np.validation import check_real, check_settings, make_plain
@@ -44,10 +44,13 @@ class WithLambda:
         check_real("lambda_", self.lambda_, low=0.0, high=1.0)
         make_plain(self)
 
+    def spec(self) -> Any:
+        raise TypeError(f"{self!r} outside Blocks: expected an optimiser such as {self.rule!r}")
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, repr=False)
 class Blocks:
-    """A rule for each block of a network (derivations (64)).
+    """A rule for each block of a network (derivations (60)).
 
     The network stores its latest gradient beside the traces: one more number for each weight, and a pass over it.
 
@@ -83,6 +86,9 @@ class Blocks:
     def __post_init__(self) -> None:
         for name, rule in self.rules().items():
             _check_rule(name, getattr(rule, "rule", rule) if isinstance(rule, WithLambda) else rule)
+
+    def __repr__(self) -> str:
+        return f"Blocks({', '.join(f'{name}={rule!r}' for name, rule in self.rules().items())})"
 
     @classmethod
     def of_shares(cls, bound: ObGD, **shares: float) -> "Blocks":
@@ -121,14 +127,41 @@ class Blocks:
         """{block: trace parameter}; `lambda_` for blocks without one of their own."""
         return {name: rule.lambda_ if isinstance(rule, WithLambda) else lambda_ for name, rule in self.rules().items()}
 
+    @property
+    def cure(self) -> str:
+        """Of divergence."""
+        rules = (rule.rule if isinstance(rule, WithLambda) else rule for rule in self.rules().values())
+        return ", ".join(dict.fromkeys(rule.cure for rule in rules if getattr(rule, "cure", "")))
+
     def spec(self) -> Any:
         raise TypeError(f"{self!r}: rules per block need a network with traces: TDLambda, ActorCritic or QLambda")
 
 
 def _check_rule(name: str, rule: Any) -> None:
     if isinstance(rule, Blocks | WithLambda):
-        raise TypeError(f"{name} is {rule!r}: expected an optimiser such as Adam(1e-3)")
+        raise TypeError(f"{name} is {rule!r}: expected an optimiser such as Adam(1e-3); rules do not nest")
     check_settings(name, rule, "an optimiser such as Adam(1e-3)", 0)
+
+
+def check_without_traces(argument: str, optimizer: Any, why: str, bounds: tuple[type, ...] = ()) -> Any:
+    """`optimizer`, for a learner that does not step along a TD error times a trace.
+
+    bounds : kinds that are refused because they bound such a step
+
+    Raises
+    ------
+    ValueError, TypeError : if it is no optimiser, or one that needs traces; the message names the argument and `why`
+    """
+    check_optimizer(argument, optimizer)
+    if isinstance(optimizer, bounds):
+        fault = f"{type(optimizer).__name__} bounds a TD error times a trace"
+    elif isinstance(optimizer, Blocks | WithLambda):
+        fault = f"{type(optimizer).__name__} is for networks with a trace for each weight"
+    elif needs_gradient(optimizer.spec()):
+        fault = f"{type(optimizer).__name__} needs the latest gradient beside a trace"
+    else:
+        return optimizer
+    raise ValueError(f"{argument} is {optimizer!r}: expected SGD, Adam or RMSProp; {fault}, and {why}")
 
 
 def check_rules(argument: str, optimizer: Any, blocks: Any, readout: Any) -> dict[str, Optimizer]:
@@ -139,6 +172,11 @@ def check_rules(argument: str, optimizer: Any, blocks: Any, readout: Any) -> dic
     ValueError : if a block has no rule, or a rule has no block or no meaning for its block; the message has `argument`
     """
     if not isinstance(optimizer, Blocks):
+        if isinstance(optimizer, WithLambda):
+            raise TypeError(
+                f"{argument} is {optimizer!r}: expected an optimiser such as {optimizer.rule!r}, and the learner's own "
+                f"lambda_; WithLambda is for one block, for example Blocks(cell=WithLambda(Adam(3e-4), 0.8), ...)"
+            )
         if isinstance(optimizer, SwiftTD):
             raise ValueError(
                 f"{argument} is {optimizer!r} for a whole network: expected it for a linear readout alone, for example "

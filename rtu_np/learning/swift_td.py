@@ -1,7 +1,7 @@
 """SwiftTD: true online TD(lambda) for a linear readout, with a learned step size for each weight (Javed et al. 2024).
 
 phi are the features at t - 1, which are the gradient g of a linear readout. All vectors have one number for each
-weight; a are the step sizes. One step (derivations (70)), with delta' = delta + V, where V is by how much the last
+weight; a are the step sizes. One step (derivations (66)), with delta' = delta + V, where V is by how much the last
 update changed the prediction at t - 1:
 
     z, p, zbar  <- gamma lambda (z, p, zbar)
@@ -13,17 +13,21 @@ update changed the prediction at t - 1:
     a <- min(a exp(theta / a (delta' - V) p), eta);  h_old <- h;  h <- h' + delta' zbar - zd V
 
 z stands in the learner's traces, and holds the step sizes. Moments start at zero, so a step size of zero stands for the
-first one.
+first one. As in the authors' code for dense features, h', h and zbar become zero after p and h' were computed.
+
+The authors have one endless stream. If traces were cleared, p and zbar are cleared with them; and no update came between
+the prediction and the step, so V = 0 and h stands for h_old.
 """
 
 from dataclasses import dataclass
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, ClassVar, NamedTuple
 
 import numpy as np
 
 from rtu_np.jit import kernel, njit, noalias
 from rtu_np.learning import optimizers
 from rtu_np.learning.optimizers import PerParameter, check_positive, no_step, norm1
+from rtu_np.numerics.buffers import copy
 from rtu_np.numerics.elementary import exp
 from rtu_np.numerics.layout import layout_of
 from rtu_np.numerics.products import dot
@@ -53,7 +57,7 @@ class SwiftTDMoments(NamedTuple):
 
 @dataclass(frozen=True)
 class SwiftTD:
-    """True online TD(lambda) with learned step sizes, for the block of a linear readout (derivations (70)).
+    """True online TD(lambda) with learned step sizes, for the block of a linear readout (derivations (66)).
 
     The traces are its own: they hold the step sizes.
 
@@ -77,6 +81,7 @@ class SwiftTD:
     0.1
     """
 
+    cure: ClassVar[str] = "a smaller eta of SwiftTD"  # of divergence
     step_size: float = 1e-2
     meta_step: float = 1e-3
     eta: float = 0.1
@@ -101,9 +106,11 @@ optimizers.step.register(SwiftTDSpec)(no_step)
 @kernel
 def _swift_td(spec, params, traces, gradient, moments, delta, decay):
     real, m, zero = params.dtype.type, moments, params.dtype.type(0)
-    # After a clear all traces are zero, and dw is of the episode before: no update came between.
-    change = dot(m.dw, gradient) if norm1(traces) > zero else zero
-    _decay_all(spec, traces, m, decay)
+    fresh = norm1(traces) == zero
+    change = zero if fresh else dot(m.dw, gradient)
+    _decay_all(spec, traces, m, zero if fresh else decay)
+    if fresh:
+        copy(m.h, m.h_old)
     overlap, rate = dot(traces, gradient), _rate(m.step_sizes, gradient)
     bound = min(real(1), real(spec.eta) / max(rate, real(spec.eta)))
     _add_features(spec, traces, gradient, m, bound, overlap)

@@ -94,7 +94,7 @@ class Learner(ABC):
     def reset(self) -> None:
         """Forget the stream: memory, traces and the memory of `predict` are cleared. Parameters stay."""
         self._views.flat_memory[:] = 0
-        network.cut_traces(self._spec.optimizer, self._views)
+        self._views.flat_traces[:] = 0
         self._prediction[:] = 0
         self._clock[IS_FIRST] = 1
 

@@ -21,7 +21,7 @@ import numpy as np
 from rtu_np import protocol
 from rtu_np.jit import generic, kernel
 from rtu_np.learning import optimizers, readout
-from rtu_np.learning.network import cut_traces, destination, examine, forward_arrays, network_arrays
+from rtu_np.learning.network import destination, examine, forward_arrays, network_arrays
 from rtu_np.learning.outcomes import (
     CONTINUES,
     DIVERGED,
@@ -69,7 +69,7 @@ def learn_step(spec, network, time_step):
     update(spec.optimizer, spec, network, time_step, delta)
     if time_step.end != CONTINUES:
         clear(network.flat_memory)
-        cut_traces(spec.optimizer, network)
+        clear(network.flat_traces)
     return v_t, delta
 
 

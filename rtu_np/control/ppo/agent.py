@@ -33,7 +33,8 @@ from rtu_np.learning.blocks import named_layers
 from rtu_np.learning.diagnostics import of_layers, of_update
 from rtu_np.learning.heads import Head, HeadSpec
 from rtu_np.learning.network import Weights, weights
-from rtu_np.learning.optimizers import Adam, Optimizer, check_optimizer
+from rtu_np.learning.optimizers import Adam, Optimizer
+from rtu_np.learning.per_block import check_without_traces
 from rtu_np.learning.outcomes import DIVERGED, FULL, IS_FIRST
 from rtu_np.numerics.buffers import leaves, size
 from rtu_np.validation import check_choice, check_count, check_fits, check_real
@@ -158,7 +159,8 @@ class PPO(Agent):
         self.value_coef = check_real("value_coef", value_coef, low=0.0)
         self.entropy_coef = check_real("entropy_coef", entropy_coef, low=0.0)
         self.max_grad_norm = check_real("max_grad_norm", max_grad_norm, low=0.0, low_open=True)
-        self.optimizer = check_optimizer("optimizer", Adam(1e-4, epsilon=1e-5) if optimizer is None else optimizer)
+        optimizer = Adam(1e-4, epsilon=1e-5) if optimizer is None else optimizer
+        self.optimizer = check_without_traces("optimizer", optimizer, "PPO has no traces")
         self.stored_dtype = self._check_stored_dtype(stored_dtype)
         self.threads = cpu_count() if threads is None else check_count("threads", threads)
         spec = self._make_spec()

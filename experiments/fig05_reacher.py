@@ -11,7 +11,7 @@ recurrent unit (GRU). All three are above the linear recurrent unit (LRU) traine
 
 Chosen here: the agents of `experiments.ppo_agents`, with Adam's step size 3e-4 in `laptop`; nothing is tuned.
 
-Minutes on two cores, as MuJoCo's Reacher took: smoke 1, laptop 7, overnight 55 (estimated), paper 500 (estimated).
+Minutes on two cores: smoke 1, laptop 7, overnight 55 (estimated), paper 500 (estimated); on MuJoCo's.
 """
 
 from typing import Any

@@ -15,7 +15,7 @@ T-BPTT(1), and a feedforward network.
 Chosen here: the agents of `experiments.streaming_agents`, with gamma .99 and lambda .9, since an episode has 100 steps.
 Nothing is tuned.
 
-Minutes on two cores, as MuJoCo's Reacher took: smoke 0.5, laptop 5, overnight 120 (estimated), paper 400 (estimated).
+Minutes on two cores: smoke 0.5, laptop 5, overnight 120 (estimated), paper 400 (estimated); on MuJoCo's.
 """
 
 from typing import Any

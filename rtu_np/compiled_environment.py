@@ -42,7 +42,8 @@ changed `step`.
 Random numbers come from the environment's own generator: `rng.random()`, `integer`, `normal` and `shuffle`. They have in compiled
 code the bits that they have in Python, and so has arithmetic: in `begin`, `advance` and a `kernel(fused=False)`
 (rtu_np/jit.py) that they call, each operation is rounded by itself. Take functions from `math` (`math.cos`), which both
-ways call the C library: NumPy has its own, which may differ in the last digit.
+ways call the C library: NumPy has its own, which may differ in the last digit. A number below the smallest normal one
+(2e-308) is zero in compiled code alone.
 """
 
 import math

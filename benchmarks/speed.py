@@ -5,8 +5,8 @@
 TD(lambda) (temporal differences) with a linear recurrent trace unit (RTU), exact real-time recurrent learning (RTRL),
 tanh, linear readout and SGD, unless a table has another of these, on one core. Each time is the shortest of several
 runs. Each ratio is the median of ratios of successive runs, since machines are noisy. yardstick.c and its like are
-compiled if there is a C compiler; JAX and PyTorch are timed if installed (`pip install jax torch`). Prints Markdown, and
-writes JSON. Takes about six minutes; `--tables` measures some of it, for example `--tables MinGRU`.
+compiled if there is a C compiler; JAX and PyTorch are timed if installed (`pip install jax torch`). Prints Markdown,
+and writes JSON. Takes about six minutes; `--tables` measures some of it, for example `--tables MinGRU`.
 """
 
 import argparse

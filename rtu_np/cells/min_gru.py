@@ -1,4 +1,4 @@
-"""The minimal gated recurrent unit, minGRU (Feng et al. 2024): a gate that sees the input alone, so no unit sees another.
+"""The minimal gated recurrent unit, minGRU (Feng et al. 2024). Its gate sees the input alone, so no unit sees another.
 
     u = sigmoid(x W_z + b_z),   a = x W_h + b_h                                                   derivations (55)
     h_t = (1 - u) h_{t-1} + u g(a),   y_t = h_t           g(a) = a + 1/2 if a >= 0, else sigmoid(a)

@@ -23,6 +23,7 @@ from rtu_np import (
     TBPTT,
     BlockDiagonalRNN,
     LinearRTU,
+    MinGRU,
     NonlinearRTU,
     Stack,
     TDLambda,
@@ -32,7 +33,8 @@ from rtu_np import (
 )
 from rtu_np.gradcheck import gradient_angles
 
-CELLS = [LinearRTU(32), NonlinearRTU(32), LRU(32), BlockDiagonalRNN(32), VanillaRNN(32), GRU(32)]
+DIAGONAL = [LinearRTU(32), NonlinearRTU(32), LRU(32), MinGRU(32), BlockDiagonalRNN(32)]
+CELLS = [*DIAGONAL, VanillaRNN(32), GRU(32)]
 N_INPUTS = 8
 REPEATS = 7
 
@@ -78,7 +80,7 @@ def counted() -> None:
 def past(bar) -> None:
     print("\nRTRL against the length of the past, 32 units, 8 inputs\n")
     print("| cell | steps 0 - 2,000 | steps 200,000 - 202,000 | ratio | flops per step |\n|---|---|---|---|---|")
-    for cell in CELLS[:4]:
+    for cell in DIAGONAL:
         young, old = learner(cell, RTRL()), learner(cell, RTRL())
         rng = np.random.default_rng(1)
         old.run(rng.standard_normal((200_000, N_INPUTS)), np.zeros(200_000), progress=False)
@@ -136,7 +138,7 @@ def angles(bar) -> None:
 
 
 def main() -> None:
-    with tqdm(total=len(CELLS[:4]) + len(CELLS) + 5, desc="measuring", leave=False) as bar:
+    with tqdm(total=len(DIAGONAL) + len(CELLS) + 5, desc="measuring", leave=False) as bar:
         counted()
         past(bar)
         window(bar)

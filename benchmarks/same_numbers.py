@@ -71,6 +71,7 @@ def cases() -> dict[str, Callable[[str], tuple[Any, Callable, Callable]]]:
         "LRU": r.LRU(9, 5, direct=True),
         "LRU tanh recurrence": r.LRU(9, projection=False, recurrence="tanh"),
         "GRU": r.GRU(7),
+        **({"MinGRU": r.MinGRU(9)} if hasattr(r, "MinGRU") else {}),  # an earlier commit may have none
         "VanillaRNN": r.VanillaRNN(7),
         "BlockDiagonalRNN": r.BlockDiagonalRNN(10),
         "Stack": r.Stack([r.Dense(6, "tanh"), r.LayerNorm("leaky_relu"), r.LinearRTU(9), r.Dense(5, "relu")]),
@@ -179,6 +180,14 @@ def measure(name: str, dtype: str, package: Path, folder: Path) -> dict[str, Any
         return {key: file[key] for key in file.files}
 
 
+def known(package: Path) -> list[str]:
+    """The cases that the package in this folder has the cells for."""
+    command = [sys.executable, str(Path(__file__).resolve()), "--list"]
+    environment = {**os.environ, "PYTHONPATH": str(package)}
+    done = subprocess.run(command, cwd=package, env=environment, check=True, capture_output=True, text=True)
+    return done.stdout.splitlines()
+
+
 def compare(commit: str, only: str, keep: Path | None, dtypes: list[str]) -> list[dict[str, Any]]:
     rows = []
     with tempfile.TemporaryDirectory() as temporary:
@@ -188,7 +197,7 @@ def compare(commit: str, only: str, keep: Path | None, dtypes: list[str]) -> lis
             folder.mkdir(exist_ok=True, parents=True)
         subprocess.run(["git", "worktree", "add", "--detach", "-q", str(tree), commit], cwd=ROOT, check=True)
         try:
-            for name, dtype in product((name for name in cases() if only in name), dtypes):
+            for name, dtype in product((name for name in known(tree) if only in name), dtypes):
                 old, new = measure(name, dtype, tree, there), measure(name, dtype, ROOT, here)
                 row = {"case": name, "dtype": dtype, "numbers": old["parameters"].size, "moved": float(old["moved"])}
                 row["equal"] = old["parameters"].tobytes() == new["parameters"].tobytes()
@@ -234,10 +243,14 @@ def main(typed: list[str]) -> int:
     parser.add_argument("--dtype", nargs="+", default=["float64", "float32"])
     parser.add_argument("--keep", type=Path, help="folder for the earlier commit's numbers, reused if they are there")
     parser.add_argument("--output", type=Path, help="JSON file for the table")
+    parser.add_argument("--list", action="store_true", help="print the cases that can be compared, and nothing else")
     parser.add_argument("--case", nargs=3, metavar=("NAME", "DTYPE", "FILE"), help=argparse.SUPPRESS)
     arguments = parser.parse_args(typed)
     if arguments.case:
         run_case(arguments.case[0], arguments.case[1], Path(arguments.case[2]))
+        return 0
+    if arguments.list:
+        print(*cases(), sep="\n")
         return 0
     if not arguments.commit:
         parser.error("commit is missing: expected the commit to compare with, such as b918572")

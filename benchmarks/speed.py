@@ -4,20 +4,21 @@
 
 TD(lambda) (temporal differences) with a linear recurrent trace unit (RTU), exact real-time recurrent learning (RTRL),
 tanh, linear readout and SGD, unless a table has another of these, on one core. Each time is the shortest of several
-runs. Each ratio is the median of ratios of successive runs, since machines are noisy. yardstick.c is compiled if there
-is a C compiler; JAX and PyTorch are timed if installed (`pip install jax torch`). Prints Markdown, and writes JSON.
-Takes about six minutes.
+runs. Each ratio is the median of ratios of successive runs, since machines are noisy. yardstick.c and its like are
+compiled if there is a C compiler; JAX and PyTorch are timed if installed (`pip install jax torch`). Prints Markdown,
+and writes JSON. Takes about six minutes; `--tables` measures some of it, for example `--tables MinGRU`.
 """
 
 import argparse
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ import numpy as np
 import peers
 from tqdm import tqdm
 
-from rtu_np import SGD, Adam, LinearRTU, NonlinearRTU, ObGD, RMSProp, TDLambda, files, run_many
+from rtu_np import SGD, Adam, LinearRTU, MinGRU, NonlinearRTU, ObGD, RMSProp, TDLambda, files, run_many
 from rtu_np.timing import enough_steps, measure, seconds_per_step, stream
 from rtu_np.timing.machine import Machine
 from rtu_np.validation import DTYPES
@@ -38,6 +39,7 @@ OPTIMIZERS = {"SGD": SGD(1e-6), "ObGD": ObGD(), "Adam": Adam(1e-6), "RMSProp": R
 REMAINDERS = [(8, 16), (10, 16), (15, 16), (17, 32), (31, 32)]  # units, and the next whole number of vectors
 WINDOWS = [1, 10]
 LEARNERS = 8
+YARDSTICKS: dict[type, str] = {LinearRTU: "yardstick.c", MinGRU: "yardstick_min_gru.c"}
 C_FLAGS = ["-O3", "-march=native", "-ffast-math"]
 
 
@@ -57,12 +59,12 @@ def ours(cell: Any, d: int, **settings: Any) -> Any:
     return lambda: min(seconds_per_step(learner, n_steps) for _ in range(5))
 
 
-def yardsticks(folder: Path) -> dict[str, Path]:
-    """{dtype: the compiled C program}; empty without a C compiler."""
+def yardsticks(folder: Path, cell: type = LinearRTU) -> dict[str, Path]:
+    """{dtype: the compiled C program} of a cell's step; empty without a C compiler."""
     compiler = shutil.which("cc") or shutil.which("gcc")
     if compiler is None:
         return {}
-    source, programs = Path(__file__).parent / "yardstick.c", {}
+    source, programs = Path(__file__).parent / YARDSTICKS[cell], {}
     for dtype, real in (("float64", "double"), ("float32", "float")):
         programs[dtype] = folder / real
         command = [compiler, *C_FLAGS, f"-DREAL={real}", str(source), "-o", str(programs[dtype]), "-lm"]
@@ -75,24 +77,23 @@ def c_program(path: Path, n: int, d: int, n_steps: int) -> Any:
     return lambda: float(subprocess.run(command, check=True, capture_output=True, text=True).stdout) / 1e6
 
 
-def grid(rounds: int, sizes: list[tuple[int, int]]) -> Iterator[dict[str, Any]]:
-    """Our linear unit and C, and our nonlinear unit and our linear one."""
+def grid(
+    rounds: int, sizes: list[tuple[int, int]], cell: type = LinearRTU, other: type = NonlinearRTU, names: str = ""
+) -> Iterator[dict[str, Any]]:
+    """A cell of ours and C, and another cell of ours and this one."""
     with tempfile.TemporaryDirectory() as folder:
-        programs = yardsticks(Path(folder))
+        programs = yardsticks(Path(folder), cell)
         for dtype in DTYPES:
             for n, d in sizes:
-                contenders = {
-                    "linear": ours(LinearRTU(n), d, dtype=dtype),
-                    "nonlinear": ours(NonlinearRTU(n), d, dtype=dtype),
-                }
+                contenders = {"ours": ours(cell(n), d, dtype=dtype), "other": ours(other(n), d, dtype=dtype)}
                 if dtype in programs:
-                    n_steps = enough_steps(TDLambda(LinearRTU(n), d, optimizer=SGD(1e-6), dtype=dtype))
+                    n_steps = enough_steps(TDLambda(cell(n), d, optimizer=SGD(1e-6), dtype=dtype))
                     contenders["C"] = c_program(programs[dtype], n, d, n_steps)
                 times = race(rounds, contenders)
-                row = {"dtype": dtype, "n": n, "d": d, "us": times["linear"].min()}
+                row = {"dtype": dtype, "n": n, "d": d, "us": times["ours"].min()}
                 if "C" in times:
-                    row |= {"us in C": times["C"].min(), "ours / C": np.median(times["linear"] / times["C"])}
-                yield row | {"nonlinear / linear": np.median(times["nonlinear"] / times["linear"])}
+                    row |= {"us in C": times["C"].min(), "ours / C": np.median(times["ours"] / times["C"])}
+                yield row | {names or "nonlinear / linear": np.median(times["other"] / times["ours"])}
 
 
 def remainders(rounds: int) -> Iterator[dict[str, Any]]:
@@ -208,10 +209,23 @@ def collect(rows: Iterable[dict[str, Any]], title: str) -> list[dict[str, Any]]:
     return plain
 
 
+# {name in the JSON: (title, rows of (rounds, sizes))}. What needs all cores comes last.
+TABLES: dict[str, tuple[str, Callable[[int, list[tuple[int, int]]], Iterable[dict[str, Any]]]]] = {
+    "grid": ("Beside C", grid),
+    "MinGRU": ("MinGRU beside C", lambda n, sizes: grid(n, sizes, MinGRU, LinearRTU, "linear RTU / MinGRU")),
+    "remainders": ("Units that fill no whole vector", lambda n, sizes: remainders(n)),
+    "optimizers": (f"Optimisers, {MIDDLE[0]} x {MIDDLE[1]}", lambda n, sizes: optimizers(n)),
+    "from Python": ("From Python", from_python),
+    "peers": ("Beside JAX and PyTorch, float32", lambda n, sizes: against_peers(n)),
+    "threads": ("Many seeds at once", lambda n, sizes: threads(min(n, 7))),
+}
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=15, help="rounds in which all contenders take turns")
     parser.add_argument("--sizes", type=int, default=len(SIZES), help="number of sizes, from the smallest")
+    parser.add_argument("--tables", nargs="+", choices=TABLES, default=list(TABLES), help="what is measured")
     parser.add_argument("--output", type=Path, default=Path("runs/speed.json"), help="the JSON file to write")
     arguments = parser.parse_args()
     arguments.output.parent.mkdir(parents=True, exist_ok=True)  # an error now costs less than one at the end
@@ -222,18 +236,17 @@ def main() -> int:
 
     machine = Machine.measure()
     print(machine)
-    page: dict[str, Any] = {"command": "python benchmarks/speed.py", "machine": asdict(machine)}
-    page["grid"] = collect(grid(rounds, sizes), "Beside C")
-    page["exponents"] = {dtype: exponent(page["grid"], dtype) for dtype in DTYPES} if len(sizes) > 3 else {}
-    for dtype, value in page["exponents"].items():
-        print(f"\nFrom 64 x 32 on, time grows as (n d)^{value:.2f} in {dtype}.")
-    page["remainders"] = collect(remainders(rounds), "Units that fill no whole vector")
-    page["optimizers"] = collect(optimizers(rounds), f"Optimisers, {MIDDLE[0]} x {MIDDLE[1]}")
-    page["from Python"] = collect(from_python(rounds, sizes), "From Python")
-    page["peers"] = collect(against_peers(rounds), "Beside JAX and PyTorch, float32")
-    if cores:
-        os.sched_setaffinity(0, cores)
-    page["threads"] = collect(threads(min(rounds, 7)), "Many seeds at once")
+    page: dict[str, Any] = {"command": shlex.join(["python", "benchmarks/speed.py", *sys.argv[1:]])}
+    page["machine"] = asdict(machine)
+    for name in arguments.tables:
+        title, rows = TABLES[name]
+        if cores and name == "threads":
+            os.sched_setaffinity(0, cores)
+        page[name] = collect(rows(rounds, sizes), title)
+        if name == "grid":
+            page["exponents"] = {dtype: exponent(page["grid"], dtype) for dtype in DTYPES} if len(sizes) > 3 else {}
+            for dtype, value in page["exponents"].items():
+                print(f"\nFrom 64 x 32 on, time grows as (n d)^{value:.2f} in {dtype}.")
     with files.replacing(arguments.output) as part:
         part.write_text(json.dumps(page, indent=1) + "\n")
     print(f"\n{arguments.output}")

@@ -10,6 +10,21 @@ enum { B_Z, B_H, H, KEEP, BY_Z, BY_H, DRIVE_Z, DRIVE_H, E_Z, E_H, T_Z, T_H, VECT
 enum { W_Z, W_H, EW_Z, EW_H, TW_Z, TW_H, MATRICES };
 static real *v[VECTORS], *m[MATRICES];
 
+enum { BLOCK = 32, NEAR = 16384 };
+
+static void drive_in_blocks(int n, int d, array w1, array w2, const real *restrict x, array drive1, array drive2) {
+  /* The sums of a block stay in registers. From beyond the first cache, one row after the other comes faster. */
+  for (int i = 0; i < n; i += BLOCK) {
+    real a[BLOCK] = {0}, b[BLOCK] = {0};
+    for (int j = 0; j < d; j++)
+      for (int k = 0; k < BLOCK; k++) {
+        a[k] += w1[(size_t)j * n + i + k] * x[j];
+        b[k] += w2[(size_t)j * n + i + k] * x[j];
+      }
+    for (int k = 0; k < BLOCK; k++) drive1[i + k] = a[k], drive2[i + k] = b[k];
+  }
+}
+
 static void move(int n, array z, array a, array b_z, array b_h, array h, array keep, array by_z, array by_h, array e_z,
                  array e_h, array y) {
   for (int i = 0; i < n; i++) {
@@ -59,7 +74,8 @@ static void read_parameters(FILE *file, int n, int d) {
 }
 
 static void advance(int n, int d, const real *restrict x, real **y) {
-  drive(n, d, m[W_Z], m[W_H], x, v[DRIVE_Z], v[DRIVE_H]);
+  const int blocks = n % BLOCK == 0 && (size_t)n * d * sizeof(real) <= NEAR;
+  (blocks ? drive_in_blocks : drive)(n, d, m[W_Z], m[W_H], x, v[DRIVE_Z], v[DRIVE_H]);
   move(n, v[DRIVE_Z], v[DRIVE_H], v[B_Z], v[B_H], v[H], v[KEEP], v[BY_Z], v[BY_H], v[E_Z], v[E_H], y[0]);
 }
 

@@ -2,9 +2,8 @@
 
 import sys
 
-import numpy as np
 import gated_oracles
-import oracles
+import numpy as np
 import pytest
 from cases import KINDS, Case, dense, rtu, stacked
 from gymnasium import spaces

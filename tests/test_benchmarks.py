@@ -11,7 +11,7 @@ from cases import COMPILED
 from tolerances import DIFFERENCES, FLOAT32, LEARNING, assert_close
 
 from envs import TraceConditioning
-from rtu_np import SGD, ActorCritic, LinearRTU, TDLambda, jit
+from rtu_np import SGD, ActorCritic, LinearRTU, MinGRU, TDLambda, jit
 from rtu_np.timing import stream
 
 BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
@@ -25,23 +25,32 @@ pytestmark = pytest.mark.skipif(not COMPILED, reason="plain Python is not what i
 N, D, T = 10, 3, 400
 
 
+# What stands first in the file that a yardstick reads.
+YARDSTICKS = [(LinearRTU, ("nu_log", "theta_log", "W1", "W2")), (MinGRU, ("W_z", "W_h", "b_z", "b_h"))]
+
+
 @pytest.fixture
 def learning():
+    return learning_of(LinearRTU)
+
+
+def learning_of(cell):
     """A learner at its start, a stream, and what it predicts while it learns from that."""
     observations, cumulants = stream(T, D)
-    learner, other = (TDLambda(LinearRTU(N), D, 0.9, 0.9, SGD(1e-3), seed=3) for _ in range(2))
+    learner, other = (TDLambda(cell(N), D, 0.9, 0.9, SGD(1e-3), seed=3) for _ in range(2))
     expected = other.run(observations, cumulants, progress=False)
     assert np.abs(expected[T // 2 :]).max() > 1e-2
     return learner, observations, cumulants, expected
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [("float64", LEARNING), ("float32", FLOAT32)])
-def test_the_yardstick_in_c_predicts_what_we_predict(learning, dtype, tolerance, tmp_path):
-    programs = speed.yardsticks(tmp_path)
+@pytest.mark.parametrize(("cell", "blocks"), YARDSTICKS, ids=["LinearRTU", "MinGRU"])
+def test_the_yardstick_in_c_predicts_what_we_predict(cell, blocks, dtype, tolerance, tmp_path):
+    programs = speed.yardsticks(tmp_path, cell)
     if not programs:
         pytest.skip("there is no C compiler")
-    learner, observations, cumulants, expected = learning
-    parts = [learner.parameters[f"cell.{name}"] for name in ("nu_log", "theta_log", "W1", "W2")]
+    learner, observations, cumulants, expected = learning_of(cell)
+    parts = [learner.parameters[f"cell.{name}"] for name in blocks]
     np.concatenate([np.ravel(part) for part in (*parts, observations, cumulants)]).tofile(tmp_path / "start")
     command = [str(programs[dtype]), str(N), str(D), str(T), str(tmp_path / "start")]
     printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout

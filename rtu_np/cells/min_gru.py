@@ -1,4 +1,4 @@
-"""The minimal gated recurrent unit, minGRU (Feng et al. 2024): a gate that sees the input alone, so no unit sees another.
+"""The minimal gated recurrent unit, minGRU (Feng et al. 2024). Its gate sees the input alone, so no unit sees another.
 
     u = sigmoid(x W_z + b_z),   a = x W_h + b_h                                                   derivations (55)
     h_t = (1 - u) h_{t-1} + u g(a),   y_t = h_t           g(a) = a + 1/2 if a >= 0, else sigmoid(a)
@@ -24,7 +24,7 @@ import numpy as np
 
 from rtu_np import protocol
 from rtu_np.cells.diagonal import Padded, PaddedRows
-from rtu_np.cells.drive import drive, drive_backward, input_gradient_of
+from rtu_np.cells.drive import drive_backward, drive_in_fours, input_gradient_of
 from rtu_np.cells.initializers import LecunNormal
 from rtu_np.cells.layer import Cell
 from rtu_np.cells.rows import accumulate_four
@@ -227,7 +227,7 @@ def _step(h, z, a):
 @noalias
 def forward(spec, params, work, state_tm1, x_t, record):
     b_z, b_h = params.biases
-    drive(params, x_t, record.by_z, record.by_h)
+    drive_in_fours(params, x_t, record.by_z, record.by_h)
     for i in range(spec.n_hidden):
         z, a = record.by_z[i] + b_z[i], record.by_h[i] + b_h[i]
         h, record.keep[i], record.by_z[i], record.by_h[i] = _step(state_tm1.h[i], z, a)
@@ -255,7 +255,7 @@ def move(spec, params, memory, x_t):
     (b_z, b_h), h, keep, by_z, by_h = params.biases, memory.state.h, memory.keep, memory.by_z, memory.by_h
     e = memory.sensitivities
     copy(x_t, memory.x)
-    drive(params, x_t, by_z, by_h)
+    drive_in_fours(params, x_t, by_z, by_h)
     for i in range(h.shape[0]):
         h[i], keep[i], by_z[i], by_h[i] = _step(h[i], by_z[i] + b_z[i], by_h[i] + b_h[i])
         e.dh_db_z[i] = keep[i] * e.dh_db_z[i] + by_z[i]

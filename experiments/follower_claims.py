@@ -1,0 +1,143 @@
+"""Claims of the paper's followers, and our own, with the comparisons of our numbers that decide each.
+
+`python -m experiments.claims` makes docs/claims.md from them. To add one, write a `Claim`: its text, its source, the
+experiment whose table in docs/results has the numbers, and the comparisons between rows of this table. {name} in a row
+stands for any text without commas and colons; on both sides of a comparison it stands for the same text.
+`experiments.engine.verdicts` has the rule of the verdict.
+"""
+
+from experiments.engine.verdicts import Claim, Measure, compare
+
+RETURN, ERROR, DEGREES = Measure("return"), Measure("MSRE"), Measure("degrees")
+WEIGHT_4, WEIGHT_39 = (Measure(column, None, None) for column in ("lag 4", "lag 39"))
+FAST, SLOW = "r from .9 to .98, raw, length", "r from .99, raw, length"  # the start of units on the memory chain
+
+CLAIMS = [
+    Claim(
+        "Streaming Q(lambda) on the memory chain: an RTU with RTRL keeps a return above .9 up to length 64",
+        "Farr et al. 2026",
+        "memory-chain",
+        compare(RETURN, *((f"RTU, RTRL, {FAST} {n}", "above", 0.9) for n in (2, 4, 8, 16, 32, 64))),
+        remark="units start with r in [.9, .98]",
+    ),
+    Claim(
+        "Streaming Q(lambda) on the memory chain: an RTU with RTRL keeps a return above .9 at length 128 as well",
+        "Farr et al. 2026",
+        "memory-chain",
+        compare(RETURN, (f"RTU, RTRL, {SLOW} 128", "above", 0.9)),
+        remark="units start with r in [.99, 1); the published result is of another cell",
+    ),
+    Claim(
+        "On the memory chain T-BPTT(1) collapses: an RTU by length 64, a GRU by length 16",
+        "Farr et al. 2026",
+        "memory-chain",
+        compare(RETURN, (f"RTU, T-BPTT(1), {FAST} 64", "below", 0.9), ("GRU, T-BPTT(1), length 16", "below", 0.9)),
+    ),
+    Claim(
+        "On the memory chain of length 64, RTRL is above T-BPTT(1) of the same RTU",
+        "Farr et al. 2026",
+        "memory-chain",
+        compare(RETURN, (f"RTU, RTRL, {FAST} 64", "above", f"RTU, T-BPTT(1), {FAST} 64")),
+    ),
+    Claim(
+        "Streaming on masked robots: RTRL is above T-BPTT(1) of the same network on most of the tasks",
+        "open in the literature",
+        "stream-mujoco",
+        compare(RETURN, ("{task}: RTU, RTRL", "above", "{task}: RTU, T-BPTT(1)")),
+        most=True,
+    ),
+    Claim(
+        "Streaming on masked robots: an RTU with RTRL is above a feedforward network on most of the tasks",
+        "Farr et al. 2026",
+        "stream-mujoco",
+        compare(RETURN, ("{task}: feedforward", "below", "{task}: RTU, RTRL")),
+        most=True,
+    ),
+    Claim(
+        "Streaming on POPGym: RTRL is above T-BPTT(1) of the same network on most of the tasks",
+        "open in the literature",
+        "stream-popgym",
+        compare(RETURN, ("{task}: RTU, RTRL", "above", "{task}: RTU, T-BPTT(1)")),
+        most=True,
+    ),
+    Claim(
+        "Streaming on RepeatPrevious with Adam: RTRL is above T-BPTT(1) of the same network",
+        "Lemmel and Grosu 2025, of another cell",
+        "stream-popgym",
+        compare(RETURN, ("RepeatPreviousEasy: RTU, RTRL, Adam", "above", "RepeatPreviousEasy: RTU, T-BPTT(1), Adam")),
+    ),
+    Claim(
+        "Streaming on an arm that sees its target once: RTRL is above T-BPTT(1), and above a feedforward network",
+        "open in the literature",
+        "stream-reacher",
+        compare(
+            RETURN,
+            *(("{task}: RTU, RTRL", "above", f"{{task}}: {other}") for other in ("RTU, T-BPTT(1)", "feedforward")),
+        ),
+    ),
+    Claim(
+        "If one step of memory is enough, T-BPTT(1) learns as well as RTRL: a pole without velocities, streaming",
+        "Merin 2026, of other tasks",
+        "stream-pendulum",
+        compare(RETURN, ("{task}: RTU, T-BPTT(1)", "level with", "{task}: RTU, RTRL")),
+    ),
+    Claim(
+        "On a pole without velocities, streaming, a network with memory is above a feedforward one, be it RTU or GRU",
+        "this package",
+        "stream-pendulum",
+        compare(
+            RETURN,
+            ("{task}: RTU, {gradient}", "above", "{task}: feedforward"),
+            ("{task}: GRU, T-BPTT(1)", "above", "{task}: feedforward"),
+        ),
+    ),
+    Claim(
+        "A carried gradient is within 10 degrees of today's at step size 3e-4, and the angle grows with the step size",
+        "error bounds of stale sensitivities",
+        "staleness",
+        compare(
+            DEGREES,
+            ("{cell}, step size 0.0003", "below", 10.0),
+            ("{cell}, step size 0.003", "above", "{cell}, step size 0.0003"),
+        ),
+    ),
+    Claim(
+        "The angle is larger with a longer memory, at step size 1e-3",
+        "this package",
+        "staleness",
+        compare(DEGREES, ("linear RTU, r from .9, step size 0.001", "above", "linear RTU, step size 0.001")),
+    ),
+    Claim(
+        "T-BPTT(4) gives no weight to an input 4 steps back, and RTRL gives more to one 39 steps back than traces do",
+        "this package",
+        "credit",
+        [
+            *compare(WEIGHT_4, ("{cell}, {when} learning: T-BPTT(4)", "level with", 0.0)),
+            *compare(WEIGHT_39, ("{cell}, after learning: RTRL", "above", "{cell}, after learning: T-BPTT(1), traces")),
+        ],
+    ),
+    Claim(
+        "A state that is learned predicts better than any fixed memory: trace patterning",
+        "this package, on Rafiee et al. 2022",
+        "patterning",
+        compare(
+            ERROR,
+            *(
+                ("trace patterning, ISI 10: nonlinear RTU, 16", "below", f"trace patterning, ISI 10: {fixed}")
+                for fixed in ("tile-coded traces, hidden layer", "microstimuli, hidden layer")
+            ),
+        ),
+    ),
+    Claim(
+        "A state that is learned predicts better than any fixed memory: noisy patterning",
+        "this package, on Rafiee et al. 2022",
+        "patterning",
+        compare(
+            ERROR,
+            *(
+                ("noisy patterning: nonlinear RTU, 16", "below", f"noisy patterning: {fixed}")
+                for fixed in ("tile-coded traces, hidden layer", "microstimuli, hidden layer")
+            ),
+        ),
+    ),
+]

@@ -22,7 +22,7 @@ Moments start at zero, so a step size of zero stands for the first one.
 """
 
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 
@@ -85,7 +85,7 @@ class TIDBD:
     0.01
     """
 
-    cure: ClassVar[str] = "a larger kappa or a smaller meta_step of TIDBD"  # of divergence
+    cure = "a larger kappa or a smaller meta_step of TIDBD"  # of divergence
     step_size: float = 1e-3
     meta_step: float = 1e-2
     kappa: float = 2.0
@@ -121,7 +121,7 @@ class Autostep:
     10000.0
     """
 
-    cure: ClassVar[str] = "a smaller meta_step of Autostep"  # of divergence
+    cure = "a smaller meta_step of Autostep"  # of divergence
     step_size: float = 1e-3
     meta_step: float = 1e-2
     tau: float = 1e4

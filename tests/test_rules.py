@@ -150,7 +150,7 @@ BUGS = {
         ("autostep", "a * reach * per_tau", "reach * per_tau"),
     ],
     "mixed": [
-        ("network", "stored.scalars[DISCOUNT] = discount", "stored.scalars[DISCOUNT] = 0.9"),
+        ("network", "stored.latest[DISCOUNT] = discount", "stored.scalars[DISCOUNT] = 0.9"),
         ("optimizers", "decay_and_add((traces,), (gradient,), decay)", "decay_and_add((traces,), (gradient,), decay * decay)"),
     ],
     "with lambdas": [

@@ -6,6 +6,8 @@ import oracles
 import pytest
 from agent_cases import GAMMA, World, everything, make
 from cases import COMPILED, KINDS, in_plain_python
+from rule_cases import RULES, of_blocks
+from rule_oracles import AsOptimizer, Network
 from tolerances import COMPLEX_STEP, DIFFERENCES, LEARNING, PLAIN, assert_close
 
 import envs  # noqa: F401   registers the robots
@@ -79,6 +81,8 @@ def oracle_of(agent: ActorCritic, case, optimizer, window=None) -> tuple[oracles
     critic.steps = window
     return actor, critic
 
+
+RULES_OF_A_RUN = 1e-8  # a change of parameters after 24 free steps: the rules divide by small numbers
 
 OPTIMIZERS = {
     "SGD": (SGD(0.002), lambda: oracles.Optimizer("SGD", step_size=0.002)),
@@ -304,3 +308,55 @@ def test_free_deviations_learn():
     agent = make(False, policy=Gaussian("free"))
     agent.learn(World(False, ends=False), 20, progress=False, log=None)
     assert (agent.parameters["actor.policy.log_std"] != 0).all()
+
+
+@in_plain_python
+@pytest.mark.parametrize("discrete", [True, False])
+@pytest.mark.parametrize("name", [*RULES, *of_blocks("policy")])
+def test_step_size_rules_equal_the_oracle(name, discrete):
+    """Of two networks, each with rules of its own; the critic with SwiftTD, if the rules are per block."""
+    case = KINDS["linear RTU"]
+    mine, critics = {**RULES, **of_blocks("policy")}[name], {**RULES, **of_blocks("value")}
+    his = critics["SwiftTD" if name == "mixed" else name]
+    agent = make(discrete, case.cell, actor_optimizer=mine, critic_optimizer=his)
+    actor, critic = oracle_of(agent, case, lambda: None)
+    actor.optimizer = AsOptimizer(
+        Network(mine, GAMMA, 0.8), lambda: (actor.gradients[-1], len(actor.gradients) == 1, GAMMA)
+    )
+    seen, gradient = [], critic.gradient
+
+    def recording(x):
+        first = critic.before is None
+        seen.append((gradient(x), first))
+        return seen[-1][0]
+
+    def of_the_step_before():
+        (_, gradient_tm1), first = seen[-2]
+        return gradient_tm1, first, GAMMA
+
+    critic.gradient = recording
+    critic.optimizer = AsOptimizer(Network(his, GAMMA, 0.8, {"value": "readout"}), of_the_step_before)
+    start = {name: view.copy() for name, view in agent.parameters.items()}
+    observations, rewards, terminated, truncated, actions = recorded(agent, 24)
+    xs, scaled = inputs_of(observations, rewards, terminated, truncated)
+    oracles.actor_critic(actor, critic, xs, scaled, terminated, truncated, actions)
+    for name, view in agent.parameters.items():
+        prefix, _, key = name.partition(".")
+        expected = (actor if prefix == "actor" else critic).params[key if prefix == "actor" else key.replace("value.", "readout.")]
+        assert_close(view - start[name], expected - start[name], RULES_OF_A_RUN, f"change of {name}")
+
+
+@in_plain_python
+@pytest.mark.parametrize("name", [*RULES, *of_blocks("policy", "value")])
+def test_step_size_rules_of_a_shared_body_equal_the_oracle(name):
+    case, mine = KINDS["linear RTU"], {**RULES, **of_blocks("policy", "value")}[name]
+    agent = make(True, case.cell, shared=True, actor_optimizer=mine)
+    net = oracles.SharedOracle(case.in_blocks, own(agent, ""), case.n_state, 0.8, None)
+    net.optimizer = AsOptimizer(Network(mine, GAMMA, 0.8), lambda: (net.gradients[-1], len(net.gradients) == 1, GAMMA))
+    net.policy, net.entropy, net.gamma = agent.policy, agent.entropy_coef, GAMMA
+    start = {name: view.copy() for name, view in agent.parameters.items()}
+    observations, rewards, terminated, truncated, actions = recorded(agent, 24)
+    xs, scaled = inputs_of(observations, rewards, terminated, truncated)
+    oracles.shared_actor_critic(net, xs, scaled, terminated, truncated, actions)
+    for name, view in agent.parameters.items():
+        assert_close(view - start[name], net.params[name] - start[name], RULES_OF_A_RUN, f"change of {name}")

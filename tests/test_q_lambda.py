@@ -7,6 +7,8 @@ import pytest
 import value_oracles
 from cases import COMPILED, KINDS, in_plain_python
 from mutants import rebuilt
+from rule_cases import RULES, of_blocks
+from rule_oracles import AsOptimizer, Network
 from tolerances import PLAIN, assert_close
 
 import rtu_np
@@ -136,6 +138,40 @@ def test_every_step_equals_the_oracle(kind, name, method):
 def test_every_optimizer_equals_the_oracle(kind, optimizer):
     optimizers = {"optimizer": optimizer, **({"h_optimizer": optimizer} if kind is QRC else {})}
     check_against_the_oracle(make(kind, **optimizers), KINDS["linear RTU"])
+
+
+@in_plain_python
+@pytest.mark.parametrize("name", [*RULES, *of_blocks("value")])
+def test_step_size_rules_equal_the_oracle(name):
+    """Each step from the agent's own parameters; exploration cuts traces, those of the rules, too."""
+    rule, case = {**RULES, **of_blocks("value")}[name], KINDS["linear RTU"]
+    agent = make(QLambda, optimizer=rule)
+    oracle, s, seen, exploratory = oracle_of(agent, case), stream(), [], []
+    for wanted in follow(agent, s):
+        exploratory.append(wanted)
+        seen.append({key: view.copy() for key, view in agent.parameters.items()})
+    fresh, clear = [], oracle.clear
+
+    def clearing():
+        fresh.append(True)
+        clear()
+
+    def latest():
+        first = bool(fresh)
+        fresh.clear()
+        return oracle.terms[-1], first, GAMMA if len(oracle.terms) > 1 else 0.0
+
+    oracle.clear, oracle.optimizer = clearing, AsOptimizer(Network(rule, GAMMA, LAMBDA), latest)
+    before, cuts = {key: view.copy() for key, view in oracle.q.params.items()}, 0
+    for t, (expected, params) in enumerate(zip(oracle.steps(s, exploratory), seen, strict=True)):
+        for key, view in params.items():
+            change = np.abs(expected.params[key] - before[key]).max()
+            off = np.abs(view - expected.params[key]).max()
+            assert off <= 1e-10 * change + 1e-15 * np.abs(before[key]).max(), f"{key} at step {t}: {off:.1e}, {change:.1e}"
+        cuts += expected.delta is not None and len(oracle.terms) == 1
+        before = params
+        oracle.q.params.update({key: view.copy() for key, view in params.items()})
+    assert cuts > 3
 
 
 # One term each, of the kernels' source; every text to be replaced must be there.

@@ -14,7 +14,7 @@ Adaptive (arXiv 2605.06764; derivations (63)): no norm, so no weight limits the 
 """
 
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 
@@ -63,7 +63,7 @@ class AdaptiveObGD:
     3.0
     """
 
-    cure: ClassVar[str] = "a larger kappa of AdaptiveObGD"  # of divergence
+    cure = "a larger kappa of AdaptiveObGD"  # of divergence
     step_size: float = 1.0
     kappa: float = 2.0
     beta: float = 0.999
@@ -160,7 +160,7 @@ class Adaptive:
     0.1
     """
 
-    cure: ClassVar[str] = "a larger epsilon of Adaptive"  # of divergence
+    cure = "a larger epsilon of Adaptive"  # of divergence
     step_size: float = 4.6e-4
     epsilon: float = 0.1
 

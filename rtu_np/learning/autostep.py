@@ -22,7 +22,7 @@ Moments start at zero, so a step size of zero stands for the first one.
 """
 
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 
@@ -32,7 +32,7 @@ from rtu_np.learning.optimizers import PerParameter, check_positive, no_step
 from rtu_np.numerics.buffers import smallest_normal
 from rtu_np.numerics.elementary import exp
 from rtu_np.numerics.layout import layout_of
-from rtu_np.validation import make_plain
+from rtu_np.validation import check_real, make_plain
 
 _LEAST, _MOST = float(np.exp(-20.0)), float(np.exp(2.0))  # step sizes
 
@@ -70,7 +70,7 @@ class TIDBD:
 
     Parameters
     ----------
-    step_size : alpha, the first step size of all weights, positive
+    step_size : alpha, the first step size of all weights, in [e^-20, e^2]
     meta_step : theta, positive
     kappa : bounds a step as in ObGD, positive
 
@@ -85,13 +85,14 @@ class TIDBD:
     0.01
     """
 
-    cure: ClassVar[str] = "a larger kappa or a smaller meta_step of TIDBD"  # of divergence
+    cure = "a larger kappa or a smaller meta_step of TIDBD"  # of divergence
     step_size: float = 1e-3
     meta_step: float = 1e-2
     kappa: float = 2.0
 
     def __post_init__(self) -> None:
-        check_positive(self, "step_size", "meta_step", "kappa")
+        check_real("step_size", self.step_size, low=_LEAST, high=_MOST)
+        check_positive(self, "meta_step", "kappa")
         make_plain(self)
 
     def spec(self) -> TIDBDSpec:
@@ -106,7 +107,7 @@ class Autostep:
 
     Parameters
     ----------
-    step_size : alpha, the first step size of all weights, positive
+    step_size : alpha, the first step size of all weights, in [e^-20, e^2]
     meta_step : mu, positive
     tau : the number of steps over which v forgets, positive
 
@@ -121,13 +122,14 @@ class Autostep:
     10000.0
     """
 
-    cure: ClassVar[str] = "a smaller meta_step of Autostep"  # of divergence
+    cure = "a smaller meta_step of Autostep"  # of divergence
     step_size: float = 1e-3
     meta_step: float = 1e-2
     tau: float = 1e4
 
     def __post_init__(self) -> None:
-        check_positive(self, "step_size", "meta_step", "tau")
+        check_real("step_size", self.step_size, low=_LEAST, high=_MOST)
+        check_positive(self, "meta_step", "tau")
         make_plain(self)
 
     def spec(self) -> AutostepSpec:
@@ -225,11 +227,16 @@ def _latest(spec: Any, traces: np.ndarray, moments: Any, delta: Any) -> np.ndarr
     return moments.factor[0] * moments.step_sizes * traces
 
 
-def _rescale(spec: Any, moments: Any, factors: np.ndarray) -> None:
-    # theta_log moves by 1 / factor if the phase moves by one step, and so does its derivative by b.
-    moments.by_log[:] /= factors
-
-
 for _kind in (TIDBDSpec, AutostepSpec):
     optimizers.latest_update.register(_kind)(_latest)
-    optimizers.rescale.register(_kind)(_rescale)
+
+
+@optimizers.rescale.register(TIDBDSpec)
+def _rescale_tidbd(spec: Any, moments: TIDBDMoments, factors: np.ndarray) -> None:
+    moments.by_log[:] *= factors  # a sum of a delta z
+
+
+@optimizers.rescale.register(AutostepSpec)
+def _rescale_autostep(spec: Any, moments: AutostepMoments, factors: np.ndarray) -> None:
+    moments.by_log[:] *= factors
+    moments.scale[:] *= factors**2  # of delta g h

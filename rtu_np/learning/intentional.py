@@ -17,7 +17,7 @@ Adam. Statistics outlive episodes.
 """
 
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 
@@ -80,7 +80,7 @@ class Intentional:
     'gradient'
     """
 
-    cure: ClassVar[str] = 'statistics="trace" of Intentional'  # of divergence
+    cure = 'statistics="trace" of Intentional'  # of divergence
     step_size: float = 0.5
     beta: float = 0.999
     statistics: str = "gradient"

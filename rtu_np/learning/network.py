@@ -55,7 +55,7 @@ class Network(NamedTuple):
 class Gradient(NamedTuple):
     """The first of the moments of `passes.WithGradient`, as `parts.PartsHeader`."""
 
-    scalars: Annotated[np.ndarray, 2]
+    latest: Annotated[np.ndarray, 2]
     gradient: Annotated[Weights, weights]
 
 
@@ -118,7 +118,7 @@ def _traces(optimizer, spec, network, discount):
 @destination.register(WithGradient)
 def _gradient_alone(optimizer, spec, network, discount):
     stored, _ = gradient_arrays(spec, network.moments)
-    stored.scalars[DISCOUNT] = discount  # the next update advances the traces
+    stored.latest[DISCOUNT] = discount  # the next update advances the traces
     return stored.gradient, network.dy.dtype.type(0)
 
 

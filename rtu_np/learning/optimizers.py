@@ -7,7 +7,7 @@ others).
 """
 
 from dataclasses import astuple, dataclass
-from typing import Annotated, Any, ClassVar, NamedTuple, Protocol
+from typing import Annotated, Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -178,7 +178,7 @@ class ObGD:
     0.0625
     """
 
-    cure: ClassVar[str] = "a larger kappa of ObGD"  # of divergence
+    cure = "a larger kappa of ObGD"  # of divergence
     step_size: float = 1.0
     kappa: float = 2.0
 

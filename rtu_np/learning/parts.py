@@ -10,7 +10,7 @@ import numpy as np
 from rtu_np.learning import optimizers
 from rtu_np.numerics.layout import layout_of
 
-# Slots of the scalars: the discount of the traces at the next update, 0 if they are cut; the latest TD error.
+# Slots of `latest`: the discount of the traces at the next update, 0 if they are cut; the TD error of the latest one.
 DISCOUNT, DELTA = range(2)
 
 
@@ -33,7 +33,7 @@ class Parts(NamedTuple):
 class PartsHeader(NamedTuple):
     """The first of the moments. Those of the parts follow."""
 
-    scalars: Annotated[np.ndarray, 2]
+    latest: Annotated[np.ndarray, 2]
     gradient: Annotated[np.ndarray, "n_weights"]  # of the latest step
 
 
@@ -54,10 +54,10 @@ def _parts_moments(spec, n_weights, flat):
 @optimizers.update.register(Parts)
 def _update_parts(spec, params, traces, moments, delta):
     header, *views = moments
-    header.scalars[DELTA] = delta
+    header.latest[DELTA] = delta
     for part, own in zip(spec.parts, views, strict=True):
         p, z, g = (flat[part.start : part.stop] for flat in (params, traces, header.gradient))
-        decay = header.scalars[DISCOUNT] * z.dtype.type(part.lambda_)
+        decay = header.latest[DISCOUNT] * z.dtype.type(part.lambda_)
         optimizers.follow(part.spec, p, z, g, own, delta, decay)
 
 
@@ -73,7 +73,7 @@ def _rescale_parts(spec, moments, factors):
 def _latest_of_parts(spec, traces, moments, delta):
     header, *views = moments
     updates = [
-        optimizers.latest_update(part.spec, traces[part.start : part.stop], own, header.scalars[DELTA])
+        optimizers.latest_update(part.spec, traces[part.start : part.stop], own, header.latest[DELTA])
         for part, own in zip(spec.parts, views, strict=True)
     ]
     return np.concatenate(updates)

@@ -77,7 +77,7 @@ def compiled_apart(
 def compiled_by_parts(parts: Parts, n_weights: int, dtype: np.dtype) -> WithGradient:
     """What a network of `n_weights` weights needs of rules for its parts."""
     header, _ = parts_header(n_weights, np.empty(size(parts_header, n_weights), np.int8))
-    gradient_at = header.gradient.ctypes.data - header.scalars.ctypes.data
+    gradient_at = header.gradient.ctypes.data - header.latest.ctypes.data
     end, rows = size(parts_header, n_weights), []
     for part in parts.parts:
         n = part.stop - part.start
@@ -172,8 +172,8 @@ def _address_of_parts(dtype: np.dtype) -> int:
     """The address of the pass over the parts of a network."""
 
     def update(table, n, params, traces, moments, delta):
-        scalars, gradient_at = _vector(moments, 2), _slot(table, _GRADIENT_AT)
-        discount, scalars[DELTA] = scalars[DISCOUNT], delta
+        latest, gradient_at = _vector(moments, 2), _slot(table, _GRADIENT_AT)
+        discount, latest[DELTA] = latest[DISCOUNT], delta
         for k in range(_slot(table, _N_PARTS)):
             row = _SETTINGS + k * _ROW
             start, rule = _slot(table, row + _START), _slot(table, row + _RULE)
@@ -305,7 +305,7 @@ def named_moments(optimizer: Any, n_weights: int, flat: np.ndarray) -> dict[str,
     header, *own = views
     named = leaves(header)
     for part, of_part in zip(spec.parts, own, strict=True):
-        named |= leaves(of_part, f"{part.block}." if part.block else "")
+        named |= leaves(of_part, f"{part.block or 'rule'}.")
     return named
 
 

@@ -20,7 +20,7 @@ the prediction and the step, so V = 0 and h stands for h_old.
 """
 
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 
@@ -81,7 +81,7 @@ class SwiftTD:
     0.1
     """
 
-    cure: ClassVar[str] = "a smaller eta of SwiftTD"  # of divergence
+    cure = "a smaller eta of SwiftTD"  # of divergence
     step_size: float = 1e-2
     meta_step: float = 1e-3
     eta: float = 0.1

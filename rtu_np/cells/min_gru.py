@@ -188,8 +188,7 @@ def plain_backward(spec, params, state_tm1, x_t, state_t, dy, dstate):
 @protocol.plain_advance.register(MinGRUSpec)
 def plain_advance(spec, params, memory, x_t):
     h, (u, g, slope) = memory.state.h, _plain_gate(spec, params, memory.state, x_t)
-    by_z, by_h = (g - h) * u * (1 - u), u * slope
-    e = memory.sensitivities
+    by_z, by_h, e = (g - h) * u * (1 - u), u * slope, memory.sensitivities
     h = (1 - u) * h + u * g
     return memory._replace(
         state=PaddedState(h),
@@ -207,12 +206,9 @@ def plain_advance(spec, params, memory, x_t):
 
 @protocol.plain_gradient.register(MinGRUSpec)
 def plain_gradient(spec, params, memory, dy):
-    (W_z, W_h), (dh_dW_z, dh_dW_h, dh_db_z, dh_db_h) = params.weights, memory.sensitivities
-    gradient = MinGRUParameters(
-        MinGRUWeights(dy * dh_dW_z, dy * dh_dW_h),
-        MinGRUBiases(dy * dh_db_z, dy * dh_db_h),
-    )
-    return gradient, W_z @ (memory.by_z * dy) + W_h @ (memory.by_h * dy)
+    (W_z, W_h), (to_W_z, to_W_h, to_b_z, to_b_h) = params.weights, memory.sensitivities
+    weights, biases = MinGRUWeights(dy * to_W_z, dy * to_W_h), MinGRUBiases(dy * to_b_z, dy * to_b_h)
+    return MinGRUParameters(weights, biases), W_z @ (memory.by_z * dy) + W_h @ (memory.by_h * dy)
 
 
 # --------------------------------------------------------------------------------------------------------- kernels

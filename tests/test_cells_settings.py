@@ -94,6 +94,8 @@ def test_settings_out_of_range(kind, settings, error, message):
         (lambda: VanillaRNN(3, "sigmoid"), ValueError, "activation is 'sigmoid'"),
         (lambda: GRU(0), ValueError, "n_hidden is 0"),
         (lambda: MinGRU(2.0), TypeError, "n_hidden is 2.0"),
+        (lambda: MinGRU(2, gate_bias=np.inf), ValueError, "gate_bias is inf"),
+        (lambda: MinGRU(2, gate_bias=None), TypeError, "gate_bias is None"),
         (lambda: Dense(2.5), TypeError, "n_outputs is 2.5"),
         (lambda: Stack([LinearRTU(3)]), ValueError, "layers holds 1: expected at least two"),
         (lambda: Stack(LinearRTU(3)), TypeError, "layers is LinearRTU"),

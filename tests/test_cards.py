@@ -267,6 +267,14 @@ def test_copies_in_mid_episode(task, level):
             assert all(np.array_equal(observations[0], each) for each in observations)
 
 
+def test_a_deck_can_be_laid():
+    env = GAMES["RepeatFirst"]("Easy")
+    env.reset(seed=0)
+    env.deck[:] = range(52)
+    observation, reward, *_ = env.step(3)  # card 51 was the first, and 50 is the next
+    assert (observation.tolist(), reward) == ([0.0, 0.0, 1.0, 0.0], 1 / 51)
+
+
 @every_task
 def test_gymnasium_s_checker(task, level):
     env = gymnasium.make(f"rtu_np/{task}{level}-v0", disable_env_checker=True).unwrapped

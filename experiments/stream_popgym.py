@@ -1,7 +1,8 @@
 """POPGym's memory tasks: streaming actor-critic(lambda) with a memory, and without.
 
-The five tasks of Elelimy et al. 2024, Fig. 6, in their easy versions, and RepeatPrevious (Morad et al. 2023), from the
-popgym package. The input includes the previous action and the previous reward, as in the paper.
+The five tasks of Elelimy et al. 2024, Fig. 6, in their easy versions, and RepeatPrevious (Morad et al. 2023), which are
+compiled here (envs/cards.py). docs/tasks.md says what can be reached in them without a memory. The input includes the
+previous action and the previous reward, as in the paper.
 
 Claim: if a task rewards memory, a recurrent trace unit (RTU) with real-time recurrent learning (RTRL) is above the same
 network with truncated backpropagation through time over one step, T-BPTT(1), and above a feedforward network.

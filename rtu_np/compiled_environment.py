@@ -79,8 +79,8 @@ def integer(rng: Any, n: int) -> int:
 
 @overload(integer, strict=False)
 def _compile_integer(rng: Any, n: Any) -> Any:
-    def draw(rng, n):
-        return int(numba_compiler.bounded_integer(rng.bit_generator, n - 1)) if n > 1 else 0
+    def draw(rng, n):  # np.int64, since Numba makes a float64 of an unsigned integer and a signed one
+        return np.int64(numba_compiler.bounded_integer(rng.bit_generator, n - 1)) if n > 1 else np.int64(0)
 
     return draw
 
@@ -122,7 +122,7 @@ def shuffle(rng: Any, items: np.ndarray) -> None:
 def _compile_shuffle(rng: Any, items: Any) -> Any:
     def exchange(rng, items):  # Numba's own shuffle allocates an array
         for i in range(items.shape[0] - 1, 0, -1):
-            j = int(numba_compiler.random_interval(rng.bit_generator, i))
+            j = np.int64(numba_compiler.random_interval(rng.bit_generator, i))
             items[i], items[j] = items[j], items[i]
 
     return exchange

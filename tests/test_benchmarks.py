@@ -16,7 +16,8 @@ from rtu_np.timing import stream
 
 BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
 sys.path.insert(0, str(BENCHMARKS))
-import peers  # noqa: E402  a script beside the package, not a part of it
+import cards  # noqa: E402  a script beside the package, not a part of it
+import peers  # noqa: E402
 import soak  # noqa: E402
 import speed  # noqa: E402
 import subnormals  # noqa: E402
@@ -73,6 +74,17 @@ def test_a_row_of_the_grid():
     if "us in C" in row:
         assert row["ours / C"] == pytest.approx(row["us"] / row["us in C"])
     assert speed.markdown([row, *rest]).count("\n") == 3
+
+
+def test_a_row_of_card_games(monkeypatch):
+    """All steps are made: of the environment alone in compiled code, of popgym's, and of an agent in either."""
+    monkeypatch.setattr(cards, "ROUNDS", 1)
+    monkeypatch.setattr(cards, "STEPS", 200)
+    monkeypatch.setattr(cards, "FEW", 110)
+    ours, theirs = gymnasium.make("rtu_np/RepeatFirstEasy-v0").unwrapped, cards.popgym.make("RepeatFirstEasy")
+    assert [cards.compiled(ours)(), cards.from_python(theirs)()] == [200, 110]
+    assert ours.state[0] == 200 - 3 * 51  # steps of the fourth episode
+    assert all(us > 0 for us in cards.row("RepeatFirstEasy"))
 
 
 @pytest.mark.skipif(not jit.FLUSHES, reason="there is no switch here")

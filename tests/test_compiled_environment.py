@@ -16,9 +16,8 @@ from gymnasium.wrappers import OrderEnforcing, PassiveEnvChecker, TimeLimit
 from loop_cases import QUIET
 
 import envs
-import rtu_np
 from rtu_np import Epsilon, LinearRTU, QLambda, numba_compiler
-from rtu_np.compiled_environment import CompiledEnvironment, begin, compiled, integer, is_compiled, shuffle
+from rtu_np.compiled_environment import CompiledEnvironment, begin, compiled, is_compiled
 from rtu_np.control import compiled_loop
 
 pytestmark = [
@@ -101,32 +100,6 @@ def test_an_environment_that_others_have_moved(monkeypatch):
 
     one, other = both_ways(monkeypatch, work)
     assert one == other
-
-
-@pytest.mark.parametrize("n", [1, 2, 3, 6, 2**31, 2**32 - 1])
-def test_integers_are_those_of_numpy(n):
-    one, other = np.random.default_rng(n), np.random.default_rng(n)
-    draw = rtu_np.jit.njit(_draw)
-    assert [draw(one, n) for _ in range(300)] == [int(other.integers(n)) for _ in range(300)]
-    assert one.bit_generator.state == other.bit_generator.state
-
-
-def _draw(rng, n):
-    return integer(rng, n)
-
-
-@pytest.mark.parametrize("n", [0, 1, 2, 3, 52, 832, 1 << 17])
-def test_shuffles_are_those_of_numpy(n):
-    one, other = np.random.default_rng(n), np.random.default_rng(n)
-    mix, items, others = rtu_np.jit.njit(_mix), np.arange(n), np.arange(n)
-    for _ in range(3):
-        mix(one, items), other.shuffle(others)
-        assert np.array_equal(items, others)
-    assert one.bit_generator.state == other.bit_generator.state
-
-
-def _mix(rng, items):
-    shuffle(rng, items)
 
 
 # -------------------------------------------------------------------------------------------------- errors, logs, bar

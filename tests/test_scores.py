@@ -98,6 +98,25 @@ def test_shares_of_two_machines_are_a_whole(tmp_path, tuned, capsys):
     assert "figure: " in capsys.readouterr().out
 
 
+def test_seeds_that_are_complete_are_drawn_before_the_others(tmp_path, tuned, capsys):
+    assert tuned("whole") == 0
+    lines = scores_file(tmp_path).read_text().splitlines(keepends=True)
+    seeds = [json.loads(line)["seed"] for line in lines]
+    scores_file(tmp_path).write_text("".join(line for line, seed in zip(lines, seeds, strict=True) if seed != 1))
+    capsys.readouterr()
+    assert tuned("part", "--plot-only") == 0
+    assert "4 of 6 runs are finished: this is of seeds 0, 2, of which every run is\n" in capsys.readouterr().out
+    part, whole = page(tmp_path / "part"), page(tmp_path / "whole")
+    assert (part["seeds"], part["runs"], "unfinished" in part, "unfinished" in whole) == ([0, 2], 16, True, False)
+    finals = [
+        tuned_experiment.run({**tuned_experiment.SETTINGS[0], "step_size": 0.1}, seed)["final"] for seed in (0, 2)
+    ]
+    assert part["scores"]["a"]["final"] == np.mean(finals)
+    scores_file(tmp_path).write_text("".join(line for line, seed in zip(lines, seeds, strict=True) if seed != 50))
+    assert tuned("other", "--plot-only") == 0  # step sizes are chosen from all of their runs, or not at all
+    assert "6 of 12 runs are finished: the next stage waits for the others" in capsys.readouterr().out
+
+
 def start(tmp_path, output, *words):
     arguments = ["tuned", "--preset", "slow", "--output", str(tmp_path / output), "--jobs", "1", *words]
     script = [sys.executable, str(HERE / "tuned_experiment.py"), *arguments, "--scores", str(tmp_path / "scores")]

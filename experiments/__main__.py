@@ -7,7 +7,7 @@ import sys
 import textwrap
 from pathlib import Path
 from types import ModuleType
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 from tqdm import tqdm
 
@@ -137,59 +137,101 @@ def scores_of(experiment: ModuleType, arguments: argparse.Namespace) -> committe
     return committed.Scores(path, getattr(experiment, "SCORES", None))
 
 
+class Outcome(NamedTuple):
+    """What a preset's stages have come to."""
+
+    found: results.Results  # of the last stage
+    seeds: list[int]  # of the last stage, those of which every run is finished
+    unfinished: str  # says how many runs of the last stage are finished, if not all are
+    stages: list[dict[str, Any]]  # of each stage: its runs and divergences
+    planned: list[sweep.Task]
+    manifests: list[dict[str, Any]]
+    stale: list[sweep.Found]
+
+
 def run(experiment: ModuleType, arguments: argparse.Namespace, scores: committed.Scores | None) -> None:
     """Run a preset, print its table, and write `PRESET.json` and `PRESET.png` to the output folder."""
-    preset, output = experiment.PRESETS[arguments.preset], arguments.output / arguments.name
+    outcome = run_stages(experiment, arguments, scores)
+    if outcome is not None:
+        report(experiment, arguments, scores, outcome)
+
+
+def run_stages(
+    experiment: ModuleType, arguments: argparse.Namespace, scores: committed.Scores | None
+) -> Outcome | None:
+    """Make the requested runs of each stage. None if a stage has to wait for other runs.
+
+    With committed scores, seeds of which every run is finished are enough for the last stage.
+    """
+    output = arguments.output / arguments.name
+    stages = getattr(experiment, "stages", selection.stages)(experiment.PRESETS[arguments.preset])
     earlier: list[results.Results] = []
-    manifests: list[dict[str, Any]] = []
-    stale: list[sweep.Found] = []
-    planned: list[sweep.Task] = []
-    summaries: list[dict[str, Any]] = []  # of each stage: its runs and divergences
-    for settings, seeds in getattr(experiment, "stages", selection.stages)(preset):
+    outcome = Outcome([], [], "", [], [], [], [])
+    for settings, seeds in stages:
         configs = settings(earlier)
         tasks = sweep.plan(experiment.__name__, configs, seeds, output)
-        planned += tasks
         make(experiment, tasks, arguments, scores)
-        finished, others = gather(tasks, arguments, scores)
-        if len(finished) < len(tasks):
+        runs, others = gather(tasks, arguments, scores)
+        # In the order of the plan, with seeds as the outer loop. The order in which runs ended does not matter.
+        n = len(configs)
+        of_seed = {seed: runs[k * n : (k + 1) * n] for k, seed in enumerate(seeds)}
+        whole = {seed: [run for run in made if run] for seed, made in of_seed.items() if all(made)}
+        unfinished = ""
+        if len(whole) < len(seeds):
             if arguments.plot_only and others:
                 said = sweep.of_other_code(others, len(tasks))
                 print(f"{said}: they do not count; --keep-stale uses them as they are")
-            print(f"{len(finished)} of {len(tasks)} runs are finished: the next stage waits for the others, {output}")
-            return
-        stale += others
-        # In the order of the plan, with seeds as the outer loop. The order in which runs ended does not matter.
-        n = len(configs)
-        earlier.append([(config, [arrays for arrays, _ in finished[k::n]]) for k, config in enumerate(configs)])
-        summaries.append(selection.divergences(seeds, earlier[-1]))
-        manifests += [manifest for _, manifest in finished]
-    found = earlier[-1]
-    numbers_of = experiment.score(found)
+            unfinished = f"{len(tasks) - runs.count(None)} of {len(tasks)} runs are finished"
+            if not whole or not scores or len(earlier) + 1 < len(stages):
+                print(f"{unfinished}: the next stage waits for the others, {output}")
+                return None
+            unfinished += f": this is of seeds {', '.join(map(str, whole))}, of which every run is"
+        earlier.append([(config, [made[k][0] for made in whole.values()]) for k, config in enumerate(configs)])
+        outcome = Outcome(
+            earlier[-1],
+            list(whole),
+            unfinished,
+            [*outcome.stages, selection.divergences(list(whole), earlier[-1])],
+            [*outcome.planned, *tasks],
+            [*outcome.manifests, *(manifest for made in whole.values() for _, manifest in made)],
+            [*outcome.stale, *(each for each in others if each.counts)],
+        )
+    return outcome
+
+
+def report(
+    experiment: ModuleType, arguments: argparse.Namespace, scores: committed.Scores | None, outcome: Outcome
+) -> None:
+    """Print the table, and write numbers and figure."""
+    preset, output = experiment.PRESETS[arguments.preset], arguments.output / arguments.name
+    manifests, stale = outcome.manifests, outcome.stale
+    numbers_of = experiment.score(outcome.found)
     print("\n" + table(numbers_of))
-    for line in selection.at_an_edge(preset, found):
+    for line in selection.at_an_edge(preset, outcome.found):
         print(line)
-    for k, stage in enumerate(summaries[:-1], 1):
+    for k, stage in enumerate(outcome.stages[:-1], 1):
         which = ", ".join(f"{n} with step size {name}" for name, n in stage["by step size"].items())
         print(f"stage {k}: {stage['diverged']} of {stage['runs']} runs diverged{which and f': {which}'}")
-    page = {"experiment": experiment.__name__, "preset": arguments.preset, "seeds": list(preset["seeds"])}
+    page = {"experiment": experiment.__name__, "preset": arguments.preset, "seeds": outcome.seeds}
     if "tuning" in preset:
         page["tuning"] = {**preset["tuning"], "seeds": list(preset["tuning"]["seeds"])}
-    if summaries[:-1]:
-        page["earlier stages"] = summaries[:-1]
+    if outcome.stages[:-1]:
+        page["earlier stages"] = outcome.stages[:-1]
     said = f"{sweep.of_other_code(stale, len(manifests))}, and used all the same" if stale else ""
-    if said:
-        page["stale"] = said
-        print(said)
+    for name, text in (("unfinished", outcome.unfinished), ("stale", said)):
+        if text:
+            page[name] = text
+            print(text)
     if scores:
-        page["committed scores"] = origins = committed.origins(manifests, planned[0].code)
-        print("\n".join(filter(None, (*committed.said(origins), scores.without(planned)))))
+        page["committed scores"] = origins = committed.origins(manifests, outcome.planned[0].code)
+        print("\n".join(filter(None, (*committed.said(origins), scores.without(outcome.planned)))))
     page |= {"runs": len(manifests), **results.merge_manifests(manifests), "scores": numbers_of}
     numbers, picture = output / f"{arguments.preset}.json", output / f"{arguments.preset}.png"
     text = json.dumps(page, indent=1) + "\n"
     with files.replacing(numbers) as part:
         part.write_text(text)
     with plotting.style():
-        plotting.save(experiment.plot(found), picture, said)
+        plotting.save(experiment.plot(outcome.found), picture, "; ".join(filter(None, (outcome.unfinished, said))))
     print(f"\nfigure: {picture}\nnumbers: {numbers}")
 
 
@@ -222,11 +264,12 @@ def make(
 
 def gather(
     tasks: list[sweep.Task], arguments: argparse.Namespace, scores: committed.Scores | None
-) -> tuple[list[committed.Run], list[sweep.Found]]:
-    """(the finished runs among `tasks` in their order, what other code made among the looked up folders)."""
+) -> tuple[list[committed.Run | None], list[sweep.Found]]:
+    """(the run of each task or None, what other code made among the folders that were looked up)."""
     if scores:
         scores.read()  # another process may have added lines
-    finished, others = [], []
+    runs: list[committed.Run | None] = []
+    others = []
     for task in tasks:
         run = scores.find(task) if scores else None
         if run is None:
@@ -235,8 +278,8 @@ def gather(
             run = looked_up.run if looked_up.counts else None
             if scores and run:
                 run = scores.add(task, run)  # what the next machine will read
-        finished += [run] if run else []
-    return finished, others
+        runs.append(run)
+    return runs, others
 
 
 def table(scores: dict[str, dict[str, float]]) -> str:

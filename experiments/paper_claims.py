@@ -123,14 +123,15 @@ CLAIMS = [
         compare(RETURN, *((f"{{task}}: {rtu}", "above", "{task}: {cell}, T-BPTT(8)") for rtu in RTUS)),
     ),
     Claim(
-        "PPO on an arm that sees its target once: nonlinear RTU above linear RTU, level with GRU, above the online LRU",
+        "PPO on an arm that sees its target once: the nonlinear RTU is above the linear one, the linear one is level "
+        "with the GRU, and all three are above the LRU trained online",
         "Elelimy et al. 2024, Fig. 5",
         "fig05-reacher",
         compare(
             RETURN,
             ("{task}: nonlinear RTU, RTRL", "above", "{task}: linear RTU, RTRL"),
             ("{task}: linear RTU, RTRL", "level with", "{task}: GRU, T-BPTT(8)"),
-            ("{task}: linear RTU, RTRL", "above", "{task}: LRU, RTRL"),
+            *((f"{{task}}: {rtu}", "above", "{task}: LRU, RTRL") for rtu in RTUS),
             ("{task}: GRU, T-BPTT(8)", "above", "{task}: LRU, RTRL"),
         ),
         remark="the paper's definition of the task was not found",

@@ -153,7 +153,7 @@ def test_another_pipe_is_not_the_reader():
     ("number", "text"), [(errno.ENOSPC, "No space left on device"), (errno.EIO, "Input/output error")]
 )
 def test_an_error_of_the_system_is_said_as_it_is(number, text, tmp_path, monkeypatch, capsys):
-    def fails(experiment, arguments):
+    def fails(experiment, arguments, scores):
         with files.replacing(tmp_path / "smoke.json"):
             raise OSError(number, text)
 

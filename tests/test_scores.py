@@ -2,6 +2,7 @@
 
 import json
 import os
+import random
 import re
 import shutil
 import signal
@@ -18,6 +19,7 @@ from experiments import __main__ as command
 from experiments.engine import committed, sources, sweep
 
 HERE = Path(__file__).parent
+N_DAMAGED = int(os.environ.get("RTU_NP_FUZZ", "100"))
 
 
 @pytest.fixture
@@ -96,6 +98,25 @@ def test_shares_of_two_machines_are_a_whole(tmp_path, tuned, capsys):
     assert made(tmp_path / "one") + made(tmp_path / "other") == 18
     assert tuned("other", "--plot-only") == 0
     assert "figure: " in capsys.readouterr().out
+
+
+def test_seeds_that_are_complete_are_drawn_before_the_others(tmp_path, tuned, capsys):
+    assert tuned("whole") == 0
+    lines = scores_file(tmp_path).read_text().splitlines(keepends=True)
+    seeds = [json.loads(line)["seed"] for line in lines]
+    scores_file(tmp_path).write_text("".join(line for line, seed in zip(lines, seeds, strict=True) if seed != 1))
+    capsys.readouterr()
+    assert tuned("part", "--plot-only") == 0
+    assert "4 of 6 runs are finished: this is of seeds 0, 2, of which every run is\n" in capsys.readouterr().out
+    part, whole = page(tmp_path / "part"), page(tmp_path / "whole")
+    assert (part["seeds"], part["runs"], "unfinished" in part, "unfinished" in whole) == ([0, 2], 16, True, False)
+    finals = [
+        tuned_experiment.run({**tuned_experiment.SETTINGS[0], "step_size": 0.1}, seed)["final"] for seed in (0, 2)
+    ]
+    assert part["scores"]["a"]["final"] == np.mean(finals)
+    scores_file(tmp_path).write_text("".join(line for line, seed in zip(lines, seeds, strict=True) if seed != 50))
+    assert tuned("other", "--plot-only") == 0  # step sizes are chosen from all of their runs, or not at all
+    assert "6 of 12 runs are finished: the next stage waits for the others" in capsys.readouterr().out
 
 
 def start(tmp_path, output, *words):
@@ -184,6 +205,37 @@ def test_a_damaged_file_is_refused_by_name_and_nothing_is_lost(kind, tmp_path, t
     assert re.search(message, error), error
     assert scores_file(tmp_path).read_text() == damaged
     assert made(tmp_path / "second") == 0
+
+
+def test_damage_at_a_random_place_is_refused_or_loses_whole_lines(tmp_path, tuned):
+    """RTU_NP_FUZZ=5000 tries more places."""
+    assert tuned("first") == 0
+    file, rng, refused = scores_file(tmp_path), random.Random(0), 0
+    whole, texts = file.read_bytes(), set(file.read_text().splitlines())
+    for k in range(N_DAMAGED):
+        copy = bytearray(whole)
+        if k % 3:
+            copy[rng.randrange(len(copy))] ^= 1 << rng.randrange(8)
+        else:
+            copy = copy[: rng.randrange(len(copy))]
+        file.write_bytes(copy)
+        try:
+            found = committed.Scores(file)._lines
+        except committed.ScoresError as error:
+            refused += str(file) in str(error)
+        else:
+            assert {line.text for line in found.values()} <= texts
+    assert refused > 0.9 * N_DAMAGED
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="named pipes are Unix's")
+def test_a_folder_and_a_pipe_are_no_scores(tmp_path, tuned, capsys):
+    for make, kind in ((os.mkfifo, "a named pipe"), (os.mkdir, "a folder")):
+        scores = tmp_path / kind
+        (scores / "tuned").mkdir(parents=True)
+        make(scores / "tuned" / "tiny.scores.jsonl")
+        assert tuned("first", scores=scores) == 1
+        assert f"tiny.scores.jsonl is {kind}: expected a file of scores" in capsys.readouterr().err
 
 
 def test_a_file_that_is_no_text_and_a_folder_that_cannot_be(tmp_path, tuned, capsys):

@@ -57,6 +57,8 @@ class Scores:
     def read(self) -> None:
         """Read the file again: other processes may have added lines. ScoresError if a line is not whole."""
         try:
+            if (kind := files.kind_of(self.path)) != "a file":  # a pipe would be read for ever
+                raise ScoresError(f"{self.path} is {kind}: expected a file of scores, or a name that is free")
             text = self.path.read_text(encoding="utf-8")
         except FileNotFoundError:
             text = ""

@@ -83,12 +83,11 @@ def divergences(seeds: list[int], found: Results) -> dict[str, Any]:
     >>> divergences([7, 8], [({"step_size": 0.1}, runs)])
     {'seeds': [7, 8], 'runs': 2, 'diverged': 1, 'by step size': {'0.1': 1}}
     """
-    counted: Counter[str] = Counter()
+    counted: Counter[str | None] = Counter()
     for config, runs in found:
-        counted[f"{config['step_size']:g}" if "step_size" in config else "none"] += sum(
-            bool(arrays.get("diverged", False)) for arrays in runs
-        )
-    by_step_size = {name: n for name, n in counted.items() if n}
+        step_size = f"{config['step_size']:g}" if "step_size" in config else None
+        counted[step_size] += sum(bool(arrays.get("diverged", False)) for arrays in runs)
+    by_step_size = {name: n for name, n in counted.items() if n and name is not None}
     n_runs = sum(len(runs) for _, runs in found)
     return {"seeds": seeds, "runs": n_runs, "diverged": sum(counted.values()), "by step size": by_step_size}
 

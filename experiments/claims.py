@@ -32,8 +32,8 @@ def page(results: Path, claims: list[Claim] = CLAIMS, earlier: dict[tuple[str, s
     for (experiment, preset), (commit, _) in earlier.items():
         if not any(each.startswith(commit) for each in verdicts.commits(results, experiment, preset)):
             raise verdicts.ResultsError(
-                f"{results / experiment / preset}.json is not of commit {commit} any more, which EARLIER says is of an "
-                "earlier task: delete the entry"
+                f"{results / experiment / preset}.json is not there, or not of commit {commit} any more, which EARLIER "
+                "names as of an earlier task: delete its entry there"
             )
     judged = [verdicts.decide(claim, results, earlier) for claim in claims]
     counted = Counter(verdict.verdict for verdict in judged)

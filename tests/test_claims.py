@@ -126,8 +126,9 @@ def test_results_of_an_earlier_task_decide_nothing(tmp_path):
     assert "(2 of 5 diverged)" in page
     assert "0 claims hold, 0 do not, 1 are open" in page
     assert "**holds**" in claims.page(tmp_path, [claim], {}).split("| claim |")[1]
-    with pytest.raises(verdicts.ResultsError, match=r"race/laptop\.json is not of commit 77 any more"):
-        claims.page(tmp_path, [claim], {("race", "laptop"): ("77", "")})
+    for gone in (("race", "laptop"), ("race", "long")):
+        with pytest.raises(verdicts.ResultsError, match=rf"race/{gone[1]}\.json is not there, or not of commit 77"):
+            claims.page(tmp_path, [claim], {gone: ("77", "")})
 
 
 SHAPES = {

@@ -154,8 +154,9 @@ def decide(claim: Claim, folder: Path, earlier: dict[tuple[str, str], tuple[str,
 
 
 def commits(folder: Path, experiment: str, preset: str) -> list[str]:
-    """The commits that made the results; ResultsError if they are missing."""
-    return _commits(_read(folder / experiment / f"{preset}.json"))
+    """The commits that made the results, if there are any."""
+    file = folder / experiment / f"{preset}.json"
+    return _commits(_read(file)) if file.exists() else []
 
 
 def _commits(page: dict[str, Any]) -> list[str]:

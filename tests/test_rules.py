@@ -143,7 +143,7 @@ BUGS = {
     ],
     "TIDBD": [
         ("autostep", "one - bound * reach * gradient[k]", "one - reach * gradient[k]"),
-        ("autostep", "exp(along * g * moments", "exp(along * z * moments"),
+        ("autostep", "min(along * g * moments", "min(along * z * moments"),
     ],
     "Autostep": [
         ("autostep", "moments.step_sizes[k] = max(moments.step_sizes[k] * factor, least)", "pass"),

@@ -5,9 +5,9 @@
 `ActorCritic` with the default network, `streaming_network(LinearRTU(192))`, learns in `rtu_np/TASK-v0` with real-time
 recurrent learning (RTRL), once with each rule as actor's and critic's optimiser, on the same seed. A row for each rule.
 For each block of the actor (`rtu_np.learning.blocks`): its part of the latest update's 1-norm in percent (mean over
-every 997th step), and the length of its change in percent of its length at the start (- if that is zero). If a rule has
-diverged, its row says at which step. Prints Markdown; `--json` also writes the numbers of actor and critic, with settings and
-command.
+every 997th step), and the length of its change in percent of its length at the start (- if that is zero). If a rule
+diverged, its row says by which step. Prints Markdown; `--json` also writes the numbers of actor and critic, with
+settings and command. Takes about five minutes.
 
     python benchmarks/blocks.py HalfCheetah-P --arrays
 
@@ -138,7 +138,9 @@ def by_array(task: str, gradient: GradientMethod, steps: int, seed: int) -> dict
 
 
 def _written(value: float | None) -> str:
-    return "-" if value is None or np.isnan(value) else f"{value:.2g}"
+    if value is None or np.isnan(value):
+        return "-"
+    return f"{value:.0f}" if value >= 99.5 else f"{value:.2g}"
 
 
 def table_of_rules(found: dict[str, Any]) -> str:

@@ -2,7 +2,7 @@
 
     python benchmarks/rules.py
 
-`TDLambda(LinearRTU(n), d, dtype="float32")` learns from a stream for about two milliseconds; the rules take turns, and
+`TDLambda(LinearRTU(n), d, dtype="float32")` learns from a stream for about a millisecond; the rules take turns, and
 the shortest of the runs counts. Prints Markdown: numbers for each weight beside the parameter and its trace,
 microseconds and ratios. Takes about a minute.
 """
@@ -30,7 +30,8 @@ from rtu_np import (
 )
 from rtu_np.learning.optimizers import Optimizer
 
-MULTIPLY_ADDS = 4e6  # of the inputs' weights in one run: about two milliseconds, so that few runs are interrupted
+MULTIPLY_ADDS = 2e6  # of the inputs' weights in one run: about a millisecond, so that few runs are interrupted
+# Steps so small that no phase runs round: a wrap every few steps would be timed, too.
 RULES: dict[str, Optimizer] = {
     "ObGD": ObGD(),
     "SGD": SGD(1e-6),
@@ -39,8 +40,8 @@ RULES: dict[str, Optimizer] = {
     "AdaptiveObGD": AdaptiveObGD(),
     "Adaptive": Adaptive(1e-5),
     "Intentional": Intentional(0.01),
-    "TIDBD": TIDBD(1e-6),
-    "Autostep": Autostep(1e-6),
+    "TIDBD": TIDBD(1e-6, meta_step=1e-6),
+    "Autostep": Autostep(1e-6, meta_step=1e-6),
     "ObGD and SwiftTD": Blocks(cell=ObGD(), readout=SwiftTD()),
     "ObGD for each block": Blocks.of_shares(ObGD(), cell=0.5, readout=0.5),
 }

@@ -154,7 +154,7 @@ BUGS = {
         ("autostep", "a * reach * per_tau", "reach * per_tau"),
     ],
     "mixed": [
-        ("network", "stored.latest[DISCOUNT] = discount", "stored.scalars[DISCOUNT] = 0.9"),
+        ("network", "stored.latest[DISCOUNT] = discount", "stored.latest[DISCOUNT] = 0.9"),
         (
             "optimizers",
             "decay_and_add((traces,), (gradient,), decay)",

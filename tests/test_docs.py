@@ -38,7 +38,7 @@ def run(command: list[str], folder: Path) -> str:
     return done.stdout
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/own_stream.md", "docs/agents.md", "docs/ppo.md"])
+@pytest.mark.parametrize("page", ["README.md", "docs/own_stream.md", "docs/agents.md", "docs/rules.md", "docs/ppo.md"])
 def test_examples_print_what_the_page_says(page, tmp_path):
     found = examples(page)
     assert any(printed for _, _, printed in found)

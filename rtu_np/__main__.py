@@ -18,8 +18,13 @@ from rtu_np import (
     RTRL,
     SGD,
     TBPTT,
+    TIDBD,
     Adam,
+    Adaptive,
+    AdaptiveObGD,
+    Autostep,
     BlockDiagonalRNN,
+    Intentional,
     LinearRTU,
     MinGRU,
     NonlinearRTU,
@@ -45,7 +50,17 @@ CELLS: dict[str, Any] = {
     "block-diagonal-rnn": BlockDiagonalRNN,
 }
 # Step sizes so small that no cell diverges.
-OPTIMIZERS = {"sgd": SGD(1e-6), "obgd": ObGD(), "adam": Adam(1e-6), "rmsprop": RMSProp(1e-6)}
+OPTIMIZERS = {
+    "sgd": SGD(1e-6),
+    "obgd": ObGD(),
+    "adam": Adam(1e-6),
+    "rmsprop": RMSProp(1e-6),
+    "adaptive-obgd": AdaptiveObGD(),
+    "adaptive": Adaptive(1e-6),
+    "intentional": Intentional(1e-3),
+    "tidbd": TIDBD(1e-6),
+    "autostep": Autostep(1e-6),
+}
 
 
 def parser(program: str, also: Mapping[str, str]) -> argparse.ArgumentParser:

@@ -8,8 +8,8 @@ from pathlib import Path
 MODES = {
     "bounds-checked": (
         {"NUMBA_BOUNDSCHECK": "1"},
-        "oracle and (SGD or Adam or GRU)",
-        ["test_td.py", "test_gradients.py"],
+        "oracle and (SGD or Adam or GRU or SwiftTD)",
+        ["test_td.py", "test_gradients.py", "test_rules.py"],
     ),
     "uncompiled": (
         {"NUMBA_DISABLE_JIT": "1"},
@@ -23,8 +23,8 @@ MODES = {
     ),
     "uncompiled learners": (
         {"NUMBA_DISABLE_JIT": "1"},
-        "oracle or special or however or leaks or test_q_lambda",
-        ["test_td.py", "test_elementary.py", "test_envs.py", "test_q_lambda.py"],
+        "oracle or special or however or leaks or test_q_lambda or test_rules",
+        ["test_td.py", "test_elementary.py", "test_envs.py", "test_q_lambda.py", "test_rules.py"],
     ),
     "uncompiled PPO": (
         {"NUMBA_DISABLE_JIT": "1"},

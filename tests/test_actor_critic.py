@@ -342,7 +342,9 @@ def test_step_size_rules_equal_the_oracle(name, discrete):
     oracles.actor_critic(actor, critic, xs, scaled, terminated, truncated, actions)
     for name, view in agent.parameters.items():
         prefix, _, key = name.partition(".")
-        expected = (actor if prefix == "actor" else critic).params[key if prefix == "actor" else key.replace("value.", "readout.")]
+        expected = (actor if prefix == "actor" else critic).params[
+            key if prefix == "actor" else key.replace("value.", "readout.")
+        ]
         assert_close(view - start[name], expected - start[name], RULES_OF_A_RUN, f"change of {name}")
 
 

@@ -55,7 +55,10 @@ def turn(learner, turns: int) -> None:
         view[:] = np.log(np.exp(view) % TURN + TURN * turns)
 
 
-BY_ALL_WEIGHTS = ("moments.rule.scalars", "moments.rule.factor")  # the size of a step sums over all weights, in their own forms
+BY_ALL_WEIGHTS = (
+    "moments.rule.scalars",
+    "moments.rule.factor",
+)  # the size of a step sums over all weights, in their own forms
 
 
 def assert_equal_arrays(actual, expected, tolerance: float) -> None:

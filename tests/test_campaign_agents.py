@@ -15,6 +15,7 @@ from cases import COMPILED, in_plain_python
 from hypothesis import given
 from hypothesis import strategies as st
 from loop_cases import QUIET, state
+from rule_cases import RULES
 
 from rtu_np import (
     GRU,
@@ -50,7 +51,7 @@ ROLLOUT = {"n_steps": 8, "n_minibatches": 2, "n_epochs": 2, "threads": 1}
 NARROW = {"actor": Dense(2, "tanh"), "critic": Dense(2, "tanh")}
 GRADIENTS = st.sampled_from([None, RTRL(), RTRL(dense=True), TBPTT(2)])
 OPTIMIZERS = st.sampled_from([None, SGD(0.01), Adam(0.003), RMSProp(0.003)])
-BOUNDED = st.one_of(OPTIMIZERS, st.just(ObGD(0.5)))
+BOUNDED = st.one_of(OPTIMIZERS, st.sampled_from([ObGD(0.5), *RULES.values()]))
 OWN = {
     "shared": (
         ActorCritic,

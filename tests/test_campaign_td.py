@@ -14,6 +14,7 @@ from campaign_cases import BAD_NUMBERS, bad_numbers, door, floats, given_as, goo
 from cases import COMPILED
 from hypothesis import given
 from hypothesis import strategies as st
+from rule_cases import RULES
 from td_cases import everything
 
 from rtu_np import (
@@ -35,6 +36,7 @@ from rtu_np import (
     Stack,
     TDLambda,
     VanillaRNN,
+    WithLambda,
     run_many,
 )
 
@@ -56,7 +58,7 @@ if not COMPILED:  # each would take seconds to compile
         SIZES.map(VanillaRNN),
     )
     CELLS = st.one_of(single, st.builds(lambda cell, n: Stack([Dense(n, "tanh"), cell]), single, SIZES))
-    OPTIMIZERS = st.sampled_from([SGD(0.01), ObGD(0.1), Adam(0.003), RMSProp(0.003), None])
+    OPTIMIZERS = st.sampled_from([SGD(0.01), ObGD(0.1), Adam(0.003), RMSProp(0.003), None, *RULES.values()])
     GRADIENTS = st.sampled_from([None, RTRL(), RTRL(dense=True), TBPTT(1), TBPTT(3)])
     READOUTS = st.sampled_from([None, LinearReadout(), HiddenReadout(2)])
 LEARNERS = st.fixed_dictionaries(
@@ -101,7 +103,20 @@ BAD_SETTINGS = {
     "n_inputs": [0, -1, 2.0, True, "2", None, math.nan, np.array(2), -(10**5000), np.float64(2), []],
     "gamma": [-0.1, 1.1, *UNREAL],
     "lambda_": [-1e-300, np.nextafter(1, 2), *UNREAL],
-    "optimizer": [0, "", [], False, 1e-3, SGD, "Adam", RTRL(), LinearRTU(2), LinearReadout(), {}],
+    "optimizer": [
+        0,
+        "",
+        [],
+        False,
+        1e-3,
+        SGD,
+        "Adam",
+        RTRL(),
+        LinearRTU(2),
+        LinearReadout(),
+        {},
+        WithLambda(SGD(), 0.5),
+    ],
     "gradient": [0, "", [], False, RTRL, "RTRL", SGD(0.1), LinearRTU(2), LinearReadout(), 10],
     "readout": [0, "", [], False, LinearReadout, 3, SGD(0.1), RTRL(), TBPTT(2), LinearRTU(2)],
     "seed": [-1, 1.5, "x", "", math.nan, 1j, {}, object(), -(10**5000)],

@@ -38,7 +38,10 @@ def run(command: list[str], folder: Path) -> str:
     return done.stdout
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/own_stream.md", "docs/agents.md", "docs/ppo.md", "docs/tasks.md"])
+_PAGES = ["own_stream", "agents", "rules", "ppo", "tasks"]
+
+
+@pytest.mark.parametrize("page", ["README.md", *(f"docs/{name}.md" for name in _PAGES)])
 def test_examples_print_what_the_page_says(page, tmp_path):
     found = examples(page)
     assert any(printed for _, _, printed in found)

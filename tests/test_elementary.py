@@ -133,6 +133,22 @@ def test_loops_are_vectorised_and_stay_in_their_precision(name, real):
     assert f"call {scalar} @" not in body.replace(f"call {scalar} @llvm", ""), "a call of a library function"
 
 
+@plain_numba
+def _both(x, y, z):
+    for k in range(x.size):
+        y[k], z[k] = elementary.exp(x[k]), elementary.exp_within_80(x[k])
+
+
+@pytest.mark.parametrize("real", [np.float64, np.float32])
+def test_exp_without_ends_has_the_bits_of_exp(real):
+    x = np.concatenate([np.random.default_rng(0).uniform(-80, 80, 20_000), np.linspace(-1, 1, 2001), [0.0]]).astype(
+        real
+    )
+    y, z = np.empty_like(x), np.empty_like(x)
+    _both(x, y, z)
+    assert np.array_equal(y, z)
+
+
 def test_precision_is_kept():
     for function in (elementary.exp, elementary.expm1, elementary.tanh):
         assert function(np.float32(0.5)).dtype == np.float32

@@ -167,7 +167,9 @@ def test_step_size_rules_equal_the_oracle(name):
         for key, view in params.items():
             change = np.abs(expected.params[key] - before[key]).max()
             off = np.abs(view - expected.params[key]).max()
-            assert off <= 1e-10 * change + 1e-15 * np.abs(before[key]).max(), f"{key} at step {t}: {off:.1e}, {change:.1e}"
+            assert off <= 1e-10 * change + 1e-15 * np.abs(before[key]).max(), (
+                f"{key} at step {t}: {off:.1e}, {change:.1e}"
+            )
         cuts += expected.delta is not None and len(oracle.terms) == 1
         before = params
         oracle.q.params.update({key: view.copy() for key, view in params.items()})

@@ -127,7 +127,11 @@ BUGS = {
     ],
     "Adaptive": [
         ("adaptive", "max(min(delta, one), -one)", "delta"),
-        ("adaptive", "fade * moments.square[k] + (one - fade) * g * g", "fade * moments.square[k] + (one - fade) * z * z"),
+        (
+            "adaptive",
+            "fade * moments.square[k] + (one - fade) * g * g",
+            "fade * moments.square[k] + (one - fade) * z * z",
+        ),
     ],
     "Intentional": [
         ("intentional", "s[_ERROR] = one", "s[_ERROR] = 0"),
@@ -143,15 +147,19 @@ BUGS = {
     ],
     "TIDBD": [
         ("autostep", "one - bound * reach * gradient[k]", "one - reach * gradient[k]"),
-        ("autostep", "exp(along * g * moments", "exp(along * z * moments"),
+        ("autostep", "min(along * g * moments", "min(along * z * moments"),
     ],
     "Autostep": [
         ("autostep", "moments.step_sizes[k] = max(moments.step_sizes[k] * factor, least)", "pass"),
         ("autostep", "a * reach * per_tau", "reach * per_tau"),
     ],
     "mixed": [
-        ("network", "stored.latest[DISCOUNT] = discount", "stored.scalars[DISCOUNT] = 0.9"),
-        ("optimizers", "decay_and_add((traces,), (gradient,), decay)", "decay_and_add((traces,), (gradient,), decay * decay)"),
+        ("network", "stored.latest[DISCOUNT] = discount", "stored.latest[DISCOUNT] = 0.9"),
+        (
+            "optimizers",
+            "decay_and_add((traces,), (gradient,), decay)",
+            "decay_and_add((traces,), (gradient,), decay * decay)",
+        ),
     ],
     "with lambdas": [
         ("network", "training.gamma * lambda_", "training.gamma * training.lambda_"),
@@ -159,7 +167,11 @@ BUGS = {
     ],
     "shares": [
         ("parts", " * z.dtype.type(part.lambda_)", ""),
-        ("network", "return stored.gradient, network.dy.dtype.type(0)", "return stored.gradient, network.dy.dtype.type(1)"),
+        (
+            "network",
+            "return stored.gradient, network.dy.dtype.type(0)",
+            "return stored.gradient, network.dy.dtype.type(1)",
+        ),
     ],
     "SwiftTD": [
         ("swift_td", "zero if fresh else decay", "decay"),

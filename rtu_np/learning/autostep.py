@@ -30,11 +30,12 @@ from rtu_np.jit import kernel, njit, noalias
 from rtu_np.learning import optimizers
 from rtu_np.learning.optimizers import PerParameter, check_positive, no_step
 from rtu_np.numerics.buffers import smallest_normal
-from rtu_np.numerics.elementary import exp
+from rtu_np.numerics.elementary import exp_within_80
 from rtu_np.numerics.layout import layout_of
 from rtu_np.validation import check_real, make_plain
 
 _LEAST, _MOST = float(np.exp(-20.0)), float(np.exp(2.0))  # step sizes
+_FARTHEST = 24.0  # an exponent that takes a step size from any to either end
 
 
 class TIDBDSpec(NamedTuple):
@@ -158,12 +159,13 @@ def _advance_tidbd(spec, traces, gradient, moments, delta, decay):
     """The traces and a; returns sum a |z|, in any order."""
     real = traces.dtype.type
     first, along, zero = real(spec.step_size), real(spec.meta_step) * delta, real(0)
-    least, most, size = real(_LEAST), real(_MOST), real(0)
+    least, most, farthest, size = real(_LEAST), real(_MOST), real(_FARTHEST), real(0)
     for k in range(traces.shape[0]):
         g, a = gradient[k], moments.step_sizes[k]
         z = decay * traces[k] + g
         traces[k] = z
-        a = max(min((first if a == zero else a) * exp(along * g * moments.by_log[k]), most), least)
+        exponent = max(min(along * g * moments.by_log[k], farthest), -farthest)
+        a = max(min((first if a == zero else a) * exp_within_80(exponent), most), least)
         moments.step_sizes[k] = a
         size += a * abs(z)
     return size
@@ -194,7 +196,7 @@ def _advance_autostep(spec, traces, gradient, moments, delta, decay):
     """The traces, v and a; returns sum a |g z|, in any order."""
     real = traces.dtype.type
     first, mu, per_tau = real(spec.step_size), real(spec.meta_step), real(1 / spec.tau)
-    zero, least, most, overshoot = real(0), real(_LEAST), real(_MOST), real(0)
+    zero, least, most, farthest, overshoot = real(0), real(_LEAST), real(_MOST), real(_FARTHEST), real(0)
     for k in range(traces.shape[0]):
         g, a, scale = gradient[k], moments.step_sizes[k], moments.scale[k]
         z = decay * traces[k] + g
@@ -204,7 +206,8 @@ def _advance_autostep(spec, traces, gradient, moments, delta, decay):
         reach = abs(g * z)
         scale = max(abs(meta), scale + a * reach * per_tau * (abs(meta) - scale))
         moments.scale[k] = scale
-        a = max(min(a * exp(mu * meta / max(scale, smallest_normal(scale))), most), least)
+        exponent = max(min(mu * meta / max(scale, smallest_normal(scale)), farthest), -farthest)
+        a = max(min(a * exp_within_80(exponent), most), least)
         moments.step_sizes[k] = a
         overshoot += a * reach
     return overshoot

@@ -14,7 +14,6 @@ from rtu_np.cells.eigenvalues import at_bounds, plain_eigenvalue
 from rtu_np.learning import optimizers, passes
 from rtu_np.learning.blocks import layer_names
 from rtu_np.learning.network import NamedNetwork, named, named_moments, weights
-from rtu_np.learning.parts import Parts
 from rtu_np.numerics.activations import plain_slope
 from rtu_np.numerics.buffers import Pair
 
@@ -131,8 +130,6 @@ def _of_outputs(spec: Any, y: Any) -> dict[str, Any]:
 
 def _share_a_bound(optimizer: Any, traces: np.ndarray) -> bool:
     """Whether the size of all traces limits the step of each, as in ObGD: one of them can starve the others."""
-    if isinstance(optimizer, Parts):
-        return any(_share_a_bound(part.spec, traces[part.start : part.stop]) for part in optimizer.parts)
     one = traces.dtype.type(1)
     step = optimizers.step(optimizer, traces, one)
     return step is not None and step != optimizers.step(optimizer, 0 * traces, one)

@@ -8,7 +8,7 @@ With g the gradient at t, z the traces, delta the TD error (derivations (61)); s
     w <- w + eta / max(sqrt(s sum z^2 / m), 1e-8) delta_c z / m
 
 s is the mean of sum g^2 / m over the horizon of the traces, with the weights (gamma lambda)^k, which sum to n. The
-released code divides a mean that starts at zero by 1 - (gamma lambda)^t: the same number, and 0 / 0 if gamma lambda = 1.
+released code divides a mean that starts at zero by 1 - (gamma lambda)^t: the same number, or 0 / 0 if that is 1.
 
 delta_c is the TD error within `clip` times its root mean square. The mean of squares starts at 1, and is divided by
 1 - beta^t all the same, as in the released code: so hardly any of the first 1 / (1 - beta) TD errors is clipped. If

@@ -17,7 +17,7 @@ from rtu_np.learning.outcomes import DIVERGED, DONE, PAUSED
 from rtu_np.learning.parts import DISCOUNT, Part, Parts
 from rtu_np.learning.passes import WithGradient
 from rtu_np.learning.per_block import Blocks, check_rules
-from rtu_np.numerics.buffers import aligned, allocate, clear, finite_vector, leaves, overlapping, size, whole
+from rtu_np.numerics.buffers import aligned, allocate, finite_vector, leaves, overlapping, size, whole
 from rtu_np.numerics.layout import layout_of
 
 

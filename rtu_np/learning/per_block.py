@@ -131,7 +131,7 @@ class Blocks:
     def cure(self) -> str:
         """Of divergence."""
         rules = (rule.rule if isinstance(rule, WithLambda) else rule for rule in self.rules().values())
-        return ", ".join(dict.fromkeys(rule.cure for rule in rules if getattr(rule, "cure", "")))
+        return ", ".join(dict.fromkeys(cure for rule in rules if (cure := getattr(rule, "cure", ""))))
 
     def spec(self) -> Any:
         raise TypeError(f"{self!r}: rules per block need a network with traces: TDLambda, ActorCritic or QLambda")

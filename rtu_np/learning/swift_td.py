@@ -15,8 +15,8 @@ update changed the prediction at t - 1:
 z stands in the learner's traces, and holds the step sizes. Moments start at zero, so a step size of zero stands for the
 first one. As in the authors' code for dense features, h', h and zbar become zero after p and h' were computed.
 
-The authors have one endless stream. If traces were cleared, p and zbar are cleared with them; and no update came between
-the prediction and the step, so V = 0 and h stands for h_old.
+The authors have one endless stream. If traces were cleared, p and zbar are cleared with them; and no update came
+between the prediction and the step, so V = 0 and h stands for h_old.
 """
 
 from dataclasses import dataclass

@@ -45,6 +45,11 @@ def exp(x: Any) -> Any:
     return np.exp(x)
 
 
+def exp_within_80(x: Any) -> Any:
+    """e^x for |x| <= 80, with the bits of `exp`, in two thirds of its time; anything at all for other x"""
+    return np.exp(x)
+
+
 def expm1(x: Any) -> Any:
     """e^x - 1, with all digits near 0"""
     return np.expm1(x)
@@ -197,10 +202,11 @@ class _Functions(NamedTuple):
     expm1: Callable
     tanh: Callable
     sin_cos: Callable
+    exp_within_80: Callable
 
 
 def _compiled(k: _Precision) -> _Functions:
-    """The four functions in one precision. Constants have its type: a bare literal would lift float32 to float64."""
+    """The functions in one precision. Constants have its type: a bare literal would lift float32 to float64."""
     real, bits, scale = k.real, k.bits, k.scale
     rounder, power = real(k.rounder), real(k.rounder + k.bias)
     highest, lowest, saturated, tiny = real(k.highest), real(k.lowest), real(k.saturated), real(k.tiny)
@@ -232,6 +238,10 @@ def _compiled(k: _Precision) -> _Functions:
         # 2^m in two factors: m may be outside the range of an exponent while the result is subnormal or infinite.
         half_m = (m * half + rounder) - rounder
         return (one + q) * scale(half_m + power) * scale((m - half_m) + power)
+
+    def exp_within_80(x):
+        m, q = reduced(x)
+        return (one + q) * scale(m + power)
 
     @kernel
     def _expm1(x):
@@ -275,11 +285,11 @@ def _compiled(k: _Precision) -> _Functions:
         second = -second if ((turns + 1) & 2) != 0 else second
         return (x if abs(x) < tiny else first), second
 
-    return _Functions(exp, expm1, tanh, sin_cos)
+    return _Functions(exp, expm1, tanh, sin_cos, exp_within_80)
 
 
 _IMPLEMENTATIONS = {types.float64: _compiled(_FLOAT64), types.float32: _compiled(_FLOAT32)}
-_IN_PYTHON = _Functions(exp, expm1, tanh, sin_cos)
+_IN_PYTHON = _Functions(exp, expm1, tanh, sin_cos, exp_within_80)
 
 
 def _choose(k: int) -> Callable[[Any], Callable | None]:

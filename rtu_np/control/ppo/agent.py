@@ -34,8 +34,8 @@ from rtu_np.learning.diagnostics import of_layers, of_update
 from rtu_np.learning.heads import Head, HeadSpec
 from rtu_np.learning.network import Weights, weights
 from rtu_np.learning.optimizers import Adam, Optimizer
-from rtu_np.learning.per_block import check_without_traces
 from rtu_np.learning.outcomes import DIVERGED, FULL, IS_FIRST
+from rtu_np.learning.per_block import check_without_traces
 from rtu_np.numerics.buffers import leaves, size
 from rtu_np.validation import check_choice, check_count, check_fits, check_real
 

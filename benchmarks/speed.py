@@ -4,9 +4,10 @@
 
 TD(lambda) (temporal differences) with a linear recurrent trace unit (RTU), exact real-time recurrent learning (RTRL),
 tanh, linear readout and SGD, unless a table has another of these, on one core. Each time is the shortest of several
-runs. Each ratio is the median of ratios of successive runs, since machines are noisy. yardstick.c and its like are
-compiled if there is a C compiler; JAX and PyTorch are timed if installed (`pip install jax torch`). Prints Markdown,
-and writes JSON. Takes about six minutes; `--tables` measures some of it, for example `--tables MinGRU`.
+runs. Each ratio is the median of ratios of successive runs, since machines are noisy. Times of ours and of C are the
+processor's, so that what else runs there counts through the caches alone. yardstick.c and its like are compiled if
+there is a C compiler; JAX and PyTorch are timed if installed (`pip install jax torch`). Prints Markdown, and writes
+JSON. Takes about six minutes; `--tables` measures some of it, for example `--tables MinGRU`.
 """
 
 import argparse
@@ -53,10 +54,10 @@ def race(rounds: int, contenders: dict[Any, Any]) -> dict[Any, np.ndarray]:
 
 
 def ours(cell: Any, d: int, **settings: Any) -> Any:
-    """A function that returns the seconds per step of `TDLambda.run`."""
+    """A function that returns the seconds per step of `TDLambda.run`: the processor's, as in C."""
     learner = TDLambda(cell, d, **{"optimizer": SGD(1e-6), **settings})
-    n_steps = enough_steps(learner)
-    return lambda: min(seconds_per_step(learner, n_steps) for _ in range(5))
+    n_steps = enough_steps(learner, clock=time.process_time)
+    return lambda: min(seconds_per_step(learner, n_steps, time.process_time) for _ in range(5))
 
 
 def yardsticks(folder: Path, cell: type = LinearRTU) -> dict[str, Path]:
@@ -87,7 +88,8 @@ def grid(
             for n, d in sizes:
                 contenders = {"ours": ours(cell(n), d, dtype=dtype), "other": ours(other(n), d, dtype=dtype)}
                 if dtype in programs:
-                    n_steps = enough_steps(TDLambda(cell(n), d, optimizer=SGD(1e-6), dtype=dtype))
+                    probe = TDLambda(cell(n), d, optimizer=SGD(1e-6), dtype=dtype)
+                    n_steps = enough_steps(probe, clock=time.process_time)
                     contenders["C"] = c_program(programs[dtype], n, d, n_steps)
                 times = race(rounds, contenders)
                 row = {"dtype": dtype, "n": n, "d": d, "us": times["ours"].min()}
@@ -134,10 +136,10 @@ def called(cell: Any, d: int, **settings: Any) -> Any:
     rows, values, step = list(observations), cumulants.tolist(), learner.step
 
     def calls() -> float:
-        began = time.perf_counter()
+        began = time.process_time()
         for x, c in zip(rows, values, strict=True):
             step(x, c)
-        return (time.perf_counter() - began) / len(rows)
+        return (time.process_time() - began) / len(rows)
 
     return lambda: min(calls() for _ in range(5))
 

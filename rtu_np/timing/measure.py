@@ -19,7 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -129,19 +129,19 @@ def stream(n_steps: int, n_inputs: int, dtype: Any = "float64") -> tuple[np.ndar
     return rng.uniform(-1, 1, (n_steps, n_inputs)).astype(dtype), (rng.random(n_steps) < _EVENTS).astype(dtype)
 
 
-def seconds_per_step(learner: TDLambda, n_steps: int) -> float:
-    """Seconds per step of one run of `n_steps` steps."""
+def seconds_per_step(learner: TDLambda, n_steps: int, clock: Callable[[], float] = time.perf_counter) -> float:
+    """Seconds per step of one run of `n_steps` steps, by the `clock`."""
     observations, cumulants = stream(n_steps, learner.n_inputs, learner.dtype)
-    began = time.perf_counter()
+    began = clock()
     learner.run(observations, cumulants, progress=False)
-    return (time.perf_counter() - began) / n_steps
+    return (clock() - began) / n_steps
 
 
-def enough_steps(learner: TDLambda, seconds: float = _REPEAT) -> int:
-    """The number of steps that take `seconds`. A first run compiles, and is not counted."""
+def enough_steps(learner: TDLambda, seconds: float = _REPEAT, clock: Callable[[], float] = time.perf_counter) -> int:
+    """The number of steps that take `seconds` by the `clock`. A first run compiles, and is not counted."""
     n_steps = 16
     seconds_per_step(learner, n_steps)
-    while (each := seconds_per_step(learner, n_steps)) * n_steps < seconds / 4:
+    while (each := seconds_per_step(learner, n_steps, clock)) * n_steps < seconds / 4:
         n_steps *= 4
     return max(math.ceil(seconds / each), 1)
 

@@ -1,8 +1,8 @@
 """Tasks that need memory, learned from single steps: which step-size rule, which cell, and whether reach pays.
 
-A streaming actor-critic whose recurrent layer reads the observation itself. Five tasks: `RepeatPreviousEasy` (name the
-suit of four cards ago), `TMaze` of length 10 with noise, `KMemoryChain`, `ReacherPOMDP` (the goal is shown once) and
-`MemoryChain`.
+A streaming actor-critic whose recurrent layer reads the observation itself (`recurrent_network`). Five tasks:
+`RepeatPreviousEasy` (name the suit of three cards ago), `TMaze` of length 10 with noise, `KMemoryChain`, `ReacherPOMDP`
+(the goal is shown once) and `MemoryChain`.
 
 Claim: with real-time recurrent learning (RTRL) a recurrent layer learns what to remember, where the same layer and
 agent with truncated backpropagation through time over one step, T-BPTT(1), does not; at the cost of a forward pass.
@@ -13,13 +13,16 @@ memory, 1 (docs/tasks.md). Of each rule, its best trace parameter with its best 
 rules with the largest mean over tasks go on. The second stage tunes a step size for each of these rules, task, cell and
 gradient, on the same seeds and grid. The third reports these on other seeds, with the most steps.
 
-Chosen here: 64 RTUs with phases below 1, 64 minGRUs, or 16 gated recurrent units (GRUs) with dense RTRL; tanh. A
-feedforward network has two layers of 64. An actor's step size is a part of the critic's that is its rule's own. gamma
-.99, entropy .01; rewards are not scaled.
+Chosen here: 64 RTUs with phases below 1, 64 minGRUs, or 16 gated recurrent units (GRUs) with full RTRL, each with a
+hidden layer of 128 behind it; or a feedforward network with layers of 64 and 128. "Blocks" is Adam in the recurrent
+layer and ObGD in each other block, the default of `ActorCritic`. An actor's step size is a part of the critic's that is
+its rule's own. gamma .99, entropy .01, scaled rewards.
 
 Minutes on two cores: smoke 1, laptop 60.
 """
 
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -39,15 +42,14 @@ from rtu_np import (
     Adaptive,
     AdaptiveObGD,
     Autostep,
+    Blocks,
     Dense,
     Intentional,
-    LayerNorm,
     LinearRTU,
     MinGRU,
     ObGD,
     SparseUniform,
-    Stack,
-    checkpoint,
+    recurrent_network,
 )
 
 __all__ = ["PRESETS", "SCORES", "describe", "label", "plot", "run", "score", "stages"]
@@ -59,6 +61,7 @@ class Task(NamedTuple):
     ceilings: Any  # the best returns without memory and with a perfect one
 
 
+ACTOR, CRITIC = 3.0, 2.0  # kappa
 _CARDS = CEILINGS["RepeatPreviousEasy"]
 TASKS = {
     "RepeatPreviousEasy": Task({}, {"previous_action_reward": True}, (_CARDS.previous, _CARDS.perfect)),
@@ -70,35 +73,47 @@ TASKS = {
 
 
 class Rule(NamedTuple):
-    """A rule as a function of a step size, and the part of the critic's step size that an actor gets."""
+    """A rule as a function of a step size and of kappa, which is 3 for an actor and 2 for a critic."""
 
-    make: Any
+    make: Callable[[float, float], Any]
     step_sizes: tuple[float, ...]
-    actor: float
+
+
+def _intentional(eta: float, kappa: float) -> Intentional:
+    """An actor takes a tenth of the critic's step, along normalised TD errors (Sharifnassab et al. 2026)."""
+    return Intentional(eta / 10, normalize=True) if kappa == ACTOR else Intentional(eta)
+
+
+def _blocks(step_size: float, kappa: float) -> Blocks:
+    return Blocks(cell=Adam(step_size), others=ObGD(kappa=kappa))
 
 
 RULES = {
-    "ObGD": Rule(lambda kappa: ObGD(kappa=kappa), (0.5, 2.0, 8.0), 1.5),  # its step is bounded by 1 / kappa
-    "Adam": Rule(Adam, (1e-4, 3e-4, 1e-3), 0.5),
-    "AdaptiveObGD": Rule(lambda kappa: AdaptiveObGD(kappa=kappa), (0.02, 0.1, 0.5), 1.5),
-    "Intentional": Rule(Intentional, (0.1, 0.3, 0.5), 0.1),
-    "Adaptive": Rule(Adaptive, (1e-3, 4.6e-3, 1e-2), 1.0),
-    "TIDBD": Rule(TIDBD, (1e-4, 1e-3, 1e-2), 1.0),
-    "Autostep": Rule(Autostep, (1e-4, 1e-3, 1e-2), 1.0),
+    "Blocks": Rule(_blocks, (1e-4, 3e-4, 1e-3)),
+    "ObGD": Rule(lambda scale, kappa: ObGD(kappa=kappa / scale), (0.5, 1.0, 4.0)),
+    "Adam": Rule(lambda step_size, kappa: Adam(step_size / kappa), (2e-4, 6e-4, 2e-3)),
+    "AdaptiveObGD": Rule(lambda scale, kappa: AdaptiveObGD(kappa=kappa / scale), (1.0, 10.0, 100.0)),
+    "Intentional": Rule(_intentional, (0.1, 0.3, 0.5)),
+    "Adaptive": Rule(lambda step_size, kappa: Adaptive(step_size), (1e-3, 4.6e-3, 1e-2)),
+    "TIDBD": Rule(lambda step_size, kappa: TIDBD(step_size), (1e-4, 1e-3, 1e-2)),
+    "Autostep": Rule(lambda step_size, kappa: Autostep(step_size), (1e-4, 1e-3, 1e-2)),
 }
 LAMBDAS = (0.8, 0.95)
 KEPT = 2  # rules that go on from the first stage
 
 CELLS = {
-    "RTU": LinearRTU(64, max_phase=1.0),
-    "MinGRU": MinGRU(64),
-    "GRU": GRU(16),
-    "feedforward": Stack(
-        [layer for _ in range(2) for layer in (Dense(64, init=SparseUniform()), LayerNorm("leaky_relu"))]
-    ),
+    "RTU": recurrent_network(LinearRTU(64, max_phase=1.0)),
+    "MinGRU": recurrent_network(MinGRU(64)),
+    "GRU": recurrent_network(GRU(16)),
+    "feedforward": recurrent_network(Dense(64, init=SparseUniform())),
 }
 GRADIENTS = {"RTRL": RTRL(), "T-BPTT(1)": TBPTT(1), "T-BPTT(8)": TBPTT(8)}
 ARMS = [(cell, gradient) for cell in CELLS for gradient in GRADIENTS if cell != "feedforward" or gradient == "RTRL"]
+
+
+def _for_cell(cell: str, rule: Any) -> Any:
+    """The rule for a network with this cell: one without a recurrent layer has no block for it."""
+    return replace(rule, cell=None) if cell == "feedforward" and isinstance(rule, Blocks) else rule
 
 
 def setting(task: str, arm: tuple[str, str], rule: str, step_size: float, lambda_: float, steps: int) -> Config:
@@ -109,9 +124,8 @@ def setting(task: str, arm: tuple[str, str], rule: str, step_size: float, lambda
         "cell": CELLS[cell],
         "gradient": GRADIENTS[gradient],
         "lambda_": lambda_,
-        "scale_rewards": False,
-        "actor_optimizer": made.make(made.actor * step_size),
-        "critic_optimizer": made.make(step_size),
+        "actor_optimizer": _for_cell(cell, made.make(step_size, ACTOR)),
+        "critic_optimizer": _for_cell(cell, made.make(step_size, CRITIC)),
         **TASKS[task].arguments,
     }
     method = f"{rule}: {name}"
@@ -200,7 +214,7 @@ PRESETS: dict[str, dict[str, Any]] = {
 
 
 def score(results: Results) -> dict[str, dict[str, float]]:
-    """{setting: numbers}: as `control.score`, with the step size, the trace parameter, and the returns that bound it."""
+    """{setting: numbers}: as `control.score`, with the step size, trace parameter, and the returns that bound it."""
     table = control.score(results)
     for config, _ in results:
         without, perfect = TASKS[config["task"]].ceilings
@@ -214,7 +228,7 @@ def score(results: Results) -> dict[str, dict[str, float]]:
 
 
 def plot(results: Results) -> Any:
-    """Learning curves, a panel for each task; dashed lines are the best return without memory and with a perfect one."""
+    """Learning curves, a panel for each task. Dashed: the best return without memory, and with a perfect one."""
     figure = control.plot(results, "Streaming actor-critic(lambda) on tasks that need memory", columns=3)
     for ax in figure.axes:
         if ax.get_title() in TASKS:

@@ -18,7 +18,7 @@ from rtu_np.control.policies import Gaussian
 from rtu_np.control.ppo.agent import PPO, ppo_network
 from rtu_np.control.q_lambda import QRC, QLambda
 from rtu_np.control.softmax import Softmax
-from rtu_np.control.streaming import streaming_network
+from rtu_np.control.streaming import recurrent_network, streaming_network
 from rtu_np.costs import bytes_per_step, flops
 from rtu_np.gradcheck import check_gradients, gradient_angles
 from rtu_np.gradients.rtrl import RTRL
@@ -78,6 +78,7 @@ __all__ = [
     "flops",
     "gradient_angles",
     "ppo_network",
+    "recurrent_network",
     "run_many",
     "streaming_network",
 ]

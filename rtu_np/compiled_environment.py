@@ -39,11 +39,10 @@ MultiDiscrete or MultiBinary of one dimension, and `advance` gets an array of th
 Anything else goes step by step, and so does a class that derives from a marked class without being marked: it may have
 changed `step`.
 
-Random numbers come from the environment's own generator: `rng.random()`, `integer`, `normal` and `shuffle`. They have in compiled
-code the bits that they have in Python, and so has arithmetic: in `begin`, `advance` and a `kernel(fused=False)`
-(rtu_np/jit.py) that they call, each operation is rounded by itself. Take functions from `math` (`math.cos`), which both
-ways call the C library: NumPy has its own, which may differ in the last digit. A number below the smallest normal one
-(2e-308) is zero in compiled code alone.
+Random numbers come from the environment's own generator: `rng.random()`, `integer`, `normal` and `shuffle`. They
+have in compiled code the bits that they have in Python, and so has arithmetic: in `begin`, `advance` and a
+`kernel(fused=False)` (rtu_np/jit.py) that they call, each operation is rounded by itself. Take functions from `math`
+(`math.cos`), which both ways call the C library: NumPy has its own, which may differ in the last digit.
 """
 
 import math

@@ -5,17 +5,16 @@ from typing import Any
 import numpy as np
 
 from rtu_np.cells.layer import Cell, GradientMethod, check_cell, check_gradient
-from rtu_np.cells.linear_rtu import LinearRTU
 from rtu_np.control.acting import policy_activations
 from rtu_np.control.actor_critic_kernels import SharedNetworkSpec, TwoHeadsSpec, TwoNetworksSpec
 from rtu_np.control.inputs import InputSettings
 from rtu_np.control.policies import Gaussian, Policy
 from rtu_np.control.shared_arguments import with_shared_arguments
-from rtu_np.control.streaming import StreamingAgent, streaming_network
+from rtu_np.control.streaming import StreamingAgent, default_cell
 from rtu_np.learning import network
 from rtu_np.learning.heads import Head, HeadSpec
 from rtu_np.learning.network import NamedNetwork, Training, forward_arrays, network_arrays, network_spec
-from rtu_np.learning.optimizers import ObGD, Optimizer, check_optimizer
+from rtu_np.learning.optimizers import Optimizer
 from rtu_np.learning.readout import LinearReadout
 from rtu_np.numerics.buffers import size
 from rtu_np.validation import check_flag, check_real
@@ -30,15 +29,16 @@ class ActorCritic(StreamingAgent):
     Parameters
     ----------
     env : a Gymnasium environment. The agent reads its spaces only; pass `env` to `learn` as well
-    cell : of the actor, and of the critic without `critic_cell`; `streaming_network(LinearRTU(192))` by default. With
-        RTRL(), layers below the recurrent layer get the one-step gradient (`Stack`)
+    cell : of the actor, and of the critic without `critic_cell`; `recurrent_network(LinearRTU(64, max_phase=1.0))` by
+        default. With RTRL(), layers below a recurrent layer get the one-step gradient (`Stack`)
     critic_cell : of the critic, if the critic has another cell
     shared : whether actor and critic are two heads on one body. `actor_optimizer` then learns from the sum of both
         objectives
     policy : Softmax() for Discrete, MultiDiscrete and MultiBinary actions, Gaussian() for a Box, by default
     lambda_ : trace parameter, in [0, 1]
     entropy_coef : tau, the weight of the policy's entropy
-    actor_optimizer, critic_optimizer : ObGD(kappa=3) and ObGD(kappa=2) by default
+    actor_optimizer, critic_optimizer : by default Blocks(cell=Adam(3e-4), others=ObGD(kappa=3)) of the actor, and with
+        kappa 2 of the critic (docs/rules.md)
     others : see `rtu_np.control.shared_arguments`
 
     Raises
@@ -68,7 +68,7 @@ class ActorCritic(StreamingAgent):
         policy: Policy | None = None,
         gradient: GradientMethod | None = None,
         gamma: float = 0.99,
-        lambda_: float = 0.99,
+        lambda_: float = 0.9,
         entropy_coef: float = 0.01,
         actor_optimizer: Optimizer | None = None,
         critic_optimizer: Optimizer | None = None,
@@ -81,7 +81,7 @@ class ActorCritic(StreamingAgent):
     ) -> None:
         inputs = InputSettings(normalize_observations, scale_rewards, previous_action_reward, clip_observations)
         super().__init__(env, gamma, inputs, seed, dtype)
-        self.cell = check_cell(streaming_network(LinearRTU(192)) if cell is None else cell)
+        self.cell = check_cell(default_cell() if cell is None else cell)
         self.shared = check_flag("shared", shared)
         if shared and critic_cell is not None:
             raise ValueError(f"critic_cell is {critic_cell!r} with shared=True: expected None, since there is one body")
@@ -90,10 +90,8 @@ class ActorCritic(StreamingAgent):
         self.gradient = check_gradient(gradient)
         self.lambda_ = check_real("lambda_", lambda_, low=0.0, high=1.0)
         self.entropy_coef = check_real("entropy_coef", entropy_coef, low=0.0)
-        actor_optimizer = ObGD(kappa=3.0) if actor_optimizer is None else actor_optimizer
-        critic_optimizer = ObGD(kappa=2.0) if critic_optimizer is None else critic_optimizer
-        self.actor_optimizer = check_optimizer("actor_optimizer", actor_optimizer)
-        self.critic_optimizer = check_optimizer("critic_optimizer", critic_optimizer)
+        self.actor_optimizer = self._rule("actor_optimizer", actor_optimizer, self.cell, kappa=3.0)
+        self.critic_optimizer = self._rule("critic_optimizer", critic_optimizer, self.critic_cell, kappa=2.0)
         self._ready(self._make_spec(), self.policy)
         actor, *critic = self._networks()
         network.initialise(actor.network, actor.spec, self.cell, _TwoHeads() if self.shared else Head(), self._start)

@@ -94,15 +94,8 @@ class Softplus(NamedTuple):
     """sigma = log(1 + exp(s))"""
 
 
-class Floored(NamedTuple):
-    """sigma = .05 + log(1 + exp(s))"""
-
-
 class Exp(NamedTuple):
     """sigma = exp(s)"""
-
-
-_FLOOR = 0.05
 
 
 @generic
@@ -125,16 +118,6 @@ def _softplus_slope(kind, s, sigma):
     return -np.expm1(-sigma)  # the logistic function of s, without cancellation far below 0
 
 
-@_sigma.register(Floored)
-def _floored(kind, s):
-    return like(s, _FLOOR) + max(s, like(s, 0.0)) + np.log1p(np.exp(-abs(s)))
-
-
-@_slope.register(Floored)
-def _floored_slope(kind, s, sigma):
-    return -np.expm1(like(s, _FLOOR) - sigma)
-
-
 @_sigma.register(Exp)
 def _exp(kind, s):
     return np.exp(s)
@@ -151,9 +134,8 @@ def _plain_sigma(kind, s):
 
 
 _plain_sigma.register(Softplus)(lambda kind, s: np.log1p(np.exp(s)))
-_plain_sigma.register(Floored)(lambda kind, s: _FLOOR + np.log1p(np.exp(s)))
 _plain_sigma.register(Exp)(lambda kind, s: np.exp(s))
-_STD = {"softplus": Softplus(), "floored": Floored(), "free": Exp()}
+_STD = {"softplus": Softplus(), "free": Exp()}
 _HALF_LOG_2PI = 0.5 * np.log(2 * np.pi)
 
 

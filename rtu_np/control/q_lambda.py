@@ -5,18 +5,17 @@ from typing import Any
 import numpy as np
 
 from rtu_np.cells.layer import Cell, GradientMethod, check_cell, check_gradient
-from rtu_np.cells.linear_rtu import LinearRTU
 from rtu_np.control.exploration import Epsilon, epsilon_at
 from rtu_np.control.hints import one_choice_hint
 from rtu_np.control.inputs import InputSettings
 from rtu_np.control.q_lambda_kernels import CorrectedNetwork, QLambdaSpec, QRCSpec, corrected_arrays
 from rtu_np.control.shared_arguments import with_shared_arguments
-from rtu_np.control.streaming import StreamingAgent, streaming_network
+from rtu_np.control.streaming import StreamingAgent, default_cell
 from rtu_np.learning import network
 from rtu_np.learning.adaptive import AdaptiveObGD
 from rtu_np.learning.heads import Head, HeadSpec
 from rtu_np.learning.network import NamedNetwork, NetworkSpec, Training, network_arrays, network_spec
-from rtu_np.learning.optimizers import SGD, ObGD, Optimizer, check_optimizer
+from rtu_np.learning.optimizers import SGD, ObGD, Optimizer
 from rtu_np.learning.per_block import check_without_traces
 from rtu_np.numerics.buffers import size
 from rtu_np.validation import check_real
@@ -45,7 +44,7 @@ class ActionValueAgent(StreamingAgent):
                 f"each action. {one_choice_hint(env.action_space)}"
             )
         self._n_actions = n
-        self.cell = check_cell(streaming_network(LinearRTU(192)) if cell is None else cell)
+        self.cell = check_cell(default_cell() if cell is None else cell)
         self.gradient = check_gradient(gradient)
         self.lambda_ = check_real("lambda_", lambda_, low=0.0, high=1.0)
         self.epsilon = Epsilon() if epsilon is None else epsilon
@@ -77,11 +76,11 @@ class QLambda(ActionValueAgent):
     Parameters
     ----------
     env : a Gymnasium environment with discrete actions. The agent reads its spaces only; pass `env` to `learn` as well
-    cell : `streaming_network(LinearRTU(192))` by default. With RTRL(), layers below the recurrent layer get the
-        one-step gradient (`Stack`)
+    cell : `recurrent_network(LinearRTU(64, max_phase=1.0))` by default. With RTRL(), layers below a recurrent layer get
+        the one-step gradient (`Stack`)
     lambda_ : trace parameter, in [0, 1]
     epsilon : probability of exploratory actions; Epsilon(start=1, end=.01, steps=50_000) by default
-    optimizer : ObGD(kappa=2) by default
+    optimizer : Blocks(cell=Adam(3e-4), others=ObGD(kappa=2)) by default (docs/rules.md)
     others : see `rtu_np.control.shared_arguments`
 
     Raises
@@ -118,7 +117,7 @@ class QLambda(ActionValueAgent):
     ) -> None:
         inputs = InputSettings(normalize_observations, scale_rewards, previous_action_reward, clip_observations)
         super().__init__(env, cell, gradient, gamma, lambda_, epsilon, inputs, seed, dtype)
-        self.optimizer = check_optimizer("optimizer", ObGD(kappa=2.0) if optimizer is None else optimizer)
+        self.optimizer = self._rule("optimizer", optimizer, self.cell, kappa=2.0)
         q = self._network_spec("optimizer")
         self._ready(QLambdaSpec(q, self.epsilon.spec(), self._inputs, size(network_arrays, q)), self.epsilon)
         network.initialise(self._networks()[0].network, q, self.cell, Head(), self._start)

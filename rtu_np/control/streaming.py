@@ -5,10 +5,12 @@ from typing import Any
 
 import numpy as np
 
+from rtu_np import protocol
 from rtu_np.cells.dense import Dense
 from rtu_np.cells.initializers import SparseUniform
 from rtu_np.cells.layer import Cell
 from rtu_np.cells.layer_norm import LayerNorm
+from rtu_np.cells.linear_rtu import LinearRTU
 from rtu_np.cells.stack import Stack
 from rtu_np.control import streaming_kernels
 from rtu_np.control.agent import Agent
@@ -17,7 +19,10 @@ from rtu_np.interrupts import HoldCtrlC
 from rtu_np.learning import network
 from rtu_np.learning.diagnostics import of_network
 from rtu_np.learning.network import NamedNetwork
+from rtu_np.learning.optimizers import Adam, ObGD, check_optimizer
 from rtu_np.learning.outcomes import LOOK_EVERY
+from rtu_np.learning.per_block import Blocks
+from rtu_np.numerics.buffers import size
 
 
 def streaming_network(cell: Cell, *widths: int) -> Stack:
@@ -37,10 +42,42 @@ def streaming_network(cell: Cell, *widths: int) -> Stack:
     return Stack((*layers, cell))
 
 
+def recurrent_network(cell: Cell, *widths: int) -> Stack:
+    """`cell` on the observation itself, layer normalisation, and hidden layers of the given widths; 128 by default.
+
+    Nothing learns below the cell, so real-time recurrent learning is exact for all of its parameters. The cell sees the
+    world, and the hidden layers see what it remembers. They start with sparse weights, and have layer normalisation and
+    leaky ReLU.
+
+    Examples
+    --------
+    >>> from rtu_np import LinearRTU
+    >>> recurrent_network(LinearRTU(64)).build(n_inputs=17).advance(np.ones(17)).shape
+    (128,)
+    """
+    layers: list[Cell] = [cell, LayerNorm()]
+    for width in widths or (128,):
+        layers += [Dense(width, init=SparseUniform()), LayerNorm("leaky_relu")]
+    return Stack(tuple(layers))
+
+
+def default_cell() -> Stack:
+    """The network of an agent whose `cell` is not given."""
+    return recurrent_network(LinearRTU(64, max_phase=1.0))
+
+
 class StreamingAgent(Agent):
     """Base of `ActorCritic`, `QLambda` and `QRC`. A subclass lists its `_networks`."""
 
     _step_kernel, _layout = streaming_kernels.step, streaming_kernels.agent_arrays
+
+    def _rule(self, argument: str, given: Any, cell: Cell, kappa: float) -> Any:
+        """The optimiser `given`, checked; if it is None, the default for a network with this body."""
+        if given is not None:
+            return check_optimizer(argument, given)
+        bound = ObGD(kappa=kappa)
+        recurrent = size(protocol.state, cell.spec(self._inputs.n_inputs)) > 0
+        return Blocks(cell=Adam(3e-4), others=bound) if recurrent else Blocks(others=bound)
 
     @abstractmethod
     def _networks(self) -> list[NamedNetwork]:

@@ -5,7 +5,8 @@ parameters, may get 74 % of a step. With rules per block, or with a bound that i
 longer depends on the traces of the others (derivations (60)).
 """
 
-from dataclasses import dataclass, fields
+from collections.abc import Iterable
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from rtu_np.learning.optimizers import ObGD, Optimizer, check_optimizer, needs_gradient
@@ -58,6 +59,7 @@ class Blocks:
     ----------
     encoder, cell, hidden, readout, policy, value : the rule of a block (`rtu_np.learning.blocks`), as an optimiser or
         `WithLambda`. Every block that the network has needs one, and no other may have one
+    others : the rule of each block that has none. ObGD bounds each of these blocks by itself
 
     Raises
     ------
@@ -82,6 +84,7 @@ class Blocks:
     readout: Any = None
     policy: Any = None
     value: Any = None
+    others: Any = None
 
     def __post_init__(self) -> None:
         for name, rule in self.rules().items():
@@ -113,8 +116,8 @@ class Blocks:
         if abs(sum(shares.values()) - 1) > _SUM:
             written = ", ".join(f"{name}={share:g}" for name, share in shares.items())
             raise ValueError(f"shares are {written or 'missing'}, {sum(shares.values()):g} in all: expected a sum of 1")
-        if unknown := shares.keys() - {field.name for field in fields(cls)}:
-            known = ", ".join(field.name for field in fields(cls))
+        if unknown := shares.keys() - (blocks := {field.name for field in fields(cls)} - {"others"}):
+            known = ", ".join(field.name for field in fields(cls) if field.name in blocks)
             raise ValueError(f"{min(unknown)} is not a block: expected some of {known}")
         return cls(**{name: ObGD(bound.step_size, bound.kappa / share) for name, share in shares.items()})
 
@@ -122,6 +125,18 @@ class Blocks:
         """{block: rule} of the blocks that have one."""
         named = {field.name: getattr(self, field.name) for field in fields(self)}
         return {name: rule for name, rule in named.items() if rule is not None}
+
+    def spread(self, blocks: Iterable[str]) -> "Blocks":
+        """The same rules, with that of `others` for each of `blocks` that has none.
+
+        Examples
+        --------
+        >>> Blocks(cell=ObGD(kappa=4.0), others=ObGD()).spread(["cell", "readout"])
+        Blocks(cell=ObGD(step_size=1.0, kappa=4.0), readout=ObGD(step_size=1.0, kappa=2.0))
+        """
+        if self.others is None:
+            return self
+        return replace(self, others=None, **dict.fromkeys(set(blocks) - self.rules().keys(), self.others))
 
     def lambdas_or(self, lambda_: float) -> dict[str, float]:
         """{block: trace parameter}; `lambda_` for blocks without one of their own."""

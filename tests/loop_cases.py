@@ -7,7 +7,22 @@ import numpy as np
 from agent_cases import World
 from cases import COMPILED
 
-from rtu_np import PPO, QRC, SGD, ActorCritic, Dense, Epsilon, LinearRTU, QLambda
+from rtu_np import (
+    PPO,
+    QRC,
+    SGD,
+    TIDBD,
+    ActorCritic,
+    Autostep,
+    Blocks,
+    Dense,
+    Epsilon,
+    Intentional,
+    LinearRTU,
+    QLambda,
+    SwiftTD,
+    WithLambda,
+)
 
 QUIET = {"progress": False, "log": None}
 SMALL = {"seed": 3, "dtype": "float64"}
@@ -19,6 +34,10 @@ def _ppo(threads: int) -> PPO:
 
 
 # {name: (whether actions are discrete, how to make the agent)}
+RULES = {
+    "actor_optimizer": Blocks(cell=Autostep(1e-3), policy=WithLambda(Intentional(0.05, normalize=True), 0.5)),
+    "critic_optimizer": Blocks(cell=TIDBD(1e-3), value=SwiftTD(1e-3)),
+}
 AGENTS = {
     "actor-critic": (False, lambda: ActorCritic(World(False), LinearRTU(4), previous_action_reward=True, **SMALL)),
     "PPO": (True, lambda: _ppo(1)),
@@ -29,6 +48,7 @@ if not COMPILED:  # each would take seconds to compile
         "shared": (True, lambda: ActorCritic(World(True), LinearRTU(4), shared=True, **SMALL)),
         "Q": (True, lambda: QLambda(World(True), LinearRTU(4), epsilon=Epsilon(0.5, 0.1, 30), **SMALL)),
         "QRC": (True, lambda: QRC(World(True), LinearRTU(4), h_optimizer=SGD(1e-3), **SMALL)),
+        "rules per block": (True, lambda: ActorCritic(World(True), LinearRTU(4), **RULES, **SMALL)),
     }
 
 

@@ -20,7 +20,7 @@ between the prediction and the step, so V = 0 and h stands for h_old.
 """
 
 from dataclasses import dataclass
-from typing import Annotated, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -34,7 +34,6 @@ from rtu_np.numerics.products import dot
 from rtu_np.validation import check_real, make_plain
 
 _SMALLEST = 1e-12  # step size
-_INCREMENT, _CHANGE = 0, 1  # slots of the scalars: delta', V
 
 
 class SwiftTDSpec(NamedTuple):
@@ -52,7 +51,6 @@ class SwiftTDMoments(NamedTuple):
     h: PerParameter
     h_old: PerParameter
     dw: PerParameter  # the latest update
-    scalars: Annotated[np.ndarray, 2]
 
 
 @dataclass(frozen=True)
@@ -116,7 +114,6 @@ def _swift_td(spec, params, traces, gradient, moments, delta, decay):
     _add_features(spec, traces, gradient, m, bound, overlap)
     if rate > real(spec.eta):
         _shrink(real(spec.log_decay), gradient, m)
-    m.scalars[_INCREMENT], m.scalars[_CHANGE] = delta + change, change
     _update(spec, params, traces, m, delta, change)
 
 

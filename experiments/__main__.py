@@ -31,6 +31,7 @@ EXPERIMENTS = {
     "fig05-reacher": "experiments.fig05_reacher",
     "fig06-popgym": "experiments.fig06_popgym",
     "fig18-staleness": "experiments.fig18_staleness",
+    "defaults": "experiments.defaults",
     "stream-memory": "experiments.stream_memory",
     "stream-pendulum": "experiments.stream_pendulum",
     "stream-mujoco": "experiments.stream_mujoco",

@@ -3,7 +3,8 @@
 A setting is plain data: the environment, the agent's class and arguments, and the number of steps. If step sizes are
 tuned (`experiments.engine.selection`), a setting also has a `step_size`, which the agent's optimisers get. A run stores
 the return of every episode, and the time per step of agent and environment together. The score is the mean return of
-the episodes that ended in the last tenth of the steps.
+the episodes that ended in the last tenth of the steps. If a setting has the number of `greedy` episodes, the agent then
+plays so many without exploring and without learning.
 """
 
 import shutil
@@ -132,6 +133,7 @@ def run(
             _leave(unfinished, agent, env, course)
             written = time.perf_counter()
     env.close()
+    greedy = _play(agent, config) if "greedy" in config and not diverged else np.zeros(0)
     steps, returns, lengths = course["episodes"].T
     return {
         "steps": steps.astype(int),
@@ -141,8 +143,17 @@ def run(
         "final": np.array(final(steps, returns, config["steps"])),
         "microseconds": course["seconds"] / agent.steps * 1e6,
         "diverged": np.array(diverged),
+        **({"greedy": greedy} if "greedy" in config else {}),
         **{name: course[name] for name in watched},
     }
+
+
+def _play(agent: Agent, config: Config) -> np.ndarray:
+    """The returns of the setting's greedy episodes."""
+    env = make_env(config)
+    returns = agent.evaluate(env, config["greedy"], progress=False)
+    env.close()
+    return returns
 
 
 def _leave(unfinished: Path, agent: Agent, env: gymnasium.Env, course: dict[str, np.ndarray]) -> None:

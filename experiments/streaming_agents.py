@@ -5,15 +5,16 @@ The encoder has two layers of 128 (sparse, normalised, leaky). Above the encoder
 RTUs learn by real-time recurrent learning (RTRL), or like the GRU by truncated backpropagation through time over one
 step, T-BPTT(1).
 
-Unless a figure says otherwise, all other settings are defaults of `ActorCritic`: gamma .99, lambda .99, entropy .01,
-float32, and overshooting-bounded gradient descent (ObGD) with kappa 3 (actor) and 2 (critic).
+Unless a figure says otherwise, lambda is .99, and these agents learn with overshooting-bounded gradient descent (ObGD),
+with one bound for a whole network and kappa 3 (actor) and 2 (critic), as in Elsayed et al. 2024. Other settings are
+defaults of `ActorCritic`: gamma .99, entropy .01, float32.
 """
 
 from typing import Any
 
 from experiments import control
 from experiments.engine.results import Config
-from rtu_np import GRU, TBPTT, Dense, LinearRTU, streaming_network
+from rtu_np import GRU, TBPTT, Dense, LinearRTU, ObGD, streaming_network
 
 Methods = dict[str, dict[str, Any]]  # {name: arguments of the agent}
 RTUS: Methods = {
@@ -26,9 +27,15 @@ METHODS: Methods = {
     "GRU, T-BPTT(1)": {"cell": streaming_network(GRU(80)), "gradient": TBPTT(1)},
     **FEEDFORWARD,
 }
+ONE_BOUND: dict[str, Any] = {
+    "lambda_": 0.99,
+    "actor_optimizer": ObGD(kappa=3.0),
+    "critic_optimizer": ObGD(kappa=2.0),
+}
 SMALL: Methods = {"small RTU": {"cell": LinearRTU(8)}}  # compiles in seconds
 
 
 def streaming(task: str, steps: int, methods: Methods, **parts: Any) -> list[Config]:
     """A streaming actor-critic with each of these methods. All agents have the arguments `parts`."""
-    return [control.setting(task, name, steps, "ActorCritic", **method, **parts) for name, method in methods.items()]
+    shared = ONE_BOUND | parts
+    return [control.setting(task, name, steps, "ActorCritic", **shared | method) for name, method in methods.items()]

@@ -1,13 +1,13 @@
 """What `ActorCritic(env)`, `QLambda(env)` and `PPO(env)` do without further arguments.
 
 Two memory tasks, from compiled environments: `TMaze` of length 10 with noise .1, 80,000 steps, and
-`RepeatPreviousEasy`, 300,000 steps. And four robots, 500,000 steps, for `ActorCritic` and for its earlier defaults:
-an encoder of two layers of 128 below 192 recurrent trace units (RTUs), overshooting-bounded gradient descent (ObGD) with
+`RepeatPreviousEasy`, 300,000 steps. And four robots, 500,000 steps, for `ActorCritic` and for its earlier defaults: an
+encoder of two layers of 128 below 192 recurrent trace units (RTUs), overshooting-bounded gradient descent (ObGD) with
 one bound for the whole network, lambda .99.
 
-Claim: the defaults learn memory tasks, and do not do worse than the earlier defaults on robots. A memory task is learned
-if the mean greedy return of 100 episodes after learning is .8 (`TMaze`; .89 is perfect, -.105 the best without memory)
-or .9 (`RepeatPreviousEasy`; 1 is perfect, -.49 the best without memory).
+Claim: the defaults learn memory tasks, and do not do worse than the earlier defaults on robots. A memory task is
+learned if the mean greedy return of 100 episodes after learning is .8 (`TMaze`; .89 is perfect, -.105 the best without
+memory) or .9 (`RepeatPreviousEasy`; 1 is perfect, -.49 the best without memory).
 
 Chosen here: all that is not named above is a default of the agents.
 

@@ -165,16 +165,17 @@ PRESETS: dict[str, dict[str, Any]] = {
 }
 
 
-BOUNDS = {
+REACHABLE = {
     task: dict(zip(("without memory", "perfect memory"), each.ceilings, strict=True)) for task, each in TASKS.items()
 }
 
 
 def score(results: Results) -> dict[str, dict[str, float]]:
     """{setting: numbers}: as `control.score`, with the step size, trace parameter, and the returns that bound it."""
-    return streaming_agents.score(results, BOUNDS)
+    return streaming_agents.score(results, REACHABLE)
 
 
 def plot(results: Results) -> Any:
     """Learning curves, a panel for each task. Dashed: the best return without memory, and with a perfect one."""
-    return streaming_agents.plot(results, "Streaming actor-critic(lambda) on tasks that need memory", BOUNDS)
+    title = "Streaming actor-critic(lambda) on tasks that need memory"
+    return control.plot(results, title, columns=3, ceilings=REACHABLE)

@@ -19,7 +19,7 @@ Minutes on two cores: smoke 0.5, laptop 75 (estimated: 2.4 core hours), overnigh
 
 from typing import Any
 
-from experiments import streaming_agents
+from experiments import control, streaming_agents
 from experiments.control import SCORES, describe, label, run
 from experiments.engine.results import Results
 from experiments.streaming_agents import ARMS, GRUS, stages, tuned
@@ -45,4 +45,4 @@ def score(results: Results) -> dict[str, dict[str, float]]:
 
 def plot(results: Results) -> Any:
     """Learning curves, a panel for each task."""
-    return streaming_agents.plot(results, "Streaming actor-critic(lambda) on masked MuJoCo", {})
+    return control.plot(results, "Streaming actor-critic(lambda) on masked MuJoCo", columns=3)

@@ -22,7 +22,7 @@ A step of game and agent takes 5 to 17 us, of Concentration 13 to 45.
 from typing import Any
 
 from envs.card_ceilings import CEILINGS
-from experiments import streaming_agents
+from experiments import control, streaming_agents
 from experiments.control import SCORES, describe, label, run
 from experiments.engine.results import Results
 from experiments.engine.selection import Preset, Stage
@@ -31,7 +31,7 @@ from experiments.tasks import POPGYM
 
 __all__ = ["PRESETS", "SCORES", "describe", "label", "plot", "run", "score", "stages"]
 
-BOUNDS = {
+REACHABLE = {
     task: {name: getattr(CEILINGS[task], name) for name in ("reactive", "previous", "perfect")} for task in POPGYM
 }
 
@@ -51,9 +51,9 @@ PRESETS: dict[str, dict[str, Any]] = {
 
 def score(results: Results) -> dict[str, dict[str, float]]:
     """{setting: numbers}: as `control.score`, with what was chosen, and the returns that bound a task's."""
-    return streaming_agents.score(results, BOUNDS)
+    return streaming_agents.score(results, REACHABLE)
 
 
 def plot(results: Results) -> Any:
     """Learning curves, a panel for each task. Dashed: the ceilings of the task."""
-    return streaming_agents.plot(results, "Streaming actor-critic(lambda) on POPGym", BOUNDS)
+    return control.plot(results, "Streaming actor-critic(lambda) on POPGym", columns=3, ceilings=REACHABLE)

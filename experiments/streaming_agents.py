@@ -128,25 +128,13 @@ def best(tried: Results) -> list[Config]:
     return [min(group, key=lambda trial: rank(trial[1]))[0] for group in groups.values()]
 
 
-Ceilings = dict[str, dict[str, float]]  # {task: {name: the best return of such a policy}}
-
-
-def score(results: Results, ceilings: Ceilings) -> dict[str, dict[str, float]]:
-    """{setting: numbers}: as `control.score`, with the step size, lambda, and the returns that bound a task's."""
+def score(results: Results, ceilings: dict[str, dict[str, float]]) -> dict[str, dict[str, float]]:
+    """{setting: numbers}: as `control.score`, with what was chosen, and `ceilings`: {task: {name: return}}."""
     table = control.score(results)
     for config, _ in results:
         chosen = {"step size": config["size"], "lambda": config["parts"]["lambda_"]}
         table[control.label(config)] |= chosen | ceilings.get(config["task"], {})
     return table
-
-
-def plot(results: Results, title: str, ceilings: Ceilings) -> Any:
-    """Learning curves, a panel for each task, with its ceilings as dashed lines."""
-    figure = control.plot(results, title, columns=3)
-    for ax in figure.axes:
-        for bound in set(ceilings.get(ax.get_title(), {}).values()):
-            ax.axhline(bound, color="0.6", linestyle="--", linewidth=0.8, zorder=0)
-    return figure
 
 
 # ------------------------------------------------------------------------------------------- cell behind an encoder

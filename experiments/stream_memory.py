@@ -13,10 +13,10 @@ memory, 1 (docs/tasks.md). Of each rule, its best trace parameter with its best 
 rules with the largest mean over tasks go on. The second stage tunes a step size for each of these rules, task, cell and
 gradient, on the same seeds and grid. The third reports these on other seeds, with the most steps.
 
-Chosen here: 64 RTUs with phases below 1, 64 minGRUs with gate bias -3, or 16 gated recurrent units (GRUs) with full RTRL, each with a
-hidden layer of 128 behind it; or a feedforward network with layers of 64 and 128. "Blocks" is Adam in the recurrent
-layer and ObGD in each other block, the default of `ActorCritic`. An actor's step size is a part of the critic's that is
-its rule's own. gamma .99, entropy .01, scaled rewards.
+Chosen here: 64 RTUs with phases below 1, 64 minGRUs with gate bias -3, or 16 gated recurrent units (GRUs) with full
+RTRL, each with a hidden layer of 128 behind it; or a feedforward network with layers of 64 and 128. "Blocks" is Adam in
+the recurrent layer and ObGD in each other block, the default of `ActorCritic`. An actor's step size is a part of the
+critic's that is its rule's own. gamma .99, entropy .01, scaled rewards.
 
 Minutes on two cores: smoke 1, laptop 60.
 """

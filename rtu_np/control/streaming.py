@@ -63,7 +63,7 @@ def recurrent_network(cell: Cell, *widths: int) -> Stack:
 
 def default_cell() -> Stack:
     """The network of an agent whose `cell` is not given."""
-    return recurrent_network(LinearRTU(64, max_phase=1.0))
+    return recurrent_network(LinearRTU(64))
 
 
 class StreamingAgent(Agent):

@@ -124,6 +124,7 @@ def setting(task: str, arm: tuple[str, str], rule: str, step_size: float, lambda
         "cell": CELLS[cell],
         "gradient": GRADIENTS[gradient],
         "lambda_": lambda_,
+        "entropy_coef": 0.01,
         "actor_optimizer": _for_cell(cell, made.make(step_size, ACTOR)),
         "critic_optimizer": _for_cell(cell, made.make(step_size, CRITIC)),
         **TASKS[task].arguments,

@@ -5,9 +5,9 @@ The encoder has two layers of 128 (sparse, normalised, leaky). Above the encoder
 RTUs learn by real-time recurrent learning (RTRL), or like the GRU by truncated backpropagation through time over one
 step, T-BPTT(1).
 
-Unless a figure says otherwise, lambda is .99, entropy .01, and these agents learn with overshooting-bounded gradient descent (ObGD),
-with one bound for a whole network and kappa 3 (actor) and 2 (critic), as in Elsayed et al. 2024. Other settings are
-defaults of `ActorCritic`: gamma .99, float32.
+Unless a figure says otherwise, lambda is .99, entropy .01, and these agents learn with overshooting-bounded gradient
+descent (ObGD), with one bound for a whole network and kappa 3 (actor) and 2 (critic), as in Elsayed et al. 2024. Other
+settings are defaults of `ActorCritic`: gamma .99, float32.
 """
 
 from typing import Any

@@ -29,8 +29,9 @@ class ActorCritic(StreamingAgent):
     Parameters
     ----------
     env : a Gymnasium environment. The agent reads its spaces only; pass `env` to `learn` as well
-    cell : of the actor, and of the critic without `critic_cell`; `recurrent_network(LinearRTU(128, max_phase=2.0))` by
-        default. With RTRL(), layers below a recurrent layer get the one-step gradient (`Stack`)
+    cell : of the actor, and of the critic without `critic_cell`; by default
+        `recurrent_network(LinearRTU(128, max_phase=2.0))`. With RTRL(), layers below a recurrent layer get the one-step
+        gradient (`Stack`)
     critic_cell : of the critic, if the critic has another cell
     shared : whether actor and critic are two heads on one body. `actor_optimizer` then learns from the sum of both
         objectives

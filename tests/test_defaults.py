@@ -9,7 +9,7 @@ import pytest
 import envs  # noqa: F401   registers the environments
 from benchmarks import rule_ranking
 from experiments import control, defaults, stream_memory
-from rtu_np import ActorCritic, Adam, Blocks, Dense, LinearRTU, ObGD, QLambda, recurrent_network
+from rtu_np import ActorCritic, Adam, Blocks, Dense, LinearRTU, NonlinearRTU, ObGD, QLambda, recurrent_network
 from rtu_np.gradcheck import check_gradients
 
 

@@ -12,7 +12,7 @@ learning (RTRL), or like the GRU by truncated backpropagation through time over 
 says otherwise, lambda is .99, and one ObGD bound holds for a whole network, with kappa 3 (actor) and 2 (critic), as in
 Elsayed et al. 2024.
 
-Other settings are defaults of `ActorCritic`: gamma .99, entropy .01, float32.
+Other settings are defaults of `ActorCritic`: gamma .99, float32. Entropy is .01.
 """
 
 from collections.abc import Callable
@@ -70,6 +70,7 @@ def arguments(arm: Arm, rule: Rule, step_size: float, lambda_: float) -> dict[st
         "cell": CELLS[cell],
         "gradient": GRADIENTS[gradient],
         "lambda_": lambda_,
+        "entropy_coef": 0.01,
         "actor_optimizer": _for_cell(cell, rule(step_size, ACTOR)),
         "critic_optimizer": _for_cell(cell, rule(step_size, CRITIC)),
     }
@@ -151,6 +152,7 @@ METHODS: Methods = {
 }
 ONE_BOUND: dict[str, Any] = {
     "lambda_": 0.99,
+    "entropy_coef": 0.01,
     "actor_optimizer": ObGD(kappa=3.0),
     "critic_optimizer": ObGD(kappa=2.0),
 }

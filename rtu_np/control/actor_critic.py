@@ -29,8 +29,9 @@ class ActorCritic(StreamingAgent):
     Parameters
     ----------
     env : a Gymnasium environment. The agent reads its spaces only; pass `env` to `learn` as well
-    cell : of the actor, and of the critic without `critic_cell`; `recurrent_network(LinearRTU(64, max_phase=1.0))` by
-        default. With RTRL(), layers below a recurrent layer get the one-step gradient (`Stack`)
+    cell : of the actor, and of the critic without `critic_cell`; by default
+        `recurrent_network(LinearRTU(128, max_phase=2.0))`. With RTRL(), layers below a recurrent layer get the one-step
+        gradient (`Stack`)
     critic_cell : of the critic, if the critic has another cell
     shared : whether actor and critic are two heads on one body. `actor_optimizer` then learns from the sum of both
         objectives
@@ -69,7 +70,7 @@ class ActorCritic(StreamingAgent):
         gradient: GradientMethod | None = None,
         gamma: float = 0.99,
         lambda_: float = 0.9,
-        entropy_coef: float = 0.01,
+        entropy_coef: float = 0.03,
         actor_optimizer: Optimizer | None = None,
         critic_optimizer: Optimizer | None = None,
         normalize_observations: bool = True,

@@ -76,8 +76,8 @@ class QLambda(ActionValueAgent):
     Parameters
     ----------
     env : a Gymnasium environment with discrete actions. The agent reads its spaces only; pass `env` to `learn` as well
-    cell : `recurrent_network(LinearRTU(64, max_phase=1.0))` by default. With RTRL(), layers below a recurrent layer get
-        the one-step gradient (`Stack`)
+    cell : `recurrent_network(LinearRTU(128, max_phase=2.0))` by default. With RTRL(), layers below a recurrent layer
+        get the one-step gradient (`Stack`)
     lambda_ : trace parameter, in [0, 1]
     epsilon : probability of exploratory actions; Epsilon(start=1, end=.01, steps=50_000) by default
     optimizer : Blocks(cell=Adam(3e-4), others=ObGD(kappa=2)) by default (docs/rules.md)

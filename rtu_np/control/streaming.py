@@ -63,7 +63,8 @@ def recurrent_network(cell: Cell, *widths: int) -> Stack:
 
 def default_cell() -> Stack:
     """The network of an agent whose `cell` is not given."""
-    return recurrent_network(LinearRTU(64, max_phase=1.0))
+    # Phases below 2: fast enough to recall three steps ago, and slow enough for ten.
+    return recurrent_network(LinearRTU(128, max_phase=2.0))
 
 
 class StreamingAgent(Agent):

@@ -2,12 +2,12 @@
 
 With g the gradient at t, z the traces, delta the TD error; each weight has its own v.
 
-Adaptive ObGD (Elsayed et al. 2024; derivations (62)): ObGD along u, with t the number of steps,
+Adaptive ObGD (Elsayed et al. 2024; derivations (60)): ObGD along u, with t the number of steps,
 
     v <- beta v + (1 - beta) (delta z)^2        u = z / sqrt(v / (1 - beta^t) + epsilon)
     w <- w + alpha / max(1, alpha kappa max(|delta|, 1) ||u||_1) delta u
 
-Adaptive (arXiv 2605.06764; derivations (63)): no norm, so no weight limits the step of another,
+Adaptive (arXiv 2605.06764; derivations (61)): no norm, so no weight limits the step of another,
 
     v <- gamma lambda v + (1 - gamma lambda) g^2
     w <- w + alpha delta_c z / (sqrt(v) + epsilon)      delta_c within -1 and 1
@@ -43,7 +43,7 @@ class AdaptiveObGDMoments(NamedTuple):
 
 @dataclass(frozen=True)
 class AdaptiveObGD:
-    """ObGD whose traces are divided by the root mean square of the steps (Elsayed et al. 2024; derivations (62)).
+    """ObGD whose traces are divided by the root mean square of the steps (Elsayed et al. 2024; derivations (60)).
 
     Parameters
     ----------
@@ -140,7 +140,7 @@ class AdaptiveMoments(NamedTuple):
 
 @dataclass(frozen=True)
 class Adaptive:
-    """Traces divided by the root mean square of gradients, over the horizon of the traces (derivations (63)).
+    """Traces divided by the root mean square of gradients, over the horizon of the traces (derivations (61)).
 
     The network stores its latest gradient beside the traces.
 

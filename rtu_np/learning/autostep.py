@@ -2,7 +2,7 @@
 
 The logarithm of a weight's step size a follows the gradient of the squared TD error (Sutton 1992; with traces, Kearney
 et al. 2018). h follows the derivative of the weight by this logarithm. With g the gradient at t, z the traces, delta
-the TD error (derivations (64), (65)):
+the TD error (derivations (62), (63)):
 
     TIDBD       a <- a exp(theta delta g h), within e^-20 and e^2
                 a / max(1, kappa max(|delta|, 1) sum a |z|) is the step size of this step
@@ -65,7 +65,7 @@ class AutostepMoments(NamedTuple):
 
 @dataclass(frozen=True)
 class TIDBD:
-    """A step size for each weight, learned by the delta-bar-delta rule with traces (derivations (64)).
+    """A step size for each weight, learned by the delta-bar-delta rule with traces (derivations (62)).
 
     The network stores its latest gradient beside the traces.
 
@@ -102,7 +102,7 @@ class TIDBD:
 
 @dataclass(frozen=True)
 class Autostep:
-    """A step size for each weight, learned, with steps that do not overshoot (Mahmood et al. 2012; derivations (65)).
+    """A step size for each weight, learned, with steps that do not overshoot (Mahmood et al. 2012; derivations (63)).
 
     The network stores its latest gradient beside the traces.
 

@@ -1,6 +1,6 @@
 """Intentional steps: a step whose size is what it changes in the prediction (Sharifnassab et al. 2026).
 
-With g the gradient at t, z the traces, delta the TD error (derivations (61)); sums run over the weights:
+With g the gradient at t, z the traces, delta the TD error (derivations (59)); sums run over the weights:
 
     v <- beta v + (1 - beta) g^2                 or z^2
     m = sqrt(v / (1 - beta^t)) + 1e-8
@@ -54,7 +54,7 @@ class IntentionalMoments(NamedTuple):
 
 @dataclass(frozen=True)
 class Intentional:
-    """Intentional steps (Sharifnassab et al. 2026; derivations (61)), scaled by the root mean square of gradients.
+    """Intentional steps (Sharifnassab et al. 2026; derivations (59)), scaled by the root mean square of gradients.
 
     The network stores its latest gradient beside the traces.
 

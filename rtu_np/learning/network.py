@@ -140,7 +140,7 @@ def network_spec(cell: Any, readout: Any, training: Training, either: bool = Fal
     n = size(weights, spec)
     if isinstance(optimizer, Blocks):
         ranges = block_ranges(spec, dtype, block)
-        optimizer = optimizer.spread(ranges)
+        optimizer = optimizer.complete(ranges)
         rules = check_rules(argument, optimizer, ranges, readout)
         lambdas = optimizer.lambdas_or(lambda_)
         parts = [_part(name, *ranges[name], rule, training, lambdas[name]) for name, rule in rules.items()]

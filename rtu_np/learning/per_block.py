@@ -2,7 +2,7 @@
 
 ObGD bounds the step of a whole network, and spreads it as the traces are spread: the policy's head, 2 % of an actor's
 parameters, may get 74 % of a step. With rules per block, or with a bound that is split by shares, a block's step no
-longer depends on the traces of the others (derivations (60)).
+longer depends on the traces of the others (derivations (58)).
 """
 
 from collections.abc import Iterable
@@ -51,7 +51,7 @@ class WithLambda:
 
 @dataclass(frozen=True, repr=False)
 class Blocks:
-    """A rule for each block of a network (derivations (60)).
+    """A rule for each block of a network (derivations (58)).
 
     The network stores its latest gradient beside the traces: one more number for each weight, and a pass over it.
 
@@ -126,12 +126,12 @@ class Blocks:
         named = {field.name: getattr(self, field.name) for field in fields(self)}
         return {name: rule for name, rule in named.items() if rule is not None}
 
-    def spread(self, blocks: Iterable[str]) -> "Blocks":
+    def complete(self, blocks: Iterable[str]) -> "Blocks":
         """The same rules, with that of `others` for each of `blocks` that has none.
 
         Examples
         --------
-        >>> Blocks(cell=ObGD(kappa=4.0), others=ObGD()).spread(["cell", "readout"])
+        >>> Blocks(cell=ObGD(kappa=4.0), others=ObGD()).complete(["cell", "readout"])
         Blocks(cell=ObGD(step_size=1.0, kappa=4.0), readout=ObGD(step_size=1.0, kappa=2.0))
         """
         if self.others is None:

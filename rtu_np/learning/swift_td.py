@@ -1,7 +1,7 @@
 """SwiftTD: true online TD(lambda) for a linear readout, with a learned step size for each weight (Javed et al. 2024).
 
 phi are the features at t - 1, which are the gradient g of a linear readout. All vectors have one number for each
-weight; a are the step sizes. One step (derivations (66)), with delta' = delta + V, where V is by how much the last
+weight; a are the step sizes. One step (derivations (64)), with delta' = delta + V, where V is by how much the last
 update changed the prediction at t - 1:
 
     z, p, zbar  <- gamma lambda (z, p, zbar)
@@ -55,7 +55,7 @@ class SwiftTDMoments(NamedTuple):
 
 @dataclass(frozen=True)
 class SwiftTD:
-    """True online TD(lambda) with learned step sizes, for the block of a linear readout (derivations (66)).
+    """True online TD(lambda) with learned step sizes, for the block of a linear readout (derivations (64)).
 
     The traces are its own: they hold the step sizes.
 

@@ -1,4 +1,4 @@
-"""Step-size rules: (60) to (66)."""
+"""Step-size rules: (58) to (64)."""
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ def obgd(z: Array, delta: float, alpha: float, kappa: float) -> Array:
 
 
 @pytest.mark.parametrize("delta", [0.3, -7.0])
-def test_eq60_shares_bound_the_whole_step_and_separate_the_blocks(delta: float) -> None:
+def test_eq58_shares_bound_the_whole_step_and_separate_the_blocks(delta: float) -> None:
     rng, kappa, shares = np.random.default_rng(60), 2.0, np.array([0.2, 0.5, 0.3])
     blocks = [scale * rng.standard_normal(5) for scale in (1e3, 10.0, 5.0)]
     steps = [obgd(z, delta, 1.0, kappa / share) for z, share in zip(blocks, shares, strict=True)]
@@ -26,7 +26,7 @@ def test_eq60_shares_bound_the_whole_step_and_separate_the_blocks(delta: float) 
     assert whole[-5:].sum() < 0.02 * sizes[-1], "one bound starves the block with small traces"
 
 
-def test_eq61_a_step_changes_the_prediction_by_eta_delta() -> None:
+def test_eq59_a_step_changes_the_prediction_by_eta_delta() -> None:
     """With lambda = 0 and a constant gradient; a horizon of traces averages the change."""
     rng, eta, beta, ell = np.random.default_rng(61), 0.3, 0.9, 0.7
     g, v, s, n, changes = rng.standard_normal(6), np.zeros(6), 0.0, 0.0, []
@@ -47,7 +47,7 @@ def test_eq61_a_step_changes_the_prediction_by_eta_delta() -> None:
     assert error(mean, np.array((ages * changes).sum() / ages.sum())) < PLAIN
 
 
-def test_eq62_the_direction_does_not_depend_on_the_scale_of_a_weight() -> None:
+def test_eq60_the_direction_does_not_depend_on_the_scale_of_a_weight() -> None:
     beta, scales = 0.9, np.array([1.0, 1e3, 1e-3])
 
     def directions(scales: Array) -> list[Array]:
@@ -64,7 +64,7 @@ def test_eq62_the_direction_does_not_depend_on_the_scale_of_a_weight() -> None:
         assert np.abs(one).sum() <= 0.5 * (1 + PLAIN)
 
 
-def test_eq63_no_weight_limits_another() -> None:
+def test_eq61_no_weight_limits_another() -> None:
     rng, ell, alpha, epsilon = np.random.default_rng(63), 0.72, 0.1, 0.1
     gs, delta = rng.standard_normal((12, 4)), 30.0
 
@@ -81,7 +81,7 @@ def test_eq63_no_weight_limits_another() -> None:
     assert error(step(gs), expected) < PLAIN
 
 
-def test_eq64_h_is_the_derivative_by_the_logarithm_of_the_step_size() -> None:
+def test_eq62_h_is_the_derivative_by_the_logarithm_of_the_step_size() -> None:
     """Of one weight, with lambda = 0 and the target held; small steps, so that nothing is clipped."""
     rng, w, h, a = np.random.default_rng(64), 0j, 0.0, 0.05
     exact = np.exp(np.log(a) + 1j * H)
@@ -96,7 +96,7 @@ def test_eq64_h_is_the_derivative_by_the_logarithm_of_the_step_size() -> None:
 
 
 @pytest.mark.parametrize("scale", [1e-3, 1.0, 1e3])
-def test_eq65_step_sizes_do_not_depend_on_the_scale_of_targets_and_never_overshoot(scale: float) -> None:
+def test_eq63_step_sizes_do_not_depend_on_the_scale_of_targets_and_never_overshoot(scale: float) -> None:
     def learn(scale: float) -> Array:
         rng = np.random.default_rng(65)
         w, h, v, a = np.zeros(3), np.zeros(3), np.zeros(3), np.full(3, 0.4)
@@ -116,7 +116,7 @@ def test_eq65_step_sizes_do_not_depend_on_the_scale_of_targets_and_never_oversho
 
 
 @pytest.mark.parametrize("lambda_", [0.0, 0.6, 1.0])
-def test_eq66_with_fixed_step_sizes_is_the_online_lambda_return(lambda_: float) -> None:
+def test_eq64_with_fixed_step_sizes_is_the_online_lambda_return(lambda_: float) -> None:
     """Van Seijen et al. 2016: at each time, the weights of the forward view that ends there."""
     rng, gamma, n, d = np.random.default_rng(66), 0.9, 12, 3
     phis, rewards, a = rng.standard_normal((n + 1, d)), rng.standard_normal(n + 1), np.array([0.05, 0.02, 0.1])

@@ -19,7 +19,7 @@ SCORES = (*control.SCORES, "greedy")
 EPISODES = 100  # played without exploring, after learning
 LEARNED = 0.9  # the mean greedy return from which on a seed has learned the task
 LENGTHS, LAMBDAS = [32, 64, 128, 256], [0.8, 0.95]
-CELLS = {"RTU": LinearRTU(64, "identity", r_min=0.9, r_max=0.982, max_phase=0.3), "MinGRU": MinGRU(64, gate_bias=-4.0)}
+CELLS = {"RTU": LinearRTU(64, "identity", r_min=0.9, r_max=0.982, max_phase=0.3), "MinGRU": MinGRU(64, gate_bias=-3.0)}
 GRADIENTS = {"RTRL": RTRL(), "T-BPTT(1)": TBPTT(1)}
 METHODS = [f"{cell}, {gradient}" for cell in CELLS for gradient in GRADIENTS]
 

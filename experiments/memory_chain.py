@@ -11,7 +11,7 @@ from experiments import control
 from experiments.control import describe, run
 from experiments.engine import plotting
 from experiments.engine.results import Config, Results, interval
-from rtu_np import RTRL, TBPTT, Adam, Blocks, Epsilon, LinearRTU, MinGRU, ObGD, recurrent_network
+from rtu_np import RTRL, TBPTT, Adam, Epsilon, LinearRTU, MinGRU
 
 __all__ = ["PRESETS", "SCORES", "describe", "label", "plot", "run", "score"]
 
@@ -24,15 +24,15 @@ GRADIENTS = {"RTRL": RTRL(), "T-BPTT(1)": TBPTT(1)}
 METHODS = [f"{cell}, {gradient}" for cell in CELLS for gradient in GRADIENTS]
 
 
-def setting(method: str, length: int, lambda_: float, steps: int, blocks: bool = False) -> Config:
-    """One method on one chain: with Adam in the whole network, or with the cell and rule of the default `QLambda`."""
+def setting(method: str, length: int, lambda_: float, steps: int) -> Config:
+    """One method on one chain."""
     cell, gradient = method.split(", ")
     parts = {
-        "cell": recurrent_network(CELLS[cell]) if blocks else CELLS[cell],
+        "cell": CELLS[cell],
         "gradient": GRADIENTS[gradient],
         "gamma": 0.999,
         "lambda_": lambda_,
-        "optimizer": Blocks(cell=Adam(3e-4), others=ObGD(kappa=2.0)) if blocks else Adam(3e-4),
+        "optimizer": Adam(3e-4),
         "epsilon": Epsilon(1.0, 0.05, steps // 5),
         "normalize_observations": False,
         "scale_rewards": False,
@@ -41,20 +41,14 @@ def setting(method: str, length: int, lambda_: float, steps: int, blocks: bool =
     return {**config, "greedy": EPISODES}
 
 
-def settings(steps: int, lengths: list[int], blocks: bool = False) -> list[Config]:
-    return [
-        setting(method, length, lambda_, steps, blocks)
-        for method in METHODS
-        for lambda_ in LAMBDAS
-        for length in lengths
-    ]
+def settings(steps: int, lengths: list[int]) -> list[Config]:
+    return [setting(method, length, lambda_, steps) for method in METHODS for lambda_ in LAMBDAS for length in lengths]
 
 
 TUNING = {"step_sizes": [1e-4, 3e-4, 1e-3, 3e-3], "seeds": range(1000, 1002)}
 PRESETS: dict[str, dict[str, Any]] = {
     "smoke": {"settings": [setting(METHODS[0], length, 0.8, 2000) for length in (2, 4)], "seeds": range(1)},
     "laptop": {"settings": settings(500_000, LENGTHS), "tuning": TUNING, "seeds": range(10)},
-    "blocks": {"settings": settings(500_000, LENGTHS, blocks=True), "seeds": range(10)},
     "overnight": {"settings": settings(2_000_000, [*LENGTHS, 512]), "tuning": TUNING, "seeds": range(16)},
 }
 

@@ -38,7 +38,7 @@ def test_at_the_start_each_unit_has_lost_nine_tenths_of_the_cue_when_the_answer_
 
 
 def test_observations_and_rewards_are_raw():
-    for name in ("laptop", "blocks", "overnight"):
+    for name in ("laptop", "overnight"):
         for config in memory_chain.PRESETS[name]["settings"]:
             assert not config["parts"]["normalize_observations"]
             assert not config["parts"]["scale_rewards"]

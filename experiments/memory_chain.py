@@ -46,9 +46,11 @@ def settings(steps: int, lengths: list[int]) -> list[Config]:
 
 
 TUNING = {"step_sizes": [1e-4, 3e-4, 1e-3, 3e-3], "seeds": range(1000, 1002)}
+LONGER = [setting(method, 256, lambda_, 2_000_000) for method in METHODS[:2] for lambda_ in LAMBDAS]  # Adam(3e-4)
 PRESETS: dict[str, dict[str, Any]] = {
     "smoke": {"settings": [setting(METHODS[0], length, 0.8, 2000) for length in (2, 4)], "seeds": range(1)},
     "laptop": {"settings": settings(500_000, LENGTHS), "tuning": TUNING, "seeds": range(10)},
+    "longer": {"settings": LONGER, "seeds": range(10)},
     "overnight": {"settings": settings(2_000_000, [*LENGTHS, 512]), "tuning": TUNING, "seeds": range(16)},
 }
 

@@ -20,9 +20,7 @@ def kept(agent: Agent, observations: np.ndarray) -> np.ndarray:
 def test_at_the_start_each_unit_has_lost_nine_tenths_of_the_cue_when_the_answer_is_due(method):
     preset = memory_chain.PRESETS["laptop"]
     (config,) = (
-        c
-        for c in preset["settings"]
-        if (c["method"], c["env"]["length"], c["parts"]["lambda_"]) == (method, 128, 0.95)
+        c for c in preset["settings"] if (c["method"], c["env"]["length"], c["parts"]["lambda_"]) == (method, 128, 0.95)
     )
     env = control.make_env(config)
     observations = [env.reset(seed=0)[0]]
@@ -38,7 +36,7 @@ def test_at_the_start_each_unit_has_lost_nine_tenths_of_the_cue_when_the_answer_
 
 
 def test_observations_and_rewards_are_raw():
-    for name in ("laptop", "overnight"):
+    for name in ("laptop", "longer", "overnight"):
         for config in memory_chain.PRESETS[name]["settings"]:
             assert not config["parts"]["normalize_observations"]
             assert not config["parts"]["scale_rewards"]

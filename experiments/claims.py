@@ -24,7 +24,16 @@ OLD_ARM = (
     "an arm of two links"
 )
 # {(experiment, preset): (commit, reason)}: results of this commit are of an earlier task or agent, and decide nothing.
-EARLIER = {("fig05-reacher", "laptop"): ("1b59b72", OLD_ARM), ("stream-reacher", "laptop"): ("7ff0a2b", OLD_ARM)}
+OLD_AGENT = (
+    "the results are of earlier agents, with an encoder below the recurrent layer and one bound for the whole network, "
+    "which hardly moves the recurrent layer"
+)
+EARLIER = {
+    ("fig05-reacher", "laptop"): ("1b59b72", OLD_ARM),
+    ("stream-reacher", "laptop"): ("7ff0a2b", OLD_ARM),
+    ("stream-mujoco", "laptop"): ("5032aef", OLD_AGENT),
+    ("stream-popgym", "laptop"): ("1b59b72", OLD_AGENT),
+}
 
 
 def page(results: Path, claims: list[Claim] = CLAIMS, earlier: dict[tuple[str, str], tuple[str, str]] = EARLIER) -> str:
@@ -76,9 +85,8 @@ Each comparison, with its vote. `[low, high]` is the 95 % interval. Diverged run
 def _row(judged: Verdict) -> str:
     claim = judged.claim
     verdict = f"**{judged.verdict}**" + (f": {judged.reason}" if judged.reason else "")
-    seeds = ", ".join(
-        map(str, sorted({vote.left.seeds for vote in judged.votes} | {vote.right.seeds for vote in judged.votes}))
-    )
+    counts = {vote.left.seeds for vote in judged.votes} | {vote.right.seeds for vote in judged.votes}
+    seeds = ", ".join(map(str, sorted(counts)))
     command = f"`python -m experiments {claim.results} --preset {judged.preset}` ([figure]({_file(judged, 'png')}))"
     text = claim.text + (f" ({claim.remark})" if claim.remark else "")
     return f"| {text} | {claim.source} | {verdict} | {_summary(judged)} | {seeds} | {command} |"
@@ -90,6 +98,8 @@ def _file(judged: Verdict, suffix: str) -> str:
 
 def _summary(judged: Verdict) -> str:
     """How many comparisons are for the claim, and the first of those that decide it."""
+    if not judged.votes:
+        return "none yet"
     counted = Counter(vote.vote for vote in judged.votes)
     order = (verdicts.AGAINST, verdicts.UNDECIDED, verdicts.FOR)
     shown = min(judged.votes, key=lambda vote: order.index(vote.vote))

@@ -234,10 +234,17 @@ def score(results: Results, label: Callable[[Config], str] = label) -> dict[str,
     return table
 
 
-def plot(results: Results, title: str, columns: int = 4, published: str = "") -> Any:
+def plot(
+    results: Results,
+    title: str,
+    columns: int = 4,
+    published: str = "",
+    ceilings: dict[str, dict[str, float]] | None = None,
+) -> Any:
     """Learning curves, a panel for each task, a curve for each method, with 95 % intervals.
 
     published : the length or the number of the paper's runs
+    ceilings : {task: {name: return}}, dashed lines
     """
     import matplotlib.pyplot as plt
 
@@ -257,6 +264,8 @@ def plot(results: Results, title: str, columns: int = 4, published: str = "") ->
                 curves = np.array([r["curve"] for r in runs])
                 finite = np.isfinite(curves).all(0)
                 plotting.band(ax, steps[finite], curves[:, finite], label=config["method"], **line)
+        for ceiling in (ceilings or {}).get(task, {}).values():
+            ax.axhline(ceiling, color="0.6", linestyle="--", linewidth=0.8, zorder=0)
         ax.set(title=task, xlabel="step")
         ax.ticklabel_format(axis="x", style="sci", scilimits=(0, 0))
     for ax in axes[:, 0]:

@@ -11,7 +11,7 @@ memory) or .9 (`RepeatPreviousEasy`; 1 is perfect, -.49 the best without memory)
 
 Chosen here: all that is not named above is a default of the agents. Other seeds were used to choose these.
 
-Minutes on two cores: smoke 0.5, laptop 45.
+Minutes on two cores: smoke 0.5, memory 7 (estimated), robots 20 (estimated).
 """
 
 from typing import Any

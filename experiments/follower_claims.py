@@ -61,6 +61,21 @@ CLAIMS = [
         most=True,
     ),
     Claim(
+        "Streaming on robots without positions: RTRL is above T-BPTT(1) of the same network on most of the robots",
+        "this package",
+        "stream-mujoco",
+        compare(RETURN, ("{robot}-V: RTU, RTRL", "above", "{robot}-V: RTU, T-BPTT(1)")),
+        most=True,
+        remark="positions are sums of many velocities",
+    ),
+    Claim(
+        "Streaming on robots without velocities: RTRL is not above T-BPTT(1) of the same network",
+        "Merin 2026, of other tasks",
+        "stream-mujoco",
+        compare(RETURN, ("{robot}-P: RTU, RTRL", "not above", "{robot}-P: RTU, T-BPTT(1)")),
+        remark="a velocity is the difference of two positions, so one step of memory is enough",
+    ),
+    Claim(
         "Streaming on masked robots: an RTU with RTRL is above a feedforward network on most of the tasks",
         "Farr et al. 2026",
         "stream-mujoco",
@@ -75,10 +90,12 @@ CLAIMS = [
         most=True,
     ),
     Claim(
-        "Streaming on RepeatPrevious with Adam: RTRL is above T-BPTT(1) of the same network",
-        "Lemmel and Grosu 2025, of another cell",
+        "Streaming on POPGym: an RTU with RTRL is above a feedforward network on most of the tasks",
+        "this package",
         "stream-popgym",
-        compare(RETURN, ("RepeatPreviousEasy: RTU, RTRL, Adam", "above", "RepeatPreviousEasy: RTU, T-BPTT(1), Adam")),
+        compare(RETURN, ("{task}: RTU, RTRL", "above", "{task}: feedforward")),
+        most=True,
+        remark="both get the previous action and reward",
     ),
     Claim(
         "Streaming on an arm that sees its target once: RTRL is above T-BPTT(1), and above a feedforward network",

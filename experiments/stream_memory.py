@@ -21,36 +21,18 @@ critic's that is its rule's own. gamma .99, entropy .01, scaled rewards.
 Minutes on two cores: smoke 1, laptop 60.
 """
 
-from collections.abc import Callable
-from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from envs import ceilings
 from envs.card_ceilings import CEILINGS
-from experiments import control
+from experiments import control, streaming_agents
 from experiments.control import SCORES, describe, label, run
 from experiments.engine.results import Config, Results
-from experiments.engine.selection import Preset, Stage, rank
-from rtu_np import (
-    GRU,
-    RTRL,
-    TBPTT,
-    TIDBD,
-    Adam,
-    Adaptive,
-    AdaptiveObGD,
-    Autostep,
-    Blocks,
-    Dense,
-    Intentional,
-    LinearRTU,
-    MinGRU,
-    ObGD,
-    SparseUniform,
-    recurrent_network,
-)
+from experiments.engine.selection import Preset, Stage
+from experiments.streaming_agents import ACTOR, CELLS, GRADIENTS, Rule
+from rtu_np import TIDBD, Adam, Adaptive, AdaptiveObGD, Autostep, Intentional, ObGD
 
 __all__ = ["PRESETS", "SCORES", "describe", "label", "plot", "run", "score", "stages"]
 
@@ -61,7 +43,6 @@ class Task(NamedTuple):
     ceilings: Any  # the best returns without memory and with a perfect one
 
 
-ACTOR, CRITIC = 3.0, 2.0  # kappa
 _CARDS = CEILINGS["RepeatPreviousEasy"]
 TASKS = {
     "RepeatPreviousEasy": Task({}, {"previous_action_reward": True}, (_CARDS.previous, _CARDS.perfect)),
@@ -72,10 +53,10 @@ TASKS = {
 }
 
 
-class Rule(NamedTuple):
-    """A rule as a function of a step size and of kappa, which is 3 for an actor and 2 for a critic."""
+class Tried(NamedTuple):
+    """A rule and its grid."""
 
-    make: Callable[[float, float], Any]
+    make: Rule
     step_sizes: tuple[float, ...]
 
 
@@ -84,52 +65,26 @@ def _intentional(eta: float, kappa: float) -> Intentional:
     return Intentional(eta / 10, normalize=True) if kappa == ACTOR else Intentional(eta)
 
 
-def _blocks(step_size: float, kappa: float) -> Blocks:
-    return Blocks(cell=Adam(step_size), others=ObGD(kappa=kappa))
-
-
 RULES = {
-    "Blocks": Rule(_blocks, (1e-4, 3e-4, 1e-3)),
-    "ObGD": Rule(lambda scale, kappa: ObGD(kappa=kappa / scale), (0.5, 1.0, 4.0)),
-    "Adam": Rule(lambda step_size, kappa: Adam(step_size / kappa), (2e-4, 6e-4, 2e-3)),
-    "AdaptiveObGD": Rule(lambda scale, kappa: AdaptiveObGD(kappa=kappa / scale), (1.0, 10.0, 100.0)),
-    "Intentional": Rule(_intentional, (0.1, 0.3, 0.5)),
-    "Adaptive": Rule(lambda step_size, kappa: Adaptive(step_size), (1e-3, 4.6e-3, 1e-2)),
-    "TIDBD": Rule(lambda step_size, kappa: TIDBD(step_size), (1e-4, 1e-3, 1e-2)),
-    "Autostep": Rule(lambda step_size, kappa: Autostep(step_size), (1e-4, 1e-3, 1e-2)),
+    "Blocks": Tried(streaming_agents.blocks, (1e-4, 3e-4, 1e-3)),
+    "ObGD": Tried(lambda scale, kappa: ObGD(kappa=kappa / scale), (0.5, 1.0, 4.0)),
+    "Adam": Tried(lambda step_size, kappa: Adam(step_size / kappa), (2e-4, 6e-4, 2e-3)),
+    "AdaptiveObGD": Tried(lambda scale, kappa: AdaptiveObGD(kappa=kappa / scale), (1.0, 10.0, 100.0)),
+    "Intentional": Tried(_intentional, (0.1, 0.3, 0.5)),
+    "Adaptive": Tried(lambda step_size, kappa: Adaptive(step_size), (1e-3, 4.6e-3, 1e-2)),
+    "TIDBD": Tried(lambda step_size, kappa: TIDBD(step_size), (1e-4, 1e-3, 1e-2)),
+    "Autostep": Tried(lambda step_size, kappa: Autostep(step_size), (1e-4, 1e-3, 1e-2)),
 }
 LAMBDAS = (0.8, 0.95)
 KEPT = 2  # rules that go on from the first stage
 
-CELLS = {
-    "RTU": recurrent_network(LinearRTU(64, max_phase=1.0)),
-    "MinGRU": recurrent_network(MinGRU(64, gate_bias=-3.0)),
-    "GRU": recurrent_network(GRU(16)),
-    "feedforward": recurrent_network(Dense(64, init=SparseUniform())),
-}
-GRADIENTS = {"RTRL": RTRL(), "T-BPTT(1)": TBPTT(1), "T-BPTT(8)": TBPTT(8)}
 ARMS = [(cell, gradient) for cell in CELLS for gradient in GRADIENTS if cell != "feedforward" or gradient == "RTRL"]
-
-
-def _for_cell(cell: str, rule: Any) -> Any:
-    """The rule for a network with this cell: one without a recurrent layer has no block for it."""
-    return replace(rule, cell=None) if cell == "feedforward" and isinstance(rule, Blocks) else rule
 
 
 def setting(task: str, arm: tuple[str, str], rule: str, step_size: float, lambda_: float, steps: int) -> Config:
     """One agent on one task; next to the words of `experiments.control` it has the rule and its numbers."""
-    (cell, gradient), made = arm, RULES[rule]
-    name = cell if cell == "feedforward" else f"{cell}, {gradient}"
-    parts = {
-        "cell": CELLS[cell],
-        "gradient": GRADIENTS[gradient],
-        "lambda_": lambda_,
-        "entropy_coef": 0.01,
-        "actor_optimizer": _for_cell(cell, made.make(step_size, ACTOR)),
-        "critic_optimizer": _for_cell(cell, made.make(step_size, CRITIC)),
-        **TASKS[task].arguments,
-    }
-    method = f"{rule}: {name}"
+    parts = streaming_agents.arguments(arm, RULES[rule].make, step_size, lambda_) | TASKS[task].arguments
+    method = f"{rule}: {streaming_agents.method(arm)}"
     config = control.setting(task, method, steps, "ActorCritic", env=TASKS[task].settings, **parts)
     return {**config, "rule": rule, "arm": list(arm), "size": step_size}
 
@@ -178,11 +133,7 @@ def trials(preset: Preset, tried: Results) -> list[Config]:
 
 def chosen(preset: Preset, tried: Results) -> list[Config]:
     """The settings of the third stage: the best trial of each task, arm and rule."""
-    groups: dict[tuple, list] = {}
-    for config, runs in tried:
-        groups.setdefault((config["task"], config["rule"], *config["arm"]), []).append((config, runs))
-    best = [min(group, key=lambda trial: rank(trial[1]))[0] for group in groups.values()]
-    return [{**config, "steps": preset["steps"]} for config in best]
+    return [{**config, "steps": preset["steps"]} for config in streaming_agents.best(tried)]
 
 
 def stages(preset: Preset) -> list[Stage]:
@@ -214,25 +165,17 @@ PRESETS: dict[str, dict[str, Any]] = {
 }
 
 
+REACHABLE = {
+    task: dict(zip(("without memory", "perfect memory"), each.ceilings, strict=True)) for task, each in TASKS.items()
+}
+
+
 def score(results: Results) -> dict[str, dict[str, float]]:
     """{setting: numbers}: as `control.score`, with the step size, trace parameter, and the returns that bound it."""
-    table = control.score(results)
-    for config, _ in results:
-        without, perfect = TASKS[config["task"]].ceilings
-        table[control.label(config)] |= {
-            "step size": config["size"],
-            "lambda": config["parts"]["lambda_"],
-            "without memory": float(without),
-            "perfect memory": float(perfect),
-        }
-    return table
+    return streaming_agents.score(results, REACHABLE)
 
 
 def plot(results: Results) -> Any:
     """Learning curves, a panel for each task. Dashed: the best return without memory, and with a perfect one."""
-    figure = control.plot(results, "Streaming actor-critic(lambda) on tasks that need memory", columns=3)
-    for ax in figure.axes:
-        if ax.get_title() in TASKS:
-            for bound in TASKS[ax.get_title()].ceilings:
-                ax.axhline(bound, color="0.6", linestyle="--", linewidth=0.8, zorder=0)
-    return figure
+    title = "Streaming actor-critic(lambda) on tasks that need memory"
+    return control.plot(results, title, columns=3, ceilings=REACHABLE)

@@ -131,6 +131,15 @@ def test_results_of_an_earlier_task_decide_nothing(tmp_path):
             claims.page(tmp_path, [claim], {gone: ("77", "")})
 
 
+def test_an_earlier_agent_s_table_need_not_have_the_rows_of_today_s(tmp_path):
+    written(tmp_path, {"a": row(10)}, commit="89abcde")
+    claim = Claim("b is fast", "a fable", "race", compare(RETURN, ("b", "above", 5.0)))
+    page = claims.page(tmp_path, [claim], {("race", "laptop"): ("89ab", "the runner was another")})
+    assert "| b is fast | a fable | **open**: the runner was another | none yet |  | `python -m" in page
+    with pytest.raises(verdicts.ResultsError, match="has no row 'b'"):
+        claims.page(tmp_path, [claim], {})
+
+
 SHAPES = {
     "no file": (lambda file: file.unlink(), "race has no results of a preset .*expected the JSON that `python -m"),
     "no figure": (lambda file: file.with_suffix(".png").unlink(), r"laptop\.png is missing: expected the figure"),

@@ -15,13 +15,13 @@ from experiments import (
     fig18_staleness,
     memory_chain,
     ppo_agents,
-    stream_mujoco,
+    stream_pendulum,
 )
 from experiments.engine import results, selection, sweep
 from rtu_np import RTRL, Adam, LinearRTU, ObGD
 
 RUNS = {
-    "streaming": (stream_mujoco, 0),
+    "streaming": (stream_pendulum, 0),
     "values": (memory_chain, 0),
     "PPO, watched": (fig18_staleness, 3),
 }
@@ -64,7 +64,7 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_bits(name, tmp_path, stoppin
 
 
 def test_where_it_is_damaged_the_run_begins_anew(tmp_path, stopping, capsys):
-    config = stream_mujoco.PRESETS["smoke"]["settings"][0]
+    config = stream_pendulum.PRESETS["smoke"]["settings"][0]
     with pytest.raises(StoppedError):
         control.run(config, 3, unfinished=tmp_path)
     archive = tmp_path / "07" / "env.npz"
@@ -75,8 +75,8 @@ def test_where_it_is_damaged_the_run_begins_anew(tmp_path, stopping, capsys):
 
 
 def test_a_sweep_goes_on_in_the_middle_of_a_run_and_tidies_up(tmp_path, stopping):
-    config = stream_mujoco.PRESETS["smoke"]["settings"][0]
-    (task,) = sweep.plan("experiments.stream_mujoco", [config], [3], tmp_path)
+    config = stream_pendulum.PRESETS["smoke"]["settings"][0]
+    (task,) = sweep.plan("experiments.stream_pendulum", [config], [3], tmp_path)
     assert "StoppedError" in sweep.execute(task)
     assert results.unfinished(task.folder).is_dir()
     assert sweep.execute(task) == ""

@@ -21,26 +21,34 @@ def modules():
     return {name: importlib.import_module(module) for name, module in EXPERIMENTS.items()}
 
 
+SIZES = ("smoke", "laptop", "long", "overnight", "paper")
+RUN = {"final": np.array(0.5), "msre": np.array(0.5), "diverged": np.array(False)}  # all runs are equally good
+
+
 @pytest.mark.parametrize("name", EXPERIMENTS)
-def test_presets_are_plain_data_in_four_sizes_or_five(name):
-    presets = modules()[name].PRESETS
-    assert [preset for preset in presets if preset != "long"] == ["smoke", "laptop", "overnight", "paper"]
-    for preset in presets.values():
-        settings = preset["settings"]
-        assert json.loads(json.dumps(settings)) == settings
-        assert len({json.dumps(each, sort_keys=True) for each in settings}) == len(settings)
-        labels = [modules()[name].label({"step_size": 1e-3, **each}) for each in settings]
-        assert len(set(labels)) == len(labels)
-        if "tuning" in preset:
-            assert not set(preset["tuning"]["seeds"]) & set(preset["seeds"])
-            assert all("step_size" not in each for each in settings)
+def test_presets_are_plain_data_by_size_and_no_seed_is_both_tuned_and_reported(name):
+    experiment = modules()[name]
+    sizes = [preset for preset in experiment.PRESETS if preset in SIZES]
+    assert sizes == sorted(sizes, key=SIZES.index)
+    assert sizes[0] == next(iter(experiment.PRESETS)) == "smoke"
+    for preset in experiment.PRESETS.values():
+        earlier, settings = [], []
+        *tuning, (reported, seeds) = getattr(experiment, "stages", selection.stages)(preset)
+        for settings_of, of_stage in (*tuning, (reported, seeds)):
+            settings = settings_of(earlier)
+            assert json.loads(json.dumps(settings)) == settings
+            assert len({json.dumps(each, sort_keys=True) for each in settings}) == len(settings)
+            earlier.append([(config, [RUN] * len(of_stage)) for config in settings])
+        assert len({experiment.label(each) for each in settings}) == len(settings)
+        assert not set(seeds) & {seed for _, of_stage in tuning for seed in of_stage}
+        assert not tuning or all("step_size" not in each for each in preset.get("settings", []))
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_an_experiment_says_what_it_claims_and_how_long_it_takes(name):
     text = listed(name)
     assert "Claim: " in text
-    minutes = text.split("Minutes on two cores: ")[1]
+    minutes = " ".join(text.split("Minutes on two cores: ")[1].split())
     for preset in modules()[name].PRESETS:
         assert f"{preset} " in minutes
 

@@ -138,12 +138,18 @@ def decide(claim: Claim, folder: Path, earlier: dict[tuple[str, str], tuple[str,
     'holds'
     """
     preset, file, page = _page(claim, folder)
-    votes = [vote for comparison in claim.comparisons for vote in _votes(comparison, page["scores"], file)]
+    commit, reason = earlier.get((claim.results, preset), ("", ""))
+    is_earlier = commit and any(each.startswith(commit) for each in _commits(page))
+    try:
+        votes = [vote for comparison in claim.comparisons for vote in _votes(comparison, page["scores"], file)]
+    except ResultsError:
+        if not is_earlier:
+            raise
+        votes = []  # an earlier agent's table need not have the rows of today's
+    if is_earlier:
+        return Verdict(claim, preset, OPEN, reason, votes)
     if not votes:
         raise ResultsError(f"{file}: no two rows are compared by {claim.text!r}: expected rows that differ")
-    commit, reason = earlier.get((claim.results, preset), ("", ""))
-    if commit and any(each.startswith(commit) for each in _commits(page)):
-        return Verdict(claim, preset, OPEN, reason, votes)
     counted = Counter(vote.vote for vote in votes)
     if counted[FOR] == len(votes) or (claim.most and 2 * counted[FOR] > len(votes)):
         return Verdict(claim, preset, HOLDS, "", votes)

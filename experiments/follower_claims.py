@@ -18,7 +18,7 @@ CLAIMS = [
         "Farr et al. 2026",
         "memory-chain",
         compare(GREEDY, *((f"RTU, RTRL, lambda {{lambda}}, length {n}", "above", 0.9) for n in (32, 64, 128))),
-        remark="the published result is of another cell; every unit starts with less than a tenth of a cue of 128 steps",
+        remark="the published result is of another cell; each unit starts with less than a tenth of a cue of 128 steps",
     ),
     Claim(
         "A memory of 128 steps is learned: on 9 seeds of 10 or more, an RTU with RTRL has a greedy return of .9",

@@ -3,8 +3,8 @@
     python benchmarks/rule_ranking.py docs/results/stream-memory/laptop.scores.jsonl
 
 A row for each rule: for each task the best mean return over step sizes and trace parameters, as a place between the
-best return without memory, 0, and that of a perfect memory, 1 (seeds 1000 and 1001, 100,000 steps, RTUs with RTRL); the
-mean over tasks; and how many of its runs diverged. Prints Markdown.
+best return without memory, 0, and that of a perfect memory, 1 (seeds 1000 and 1001, 100,000 steps, RTUs with RTRL);
+the mean over tasks; and how many of its runs diverged. Prints Markdown.
 """
 
 import argparse

@@ -12,7 +12,7 @@ learning (RTRL), or like the GRU by truncated backpropagation through time over 
 says otherwise, lambda is .99, and one ObGD bound holds for a whole network, with kappa 3 (actor) and 2 (critic), as in
 Elsayed et al. 2024.
 
-Other settings are defaults of `ActorCritic`: gamma .99, float32. Entropy is .01.
+Entropy is .01 in all of them. Other settings are defaults of `ActorCritic`: gamma .99, float32.
 """
 
 from collections.abc import Callable

@@ -79,7 +79,7 @@ def settings(steps: int, lengths: list[int]) -> list[Config]:
     return [setting(method, length, lambda_, steps) for method in METHODS for lambda_ in LAMBDAS for length in lengths]
 
 
-TUNING = {"step_sizes": [1e-4, 3e-4, 1e-3, 3e-3], "seeds": range(1000, 1002)}
+TUNING = {"step_sizes": [1e-4, 3e-4, 1e-3, 3e-3], "seeds": range(1000, 1004)}
 LONGER = [setting(method, 256, lambda_, 2_000_000) for method in METHODS[:2] for lambda_ in LAMBDAS]  # Adam(3e-4)
 PRESETS: dict[str, dict[str, Any]] = {
     "smoke": {"settings": [setting(METHODS[0], length, 0.8, 2000) for length in (2, 4)], "seeds": range(1)},
@@ -130,8 +130,8 @@ def plot(results: Results) -> Any:
             ]
             if found:
                 x, greedy = zip(*found, strict=True)
-                spread = 2 ** (0.06 * (k - 1.5))  # so that no marker hides another
-                plotting.points(ax, [n * spread for n in x], list(greedy), label=method, **plotting.curve_style(k))
+                shift = 2 ** (0.06 * (k - 1.5))  # so that no marker hides another
+                plotting.points(ax, [n * shift for n in x], list(greedy), label=method, **plotting.curve_style(k))
         for y in (0, 1):
             ax.axhline(y, color=plotting.GREY, linewidth=0.8, zorder=0)
         ax.set_xscale("log", base=2)

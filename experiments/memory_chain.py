@@ -31,7 +31,7 @@ minGRUs on seeds 2 and 7 at 64 with lambda .8. The table has both numbers.
 
 Chosen here: 64 linear RTUs with r from .9 to .982 (.982^128 = .098) and phases below .3, without a nonlinearity behind
 them; or 64 minGRUs with gate bias -3, of which each loses nine tenths of the cue within 128 observations. With gate
-bias -4, .16 to .31 is left in some units, since the gates see the time that remains. gamma .999; epsilon from 1 to .05
+bias -4, up to .31 is left in some units, since the gates see the time that remains. gamma .999; epsilon from 1 to .05
 within a fifth of the steps; float32. Adam has one step size in the whole network, chosen for each setting on seeds 1000
 to 1002; in the preset longer it is 3e-4. Two tuning seeds were too few: they chose 1e-4 for T-BPTT(1) and RTUs at 64,
 which learned on 6 and 3 seeds, and 3e-4 learns on 10 and 10, with .94 and .90 in the last tenth.

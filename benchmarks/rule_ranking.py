@@ -1,6 +1,6 @@
 """Which step-size rule learns memory tasks best, from the committed scores of `stream-memory`.
 
-    python benchmarks/rule_ranking.py docs/results/stream-memory/laptop.scores.jsonl
+    python benchmarks/rule_ranking.py docs/results/stream-memory/long.scores.jsonl
 
 A row for each rule: for each task the best mean return over step sizes and trace parameters, as a place between the
 best return without memory, 0, and that of a perfect memory, 1 (seeds 1000 and 1001, 100,000 steps, RTUs with RTRL);
@@ -17,7 +17,7 @@ import numpy as np
 
 from experiments.stream_memory import PRESETS, RULES, TASKS, place
 
-STAGE = PRESETS["laptop"]["tuning"]
+STAGE = PRESETS["long"]["tuning"]
 
 
 def places(lines: list[str]) -> tuple[dict[tuple[str, str], float], dict[str, tuple[int, int]]]:

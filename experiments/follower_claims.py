@@ -66,6 +66,27 @@ CLAIMS = [
         ),
     ),
     Claim(
+        "Streaming on RepeatPrevious: RTRL is above T-BPTT(1) of the same network",
+        "Lemmel and Grosu 2025, of another cell",
+        "stream-memory",
+        compare(
+            RETURN, ("RepeatPreviousEasy: Blocks: RTU, RTRL", "above", "RepeatPreviousEasy: Blocks: RTU, T-BPTT(1)")
+        ),
+    ),
+    Claim(
+        "Streaming on tasks that need memory: RTRL is above T-BPTT(1) of the same network on most of the tasks",
+        "open in the literature",
+        "stream-memory",
+        compare(RETURN, ("{task}: Blocks: RTU, RTRL", "above", "{task}: Blocks: RTU, T-BPTT(1)")),
+        most=True,
+    ),
+    Claim(
+        "Streaming on tasks that need memory: an RTU with RTRL is above a feedforward network",
+        "this package",
+        "stream-memory",
+        compare(RETURN, ("{task}: Blocks: RTU, RTRL", "above", "{task}: Blocks: feedforward")),
+    ),
+    Claim(
         "Streaming on masked robots: RTRL is above T-BPTT(1) of the same network on most of the tasks",
         "open in the literature",
         "stream-mujoco",

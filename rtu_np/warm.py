@@ -30,7 +30,7 @@ from rtu_np.cells.nonlinear_rtu import NonlinearRTU
 from rtu_np.control.actor_critic import ActorCritic
 from rtu_np.control.ppo.agent import PPO, ppo_network
 from rtu_np.control.q_lambda import QRC, QLambda
-from rtu_np.control.streaming import streaming_network
+from rtu_np.control.streaming import recurrent_network
 from rtu_np.fingerprint import digest
 from rtu_np.gradcheck import check_gradients
 from rtu_np.gradients.rtrl import RTRL
@@ -89,7 +89,7 @@ def _starts() -> Iterator[Start]:
         for optimizer in (Adam(1e-3), SGD(1e-3), ObGD(), RMSProp(1e-3)):
             parts = f"{name}, {type(optimizer).__name__}"
             yield Start("TDLambda", parts, "float64", partial(_td, *method, optimizer))
-    networks = {"LinearRTU alone": LinearRTU(2), "default network": streaming_network(LinearRTU(2), 2, 2)}
+    networks = {"LinearRTU alone": LinearRTU(2), "default network": recurrent_network(LinearRTU(2), 2)}
     for kind, of_actions in ((ActorCritic, (False, True)), (QLambda, (True,)), (QRC, (True,))):
         for network, cell in networks.items():
             for discrete in of_actions:

@@ -293,6 +293,7 @@ def places(page, above=()):
 
 
 @pytest.mark.parametrize("kind", [TDLambda, ActorCritic])
+@pytest.mark.filterwarnings("ignore:the action space is")  # a wrong bound may be a bound
 def test_a_wrong_setting_is_a_value_error_that_names_the_file(kind, tmp_path):
     agent, path = learner() if kind is TDLambda else make(False), tmp_path / "a.npz"
     agent.save(path)

@@ -37,6 +37,8 @@ class World(gymnasium.Env):
 
 def make(kind, cell=None, package=rtu_np, **settings):
     settings = {"gamma": GAMMA, "lambda_": LAMBDA, "epsilon": Epsilon(1.0, 0.2, 20), **PLAINLY, **settings}
+    if kind is QLambda:
+        settings.setdefault("optimizer", ObGD(kappa=2.0))  # the oracle's
     settings = {name: rebuilt(package, each) for name, each in settings.items()}
     agent = getattr(package, kind.__name__)(World(), rebuilt(package, cell or LinearRTU(4)), **settings)
     rng = np.random.default_rng(5)

@@ -51,6 +51,7 @@ class ActorCritic(StreamingAgent):
     Examples
     --------
     >>> import gymnasium
+    >>> from rtu_np import LinearRTU
     >>> env = gymnasium.make("CartPole-v1")
     >>> agent = ActorCritic(env, LinearRTU(8), gamma=0.9, lambda_=0.9)
     >>> agent.learn(env, 100, progress=False, log=None).returns.size > 0

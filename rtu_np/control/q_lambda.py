@@ -92,6 +92,7 @@ class QLambda(ActionValueAgent):
     Examples
     --------
     >>> import gymnasium
+    >>> from rtu_np import LinearRTU
     >>> env = gymnasium.make("CartPole-v1")
     >>> agent = QLambda(env, LinearRTU(8), gamma=0.9, epsilon=Epsilon(steps=100))
     >>> agent.learn(env, 200, progress=False, log=None).returns.size > 0
@@ -152,6 +153,7 @@ class QRC(ActionValueAgent):
     Examples
     --------
     >>> import gymnasium
+    >>> from rtu_np import LinearRTU
     >>> env = gymnasium.make("CartPole-v1")
     >>> agent = QRC(env, LinearRTU(8), gamma=0.9, epsilon=Epsilon(steps=100))
     >>> agent.learn(env, 200, progress=False, log=None).returns.size > 0

@@ -160,7 +160,7 @@ def test_logs_go_on_where_a_loaded_agent_was(tmp_path, monkeypatch):
     assert [row["length"] for row in episodes] == ["6", "4", "4"]
     assert [row["step"] for row in learning] == ["3", "7", "11", "15"]
     assert float(learning[0]["trace.actor.cell.W1"]) > 0
-    assert 0 < float(learning[0]["critic.last_step"])
+    assert float(learning[0]["critic.last_step"]) > 0
     assert float(learning[0]["mean_abs_delta"]) > 0
     loaded = ActorCritic.load(tmp_path / "agent.npz")
     loaded.learn(World(False), 4, progress=False, log=tmp_path / "log")

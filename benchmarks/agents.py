@@ -2,9 +2,9 @@
 
     python benchmarks/agents.py
 
-The agent is `ActorCritic(env)` with its defaults: two networks, each an encoder of two layers of 128 and 192 linear
-recurrent trace units (RTUs) with real-time recurrent learning (RTRL), overshooting-bounded gradient descent (ObGD),
-float32, observations normalised and rewards scaled. The rows are: `step` of the agent without an environment, on
+The agent is `ActorCritic(env)` with its defaults: two networks, each of 128 linear recurrent trace units (RTUs) with
+real-time recurrent learning (RTRL) and a hidden layer of 128 behind them, a rule for each block, float32, observations
+normalised and rewards scaled. The rows are: `step` of the agent without an environment, on
 observations drawn beforehand; the same with truncated backpropagation through one step, T-BPTT(1); normalising an
 observation in compiled code; agent and HalfCheetah-P together; and `QLambda(env, LinearRTU(16))` in MemoryChain, in
 stretches of compiled code, and step by step, as with a callback. All take turns in each round. Median and fastest are
@@ -25,7 +25,7 @@ import gymnasium
 import numpy as np
 
 import envs  # noqa: F401   registers the environments
-from rtu_np import RTRL, TBPTT, ActorCritic, LinearRTU, QLambda, streaming_network
+from rtu_np import RTRL, TBPTT, ActorCritic, LinearRTU, QLambda
 from rtu_np.cells.layer import GradientMethod
 from rtu_np.costs import flops
 from rtu_np.jit import njit
@@ -64,9 +64,9 @@ def roofline(env: gymnasium.Env) -> None:
     peak = Machine.measure().gflops["float32"]
     print("| | operations | us at the peak | bytes moved | GB/s | us at this speed |\n|---|---|---|---|---|---|")
     for name, gradient in AGENTS.items():
-        agent = ActorCritic(env, streaming_network(LinearRTU(192)), gradient=gradient)
+        agent = ActorCritic(env, gradient=gradient)
         weights = sum(view.size for view in agent.parameters.values())
-        # Two networks; ObGD sums magnitudes and adds the step, with two operations a weight each.
+        # Two networks; a rule takes at least four operations a weight, as ObGD does: magnitudes summed, a step added.
         operations = 2 * flops(agent.cell, *env.observation_space.shape, gradient) + 4 * weights
         moved = 2 * agent._flat.nbytes
         speed = bandwidth(agent._flat.nbytes, "float32")
@@ -86,7 +86,7 @@ def contenders() -> dict[str, tuple[int, Callable[[], object]]]:
     env = gymnasium.make(TASK, disable_env_checker=True)
     observations = np.random.default_rng(0).standard_normal((STEPS, *env.observation_space.shape))
     stats, out = np.zeros(size(normalizers.statistics, observations.shape[1])), np.zeros(observations.shape[1], "f4")
-    truncated = ActorCritic(env, streaming_network(LinearRTU(192)), gradient=TBPTT(1))
+    truncated = ActorCritic(env, gradient=TBPTT(1))
     chains = [gymnasium.make("rtu_np/MemoryChain-v0") for _ in range(2)]
     one, other = (QLambda(chain, LinearRTU(16)) for chain in chains)
     return {

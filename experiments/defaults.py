@@ -50,7 +50,7 @@ def memory(agents: list[str], maze_steps: int, cards_steps: int) -> list[Config]
 def robots(steps: int, tasks: list[str]) -> list[Config]:
     """On -V robots and -P robots, in pairs of settings."""
     return [
-        control.setting(task, name, steps, "ActorCritic", **parts)
+        {**control.setting(task, name, steps, "ActorCritic", **parts), "greedy": 10}
         for task in tasks
         for name, parts in ((NOW, {}), (EARLIER, EARLIER_PARTS))
     ]

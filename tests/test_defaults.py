@@ -68,6 +68,13 @@ def test_a_setting_may_ask_for_greedy_episodes():
     assert control.run({**setting, "greedy": 3}, 0)["greedy"].shape == (3,)
 
 
+@pytest.mark.parametrize("preset", ["memory", "robots"])
+def test_a_run_has_all_that_its_scores_name(preset):
+    setting = {**defaults.PRESETS[preset]["settings"][0], "steps": 500, "greedy": 1}
+    assert "greedy" in defaults.PRESETS[preset]["settings"][0]
+    assert set(defaults.SCORES) <= control.run(setting, 0).keys()
+
+
 def test_the_change_on_robots_is_paired():
     ended = {"returns": np.zeros(0), "diverged": np.array(False), "microseconds": np.array(1.0)}
     now, earlier = defaults.robots(1000, ["Hopper-P"])

@@ -21,6 +21,7 @@ import numpy as np
 from rtu_np.jit import kernel, njit, noalias
 from rtu_np.learning import optimizers
 from rtu_np.learning.optimizers import PerParameter, check_positive, no_step
+from rtu_np.numerics.buffers import add_scaled
 from rtu_np.numerics.layout import layout_of
 from rtu_np.validation import check_real, make_plain
 
@@ -91,7 +92,7 @@ def _adaptive_obgd(spec, params, traces, moments, delta):
     length = _divide(spec, traces, moments, delta, one / s[_CORRECTION])
     bound = alpha * kappa * max(abs(delta), one) * length
     s[_STEP] = alpha / max(one, bound) * delta
-    _add(params, u, s[_STEP])
+    add_scaled((params,), (u,), s[_STEP])
 
 
 @njit(fastmath={"contract", "reassoc"})
@@ -108,13 +109,6 @@ def _divide(spec, traces, moments, delta, per_correction):
         moments.direction[k] = direction
         length += abs(direction)
     return length
-
-
-@kernel
-@noalias
-def _add(params, direction, step):
-    for k in range(params.shape[0]):
-        params[k] += step * direction[k]
 
 
 @optimizers.latest_update.register(AdaptiveObGDSpec)

@@ -137,17 +137,12 @@ def trials(preset: Preset, tried: Results) -> list[Config]:
     ]
 
 
-def chosen(preset: Preset, tried: Results) -> list[Config]:
-    """The settings of the third stage: the best trial of each task, arm and rule."""
-    return [{**config, "steps": preset["steps"]} for config in streaming_agents.best(tried)]
-
-
 def stages(preset: Preset) -> list[Stage]:
     tuning = list(preset["tuning"]["seeds"])
     return [
         (lambda _: candidates(preset), tuning),
         (lambda earlier: trials(preset, earlier[0]), tuning),
-        (lambda earlier: chosen(preset, earlier[1]), list(preset["seeds"])),
+        (lambda earlier: streaming_agents.reported(preset, earlier[1]), list(preset["seeds"])),
     ]
 
 

@@ -89,13 +89,9 @@ def tuned(tasks: list[str], arms: list[Arm], steps: int, tuning_steps: int, seed
 
 def stages(preset: Preset, **more: Any) -> list[Stage]:
     """Two: `trials` on the tuning seeds, then the best of each task and method on the preset's `seeds`."""
-
-    def reported(earlier: list[Results]) -> list[Config]:
-        return [{**config, "steps": preset["steps"]} for config in best(earlier[0])]
-
     return [
         (lambda _: trials(preset, **more), list(preset["tuning"]["seeds"])),
-        (reported, list(preset["seeds"])),
+        (lambda earlier: reported(preset, earlier[0]), list(preset["seeds"])),
     ]
 
 
@@ -121,12 +117,13 @@ def trials(preset: Preset, **more: Any) -> list[Config]:
     ]
 
 
-def best(tried: Results) -> list[Config]:
-    """The best trial of each task and method."""
+def reported(preset: Preset, tried: Results) -> list[Config]:
+    """The best trial of each task and method, with the preset's number of steps."""
     groups: dict[tuple[str, str], list] = {}
     for config, runs in tried:
         groups.setdefault((config["task"], config["method"]), []).append((config, runs))
-    return [min(group, key=lambda trial: rank(trial[1]))[0] for group in groups.values()]
+    best = [min(group, key=lambda trial: rank(trial[1]))[0] for group in groups.values()]
+    return [{**config, "steps": preset["steps"]} for config in best]
 
 
 def score(results: Results, ceilings: dict[str, dict[str, float]]) -> dict[str, dict[str, float]]:

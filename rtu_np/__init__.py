@@ -30,6 +30,7 @@ from rtu_np.learning.optimizers import SGD, Adam, ObGD, RMSProp
 from rtu_np.learning.per_block import Blocks, WithLambda
 from rtu_np.learning.readout import HiddenReadout, LinearReadout
 from rtu_np.learning.swift_td import SwiftTD
+from rtu_np.prediction.input_stage import Normalize
 from rtu_np.prediction.parallel import run_many
 from rtu_np.prediction.td import TDLambda
 
@@ -62,6 +63,7 @@ __all__ = [
     "LinearReadout",
     "MinGRU",
     "NonlinearRTU",
+    "Normalize",
     "ObGD",
     "Orthogonal",
     "QLambda",

@@ -16,6 +16,7 @@ from rtu_np.learning.network import NamedNetwork, Network, NetworkSpec, forward_
 from rtu_np.learning.optimizers import Optimizer
 from rtu_np.learning.outcomes import IS_FIRST, LOOK_EVERY, STEPS
 from rtu_np.learning.readout import Readout
+from rtu_np.prediction.input_stage import InputStage
 
 
 class Learner(ABC):
@@ -26,6 +27,7 @@ class Learner(ABC):
     _clock: np.ndarray  # STEPS, IS_FIRST
     _prediction: np.ndarray  # laid out by `forward_arrays`
     _watch: Watch
+    _inputs: InputStage
     dtype: np.dtype
 
     @abstractmethod
@@ -73,6 +75,7 @@ class Learner(ABC):
             network.wrap(self._network)
         if self.steps % LOOK_EVERY == 0:
             self._watch.check([self._network], self.steps)
+        self._inputs.look(self.steps)
 
     def diagnostics(self) -> dict[str, float]:
         """{name: number} about learning: half-lives and periods of units, how many are at a bound, dead or saturated,
@@ -92,10 +95,14 @@ class Learner(ABC):
         return of_network(self._network, self.dtype.type(1))
 
     def reset(self) -> None:
-        """Forget the stream: memory, traces and the memory of `predict` are cleared. Parameters stay."""
+        """Forget the stream: memory, traces, held inputs and the memory of `predict` are cleared.
+
+        Parameters, and the statistics by which inputs are normalised, stay.
+        """
         self._views.flat_memory[:] = 0
         self._views.flat_traces[:] = 0
         self._prediction[:] = 0
+        self._inputs.forget()
         self._clock[IS_FIRST] = 1
 
     def save(self, path: str | os.PathLike) -> Path:
@@ -103,7 +110,9 @@ class Learner(ABC):
 
         A path without a suffix gets `.npz`. The file is written completely, or not at all.
         """
-        settings = {role: checkpoint.describe(part) for role, part in self._parts().items()}
+        settings = {
+            name: checkpoint.describe(part) for name, part in {**self._parts(), **self._inputs.settings()}.items()
+        }
         return checkpoint.save(path, {"learner": type(self).__name__, **settings, **self._numbers()}, self._arrays())
 
     @classmethod
@@ -135,19 +144,20 @@ class Learner(ABC):
                 role: checkpoint.build(role, settings[role]) if part is None else part for role, part in given.items()
             }
             numbers = {name: settings[name] for name in ("n_inputs", "gamma", "lambda_", "dtype")}
-            learner = cls(**parts, **numbers)
+            learner = cls(**parts, **numbers, **InputStage.built(settings))
         checkpoint.restore(path, learner._arrays(), arrays)
         return learner
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Settings and arrays for `copy.deepcopy` and `pickle`, which would copy a view as an array of its own."""
         arrays = {name: view.copy() for name, view in self._arrays().items()}
-        return _revived, (type(self), {**self._parts(), **self._numbers()}, arrays)
+        return _revived, (type(self), {**self._parts(), **self._numbers(), **self._inputs.settings()}, arrays)
 
     def _arrays(self) -> dict[str, np.ndarray]:
         """{name: view} of all arrays that change while learning."""
         prediction = forward_arrays(self._spec, self._prediction)[0].flat_state
-        return {**network.checkpoint_arrays(self._spec, self._views), "clock": self._clock, "prediction": prediction}
+        own = {"clock": self._clock, "prediction": prediction, **self._inputs.arrays()}
+        return {**network.checkpoint_arrays(self._spec, self._views), **own}
 
 
 def _revived(kind: Any, settings: dict[str, Any], arrays: dict[str, np.ndarray]) -> Any:

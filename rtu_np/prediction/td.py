@@ -27,6 +27,7 @@ from rtu_np.learning.outcomes import (
 )
 from rtu_np.learning.readout import LinearReadout, Readout, check_readout
 from rtu_np.numerics.buffers import allocate, size
+from rtu_np.prediction.input_stage import InputStage, Normalize
 from rtu_np.prediction.learner import Learner
 from rtu_np.prediction.scale import ENOUGH, watched
 from rtu_np.prediction.td_kernels import CUMULANT, DISCOUNT, paused, predict, run
@@ -62,6 +63,9 @@ class TDLambda(Learner):
     readout : LinearReadout() (the default) or HiddenReadout(n)
     seed : of the starting parameters; the same seed gives the same bits. None for fresh entropy
     dtype : "float64" or "float32"
+    normalize : True for observations of running mean 0 and deviation 1, or `Normalize(half_life=..., clip=...)`
+    missing : "hold" or "zero" if values may be missing (NaN, None, masked): the last value or a zero stands for them,
+        and each has an input more, which is 1 if it is missing. From a missing cumulant nothing is learned
 
     Raises
     ------
@@ -92,6 +96,8 @@ class TDLambda(Learner):
         seed: int | None = 0,
         dtype: Any = "float64",
         readout: Readout | None = None,
+        normalize: bool | Normalize = False,
+        missing: str | None = None,
     ) -> None:
         self.cell = check_cell(cell)
         self.optimizer = check_optimizer("optimizer", Adam(3e-4) if optimizer is None else optimizer)
@@ -101,8 +107,9 @@ class TDLambda(Learner):
         self.gamma = check_real("gamma", gamma, low=0.0, high=1.0)
         self.lambda_ = check_real("lambda_", lambda_, low=0.0, high=1.0)
         self.dtype = check_dtype("dtype", dtype)
+        self._inputs = InputStage(n_inputs, self.dtype, normalize, missing)
 
-        cell_spec = self.gradient.spec(cell.spec(n_inputs), self.dtype)
+        cell_spec = self.gradient.spec(cell.spec(self._inputs.width), self.dtype)
         readout_spec = self.readout.spec(cell_spec.n_outputs)
         training = network.Training(self.optimizer, self.gamma, self.lambda_, self.dtype)
         self._spec = network.network_spec(cell_spec, readout_spec, training, either=True)
@@ -117,19 +124,21 @@ class TDLambda(Learner):
         self._to_run = (self._spec, self._flat, self._clock, self._observations, self._signals, self._predictions)
         observations, signals, prediction = self._stage(1)
         self._to_step = (self._spec, self._flat, self._clock, observations, signals, prediction, 1)
-        (self._x,), (self._signal,), self._shape = observations, signals, (n_inputs,)
+        (self._x,), (self._signal,), self._shape = self._inputs.raw(observations), signals, (n_inputs,)
         self._prediction_made = prediction.item
         self._watch = Watch()
-        self._to_predict = (self._spec, self._flat, self._prediction, self._observations, self._predictions)
+        to_predict = self._inputs.to_predict(self._observations)
+        self._to_predict = (self._spec, self._flat, self._prediction, to_predict, self._predictions)
+        self._raw = self._inputs.raw(self._observations)
 
-    def _stage(self, rows: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def _stage(self, rows: int) -> tuple[Any, np.ndarray, np.ndarray]:
         """Arrays for the observations, signals and predictions of `rows` steps."""
-        return tuple(np.zeros(shape, self.dtype) for shape in ((rows, self.n_inputs), (rows, 3), rows))  # type: ignore
+        return self._inputs.rows(rows), np.zeros((rows, 3), self.dtype), np.zeros(rows, self.dtype)
 
     @cached_property
     def _run(self) -> Callable:
-        compiled = entry(compile_for(run, self._spec), *self._to_step)
-        return compiled if self.steps >= ENOUGH else watched(compiled, partial(setattr, self, "_run"))
+        compiled = entry(compile_for(run, self._spec, self._observations), *self._to_step)
+        return compiled if self.steps >= ENOUGH else watched(compiled, partial(setattr, self, "_run"), self._inputs)
 
     def compile(self) -> None:
         """Compile `step` and `run`, if they have not been compiled."""
@@ -137,7 +146,7 @@ class TDLambda(Learner):
 
     @cached_property
     def _predict(self) -> Callable:
-        return entry(compile_for(predict, self._spec), *self._to_predict, 1)
+        return entry(compile_for(predict, self._spec, self._observations), *self._to_predict, 1)
 
     # ------------------------------------------------------------------------------------------------- learning
 
@@ -162,8 +171,10 @@ class TDLambda(Learner):
         x_t, signal = self._x, self._signal
         plain = type(x) is np.ndarray and x.shape == self._shape and (x.dtype is self.dtype or x.dtype.char in PLAIN)
         try:
-            x_t[...] = x if plain else check_array("x", x, self._shape)
-            signal[CUMULANT] = c if isinstance(c, float) else check_number("c", c, dtype=self.dtype)
+            x_t[...] = x if plain else check_array("x", x, self._shape, **self._inputs.gaps)
+            signal[CUMULANT] = (
+                c if isinstance(c, float) else check_number("c", c, dtype=self.dtype, **self._inputs.gaps)
+            )
             signal[DISCOUNT] = (
                 self.gamma if discount is None else check_number("discount", discount, interval=(0.0, 1.0))
             )
@@ -174,8 +185,8 @@ class TDLambda(Learner):
         done = self._run(*self._to_step)
         if done < 1:
             if done == REFUSED:
-                check_array("x", x, self._shape, dtype=self.dtype)
-                check_number("c", c, dtype=self.dtype)
+                self._inputs.check("x", x, self._shape)
+                check_number("c", c, dtype=self.dtype, **self._inputs.gaps)
             if done != PAUSED:
                 self._explain(done)
             self._between_steps()
@@ -223,12 +234,12 @@ class TDLambda(Learner):
         rows = "one row per step" + (
             "; observations.reshape(-1, 1) makes rows of one number" if self.n_inputs == 1 else ""
         )
-        observations = check_array("observations", observations, (None, self.n_inputs), hint=rows, dtype=self.dtype)
+        observations = self._inputs.check("observations", observations, (None, self.n_inputs), rows)
         n_steps = observations.shape[0]
         if n_steps == 0:
             raise ValueError(f"observations has shape {observations.shape}: expected at least one step")
         hint = f"as many as observations has rows ({n_steps})"
-        cumulants = check_array("cumulants", cumulants, (n_steps,), hint=hint, dtype=self.dtype)
+        cumulants = check_array("cumulants", cumulants, (n_steps,), hint=hint, dtype=self.dtype, **self._inputs.gaps)
         if discounts is None:
             discounts = np.broadcast_to(check_array("gamma", self.gamma, (), dtype=self.dtype), n_steps)
         else:
@@ -252,7 +263,7 @@ class TDLambda(Learner):
         while start < n_steps:
             n = min(most, n_steps - start, LOOK_EVERY - self.steps % LOOK_EVERY)
             rows = slice(start, start + n)
-            self._observations[:n] = observations[rows]
+            self._raw[:n] = observations[rows]
             for slot, signal in zip((CUMULANT, DISCOUNT, END), signals, strict=True):
                 self._signals[:n, slot] = signal[rows]
             began = time.perf_counter()
@@ -295,14 +306,15 @@ class TDLambda(Learner):
         """
         one = count_dimensions("x", x) == 1
         shape = self._shape if one else (None, self.n_inputs)
-        stretch = check_array("x", x, shape, hint="or one observation", dtype=self.dtype).reshape(-1, self.n_inputs)
+        stretch = self._inputs.check("x", x, shape, "or one observation").reshape(-1, self.n_inputs)
         self._check_parameters()
         if reset:
             self._prediction[:] = 0
+            self._inputs.forget_predictions()
         predictions = np.empty(len(stretch), self.dtype)
         for start in range(0, len(stretch), len(self._predictions)):
             rows = stretch[start : start + len(self._predictions)]
-            self._observations[: len(rows)] = rows
+            self._raw[: len(rows)] = rows
             self._predict(*self._to_predict, len(rows))
             predictions[start : start + len(rows)] = self._predictions[: len(rows)]
         return predictions[0].item() if one else predictions
@@ -312,10 +324,11 @@ class TDLambda(Learner):
     @property
     def bytes_staged(self) -> int:
         """Bytes of the rows that carry a stream into compiled code."""
-        return self._observations.nbytes + self._signals.nbytes + self._predictions.nbytes
+        return self._raw.nbytes + self._signals.nbytes + self._predictions.nbytes
 
     def __repr__(self) -> str:
-        parts = ", ".join(f"{name}={brief(part)}" for name, part in self._parts().items() if name != "cell")
+        parts = {**self._parts(), **self._inputs.settings()}
+        parts = ", ".join(f"{name}={brief(part)}" for name, part in parts.items() if name != "cell")
         numbers = f"n_inputs={self.n_inputs}, gamma={self.gamma}, lambda_={self.lambda_}"
         return f"TDLambda({brief(self.cell)}, {numbers}, {parts}, dtype={self.dtype.name!r}, steps={self.steps})"
 

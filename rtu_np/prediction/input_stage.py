@@ -1,0 +1,192 @@
+"""The input stage of a learner: its settings, its statistics and what it holds. `inputs` has the kernels.
+
+A learner owns one `InputStage`, which does nothing unless it is asked to:
+
+- its network is `width` inputs wide;
+- `rows(n)` is what its kernels read, by `inputs.take` and `inputs.read`; a stream is copied into `raw` of it;
+- `check` makes an argument an array for `raw`; `gaps` are what `check_array` and `check_number` need for the others;
+- `settings`, `arrays` and `built` go into a checkpoint and out of it; `forget` is part of `reset`;
+- `look` is work for Python when a kernel has paused, since it found `inputs.silent`.
+"""
+
+import math
+import warnings
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from rtu_np import checkpoint
+from rtu_np.numerics.buffers import allocate, size
+from rtu_np.prediction.callers import outside
+from rtu_np.prediction.inputs import LARGEST, LONG, Rows, StageSpec, input_memory, input_statistics
+from rtu_np.validation import brief, check_array, check_choice, check_real, largest, make_plain
+
+_CURE = 'missing="hold" or missing="zero"'
+
+
+@dataclass(frozen=True)
+class Normalize:
+    """Settings of `normalize`: observations minus their running mean, divided by their running deviation.
+
+    Parameters
+    ----------
+    half_life : after how many observed samples one counts half as much; None if all count alike. For a stream whose
+        level or scale drifts
+    clip : if given, an observation is clipped to this many deviations from its mean before it enters the statistics and
+        the network. For a stream with spikes and fill values
+
+    Raises
+    ------
+    ValueError, TypeError : if a setting is out of its range or of the wrong type; the message names the setting
+
+    Examples
+    --------
+    >>> from rtu_np import LinearRTU, TDLambda
+    >>> learner = TDLambda(LinearRTU(8), n_inputs=1, normalize=Normalize(half_life=10_000, clip=10))
+    >>> learner.run(np.full((50, 1), 1e6), np.ones(50), progress=False).shape
+    (50,)
+    """
+
+    half_life: float | None = None
+    clip: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.half_life is not None:
+            check_real("half_life", self.half_life, low=1.0, hint="in observed samples")
+        if self.clip is not None:
+            check_real("clip", self.clip, low=1.0, hint="in deviations; 10 is common")
+        make_plain(self)
+
+
+class InputStage:
+    """The stage of one learner.
+
+    width : of the network's input
+    normalize, missing : the settings, checked; None if not asked for
+
+    Examples
+    --------
+    >>> from rtu_np.prediction.inputs import take
+    >>> stage = InputStage(1, np.dtype("float64"), normalize=False, missing="hold")
+    >>> rows = stage.rows(2)
+    >>> stage.raw(rows)[:] = [[3.0], [np.nan]]
+    >>> for t in range(2):
+    ...     print(*take(rows, t, t == 0))
+    [3. 0.]
+    [3. 1.]
+    """
+
+    def __init__(self, n_inputs: int, dtype: np.dtype, normalize: Any = False, missing: str | None = None) -> None:
+        self.n_inputs, self.dtype = n_inputs, dtype
+        self.normalize, self.missing = _check_normalize(normalize), _check_missing(missing)
+        self.on = self.normalize is not None or self.missing is not None
+        self.width = n_inputs * (1 if self.missing is None else 2)
+        # How `check_array` and `check_number` treat what is missing.
+        self.gaps: dict[str, Any] = {"missing": self.missing is not None, "cure": _CURE}
+        if self.on:
+            self._statistics = allocate(size(input_statistics, n_inputs), np.float64)
+            self._memory, self._of_predict = (allocate(size(input_memory, n_inputs), np.float64) for _ in range(2))
+            self._x = allocate(self.width, dtype)
+            for memory in (self._memory, self._of_predict):
+                _forget(n_inputs, memory)
+
+    @property
+    def _spec(self) -> StageSpec:
+        chosen = self.normalize or Normalize()
+        return StageSpec(
+            normalize=self.normalize is not None,
+            holds=self.missing == "hold",
+            marks=self.missing is not None,
+            keep=1.0 if chosen.half_life is None else 0.5 ** (1 / chosen.half_life),
+            clip=math.inf if chosen.clip is None else chosen.clip,
+        )
+
+    def rows(self, n: int) -> Any:
+        """What kernels read: an array (n, n_inputs), or `Rows`."""
+        if not self.on:
+            return np.zeros((n, self.n_inputs), self.dtype)
+        return Rows(np.zeros((n, self.n_inputs)), self._spec, self._statistics, self._memory, self._x)
+
+    def raw(self, rows: Any) -> np.ndarray:
+        """The array of `rows` that a stream is copied into."""
+        return rows.raw if self.on else rows
+
+    def to_predict(self, rows: Any) -> Any:
+        """The same rows, with the memory of `predict`."""
+        return rows._replace(memory=self._of_predict) if self.on else rows
+
+    def check(self, name: str, value: Any, shape: tuple[int | None, ...], hint: str = "") -> np.ndarray:
+        """`value` as an array for `raw`, NaN where it is missing. TypeError, ValueError, by name."""
+        if not self.on:
+            return check_array(name, value, shape, hint=hint, dtype=self.dtype, **self.gaps)
+        array = check_array(name, value, shape, hint=hint, dtype=np.float64, **self.gaps)
+        bound = LARGEST if self.normalize else largest(self.dtype)
+        if array.size and not np.nanmax(np.abs(array), initial=0) <= bound:
+            first = tuple(int(k) for k in np.argwhere(np.abs(array) > bound)[0])
+            raise ValueError(
+                f"{name}[{', '.join(map(str, first))}] is {array[first]}: expected numbers of magnitude at most "
+                f"{bound:.2g}; is a unit or a fill value wrong?"
+            )
+        return array
+
+    def settings(self) -> dict[str, Any]:
+        """{argument: setting} of the learner, if it has a stage."""
+        return {"normalize": self.normalize or False, "missing": self.missing} if self.on else {}
+
+    @staticmethod
+    def built(settings: dict[str, Any]) -> dict[str, Any]:
+        """The arguments of `settings()` from those of a file, which an older file lacks."""
+        found = {name: settings[name] for name in ("normalize", "missing") if name in settings}
+        if isinstance(found.get("normalize"), dict):
+            found["normalize"] = checkpoint.build("normalize", found["normalize"])
+        return found
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """{name: view} of all arrays that change."""
+        if not self.on:
+            return {}
+        stats, _ = input_statistics(self.n_inputs, self._statistics)
+        views = {f"inputs.{name}": view for name, view in stats._asdict().items()}
+        for prefix, flat in (("inputs", self._memory), ("inputs.predict", self._of_predict)):
+            memory, _ = input_memory(self.n_inputs, flat)
+            views |= {f"{prefix}.{name}": view for name, view in memory._asdict().items()}
+        return views
+
+    def forget(self) -> None:
+        """What is held, by learning and by `predict`. Statistics stay."""
+        if self.on:
+            _forget(self.n_inputs, self._memory)
+        self.forget_predictions()
+
+    def forget_predictions(self) -> None:
+        """What `predict` holds."""
+        if self.on:
+            _forget(self.n_inputs, self._of_predict)
+
+    def look(self, steps: int) -> None:
+        """Warn if no input at all has arrived for long. It is a warning, since an outage of a sensor ends, too."""
+        if self.on and input_memory(self.n_inputs, self._memory)[0].silent[0] == LONG:
+            stand_ins = "their last values" if self.missing == "hold" else "zeros"
+            warnings.warn(
+                f"all inputs have been missing for {LONG} steps, up to step {steps}: the learner goes on with "
+                f"{stand_ins}; is a sensor off, or a table joined at wrong times?",
+                stacklevel=outside(),
+            )
+
+
+def _forget(n_inputs: int, flat: np.ndarray) -> None:
+    memory, _ = input_memory(n_inputs, flat)
+    memory.held[:], memory.silent[:] = np.nan, 0
+
+
+def _check_normalize(value: Any) -> Normalize | None:
+    if isinstance(value, bool | np.bool_) or value is None:
+        return Normalize() if value else None
+    if not isinstance(value, Normalize):
+        raise TypeError(f"normalize is {brief(value)}: expected True, False or settings, as in Normalize(clip=10)")
+    return value
+
+
+def _check_missing(value: Any) -> str | None:
+    return None if value is None else check_choice("missing", value, {"hold": "hold", "zero": "zero"})

@@ -220,7 +220,7 @@ def _is_missing(value: Any) -> bool:
 def _unmasked(value: Any) -> Any:
     """`value` with NaN for what is masked, also in lists."""
     if isinstance(value, _MaskedArray):
-        return value.astype(object if value.dtype.kind == "O" else np.float64).filled(np.nan)
+        return np.ma.filled(value.astype(object if value.dtype.kind == "O" else np.float64), np.nan)
     if type(value) in (list, tuple) and not _FREQUENT.issuperset(map(type, value)):
         return [_unmasked(part) for part in value]
     return value

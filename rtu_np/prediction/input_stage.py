@@ -6,7 +6,7 @@ A learner owns one `InputStage`, which does nothing unless it is asked to:
 - `rows(n)` is what its kernels read, by `inputs.take` and `inputs.read`; a stream is copied into `raw` of it;
 - `check` makes an argument an array for `raw`; `gaps` are what `check_array` and `check_number` need for the others;
 - `settings`, `arrays` and `built` go into a checkpoint and out of it; `forget` is part of `reset`;
-- `look` is work for Python when a kernel has paused, since it found `inputs.silent`.
+- `warn_if_silent` is work for Python when a kernel has paused, since it found `inputs.silent`.
 """
 
 import math
@@ -117,7 +117,7 @@ class InputStage:
         return rows._replace(memory=self._of_predict) if self.on else rows
 
     def check(self, name: str, value: Any, shape: tuple[int | None, ...], hint: str = "") -> np.ndarray:
-        """`value` as an array for `raw`, NaN where it is missing. TypeError, ValueError, by name."""
+        """`value` as an array for `raw`, NaN for what is missing. TypeError, ValueError, by name."""
         if not self.on:
             return check_array(name, value, shape, hint=hint, dtype=self.dtype, **self.gaps)
         array = check_array(name, value, shape, hint=hint, dtype=np.float64, **self.gaps)
@@ -137,7 +137,7 @@ class InputStage:
     @staticmethod
     def built(settings: dict[str, Any]) -> dict[str, Any]:
         """The arguments of `settings()` from those of a file, which an older file lacks."""
-        found = {name: settings[name] for name in ("normalize", "missing") if name in settings}
+        found: dict[str, Any] = {name: settings[name] for name in ("normalize", "missing") if name in settings}
         if isinstance(found.get("normalize"), dict):
             found["normalize"] = checkpoint.build("normalize", found["normalize"])
         return found
@@ -164,7 +164,7 @@ class InputStage:
         if self.on:
             _forget(self.n_inputs, self._of_predict)
 
-    def look(self, steps: int) -> None:
+    def warn_if_silent(self, steps: int) -> None:
         """Warn if no input at all has arrived for long. It is a warning, since an outage of a sensor ends, too."""
         if self.on and input_memory(self.n_inputs, self._memory)[0].silent[0] == LONG:
             stand_ins = "their last values" if self.missing == "hold" else "zeros"

@@ -1,6 +1,6 @@
 """From a row of a stream to the input of a network: what is missing is held or zero, then running normalisation.
 
-    x = [observation, normalised | 1 where it is missing, else 0]             the second half if values may be missing
+    x = [observation, normalised | 1 if it is missing, else 0]             the second half if values may be missing
 
 A number is missing if it is NaN. With "hold" the last value stands for it, as observed; with "zero", and before any
 value was observed in this episode, a zero after normalisation, which is the mean. What is missing enters no statistics.

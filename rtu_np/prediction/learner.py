@@ -75,7 +75,7 @@ class Learner(ABC):
             network.wrap(self._network)
         if self.steps % LOOK_EVERY == 0:
             self._watch.check([self._network], self.steps)
-        self._inputs.look(self.steps)
+        self._inputs.warn_if_silent(self.steps)
 
     def diagnostics(self) -> dict[str, float]:
         """{name: number} about learning: half-lives and periods of units, how many are at a bound, dead or saturated,

@@ -327,8 +327,8 @@ class TDLambda(Learner):
         return self._raw.nbytes + self._signals.nbytes + self._predictions.nbytes
 
     def __repr__(self) -> str:
-        parts = {**self._parts(), **self._inputs.settings()}
-        parts = ", ".join(f"{name}={brief(part)}" for name, part in parts.items() if name != "cell")
+        settings = {**self._parts(), **self._inputs.settings()}
+        parts = ", ".join(f"{name}={brief(part)}" for name, part in settings.items() if name != "cell")
         numbers = f"n_inputs={self.n_inputs}, gamma={self.gamma}, lambda_={self.lambda_}"
         return f"TDLambda({brief(self.cell)}, {numbers}, {parts}, dtype={self.dtype.name!r}, steps={self.steps})"
 

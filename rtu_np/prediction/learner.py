@@ -110,10 +110,9 @@ class Learner(ABC):
 
         A path without a suffix gets `.npz`. The file is written completely, or not at all.
         """
-        settings = {
-            name: checkpoint.describe(part) for name, part in {**self._parts(), **self._inputs.settings()}.items()
-        }
-        return checkpoint.save(path, {"learner": type(self).__name__, **settings, **self._numbers()}, self._arrays())
+        settings = {role: checkpoint.describe(part) for role, part in self._parts().items()}
+        page = {"learner": type(self).__name__, **settings, **self._numbers(), **self._inputs.saved()}
+        return checkpoint.save(path, page, self._arrays())
 
     @classmethod
     def load(
@@ -145,13 +144,15 @@ class Learner(ABC):
             }
             numbers = {name: settings[name] for name in ("n_inputs", "gamma", "lambda_", "dtype")}
             learner = cls(**parts, **numbers, **InputStage.built(settings))
+            learner._inputs.name_columns(settings.get("columns"))
         checkpoint.restore(path, learner._arrays(), arrays)
         return learner
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Settings and arrays for `copy.deepcopy` and `pickle`, which would copy a view as an array of its own."""
         arrays = {name: view.copy() for name, view in self._arrays().items()}
-        return _revived, (type(self), {**self._parts(), **self._numbers(), **self._inputs.settings()}, arrays)
+        settings = {**self._parts(), **self._numbers(), **self._inputs.settings()}
+        return _revived, (type(self), settings, arrays, self._inputs.columns)
 
     def _arrays(self) -> dict[str, np.ndarray]:
         """{name: view} of all arrays that change while learning."""
@@ -160,8 +161,9 @@ class Learner(ABC):
         return {**network.checkpoint_arrays(self._spec, self._views), **own}
 
 
-def _revived(kind: Any, settings: dict[str, Any], arrays: dict[str, np.ndarray]) -> Any:
+def _revived(kind: Any, settings: dict[str, Any], arrays: dict[str, np.ndarray], columns: Any = None) -> Any:
     learner = kind(**settings)
+    learner._inputs.name_columns(columns)
     for name, view in learner._arrays().items():
         view[...] = arrays[name]
     return learner

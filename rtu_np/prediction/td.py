@@ -27,6 +27,7 @@ from rtu_np.learning.outcomes import (
 )
 from rtu_np.learning.readout import LinearReadout, Readout, check_readout
 from rtu_np.numerics.buffers import allocate, size
+from rtu_np.prediction.frames import check_same_index, like
 from rtu_np.prediction.input_stage import InputStage, Normalize
 from rtu_np.prediction.learner import Learner
 from rtu_np.prediction.scale import ENOUGH, watched
@@ -171,7 +172,7 @@ class TDLambda(Learner):
         x_t, signal = self._x, self._signal
         plain = type(x) is np.ndarray and x.shape == self._shape and (x.dtype is self.dtype or x.dtype.char in PLAIN)
         try:
-            x_t[...] = x if plain else check_array("x", x, self._shape, **self._inputs.gaps)
+            x_t[...] = x if plain else self._inputs.check("x", x, self._shape)
             signal[CUMULANT] = (
                 c if isinstance(c, float) else check_number("c", c, dtype=self.dtype, **self._inputs.gaps)
             )
@@ -200,23 +201,26 @@ class TDLambda(Learner):
         terminated: Any = None,
         truncated: Any = None,
         progress: bool = True,
-    ) -> np.ndarray:
+        observed: Any = None,
+    ) -> Any:
         """Learn from T steps in compiled code: the same steps as `step`, to the bit. Returns the predictions (T,).
 
         Parameters
         ----------
-        observations : (T, n_inputs)
+        observations : (T, n_inputs). If it is a DataFrame, the predictions are a Series with its index
         cumulants, discounts, terminated, truncated : (T,), as in `step`; the last three are optional
         progress : whether a run of more than a second shows a bar, on a terminal
+        observed : (T, n_inputs) whether an entry is not missing, for a learner with `missing`; NaN is missing, too
 
         Ctrl-C stops between steps, within about a second. The KeyboardInterrupt carries the predictions so far as
         `result` (t,), and `run` with the rows from t on continues, to the bit. FloatingPointError carries them, too.
         """
-        stream = self.check_stream(observations, cumulants, discounts, terminated, truncated)
+        stream = self.check_stream(observations, cumulants, discounts, terminated, truncated, observed)
         self.compile()
+        self._inputs.remember(observations)
         predictions, began = np.empty(len(stream[0]), self.dtype), self.steps
         with (
-            HoldCtrlC(lambda: predictions[: self.steps - began]) as ctrl_c,
+            HoldCtrlC(lambda: like(observations, predictions[: self.steps - began])) as ctrl_c,
             tqdm(
                 total=len(predictions), disable=None if progress else True, delay=1, unit="step", unit_scale=True
             ) as bar,
@@ -225,16 +229,25 @@ class TDLambda(Learner):
                 bar.update(n)
                 if ctrl_c.asked:
                     ctrl_c.stop()
-        return predictions
+        return like(observations, predictions)
 
     def check_stream(
-        self, observations: Any, cumulants: Any, discounts: Any = None, terminated: Any = None, truncated: Any = None
+        self,
+        observations: Any,
+        cumulants: Any,
+        discounts: Any = None,
+        terminated: Any = None,
+        truncated: Any = None,
+        observed: Any = None,
     ) -> tuple[np.ndarray, ...]:
         """The arguments of `run` as arrays for `learn_from`. ValueError or TypeError names the argument at fault."""
         rows = "one row per step" + (
             "; observations.reshape(-1, 1) makes rows of one number" if self.n_inputs == 1 else ""
         )
-        observations = self._inputs.check("observations", observations, (None, self.n_inputs), rows)
+        signals = {"cumulants": cumulants, "discounts": discounts, "terminated": terminated, "truncated": truncated}
+        for name, signal in {**signals, "observed": observed}.items():
+            check_same_index(name, signal, observations)
+        observations = self._inputs.check("observations", observations, (None, self.n_inputs), rows, observed)
         n_steps = observations.shape[0]
         if n_steps == 0:
             raise ValueError(f"observations has shape {observations.shape}: expected at least one step")
@@ -302,7 +315,7 @@ class TDLambda(Learner):
 
         Returns
         -------
-        float, or (T,) array
+        float, or (T,) array; a Series for a DataFrame
         """
         one = count_dimensions("x", x) == 1
         shape = self._shape if one else (None, self.n_inputs)
@@ -317,7 +330,7 @@ class TDLambda(Learner):
             self._raw[: len(rows)] = rows
             self._predict(*self._to_predict, len(rows))
             predictions[start : start + len(rows)] = self._predictions[: len(rows)]
-        return predictions[0].item() if one else predictions
+        return predictions[0].item() if one else like(x, predictions)
 
     # ----------------------------------------------------------------------------------------------------- state
 

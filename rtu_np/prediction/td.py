@@ -27,6 +27,7 @@ from rtu_np.learning.outcomes import (
 )
 from rtu_np.learning.readout import LinearReadout, Readout, check_readout
 from rtu_np.numerics.buffers import allocate, size
+from rtu_np.prediction.chunks import InChunks
 from rtu_np.prediction.frames import check_same_index, like
 from rtu_np.prediction.input_stage import InputStage, Normalize
 from rtu_np.prediction.learner import Learner
@@ -48,7 +49,7 @@ _STAGE = 1 << 16  # the most elements of observations that one compiled call rea
 _FIRST, _BRIEF = 16, 0.1  # steps of the first compiled call; seconds of a call, after which the next call is not longer
 
 
-class TDLambda(Learner):
+class TDLambda(InChunks, Learner):
     """Streaming TD(lambda) with accumulating traces on a recurrent cell and a readout (derivations (18)-(20)).
 
     v_t predicts c_{t+1} + gamma c_{t+2} + gamma^2 c_{t+3} + ..., in units of the cumulant c.

@@ -32,6 +32,7 @@ from rtu_np.learning.readout import HiddenReadout, LinearReadout
 from rtu_np.learning.swift_td import SwiftTD
 from rtu_np.prediction.input_stage import Normalize
 from rtu_np.prediction.parallel import run_many
+from rtu_np.prediction.regressor import OnlineRegressor
 from rtu_np.prediction.td import TDLambda
 
 __version__ = "0.1.0"
@@ -65,6 +66,7 @@ __all__ = [
     "NonlinearRTU",
     "Normalize",
     "ObGD",
+    "OnlineRegressor",
     "Orthogonal",
     "QLambda",
     "RMSProp",

@@ -49,7 +49,9 @@ class Body:
         state, o = self.peek(params, x)
         if self.window is not None:
             self.past = [*self.past, (self.state, x)][-self.window :]
-            gradient = oracles.through_window(self.cell, self.past, outputs, params, self.cell(params, self.state, x)[1])
+            gradient = oracles.through_window(
+                self.cell, self.past, outputs, params, self.cell(params, self.state, x)[1]
+            )
         else:
             here, past = {**params, "state": self.state}, self.sensitivity
             jacobian = oracles.derivative(lambda state, **p: self.cell(p, state, x)[0], here)

@@ -18,7 +18,7 @@ from rtu_np.numerics.buffers import allocate, leaves, size
 from rtu_np.prediction import regressor_arrays as arrays
 from rtu_np.prediction import regressor_kernels as kernels
 from rtu_np.prediction.input_stage import InputStage
-from rtu_np.prediction.last_values import NONE, find_columns, forget_origins, last_values
+from rtu_np.prediction.last_values import LOOKING, NONE, find_columns, forget_origins, last_values
 from rtu_np.prediction.learner import Learner
 from rtu_np.prediction.rows import Names, RowReader
 from rtu_np.prediction.stretches import in_stretches, to_the_end
@@ -369,6 +369,12 @@ class OnlineRegressor(Learner):
             f"gradient={brief(self.gradient)}, dtype={self.dtype.name!r}, steps={self.steps})"
         )
 
+    @property
+    def last_values(self) -> list[Any]:
+        """For each target the number of the input that is its last value; None if no input is; "?" if it looks yet."""
+        found = map(int, self._all.known.column)
+        return ["?" if k == LOOKING else None if k == NONE else k for k in found]
+
     def _parts(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in self._PARTS}
 
@@ -388,11 +394,10 @@ class OnlineRegressor(Learner):
 
     def _arrays(self) -> dict[str, np.ndarray]:
         """{name: view} of all arrays that change while learning."""
-        delayed = {f"delayed.{name}": view for name, view in self._all.delayed._asdict().items() if name != "forward"}
         return {
             **super()._arrays(),
             **{f"scale.{name}": view for name, view in self._all.scale._asdict().items()},
             **leaves(self._all.known, "last_values."),
-            **delayed,
+            **arrays.kept(self._all.delayed),
             **leaves(self._ahead.origins, "prediction."),
         }

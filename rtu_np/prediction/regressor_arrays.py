@@ -120,3 +120,13 @@ def views_of(task, arrays):
     scale, _ = target_scale(task.n_targets, arrays.scale)
     known, _ = last_values(task.n_targets, task.n_inputs, arrays.known)
     return Views(network, delayed, scale, known, arrays.clock)
+
+
+def kept(delayed: Any) -> dict[str, np.ndarray]:
+    """{name: view} of the arrays of a way to a horizon that outlive a step."""
+    found = {
+        name: view for name, view in delayed._asdict().items() if name in ("inputs", "gradients", "outputs", "bases")
+    }
+    if hasattr(delayed, "forward"):
+        found["state"] = delayed.forward.flat_state
+    return {f"delayed.{name}": view for name, view in found.items()}

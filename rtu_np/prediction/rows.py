@@ -1,0 +1,150 @@
+"""Rows of a stream as a user gives them: arrays, or dicts whose names are put into one order, once and for all."""
+
+import math
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from rtu_np.prediction.callers import outside
+from rtu_np.prediction.input_stage import InputStage
+from rtu_np.prediction.targets import check_targets
+from rtu_np.validation import check_array, count_dimensions
+
+
+class Names:
+    """The names of the numbers of a row, in the order of the array. They are fixed at the first row that is learned.
+
+    Parameters
+    ----------
+    argument : of the learner's methods, for messages
+    n : how many numbers a row has
+    names : the names, if they are known beforehand; None to take those of the first dict, sorted
+
+    Examples
+    --------
+    >>> names = Names("x", 2)
+    >>> names.accept({"b": 2.0, "a": 1.0})
+    >>> names.row({"a": 3.0})
+    [3.0, nan]
+    """
+
+    def __init__(self, argument: str, n: int, names: Sequence[Any] | None = None) -> None:
+        self.argument, self.n, self.fixed = argument, n, None if names is None else tuple(names)
+        self._warned = False
+        if self.fixed is not None:
+            self._check(self.fixed)
+
+    def _check(self, names: tuple[Any, ...]) -> None:
+        if len(names) != self.n or len(set(names)) != self.n:
+            raise ValueError(
+                f"{self.argument} has the names {', '.join(map(repr, names))}: expected {self.n} different names"
+            )
+
+    def order(self, x: Mapping[Any, Any]) -> tuple[Any, ...]:
+        """The names in the order of the array; those of `x`, sorted, if they are not fixed."""
+        if self.fixed is not None:
+            return self.fixed
+        names = tuple(sorted(x, key=str))
+        self._check(names)
+        return names
+
+    def taken(self, x: Mapping[Any, Any]) -> "Names":
+        """These names, with those of `x` if they are not fixed."""
+        return Names(self.argument, self.n, self.order(x))
+
+    def row(self, x: Mapping[Any, Any]) -> list[Any]:
+        """The numbers of a dict; NaN for a name that it lacks. New names are left out."""
+        return [x.get(name, math.nan) for name in self.order(x)]
+
+    def lacks(self, x: Mapping[Any, Any]) -> list[Any]:
+        """The names that a dict lacks."""
+        return [name for name in self.order(x) if name not in x]
+
+    def accept(self, x: Mapping[Any, Any]) -> None:
+        """These are the names from now on. A new name is ignored from then on, and the first one is warned of."""
+        self.fixed = self.order(x)
+        if not self._warned and (new := [name for name in x if name not in self.fixed]):
+            self._warned = True
+            warnings.warn(
+                f"{self.argument} has {new[0]!r}, which the first row did not have: it is ignored, as other new names "
+                f"will be; the names are {', '.join(map(repr, self.fixed))}",
+                stacklevel=outside(),
+            )
+
+    def column(self, name: Any) -> int:
+        """The place of a name. ValueError if there is no such name."""
+        if self.fixed is None or name not in self.fixed:
+            raise ValueError(f"{name!r} is not a name of {self.argument}: {', '.join(map(repr, self.fixed or ()))}")
+        return self.fixed.index(name)
+
+
+class RowReader:
+    """Reads observations and targets of an `OnlineRegressor`.
+
+    Parameters
+    ----------
+    inputs : the learner's stage, which says what may be missing
+    names, target_names : of rows that are dicts
+    loss : the name of the loss, which may limit targets
+    """
+
+    def __init__(self, inputs: InputStage, names: Names, target_names: Names, loss: str) -> None:
+        self.names, self.target_names = names, target_names
+        self._inputs, self._loss, self._shape = inputs, loss, (names.n,)
+
+    def row(self, x: Any) -> np.ndarray:
+        """An observation as an array (n_inputs,); NaN for what is missing."""
+        if isinstance(x, Mapping):
+            x = self._numbers(self.names, x)
+        return self._inputs.check("x", x, self._shape)
+
+    def target(self, y: Any) -> np.ndarray:
+        """The targets of one row (n_targets,); NaN for one that is missing."""
+        if isinstance(y, Mapping):
+            y = self._numbers(self.target_names, y)
+        one = self.target_names.n == 1 and count_dimensions("y", y) == 0
+        return self.targets("y", y, () if one else (self.target_names.n,)).reshape(-1)
+
+    def targets(self, name: str, value: Any, shape: tuple[int | None, ...], hint: str = "") -> np.ndarray:
+        """Targets as an array. TypeError, ValueError, by name."""
+        array = check_array(name, value, shape, hint=hint, dtype=self._inputs.dtype, **self._inputs.gaps)
+        return check_targets(name, array, self._loss)
+
+    def stream(self, observations: Any, targets: Any, ends: Any = None) -> tuple[np.ndarray, ...]:
+        """Observations (T, n_inputs), targets (T, n_targets), ends (T,) as arrays. TypeError, ValueError, by name."""
+        hint = "one row per step" + ("; x.reshape(-1, 1) makes rows of one number" if self.names.n == 1 else "")
+        observations = self._inputs.check("observations", observations, (None, self.names.n), hint)
+        n_steps, n_targets = len(observations), self.target_names.n
+        if n_steps == 0:
+            raise ValueError(f"observations has shape {observations.shape}: expected at least one step")
+        hint = f"as many rows as observations has ({n_steps})"
+        one = n_targets == 1 and count_dimensions("targets", targets) == 1
+        shape = (n_steps,) if one else (n_steps, n_targets)
+        targets = self.targets("targets", targets, shape, hint).reshape(n_steps, n_targets)
+        flags = np.zeros(n_steps, np.int8)
+        if ends is not None:
+            flags[:] = check_array("ends", ends, (n_steps,), hint=hint).astype(bool)
+        return observations, targets, flags
+
+    def accept(self, x: Any, y: Any) -> None:
+        """Take the names of a row that is learned from."""
+        for names, row in ((self.names, x), (self.target_names, y)):
+            if isinstance(row, Mapping):
+                names.accept(row)
+
+    def result(self, prediction: np.ndarray) -> Any:
+        """The predictions for one row: a float, an array, or a dict if targets have names."""
+        if names := self.target_names.fixed:
+            return dict(zip(names, prediction.tolist(), strict=True))
+        return prediction[0].item() if len(prediction) == 1 else prediction.copy()
+
+    def _numbers(self, names: Names, row: Mapping[Any, Any]) -> np.ndarray:
+        """The numbers of a dict as objects; NaN for a name that it lacks."""
+        if self._inputs.missing is None and (lacking := names.lacks(row)):
+            raise ValueError(
+                f"{names.argument} has no {lacking[0]!r}: expected {', '.join(map(repr, names.order(row)))}; "
+                'missing="hold" or missing="zero" takes it as missing, with an input that says so'
+            )
+        return np.array(names.row(row), dtype=object)

@@ -25,7 +25,7 @@ UNITWISE = (LinearRTUSpec, NonlinearRTUSpec, MinGRUSpec)
 class Many(NamedTuple):
     """What m predictions ask of the cell below them, a row or a number for each."""
 
-    dy: np.ndarray  # (m, n_outputs) the gradient of each prediction by the features
+    dy: np.ndarray  # (m, at least n_outputs) the gradient of each prediction by the features
     factors: np.ndarray  # (m,)
     decays: np.ndarray  # (m,)
     traces: np.ndarray  # (m, at least the numbers of the parameters); each row begins with a trace of the cell
@@ -55,7 +55,7 @@ def _learn_from(first, spec, params, memory, many, direction):
     for j in range(first, many.factors.shape[0]):
         z, _ = protocol.parameters(spec, many.traces[j])
         add_scaled(direction, z, many.factors[j])
-        protocol.credit(spec, params, memory, many.dy[j])
+        protocol.credit(spec, params, memory, many.dy[j][: spec.n_outputs])
         protocol.accumulate(spec, memory, many.decays[j], z)
 
 

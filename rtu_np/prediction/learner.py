@@ -38,9 +38,9 @@ class Learner(ABC):
         """Arrays for the observations, signals and predictions of `rows` steps."""
         return tuple(np.zeros(shape, self.dtype) for shape in ((rows, self.n_inputs), (rows, 3), rows))  # type: ignore
 
-    def _slot(self, slot: int, rows: int) -> np.ndarray:
-        """Where the first rows of a signal of a checked stream go."""
-        return self._signals[:rows, slot]
+    def _write(self, slot: int, signal: np.ndarray) -> None:
+        """Write rows of a signal of a checked stream to where compiled code reads them."""
+        self._signals[: len(signal), slot] = signal
 
     def _result(self, prediction: np.ndarray) -> Callable[[], Any]:
         """The function that returns what a step has written."""

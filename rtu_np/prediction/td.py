@@ -120,7 +120,7 @@ class TDLambda(Learner):
         self._flat = allocate(size(self._layout, self._spec), self.dtype)
         self._clock = np.array([0, 1])  # steps so far; whether the next is the first after a clear
         self._prediction = allocate(size(forward_arrays, self._spec), self.dtype)
-        network.initialise(self._views, self._spec, cell, self.readout, check_seed("seed", seed))
+        self._initialise(check_seed("seed", seed))
 
         # Arguments of compiled code: for a stretch of stream, for one step, and without learning.
         self._observations, self._signals, self._predictions = self._stage(self._rows())
@@ -143,6 +143,9 @@ class TDLambda(Learner):
         readout_spec = self.readout.spec(cell_spec.n_outputs)
         training = network.Training(self.optimizer, self.gamma, self.lambda_, self.dtype)
         return network.network_spec(cell_spec, readout_spec, training, either=True)
+
+    def _initialise(self, rng: np.random.Generator) -> None:
+        network.initialise(self._views, self._spec, self.cell, self.readout, rng)
 
     def _rows(self) -> int:
         """How many rows of a stream one compiled call reads at most."""
@@ -291,7 +294,7 @@ class TDLambda(Learner):
             rows = slice(start, start + n)
             self._observations[:n] = observations[rows]
             for slot, signal in zip(self._slots, signals, strict=True):
-                self._slot(slot, n)[:] = signal[rows]
+                self._write(slot, signal[rows])
             began = time.perf_counter()
             done = self._run(*self._to_run, n)
             most = min(2 * most, len(self._predictions)) if time.perf_counter() - began < _BRIEF else -(-most // 2)

@@ -14,8 +14,7 @@ from rtu_np.learning.network import NamedNetwork, forward_arrays
 from rtu_np.learning.optimizers import SGD, Adam, ObGD, RMSProp
 from rtu_np.learning.blocks import named_layers
 from rtu_np.learning.outcomes import CONTINUES, END, PAUSED, how_it_ends
-from rtu_np.learning.readout import LinearReadout, LinearReadoutSpec
-from rtu_np.learning.readout import parameters as readout_parameters
+from rtu_np.learning.readout import LinearReadout
 from rtu_np.numerics.buffers import leaves, size
 from rtu_np.prediction.td import TDLambda
 from rtu_np.prediction.td_kernels import CUMULANT, DISCOUNT
@@ -35,6 +34,7 @@ from rtu_np.prediction.td_many_kernels import (
 from rtu_np.validation import check_array, check_choice, check_number, count_dimensions
 
 _BODIES: dict[str, Any] = {"traces": Traces(), "shared": Shared(), "lambda0": Lambda0(), "frozen": Frozen()}
+_LINE = 16  # numbers; a row of traces is a multiple of it
 _RULES: dict[str, tuple[type, ...]] = {name: (SGD, Adam, RMSProp, ObGD) for name in ("traces", "frozen")}
 _RULES |= {name: (SGD, Adam, RMSProp) for name in ("shared", "lambda0")}
 
@@ -122,28 +122,46 @@ class ManyPredictions(TDLambda):
                 f"cell is {self.cell!r} with {self.gradient!r} and body={self.body!r}: expected LinearRTU, NonlinearRTU or "
                 "MinGRU with RTRL(), where each parameter acts on one unit; body='traces' is for any cell"
             )
-        n_body = size(protocol.parameters, cell)
-        start = n_body if isinstance(kind, Traces) else 0
-        n_row = start + size(readout_parameters, LinearReadoutSpec(cell.n_outputs))
-        n_rows, n_shared = 1 if isinstance(kind, Shared) else m, cell.n_outputs // cell.n_hidden if together else 0
-        counts = {"n_rows": n_rows, "start": start, "n_row": n_row, "n_shared": n_shared, "n_body": n_body}
-        spec = ManySpec(cell, RowsSpec(cell.n_outputs, m), None, self.lambda_, kind, **counts)
+        n_body, n_outputs = size(protocol.parameters, cell), cell.n_outputs
+        n_shared, bounded = n_outputs // cell.n_hidden if together else 0, isinstance(self.optimizer, ObGD)
+        n_own, n_tail = n_body if isinstance(kind, Traces) else 0, -(-(n_outputs + 1) // _LINE) * _LINE if bounded else 0
+        counts = {"n_body": n_body, "n_shared": n_shared, "n_own": n_own, "n_tail": n_tail}
+        spec = ManySpec(cell, RowsSpec(n_outputs, m), None, self.lambda_, kind, bounded, **counts)
         rule = self.optimizer.spec()
-        if isinstance(self.optimizer, ObGD) and isinstance(kind, Traces):
+        if bounded and isinstance(kind, Traces):
             rule = rule._replace(kappa=m * rule.kappa)  # each prediction has a share of the bound
         return spec._replace(optimizer=passes.compiled_apart(rule, size(network.weights, spec), self.dtype))
 
+    def _initialise(self, rng: np.random.Generator) -> None:
+        super()._initialise(rng)
+        m = np.arange(self.gamma.size)
+        _, first, which = np.unique(self.gamma, return_index=True, return_inverse=True)
+        self._views.group[:] = m if self.body == "traces" else first[which]
+        ones = np.ones(self.gamma.size, self.dtype)
+        self._defaults = {DISCOUNT: self.gamma.astype(self.dtype), RATIO: ones}  # are written once, not at each step
+        self._overwritten = {DISCOUNT, RATIO}
+
     def _rows(self) -> int:
-        return max(64, super()._rows() // self.gamma.size)
+        return max(128, super()._rows() // self.gamma.size)
 
     def _stage(self, rows: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         m = self.gamma.size
         shapes = (rows, self.n_inputs), (rows, SLOTS * m), (rows, m)
         return tuple(np.zeros(shape, self.dtype) for shape in shapes)  # type: ignore[return-value]
 
-    def _slot(self, slot: int, rows: int) -> np.ndarray:
+    def _write(self, slot: int, signal: np.ndarray) -> None:
         m = self.gamma.size
-        return self._signals[:rows, slot * m] if slot == END else self._signals[:rows, slot * m : (slot + 1) * m]
+        if slot == END:
+            self._signals[: len(signal), slot * m] = signal
+            return
+        staged = self._signals[:, slot * m : (slot + 1) * m]
+        if slot in self._defaults and signal.strides[0] == 0 and np.array_equal(signal[0], self._defaults[slot]):
+            if slot in self._overwritten:
+                staged[:] = self._defaults[slot]
+                self._overwritten.discard(slot)
+        else:
+            staged[: len(signal)] = signal
+            self._overwritten.add(slot)
 
     def _result(self, prediction: np.ndarray) -> Callable[[], np.ndarray]:
         return prediction[0].copy
@@ -205,9 +223,10 @@ class ManyPredictions(TDLambda):
         """A signal of one step: a number for all predictions, or (m,)."""
         if count_dimensions(name, value) == 0:
             return check_number(name, value, dtype=self.dtype, interval=interval)
-        self._check_for_each(name)
         hint = "a number for all predictions, or one for each"
-        return check_array(name, value, (self.gamma.size,), hint=hint, dtype=self.dtype, interval=interval)
+        signal = check_array(name, value, (self.gamma.size,), hint=hint, dtype=self.dtype, interval=interval)
+        self._separate(name, signal)
+        return signal
 
     def _check_signals(
         self, cumulants: Any, discounts: Any, ratios: Any, n_steps: int, hint: str
@@ -221,18 +240,24 @@ class ManyPredictions(TDLambda):
             if value is not None and count_dimensions(name, value) == 1:  # for all predictions
                 signal = check_array(name, value, shape[:1], hint=hint, dtype=self.dtype, interval=(0.0, high))[:, None]
             elif value is not None:
-                self._check_for_each(name)
                 signal = check_array(name, value, shape, hint=rows, dtype=self.dtype, interval=(0.0, high))
+                self._separate(name, signal)
             signals.append(np.broadcast_to(signal, shape))
         return tuple(signals)
 
-    def _check_for_each(self, name: str) -> None:
-        """ValueError if predictions share a trace, which cannot decay by a number for each."""
+    def _separate(self, name: str, signal: np.ndarray) -> None:
+        """Give each prediction a trace of its own, if a signal (..., m) differs where predictions share a trace."""
+        group, rows = self._views.group, self._views.traces.readout.w
+        leader = group.astype(int)
+        if np.array_equal(signal, signal[..., leader]):
+            return
         if self.body == "shared":
             raise ValueError(
                 f"{name} has a number for each prediction with body='shared': expected one number per step, since the "
                 "predictions share a trace; body='traces' has one for each"
             )
+        rows[:] = rows[leader]
+        group[:] = np.arange(group.size)
 
     # --------------------------------------------------------------------------------------------------------- state
 
@@ -243,20 +268,15 @@ class ManyPredictions(TDLambda):
     def traces(self) -> dict[str, np.ndarray]:
         """{name: writable view} of the eligibility traces: (m, ...) with the shapes of one prediction's parameters.
 
-        With body "shared", the first axis of the readout's traces is 1. With "shared" and "lambda0", that of the cell's
-        has one trace for each feature of a unit: the gradient of that feature. With "frozen", the cell has no traces.
+        With body "shared" and "lambda0", the cell has one trace for each feature of a unit: the gradient of that
+        feature. With "frozen", the cell has none. Predictions with equal traces of the readout share one: there, only
+        what is written into the first of them counts.
         """
-        one = self._spec._replace(readout=LinearReadoutSpec(self._spec.readout.n_features))
-        rows, shared = self._views.traces
-        found: dict[str, np.ndarray] = {}
-        if self._spec.start:
-            found |= network.named(one, _stacked(rows, lambda row: network.weights(one, row)[0]))
-        else:
-            found |= leaves(_stacked(rows, lambda row: readout_parameters(one.readout, row)[0]), "readout.")
-        if len(shared):
-            cell = _stacked(shared, lambda row: protocol.parameters(one.cell, row)[0])
-            found |= named_layers(one.cell, cell)
-        return found
+        cell, (own, shared, readout) = self._spec.cell, self._views.traces
+        readout.w[:] = readout.w[self._views.group.astype(int)]
+        rows = own[:, : self._spec.n_own] if self._spec.n_own else shared
+        body = named_layers(cell, _stacked(rows, lambda row: protocol.parameters(cell, row)[0])) if len(rows) else {}
+        return body | leaves(readout, "readout.")
 
     @property
     def _network(self) -> NamedNetwork:
@@ -266,28 +286,29 @@ class ManyPredictions(TDLambda):
         """The network of the parameters, with the sum of all traces, each times its factor."""
         spec, views, traces = self._spec, self._views, self.traces
         flat = np.zeros_like(views.flat_params)
-        out, (rows, shared) = network.weights(spec, flat)[0], views.traces
-        if spec.start:
-            flat[: spec.start] = factors @ rows[:, : spec.start]
-        by_feature = (factors @ views.params.readout.w).reshape(-1, spec.cell.n_hidden) if len(shared) else []
-        for trace, dy in zip(shared, by_feature, strict=True):
+        out, of_cell = network.weights(spec, flat)[0], views.traces.shared
+        if spec.n_own:
+            of_cell = views.traces.own[:, : spec.n_own]
+            flat[: spec.n_own] = factors @ of_cell
+        by_feature = (factors @ views.params.readout.w).reshape(-1, spec.cell.n_hidden) if spec.n_shared else []
+        for trace, dy in zip(views.traces.shared, by_feature, strict=True):
             add_by_unit(out.cell, protocol.parameters(spec.cell, trace)[0], dy)
         out.readout.w[:] = factors[:, None] * traces["readout.w"]
-        out.readout.b[:] = factors * traces["readout.b"][:, 0]
-        of_cell = rows[:, : spec.start] if spec.start else shared
+        out.readout.b[:] = factors * traces["readout.b"]
         summed = views._replace(traces=out, flat_traces=flat)
         return NamedNetwork("", spec._replace(optimizer=optimizer), summed, "readout", (of_cell,))
 
     def diagnostics(self) -> dict[str, float]:
-        rule, one, rows = passes.spec_of(self._spec.optimizer), self.dtype.type(1), self._views.traces.rows
+        rule, one, traces, n_own = passes.spec_of(self._spec.optimizer), self.dtype.type(1), self.traces, self._spec.n_own
+        own, _, readout = self._views.traces
+        rows = np.column_stack([own[:, :n_own], readout.w, readout.b])
         steps = [optimizers.step(rule, row, one) for row in rows]
         if steps[0] is None:
             found = of_network(self._network, one)
         else:
-            factors = np.broadcast_to(np.array(steps, self.dtype), self.gamma.size)
-            found = of_network(self._summed(factors, SGD(1.0).spec()), one)
+            found = of_network(self._summed(np.array(steps, self.dtype), SGD(1.0).spec()), one)
             found["step_size"] = float(min(steps))
-        return found | {f"trace.{name}": float(np.abs(trace).sum()) for name, trace in self.traces.items()}
+        return found | {f"trace.{name}": float(np.abs(trace).sum()) for name, trace in traces.items()}
 
     def _arrays(self) -> dict[str, np.ndarray]:
         views, prediction = self._views, forward_arrays(self._spec, self._prediction)[0].flat_state
@@ -296,6 +317,7 @@ class ManyPredictions(TDLambda):
             **{f"params.{name}": view for name, view in network.named(self._spec, views.params).items()},
             **{f"traces.{name}": view for name, view in self.traces.items()},
             **{f"moments.{name}": view for name, view in moments.items()},
+            "group": views.group,
             "memory": views.flat_memory,
             "clock": self._clock,
             "prediction": prediction,

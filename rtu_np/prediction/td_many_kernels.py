@@ -23,7 +23,7 @@ import numpy as np
 
 from rtu_np import protocol
 from rtu_np.cells.many import Many, add_by_unit, learn_many
-from rtu_np.jit import generic, kernel, noalias
+from rtu_np.jit import generic, kernel, njit, noalias
 from rtu_np.learning import optimizers, readout
 from rtu_np.learning.network import Weights, examine, forward_arrays, weights
 from rtu_np.learning.outcomes import (
@@ -40,10 +40,9 @@ from rtu_np.learning.outcomes import (
     TERMINATED,
 )
 from rtu_np.learning.passes import AlongTraces, InOwnPass
-from rtu_np.learning.readout import LinearReadoutSpec, NoActivations
-from rtu_np.numerics.buffers import add_scaled, clear, copy, finite, finite_vector, padded_rows, whole
+from rtu_np.learning.readout import NoActivations
+from rtu_np.numerics.buffers import add_scaled, clear, copy, finite, finite_vector, padded, padded_rows, whole
 from rtu_np.numerics.layout import layout_of
-from rtu_np.numerics.products import dot
 from rtu_np.prediction.td_kernels import CUMULANT, DISCOUNT, paused
 
 RATIO, SLOTS = 3, 4  # a row of signals has m numbers in each slot
@@ -73,11 +72,12 @@ class RowsSpec(NamedTuple):
 
 
 class RowsParameters(NamedTuple):
-    w: Annotated[np.ndarray, "spec.m", "spec.n_features"]
+    w: Annotated[np.ndarray, padded_rows, "spec.m", "spec.n_features"]
     b: Annotated[np.ndarray, "spec.m"]
 
 
-readout.parameters.register(RowsSpec)(layout_of(RowsParameters))
+rows_parameters = kernel(layout_of(RowsParameters))
+readout.parameters.register(RowsSpec)(rows_parameters)
 readout.activations.register(RowsSpec)(layout_of(NoActivations))
 
 
@@ -87,11 +87,11 @@ class ManySpec(NamedTuple):
     optimizer: Any  # AlongTraces or InOwnPass (`rtu_np.learning.passes`)
     lambda_: float
     body: Any  # Traces, Shared, Lambda0 or Frozen
-    n_rows: int  # traces that have a readout: one for each prediction, or one for all
-    start: int  # of the readout in such a row, behind the body
-    n_row: int  # numbers of a row
+    bounded: bool  # whether the step along a trace depends on it
+    n_body: int  # numbers of a trace of the body
     n_shared: int  # traces of features: as many as a unit has features, or none
-    n_body: int  # numbers of such a trace
+    n_own: int  # numbers of the body in a prediction's own trace: n_body, or none
+    n_tail: int  # numbers behind these for a copy of the trace of the readout, or none
 
 
 PerPrediction = Annotated[np.ndarray, "spec.readout.m"]
@@ -99,8 +99,9 @@ PerFeature = Annotated[np.ndarray, "spec.readout.n_features"]
 
 
 class ManyTraces(NamedTuple):
-    rows: Annotated[np.ndarray, "spec.n_rows", "spec.n_row"]
+    own: Annotated[np.ndarray, "spec.readout.m", "spec.n_own + spec.n_tail"]
     shared: Annotated[np.ndarray, "spec.n_shared", "spec.n_body"]
+    readout: Annotated[RowsParameters, rows_parameters, "spec.readout"]
 
 
 class ManyNetwork(NamedTuple):
@@ -110,6 +111,7 @@ class ManyNetwork(NamedTuple):
     flat_params: Annotated[np.ndarray, whole]
     traces: Annotated[ManyTraces, kernel(layout_of(ManyTraces))]
     flat_traces: Annotated[np.ndarray, whole]
+    group: PerPrediction  # whose trace each prediction's readout has: equal traces are one, that of the first
     moments: Annotated[np.ndarray, "spec.optimizer.n_moments"]
     memory: Annotated[Any, protocol.memory, "spec.cell"]
     flat_memory: Annotated[np.ndarray, whole]
@@ -119,7 +121,8 @@ class ManyNetwork(NamedTuple):
     v_t: PerPrediction
     factors: PerPrediction  # of the traces, in the direction of the step
     decays: PerPrediction  # of the traces
-    y_tm1: PerFeature
+    y_tm1: Annotated[np.ndarray, padded, "spec.readout.n_features"]
+    y_t: Annotated[np.ndarray, padded, "spec.readout.n_features"]
     dy: PerFeature
     credits: Annotated[np.ndarray, padded_rows, "8", "spec.cell.n_hidden"]
 
@@ -139,95 +142,137 @@ class ManyStep(NamedTuple):
 # ------------------------------------------------------------------------------------------------------ the readout
 
 
+@njit(fastmath={"contract", "reassoc"})
+def _two_dots(w, a, b):
+    """(w . a, w . b), in any order."""
+    first = second = w.dtype.type(0)
+    for k in range(w.shape[0]):
+        first += w[k] * a[k]
+        second += w[k] * b[k]
+    return first, second
+
+
+@kernel
+def _read_both(params, y_tm1, y_t, v_tm1, v_t):
+    """v_tm1, v_t (m,) <- W y + b, of the features before and now"""
+    for j in range(v_t.shape[0]):
+        before, now = _two_dots(params.w[j], y_tm1, y_t)
+        v_tm1[j] = params.b[j] + before
+        v_t[j] = params.b[j] + now
+
+
 @kernel
 @noalias
-def values(params, y, v):
-    """v (m,) <- W y + b"""
-    for j in range(v.shape[0]):
-        v[j] = params.b[j] + dot(params.w[j], y)
+def _errors(first, lambda_, signal, v_tm1, v_t, errors, decays):
+    """errors <- TD errors times importance ratios; decays <- those of the traces"""
+    m, zero = v_t.shape[0], lambda_ - lambda_
+    for j in range(m):
+        discount, ratio = signal[DISCOUNT * m + j], signal[RATIO * m + j]
+        error = ratio * (signal[CUMULANT * m + j] + discount * v_t[j] - v_tm1[j])
+        errors[j] = zero if first else error
+        decays[j] = ratio * (discount * lambda_)
 
 
 @generic
-def factor(optimizer, row, error):
-    """The number that multiplies a prediction's trace in the direction of the step, for its TD error."""
+def scale_errors(optimizer, spec, network):
+    """factors <- what multiplies the traces in the direction of the step, from the TD errors"""
 
 
-@factor.register(AlongTraces)
-def _step_along(optimizer, row, error):
-    return optimizers.step(optimizer, row, error)
+@scale_errors.register(AlongTraces)
+def _steps_along(optimizer, spec, network):
+    n, one = network, network.dy.dtype.type(1)
+    if spec.bounded:
+        for j in range(spec.readout.m):
+            tail = n.traces.own[j][spec.n_own :]
+            copy(n.traces.readout.w[int(n.group[j])], tail)
+            tail[spec.n_tail - 1] = n.traces.readout.b[j]
+            n.factors[j] = optimizers.step(optimizer, n.traces.own[j], n.factors[j])
+    else:
+        _scale(n.factors, optimizers.step(optimizer, n.dy, one))
 
 
-@factor.register(InOwnPass)
-def _error_itself(optimizer, row, error):
-    return error
+@kernel
+def _scale(x, factor):
+    for j in range(x.shape[0]):
+        x[j] *= factor
+
+
+@scale_errors.register(InOwnPass)
+def _errors_themselves(optimizer, spec, network):
+    pass
 
 
 @generic
-def add_rows(optimizer, network, j, z):
-    """Row j of the readout, or of the direction, <- factor times the trace z."""
+def move_rows(optimizer, spec, network):
+    """The readout's rows, or those of the direction, <- factors times traces."""
 
 
-@add_rows.register(AlongTraces)
-def _add_to_parameters(optimizer, network, j, z):
-    _add_scaled_row(network.params.readout.w[j], network.factors[j], z.w)
-    network.params.readout.b[j] += network.factors[j] * z.b[0]
+@move_rows.register(AlongTraces)
+def _add_to_parameters(optimizer, spec, network):
+    n, out, z = network, network.params.readout, network.traces.readout
+    start, m = 0, spec.readout.m
+    while start < m:  # neighbours with one trace together
+        stop, group = start + 1, n.group[start]
+        while stop < m and n.group[stop] == group:
+            stop += 1
+        _add_to_rows(out.w[start:stop], n.factors[start:stop], z.w[int(group)])
+        start = stop
+    _add_products(out.b, n.factors, z.b)
 
 
-@add_rows.register(InOwnPass)
-def _store_direction(optimizer, network, j, z):
-    _scale_row(network.direction.readout.w[j], network.factors[j], z.w)
-    network.direction.readout.b[j] = network.factors[j] * z.b[0]
+@move_rows.register(InOwnPass)
+def _store_direction(optimizer, spec, network):
+    n, out, z = network, network.direction.readout, network.traces.readout
+    for j in range(spec.readout.m):
+        _write_row(out.w[j], n.factors[j], z.w[int(n.group[j])])
+    clear(out.b)
+    _add_products(out.b, n.factors, z.b)
 
 
 @kernel
 @noalias
-def _add_scaled_row(target, scale, source):
-    for k in range(target.shape[0]):
-        target[k] += scale * source[k]
+def _add_to_rows(targets, factors, z):
+    for j in range(targets.shape[0]):
+        for k in range(targets.shape[1]):
+            targets[j, k] += factors[j] * z[k]
 
 
 @kernel
 @noalias
-def _scale_row(target, scale, source):
+def _write_row(target, factor, z):
     for k in range(target.shape[0]):
-        target[k] = scale * source[k]
+        target[k] = factor * z[k]
+
+
+@kernel
+@noalias
+def _add_products(target, factors, z):
+    for j in range(target.shape[0]):
+        target[j] += factors[j] * z[j]
+
+
+@kernel
+def _decay_rows(spec, network):
+    n, z = network, network.traces.readout
+    for j in range(spec.readout.m):
+        if int(n.group[j]) == j:
+            _decay_row(z.w[j], n.decays[j], n.y_t)
+    _decay_biases(z.b, n.decays)
 
 
 @kernel
 @noalias
 def _decay_row(z, decay, y):
     for k in range(y.shape[0]):
-        z.w[k] = decay * z.w[k] + y[k]
-    z.b[0] = decay * z.b[0] + 1
+        z[k] = decay * z[k] + y[k]
 
 
 @kernel
-def row_of(spec, network, j):
-    """The trace of the readout of prediction j."""
-    one = LinearReadoutSpec(spec.readout.n_features)
-    return readout.parameters(one, network.traces.rows[j][spec.start :])[0]
-
-
-@generic
-def learn_rows(body, spec, network):
-    """Update the readout, or store its direction; then its traces decay and get the features."""
-
-
-@learn_rows.otherwise
-@kernel
-def _learn_each_row(body, spec, network):
-    for j in range(spec.readout.m):
-        z = row_of(spec, network, j)
-        add_rows(spec.optimizer, network, j, z)
-        _decay_row(z, network.decays[j], network.memory.y)
-
-
-@learn_rows.register(Shared)
-def _learn_with_one_row(body, spec, network):
-    z = row_of(spec, network, 0)
-    for j in range(spec.readout.m):
-        add_rows(spec.optimizer, network, j, z)
-    _decay_row(z, network.decays[0], network.memory.y)
+@noalias
+def _decay_biases(z, decays):
+    one = z.dtype.type(1)
+    for j in range(z.shape[0]):
+        z[j] = decays[j] * z[j] + one
 
 
 # --------------------------------------------------------------------------------------------------------- the body
@@ -245,7 +290,7 @@ def learn_body(body, spec, network):
 def _learn_from_traces(body, spec, network):
     n = network
     clear(n.flat_direction[: spec.n_body])
-    many = Many(n.params.readout.w, n.factors, n.decays, n.traces.rows, n.credits)
+    many = Many(n.params.readout.w, n.factors, n.decays, n.traces.own, n.credits)
     learn_many(spec.cell, n.params.cell, n.memory, many, n.direction.cell)
 
 
@@ -260,12 +305,21 @@ def _learn_from_latest_features(body, spec, network):
 
 
 @kernel
+@noalias
+def _weigh(factors, w, dy):
+    """dy <- the sum of factors times rows"""
+    for k in range(dy.shape[0]):
+        dy[k] = 0
+    for j in range(factors.shape[0]):
+        for k in range(dy.shape[0]):
+            dy[k] += factors[j] * w[j, k]
+
+
+@kernel
 def _learn_along_features(spec, network, decay):
     n, cell, units, dy = network, spec.cell, spec.cell.n_hidden, network.dy
     clear(n.flat_direction[: spec.n_body])
-    clear(dy)
-    for j in range(spec.readout.m):
-        _add_scaled_row(dy, n.factors[j], n.params.readout.w[j])
+    _weigh(n.factors, n.params.readout.w, dy)
     for k in range(spec.n_shared):
         z, _ = protocol.parameters(cell, n.traces.shared[k])
         add_by_unit(n.direction.cell, z, dy[k * units : (k + 1) * units])
@@ -311,6 +365,7 @@ def _add_nothing(body, network):
 
 
 @_add_body.otherwise
+@kernel
 def _add_to_body(body, network):
     add_scaled(network.params.cell, network.direction.cell, network.dy.dtype.type(1))
 
@@ -318,30 +373,82 @@ def _add_to_body(body, network):
 # --------------------------------------------------------------------------------------------------------- the step
 
 
+@generic
+def move(body, spec, network, x):
+    """The step of the body, from its memory to the memory after it."""
+
+
+@move.otherwise
+@kernel
+def _move_and_prepare(body, spec, network, x):
+    protocol.move(spec.cell, network.params.cell, network.memory, x)
+
+
+@move.register(Frozen)
+def _move_prepared(body, spec, network, x):
+    cell, memory = spec.cell.cell, network.memory
+    record, _ = protocol.record(cell, memory.records[0])
+    protocol.forward(cell, network.params.cell, memory.work, memory.state, x, record)
+    copy(memory.records[0, : spec.cell.n_state], memory.flat_state)
+    copy(record.y, memory.y)
+
+
+@generic
+def prepare(body, spec, network):
+    """What the steps of a frozen body need of its parameters."""
+
+
+@prepare.otherwise
+@kernel
+def _nothing_to_prepare(body, spec, network):
+    pass
+
+
+@prepare.register(Frozen)
+def _prepare_cell(body, spec, network):
+    protocol.prepare(spec.cell.cell, network.params.cell, network.memory.work)
+
+
 @kernel
 def learn_step(spec, network, step):
     """Learn from one step; returns whether the predictions are finite. If not, nothing has been learned."""
-    n, m = network, spec.readout.m
-    lambda_, zero = n.dy.dtype.type(spec.lambda_), n.dy.dtype.type(0)
-    values(n.params.readout, n.memory.y, n.v_tm1)
-    protocol.move(spec.cell, n.params.cell, n.memory, step.x)
-    values(n.params.readout, n.memory.y, n.v_t)
+    n = network
+    copy(n.memory.y, n.y_tm1)
+    move(spec.body, spec, n, step.x)
+    copy(n.memory.y, n.y_t)
+    _read_both(n.params.readout, n.y_tm1, n.y_t, n.v_tm1, n.v_t)
     if not finite_vector(n.v_t):
         return False
     if step.end == TERMINATED:
         clear(n.v_t)
-    for j in range(m):
-        c, discount, ratio = step.signal[CUMULANT * m + j], step.signal[DISCOUNT * m + j], step.signal[RATIO * m + j]
-        error = zero if step.first else ratio * (c + discount * n.v_t[j] - n.v_tm1[j])
-        n.decays[j] = ratio * discount * lambda_
-        n.factors[j] = factor(spec.optimizer, n.traces.rows[min(j, spec.n_rows - 1)], error)
+    _errors(step.first, n.dy.dtype.type(spec.lambda_), step.signal, n.v_tm1, n.v_t, n.factors, n.decays)
+    scale_errors(spec.optimizer, spec, n)
     learn_body(spec.body, spec, n)
-    learn_rows(spec.body, spec, n)
+    move_rows(spec.optimizer, spec, n)
+    _decay_rows(spec, n)
     take_step(spec.optimizer, spec, n, step.first)
     if step.end != CONTINUES:
-        clear(n.flat_memory)
-        clear(n.flat_traces)
+        _forget(spec.body, spec, n)
     return True
+
+
+@generic
+def _forget(body, spec, network):
+    """Clear memory and traces."""
+
+
+@_forget.otherwise
+@kernel
+def _forget_all(body, spec, network):
+    clear(network.flat_memory)
+    clear(network.flat_traces)
+
+
+@_forget.register(Frozen)
+def _forget_state(body, spec, network):
+    clear(network.memory.flat_state)
+    clear(network.memory.y)
+    clear(network.flat_traces)
 
 
 def run(spec, flat, clock, observations, signals, predictions, n_steps):
@@ -355,6 +462,7 @@ def run(spec, flat, clock, observations, signals, predictions, n_steps):
         return REFUSED
     if not (finite(observations, n_steps) and finite(signals, n_steps)):
         return REFUSED
+    prepare(spec.body, spec, network)
     for t in range(n_steps):
         end = signals[t, END * spec.readout.m]
         if not learn_step(spec, network, ManyStep(observations[t], clock[IS_FIRST] != 0, signals[t], end)):
@@ -382,15 +490,18 @@ def _examine_readout(body, spec, network):
 
 
 @_examine.otherwise
+@kernel
 def _examine_all(body, spec, network):
     return examine(spec, network)
 
 
 def predict(spec, flat, scratch, observations, predictions, n_steps):
     """Predict for `n_steps` steps without learning, as `td_kernels.predict`. predictions : (at least n_steps, m)"""
-    params, (p, _) = many_arrays(spec, flat)[0].params, forward_arrays(spec, scratch)
+    (network, _), (p, _) = many_arrays(spec, flat), forward_arrays(spec, scratch)
+    params, y_t = network.params, network.y_t
     protocol.prepare(spec.cell, params.cell, p.work)
     for t in range(n_steps):
         protocol.forward(spec.cell, params.cell, p.work, p.state, observations[t], p.record)
-        values(params.readout, p.record.y, predictions[t])
+        copy(p.record.y, y_t)
+        _read_both(params.readout, y_t, y_t, predictions[t], predictions[t])
         copy(p.flat_state_t, p.flat_state)

@@ -30,8 +30,10 @@ from rtu_np.learning.optimizers import SGD, Adam, ObGD, RMSProp
 from rtu_np.learning.per_block import Blocks, WithLambda
 from rtu_np.learning.readout import HiddenReadout, LinearReadout
 from rtu_np.learning.swift_td import SwiftTD
+from rtu_np.prediction.input_stage import Normalize
 from rtu_np.prediction.parallel import run_many
 from rtu_np.prediction.td import TDLambda
+from rtu_np.prediction.times import discounts_of
 
 __version__ = "0.1.0"
 __all__ = [
@@ -62,6 +64,7 @@ __all__ = [
     "LinearReadout",
     "MinGRU",
     "NonlinearRTU",
+    "Normalize",
     "ObGD",
     "Orthogonal",
     "QLambda",
@@ -75,6 +78,7 @@ __all__ = [
     "WithLambda",
     "bytes_per_step",
     "check_gradients",
+    "discounts_of",
     "flops",
     "gradient_angles",
     "ppo_network",

@@ -180,7 +180,7 @@ BUGS = {
     "no importance ratio in the trace": (KERNELS, "decays[j] = ratio * (discount", "decays[j] = (discount", "traces"),
     "no importance ratio in the update": (KERNELS, "error = ratio * (signal", "error = (signal", "traces"),
     "the bias does not bootstrap": (KERNELS, "v_t[j] = params.b[j] + now", "v_t[j] = now", "traces"),
-    "the first step learns": (KERNELS, "if not first:", "if True:", "Adam"),
+    "the first step learns": (KERNELS, "if learns:", "if True:", "Adam"),
     "the bias learns without a trace": (KERNELS, "decays[j] * z[j] + one", "one", "traces"),
     "a readout has its neighbour's trace": (KERNELS, "z.w[int(group)]", "z.w[0]", "traces"),
     "only the first prediction's trace moves the body": (CELLS, "many.factors[j])", "many.factors[0])", "traces"),

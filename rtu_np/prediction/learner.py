@@ -17,6 +17,7 @@ from rtu_np.learning.network import NamedNetwork, Network, NetworkSpec, forward_
 from rtu_np.learning.optimizers import Optimizer
 from rtu_np.learning.outcomes import IS_FIRST, LOOK_EVERY, STEPS
 from rtu_np.learning.readout import Readout
+from rtu_np.prediction.input_stage import InputStage
 
 
 class Learner(ABC):
@@ -27,16 +28,16 @@ class Learner(ABC):
     _clock: np.ndarray  # STEPS, IS_FIRST
     _prediction: np.ndarray  # laid out by `forward_arrays`
     _watch: Watch
+    _inputs: InputStage
     _signals: np.ndarray  # (rows, ...) of a stretch of stream
-    n_inputs: int
     dtype: np.dtype
     _layout: Callable = staticmethod(network_arrays)
 
     # Shapes of one prediction. A learner of many has others.
 
-    def _stage(self, rows: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def _stage(self, rows: int) -> tuple[Any, np.ndarray, np.ndarray]:
         """Arrays for the observations, signals and predictions of `rows` steps."""
-        return tuple(np.zeros(shape, self.dtype) for shape in ((rows, self.n_inputs), (rows, 3), rows))  # type: ignore
+        return self._inputs.rows(rows), np.zeros((rows, 3), self.dtype), np.zeros(rows, self.dtype)
 
     def _write(self, slot: int, signal: np.ndarray) -> None:
         """Write rows of a signal of a checked stream to where compiled code reads them."""
@@ -99,6 +100,7 @@ class Learner(ABC):
             network.wrap(self._network)
         if self.steps % LOOK_EVERY == 0:
             self._watch.check([self._network], self.steps)
+        self._inputs.warn_if_silent(self.steps)
 
     def diagnostics(self) -> dict[str, float]:
         """{name: number} about learning: half-lives and periods of units, how many are at a bound, dead or saturated,
@@ -118,10 +120,14 @@ class Learner(ABC):
         return of_network(self._network, self.dtype.type(1))
 
     def reset(self) -> None:
-        """Forget the stream: memory, traces and the memory of `predict` are cleared. Parameters stay."""
+        """Forget the stream: memory, traces, held inputs and the memory of `predict` are cleared.
+
+        Parameters, and the statistics by which inputs are normalised, stay.
+        """
         self._views.flat_memory[:] = 0
         self._views.flat_traces[:] = 0
         self._prediction[:] = 0
+        self._inputs.forget()
         self._clock[IS_FIRST] = 1
 
     def save(self, path: str | os.PathLike) -> Path:
@@ -130,7 +136,8 @@ class Learner(ABC):
         A path without a suffix gets `.npz`. The file is written completely, or not at all.
         """
         settings = {role: checkpoint.describe(part) for role, part in self._parts().items()}
-        return checkpoint.save(path, {"learner": self._saved_as(), **settings, **self._numbers()}, self._arrays())
+        page = {"learner": self._saved_as(), **settings, **self._numbers(), **self._inputs.saved()}
+        return checkpoint.save(path, page, self._arrays())
 
     @classmethod
     def load(
@@ -162,23 +169,27 @@ class Learner(ABC):
             }
             numbers = {name: settings[name] for name in ("n_inputs", "gamma", "lambda_", "dtype")}
             numbers |= {name: settings[name] for name in ("body",) if name in settings}  # of many predictions
-            learner = cls(**parts, **numbers)
+            learner = cls(**parts, **numbers, **InputStage.built(settings))
+            learner._inputs.name_columns(settings.get("columns"))
         checkpoint.restore(path, learner._arrays(), arrays)
         return learner
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Settings and arrays for `copy.deepcopy` and `pickle`, which would copy a view as an array of its own."""
         arrays = {name: view.copy() for name, view in self._arrays().items()}
-        return _revived, (type(self), {**self._parts(), **self._numbers()}, arrays)
+        settings = {**self._parts(), **self._numbers(), **self._inputs.settings()}
+        return _revived, (type(self), settings, arrays, self._inputs.columns)
 
     def _arrays(self) -> dict[str, np.ndarray]:
         """{name: view} of all arrays that change while learning."""
         prediction = forward_arrays(self._spec, self._prediction)[0].flat_state
-        return {**network.checkpoint_arrays(self._spec, self._views), "clock": self._clock, "prediction": prediction}
+        own = {"clock": self._clock, "prediction": prediction, **self._inputs.arrays()}
+        return {**network.checkpoint_arrays(self._spec, self._views), **own}
 
 
-def _revived(kind: Any, settings: dict[str, Any], arrays: dict[str, np.ndarray]) -> Any:
+def _revived(kind: Any, settings: dict[str, Any], arrays: dict[str, np.ndarray], columns: Any = None) -> Any:
     learner = kind(**settings)
+    learner._inputs.name_columns(columns)
     for name, view in learner._arrays().items():
         view[...] = arrays[name]
     return learner

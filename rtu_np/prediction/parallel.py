@@ -9,6 +9,7 @@ from joblib import cpu_count
 from tqdm import tqdm
 
 from rtu_np.interrupts import HoldCtrlC
+from rtu_np.prediction.frames import like
 from rtu_np.prediction.td import TDLambda
 from rtu_np.validation import check_count, count_dimensions
 
@@ -36,7 +37,7 @@ def run_many(
 
     Returns
     -------
-    list of k arrays (T,), or (T, m) : the predictions of each learner
+    list of k arrays (T,), or (T, m) : the predictions of each learner; Series, or DataFrames, for DataFrames
 
     Raises
     ------
@@ -74,13 +75,15 @@ def run_many(
         except (TypeError, ValueError) as error:
             raise type(error)(f"learners[{k}]: {error}") from error
 
-    for learner in learners:
+    for learner, given in zip(learners, each["observations"], strict=True):
         learner.compile()
+        learner._inputs.remember(given)
     predictions = [learner.empty(len(stream[0])) for learner, stream in zip(learners, streams, strict=True)]
     began = [learner.steps for learner in learners]
 
     def so_far() -> list[np.ndarray]:
-        return [v[: learner.steps - n] for v, learner, n in zip(predictions, learners, began, strict=True)]
+        made = [v[: learner.steps - n] for v, learner, n in zip(predictions, learners, began, strict=True)]
+        return list(map(like, each["observations"], made))
 
     with HoldCtrlC(so_far) as ctrl_c:
         total = sum(map(len, predictions))
@@ -95,7 +98,7 @@ def run_many(
                 run.result()
             except FloatingPointError as error:
                 raise FloatingPointError(f"learners[{k}]: {error}") from error
-    return predictions
+    return list(map(like, each["observations"], predictions))
 
 
 def _learn(

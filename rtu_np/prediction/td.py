@@ -27,6 +27,9 @@ from rtu_np.learning.outcomes import (
 )
 from rtu_np.learning.readout import LinearReadout, Readout, check_readout
 from rtu_np.numerics.buffers import allocate, size
+from rtu_np.prediction.chunks import InChunks
+from rtu_np.prediction.frames import check_same_index, like
+from rtu_np.prediction.input_stage import InputStage, Normalize
 from rtu_np.prediction.learner import Learner
 from rtu_np.prediction.scale import ENOUGH, watched
 from rtu_np.prediction.td_kernels import CUMULANT, DISCOUNT, paused, predict, run
@@ -46,7 +49,7 @@ _STAGE = 1 << 16  # the most elements of observations that one compiled call rea
 _FIRST, _BRIEF = 16, 0.1  # steps of the first compiled call; seconds of a call, after which the next call is not longer
 
 
-class TDLambda(Learner):
+class TDLambda(InChunks, Learner):
     """Streaming TD(lambda) with accumulating traces on a recurrent cell and a readout (derivations (18)-(20)).
 
     v_t predicts c_{t+1} + gamma c_{t+2} + gamma^2 c_{t+3} + ..., in units of the cumulant c. With an array `gamma` there are
@@ -63,6 +66,9 @@ class TDLambda(Learner):
     readout : LinearReadout() (the default) or HiddenReadout(n)
     seed : of the starting parameters; the same seed gives the same bits. None for fresh entropy
     dtype : "float64" or "float32"
+    normalize : True for observations of running mean 0 and deviation 1, or `Normalize(half_life=..., clip=...)`
+    missing : "hold" or "zero" if values may be missing (NaN, None, masked): the last value or a zero stands for them,
+        and each has an input more, which is 1 if it is missing. From a missing cumulant nothing is learned
     body : how the cell learns from many predictions; "traces" for one
 
     Raises
@@ -105,6 +111,8 @@ class TDLambda(Learner):
         seed: int | None = 0,
         dtype: Any = "float64",
         readout: Readout | None = None,
+        normalize: bool | Normalize = False,
+        missing: str | None = None,
         body: str = "traces",
     ) -> None:
         self.cell = check_cell(cell)
@@ -115,6 +123,7 @@ class TDLambda(Learner):
         self.gamma, self.body = self._check_predictions(gamma, body)
         self.lambda_ = check_real("lambda_", lambda_, low=0.0, high=1.0)
         self.dtype = check_dtype("dtype", dtype)
+        self._inputs = InputStage(n_inputs, self.dtype, normalize, missing)
 
         self._spec = self._make_spec()
         self._flat = allocate(size(self._layout, self._spec), self.dtype)
@@ -127,10 +136,12 @@ class TDLambda(Learner):
         self._to_run = (self._spec, self._flat, self._clock, self._observations, self._signals, self._predictions)
         observations, signals, prediction = self._stage(1)
         self._to_step = (self._spec, self._flat, self._clock, observations, signals, prediction, 1)
-        (self._x,), (self._signal,), self._shape = observations, signals, (n_inputs,)
+        (self._x,), (self._signal,), self._shape = self._inputs.raw(observations), signals, (n_inputs,)
         self._prediction_made = self._result(prediction)
         self._watch = Watch()
-        self._to_predict = (self._spec, self._flat, self._prediction, self._observations, self._predictions)
+        to_predict = self._inputs.to_predict(self._observations)
+        self._to_predict = (self._spec, self._flat, self._prediction, to_predict, self._predictions)
+        self._raw = self._inputs.raw(self._observations)
 
     def _check_predictions(self, gamma: Any, body: Any) -> tuple[Any, str]:
         """(gamma, body) of the arguments."""
@@ -139,7 +150,7 @@ class TDLambda(Learner):
         return check_real("gamma", gamma, low=0.0, high=1.0), body
 
     def _make_spec(self) -> Any:
-        cell_spec = self.gradient.spec(self.cell.spec(self.n_inputs), self.dtype)
+        cell_spec = self.gradient.spec(self.cell.spec(self._inputs.width), self.dtype)
         readout_spec = self.readout.spec(cell_spec.n_outputs)
         training = network.Training(self.optimizer, self.gamma, self.lambda_, self.dtype)
         return network.network_spec(cell_spec, readout_spec, training, either=True)
@@ -153,8 +164,8 @@ class TDLambda(Learner):
 
     @cached_property
     def _run(self) -> Callable:
-        compiled = entry(compile_for(self._kernels[0], self._spec), *self._to_step)
-        return compiled if self.steps >= ENOUGH else watched(compiled, partial(setattr, self, "_run"))
+        compiled = entry(compile_for(self._kernels[0], self._spec, self._observations), *self._to_step)
+        return compiled if self.steps >= ENOUGH else watched(compiled, partial(setattr, self, "_run"), self._inputs)
 
     def compile(self) -> None:
         """Compile `step` and `run`, if they have not been compiled."""
@@ -162,7 +173,7 @@ class TDLambda(Learner):
 
     @cached_property
     def _predict(self) -> Callable:
-        return entry(compile_for(self._kernels[1], self._spec), *self._to_predict, 1)
+        return entry(compile_for(self._kernels[1], self._spec, self._observations), *self._to_predict, 1)
 
     # ------------------------------------------------------------------------------------------------- learning
 
@@ -187,8 +198,10 @@ class TDLambda(Learner):
         x_t, signal = self._x, self._signal
         plain = type(x) is np.ndarray and x.shape == self._shape and (x.dtype is self.dtype or x.dtype.char in PLAIN)
         try:
-            x_t[...] = x if plain else check_array("x", x, self._shape)
-            signal[CUMULANT] = c if isinstance(c, float) else check_number("c", c, dtype=self.dtype)
+            x_t[...] = x if plain else self._inputs.check("x", x, self._shape)
+            signal[CUMULANT] = (
+                c if isinstance(c, float) else check_number("c", c, dtype=self.dtype, **self._inputs.gaps)
+            )
             signal[DISCOUNT] = (
                 self.gamma if discount is None else check_number("discount", discount, interval=(0.0, 1.0))
             )
@@ -199,8 +212,8 @@ class TDLambda(Learner):
         done = self._run(*self._to_step)
         if done < 1:
             if done == REFUSED:
-                check_array("x", x, self._shape, dtype=self.dtype)
-                check_number("c", c, dtype=self.dtype)
+                self._inputs.check("x", x, self._shape)
+                check_number("c", c, dtype=self.dtype, **self._inputs.gaps)
             if done != PAUSED:
                 self._explain(done)
             self._between_steps()
@@ -214,25 +227,28 @@ class TDLambda(Learner):
         terminated: Any = None,
         truncated: Any = None,
         progress: bool = True,
+        observed: Any = None,
         ratios: Any = None,
-    ) -> np.ndarray:
+    ) -> Any:
         """Learn from T steps in compiled code: the same steps as `step`, to the bit. Returns the predictions (T,).
 
         Parameters
         ----------
-        observations : (T, n_inputs)
+        observations : (T, n_inputs). If it is a DataFrame, the predictions are a Series with its index
         cumulants, discounts, terminated, truncated : (T,), as in `step`; the last three are optional
         progress : whether a run of more than a second shows a bar, on a terminal
+        observed : (T, n_inputs) whether an entry is not missing, for a learner with `missing`; NaN is missing, too
         ratios : importance ratios, for many predictions (`ManyPredictions`)
 
         Ctrl-C stops between steps, within about a second. The KeyboardInterrupt carries the predictions so far as
         `result` (t,), and `run` with the rows from t on continues, to the bit. FloatingPointError carries them, too.
         """
-        stream = self.check_stream(observations, cumulants, discounts, terminated, truncated, ratios)
+        stream = self.check_stream(observations, cumulants, discounts, terminated, truncated, observed, ratios)
         self.compile()
+        self._inputs.remember(observations)
         predictions, began = self.empty(len(stream[0])), self.steps
         with (
-            HoldCtrlC(lambda: predictions[: self.steps - began]) as ctrl_c,
+            HoldCtrlC(lambda: like(observations, predictions[: self.steps - began])) as ctrl_c,
             tqdm(
                 total=len(predictions), disable=None if progress else True, delay=1, unit="step", unit_scale=True
             ) as bar,
@@ -241,7 +257,7 @@ class TDLambda(Learner):
                 bar.update(n)
                 if ctrl_c.asked:
                     ctrl_c.stop()
-        return predictions
+        return like(observations, predictions)
 
     def check_stream(
         self,
@@ -250,13 +266,17 @@ class TDLambda(Learner):
         discounts: Any = None,
         terminated: Any = None,
         truncated: Any = None,
+        observed: Any = None,
         ratios: Any = None,
     ) -> tuple[np.ndarray, ...]:
         """The arguments of `run` as arrays for `learn_from`. ValueError or TypeError names the argument at fault."""
         rows = "one row per step" + (
             "; observations.reshape(-1, 1) makes rows of one number" if self.n_inputs == 1 else ""
         )
-        observations = check_array("observations", observations, (None, self.n_inputs), hint=rows, dtype=self.dtype)
+        signals = {"cumulants": cumulants, "discounts": discounts, "terminated": terminated, "truncated": truncated}
+        for name, signal in {**signals, "observed": observed}.items():
+            check_same_index(name, signal, observations)
+        observations = self._inputs.check("observations", observations, (None, self.n_inputs), rows, observed)
         n_steps = observations.shape[0]
         if n_steps == 0:
             raise ValueError(f"observations has shape {observations.shape}: expected at least one step")
@@ -275,7 +295,7 @@ class TDLambda(Learner):
         """Cumulants, discounts and further signals, in the order of `_slots` without the ends."""
         if ratios is not None:
             raise ValueError("ratios is given for one prediction: expected None; gamma=[0.9] is for an array of one")
-        cumulants = check_array("cumulants", cumulants, (n_steps,), hint=hint, dtype=self.dtype)
+        cumulants = check_array("cumulants", cumulants, (n_steps,), hint=hint, dtype=self.dtype, **self._inputs.gaps)
         if discounts is None:
             return cumulants, np.broadcast_to(check_array("gamma", self.gamma, (), dtype=self.dtype), n_steps)
         return cumulants, check_array("discounts", discounts, (n_steps,), hint=hint, dtype=self.dtype, interval=(0, 1))
@@ -292,7 +312,7 @@ class TDLambda(Learner):
         while start < n_steps:
             n = min(most, n_steps - start, LOOK_EVERY - self.steps % LOOK_EVERY)
             rows = slice(start, start + n)
-            self._observations[:n] = observations[rows]
+            self._raw[:n] = observations[rows]
             for slot, signal in zip(self._slots, signals, strict=True):
                 self._write(slot, signal[rows])
             began = time.perf_counter()
@@ -331,31 +351,35 @@ class TDLambda(Learner):
 
         Returns
         -------
-        float, or (T,) array
+        float, or (T,) array; a Series for a DataFrame
         """
         one = count_dimensions("x", x) == 1
         shape = self._shape if one else (None, self.n_inputs)
-        stretch = check_array("x", x, shape, hint="or one observation", dtype=self.dtype).reshape(-1, self.n_inputs)
+        stretch = self._inputs.check("x", x, shape, "or one observation").reshape(-1, self.n_inputs)
         self._check_parameters()
         if reset:
             self._prediction[:] = 0
+            self._inputs.forget_predictions()
         predictions = self.empty(len(stretch))
         for start in range(0, len(stretch), len(self._predictions)):
             rows = stretch[start : start + len(self._predictions)]
-            self._observations[: len(rows)] = rows
+            self._raw[: len(rows)] = rows
             self._predict(*self._to_predict, len(rows))
             predictions[start : start + len(rows)] = self._predictions[: len(rows)]
-        return (predictions[0].copy() if predictions.ndim > 1 else predictions[0].item()) if one else predictions
+        if one:
+            return predictions[0].copy() if predictions.ndim > 1 else predictions[0].item()
+        return like(x, predictions)
 
     # ----------------------------------------------------------------------------------------------------- state
 
     @property
     def bytes_staged(self) -> int:
         """Bytes of the rows that carry a stream into compiled code."""
-        return self._observations.nbytes + self._signals.nbytes + self._predictions.nbytes
+        return self._raw.nbytes + self._signals.nbytes + self._predictions.nbytes
 
     def __repr__(self) -> str:
-        parts = ", ".join(f"{name}={brief(part)}" for name, part in self._parts().items() if name != "cell")
+        settings = {**self._parts(), **self._inputs.settings()}
+        parts = ", ".join(f"{name}={brief(part)}" for name, part in settings.items() if name != "cell")
         numbers = ", ".join(f"{name}={value!r}" for name, value in self._numbers().items() if name != "dtype")
         return f"TDLambda({brief(self.cell)}, {numbers}, {parts}, dtype={self.dtype.name!r}, steps={self.steps})"
 

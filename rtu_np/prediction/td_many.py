@@ -115,7 +115,7 @@ class ManyPredictions(TDLambda):
     def _make_spec(self) -> ManySpec:
         kind, m = _BODIES[self.body], self.gamma.size
         gradient = TBPTT(1) if isinstance(kind, Frozen) else self.gradient
-        cell = gradient.spec(self.cell.spec(self.n_inputs), self.dtype)
+        cell = gradient.spec(self.cell.spec(self._inputs.width), self.dtype)
         together = isinstance(kind, Shared | Lambda0)
         if together and not isinstance(cell, UNITWISE):
             raise ValueError(
@@ -144,10 +144,9 @@ class ManyPredictions(TDLambda):
     def _rows(self) -> int:
         return max(128, super()._rows() // self.gamma.size)
 
-    def _stage(self, rows: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def _stage(self, rows: int) -> tuple[Any, np.ndarray, np.ndarray]:
         m = self.gamma.size
-        shapes = (rows, self.n_inputs), (rows, SLOTS * m), (rows, m)
-        return tuple(np.zeros(shape, self.dtype) for shape in shapes)  # type: ignore[return-value]
+        return self._inputs.rows(rows), np.zeros((rows, SLOTS * m), self.dtype), np.zeros((rows, m), self.dtype)
 
     def _write(self, slot: int, signal: np.ndarray) -> None:
         m = self.gamma.size
@@ -203,8 +202,8 @@ class ManyPredictions(TDLambda):
         array([0., 0.])
         """
         m = self.gamma.size
-        observation = check_array("x", x, self._shape, dtype=self.dtype)
-        cumulants = check_array("c", c, (m,), hint="one cumulant for each prediction", dtype=self.dtype)
+        observation, gaps = self._inputs.check("x", x, self._shape), self._inputs.gaps
+        cumulants = check_array("c", c, (m,), hint="one cumulant for each prediction", dtype=self.dtype, **gaps)
         discounts = self.gamma if discount is None else self._of_step("discount", discount, (0.0, 1.0))
         ratios = 1.0 if ratio is None else self._of_step("ratio", ratio, (0.0, np.inf))
         end = how_it_ends(terminated, truncated) if terminated or truncated else CONTINUES
@@ -233,7 +232,7 @@ class ManyPredictions(TDLambda):
     ) -> tuple[np.ndarray, ...]:
         shape = n_steps, self.gamma.size
         rows = f"{hint}, and a column for each of {shape[1]} predictions"
-        cumulants = check_array("cumulants", cumulants, shape, hint=rows, dtype=self.dtype)
+        cumulants = check_array("cumulants", cumulants, shape, hint=rows, dtype=self.dtype, **self._inputs.gaps)
         signals = [cumulants]
         for name, value, default, high in (("discounts", discounts, self.gamma, 1.0), ("ratios", ratios, 1.0, np.inf)):
             signal = default
@@ -321,6 +320,7 @@ class ManyPredictions(TDLambda):
             "memory": views.flat_memory,
             "clock": self._clock,
             "prediction": prediction,
+            **self._inputs.arrays(),
         }
 
 

@@ -41,8 +41,9 @@ from rtu_np.learning.outcomes import (
 )
 from rtu_np.learning.passes import AlongTraces, InOwnPass
 from rtu_np.learning.readout import NoActivations
-from rtu_np.numerics.buffers import add_scaled, clear, copy, finite, finite_vector, padded, padded_rows, whole
+from rtu_np.numerics.buffers import add_scaled, clear, copy, finite_vector, padded, padded_rows, whole
 from rtu_np.numerics.layout import layout_of
+from rtu_np.prediction import inputs
 from rtu_np.prediction.td_kernels import CUMULANT, DISCOUNT, paused
 
 RATIO, SLOTS = 3, 4  # a row of signals has m numbers in each slot
@@ -137,6 +138,7 @@ class ManyStep(NamedTuple):
     first: Any  # whether it is the first step after a clear
     signal: np.ndarray  # (4 m,)
     end: Any
+    known: Any  # whether a cumulant is known
 
 
 # ------------------------------------------------------------------------------------------------------ the readout
@@ -169,7 +171,7 @@ def _errors(first, lambda_, signal, v_tm1, v_t, errors, decays):
     for j in range(m):
         discount, ratio = signal[DISCOUNT * m + j], signal[RATIO * m + j]
         error = ratio * (signal[CUMULANT * m + j] + discount * v_t[j] - v_tm1[j])
-        errors[j] = zero if first else error
+        errors[j] = zero if first or error != error else error  # a cumulant is missing if it is NaN
         decays[j] = ratio * (discount * lambda_)
 
 
@@ -338,19 +340,19 @@ def _learn_nothing(body, spec, network):
 
 
 @generic
-def take_step(optimizer, spec, network, first):
+def take_step(optimizer, spec, network, learns):
     """Update all parameters that have not been updated yet."""
 
 
 @take_step.register(AlongTraces)
-def _add_direction(optimizer, spec, network, first):
+def _add_direction(optimizer, spec, network, learns):
     _add_body(spec.body, network)
 
 
 @take_step.register(InOwnPass)
-def _own_pass(optimizer, spec, network, first):
+def _own_pass(optimizer, spec, network, learns):
     n = network
-    if not first:
+    if learns:
         optimizers.update(optimizer, n.flat_params, n.flat_direction, n.moments, n.dy.dtype.type(1))
 
 
@@ -426,7 +428,7 @@ def learn_step(spec, network, step):
     learn_body(spec.body, spec, n)
     move_rows(spec.optimizer, spec, n)
     _decay_rows(spec, n)
-    take_step(spec.optimizer, spec, n, step.first)
+    take_step(spec.optimizer, spec, n, step.known and not step.first)
     if step.end != CONTINUES:
         _forget(spec.body, spec, n)
     return True
@@ -460,12 +462,14 @@ def run(spec, flat, clock, observations, signals, predictions, n_steps):
     network, _ = many_arrays(spec, flat)
     if protocol.degenerate(spec.cell, network.params.cell):
         return REFUSED
-    if not (finite(observations, n_steps) and finite(signals, n_steps)):
+    if not (inputs.usable(observations, n_steps) and inputs.usable_signals(observations, signals, n_steps)):
         return REFUSED
     prepare(spec.body, spec, network)
     for t in range(n_steps):
-        end = signals[t, END * spec.readout.m]
-        if not learn_step(spec, network, ManyStep(observations[t], clock[IS_FIRST] != 0, signals[t], end)):
+        end, first = signals[t, END * spec.readout.m], clock[IS_FIRST] != 0
+        known = _known(observations, signals[t, : spec.readout.m])
+        (x_t,) = inputs.take(observations, t, first)
+        if not learn_step(spec, network, ManyStep(x_t, first, signals[t], end, known)):
             return t
         clock[STEPS] += 1
         clock[IS_FIRST] = end != CONTINUES
@@ -476,7 +480,18 @@ def run(spec, flat, clock, observations, signals, predictions, n_steps):
                 return t
             if outcome == PAUSED or clock[STEPS] % LOOK_EVERY == 0:
                 return paused(t + 1)
+        if inputs.silent(observations):
+            return paused(t + 1)
     return n_steps
+
+
+@kernel
+def _known(rows, cumulants):
+    """Whether there is a cumulant to learn from."""
+    n_known = 0
+    for j in range(cumulants.shape[0]):
+        n_known += inputs.known(rows, cumulants[j])
+    return n_known > 0
 
 
 @generic
@@ -501,7 +516,8 @@ def predict(spec, flat, scratch, observations, predictions, n_steps):
     params, y_t = network.params, network.y_t
     protocol.prepare(spec.cell, params.cell, p.work)
     for t in range(n_steps):
-        protocol.forward(spec.cell, params.cell, p.work, p.state, observations[t], p.record)
+        (x_t,) = inputs.read(observations, t)
+        protocol.forward(spec.cell, params.cell, p.work, p.state, x_t, p.record)
         copy(p.record.y, y_t)
         _read_both(params.readout, y_t, y_t, predictions[t], predictions[t])
         copy(p.flat_state_t, p.flat_state)

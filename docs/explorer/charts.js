@@ -66,7 +66,7 @@ window.charts = (() => {
   const sides = (width, height) => (width - MARGIN.left - MARGIN.right) / (height - MARGIN.top - MARGIN.bottom);
 
   /* Draw into `host`: {label, x: {label, range, ticks, name}, y: {label, range, log}, lines, marks, uprights}.
-     A line is {values, from, color, dash, dots}, its x is from, from + 1, ...; or {points} with pairs.
+     A line is {values, from, color, dash, dots}, its x is from, from + 1, ...; or {points} with pairs; a pair that is not finite is a gap.
      A mark is {x, y, color, text}. An upright is {x, text}. */
   function draw(host, chart) {
     const width = roomIn(host);
@@ -103,10 +103,14 @@ window.charts = (() => {
     }
     for (const line of chart.lines) {
       const points = line.points ?? line.values.map((value, k) => [k + (line.from ?? 0), value]);
-      const drawn = points.filter((point) => point.every(Number.isFinite));
+      const isThere = (point) => point !== undefined && point.every(Number.isFinite);
+      const drawn = points.filter(isThere);
       if (drawn.length > 1) {
-        const d = drawn.map(([x, y], k) => `${k ? "L" : "M"}${px(x).toFixed(1)} ${py(y).toFixed(1)}`).join("");
-        put("path", { class: "line", d, stroke: `var(--${line.color})`, "stroke-dasharray": line.dash ?? "none" });
+        let d = "";
+        points.forEach(([x, y], k) => {
+          if (isThere(points[k])) d += `${isThere(points[k - 1]) ? "L" : "M"}${px(x).toFixed(1)} ${py(y).toFixed(1)}`;
+        });
+        put("path", { class: "line", d, stroke: `var(--${line.color})`, "stroke-dasharray": line.dash ?? "none", "data-points": drawn.length });
       }
       if (line.dots || drawn.length === 1) {
         for (const [x, y] of drawn) put("circle", { cx: px(x), cy: py(y), r: 2.2, fill: `var(--${line.color})` });

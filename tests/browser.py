@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 EXPLORER = Path(__file__).parent.parent / "docs" / "explorer"
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+ON_MACOS = "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome"
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", ON_MACOS)
 
 
 def find() -> tuple[str, str]:
@@ -24,7 +25,7 @@ def find() -> tuple[str, str]:
     missing = [
         name
         for name, found in [
-            (f"a browser ({', '.join(BROWSERS)})", browser),
+            ("a browser (chromium or google-chrome)", browser),
             ("chromedriver", driver),
             ("the Python package selenium", importlib.util.find_spec("selenium")),
         ]

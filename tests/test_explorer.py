@@ -239,6 +239,21 @@ def test_play_learns_and_stops(browser):
     assert "learn the same" in browser.driver.find_element("id", "bridge-words").text
 
 
+def test_after_a_thousand_trials_it_says_so(browser):
+    browser.open(PAGE)
+    browser.ask(
+        "(() => { explorer.set({ gap: 1 }); for (let k = 0; k < 2000; k++)"
+        " for (const unit of Object.values(bridge.units)) unit.step(); })()"
+    )
+    for button in ("play", "one-step", "one-trial"):
+        browser.driver.find_element("id", button).click()
+        assert browser.driver.find_element("id", "play").text == "Play"
+        assert browser.driver.find_element("id", "trials").text in ("0", "1000")
+    assert "Reset starts again" in browser.driver.find_element("id", "bridge-words").text
+    browser.driver.find_element("id", "reset").click()
+    assert browser.driver.find_element("id", "trials").text == "0"
+
+
 def test_it_works_on_a_site(browser):
     handler = partial(SimpleHTTPRequestHandler, directory=str(EXPLORER.parent))
     handler.log_message = lambda *_: None

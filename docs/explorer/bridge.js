@@ -72,7 +72,7 @@ window.bridge = (() => {
       x: { label: "step of the trial", range: [0, gap] },
       y: { label: "output v", range: [Math.min(...all, 0) - 0.15, Math.max(...all) + 0.15] },
       lines: both(responses, 0),
-      uprights: [{ x: t, text: rtrl.t < 0 ? "cue" : `now: ${t}` }],
+      uprights: [{ x: t, text: rtrl.t < 0 ? "cue" : t === gap ? "" : `now: ${t}` }],
       marks: [
         { x: gap, y: 1, color: "target", text: "target" },
         { x: t, y: responses.rtrl[t], color: "rtrl" },
@@ -88,7 +88,7 @@ window.bridge = (() => {
     });
     drawPaths();
     fillTable();
-    at("bridge-words").textContent = words();
+    at("bridge-words").textContent = words() + (isOver() ? ` ${MOST_TRIALS} trials are over; Reset starts again.` : "");
   }
 
   /* The poles' ways in the complex plane, on equal scales. */
@@ -148,7 +148,7 @@ window.bridge = (() => {
   function listen(restart) {
     const then = (act) => () => {
       play(false);
-      act();
+      if (!isOver()) act();
       draw();
     };
     at("play").addEventListener("click", () => play(!playing));

@@ -196,6 +196,22 @@ def test_a_window_that_reaches_the_cue_learns_as_rtrl_does(browser):
     assert whole[-1] < 0.03 < 0.5 < short[-1], "the panel's takeaway"
 
 
+def test_the_answers_on_the_page_hold(browser):
+    browser.open(EXPLORER / "index.html")
+    start = LEARNING[0]
+    whole, short, forgetful, scaled = (
+        browser.ask(LEARN, {**start, **change}, 300)
+        for change in ({}, {"window": 10}, {"r": 0.5}, {"window": 1, "learnsReadout": True})
+    )
+    assert short["W"] == [1, 0], "no credit reaches the weights"
+    assert short["path"][-1][0] > whole["path"][-1][0] + 0.01, "the pole moves on towards 1"
+    assert 0.5**10 == pytest.approx(0.001, rel=0.03)
+    assert forgetful["errors"][-1] > 0.99
+    assert scaled["errors"][-1] < 1e-3
+    assert scaled["W"] == [1, 0], "the readout does it alone"
+    assert np.hypot(*scaled["readout"]) > 3
+
+
 BUGS = {
     "the hand turns the wrong way": (
         "u.g * c[0] - u.p * c[1], u.g * c[1] + u.p",

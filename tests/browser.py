@@ -1,7 +1,7 @@
 """A real browser for tests of pages: Debian's chromium or Chrome, through chromedriver and Selenium.
 
 Nothing is downloaded. Without a browser the tests are skipped, and say so; with RTU_NP_BROWSER=required, which .ci/run
-sets, they fail.
+sets if there is a browser, they fail.
 """
 
 import importlib.util

@@ -39,6 +39,7 @@ EXPERIMENTS = {
     "stream-popgym": "experiments.stream_popgym",
     "staleness": "experiments.staleness",
     "credit": "experiments.credit",
+    "reach": "experiments.reach",
 }
 
 ANNOUNCED = 50  # a plan of at most so many runs prints a line for each; a longer plan shows the bar alone

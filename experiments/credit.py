@@ -97,7 +97,12 @@ def _waiting(stream: np.ndarray, lags: int) -> np.ndarray:
 
 
 def terms(
-    cell: Any, body: list[np.ndarray], direction: np.ndarray, stream: np.ndarray, lags: int, layers: tuple[str, ...] = ("",)
+    cell: Any,
+    body: list[np.ndarray],
+    direction: np.ndarray,
+    stream: np.ndarray,
+    lags: int,
+    layers: tuple[str, ...] = ("",),
 ) -> np.ndarray:
     """(T, lags, parameters): what the input at each lag adds to a gradient at every step of a stream.
 

@@ -10,11 +10,17 @@ policy's first number by the parameters of the layer, at the last steps of greed
 
 Claim: T-BPTT(1) learns where a drawn layer already remembers enough, so that the layers behind it have only to read.
 
+The claim holds: on KMemoryChain and the T-maze a layer that stays as it was drawn has the returns of T-BPTT(1). Their
+cues are some bits that come 10 to 16 steps before they count, and units with half-lives of 2 steps keep enough of them
+for a readout. RTRL moves the layer more, gives old inputs more weight, and is above both on the T-maze. On
+ReacherPOMDP both gradients move the layer by half of its length, and nothing is learned: there it is not the gradient
+that lacks.
+
 Chosen here: the streaming actor-critic of `stream-memory`, 64 recurrent trace units (RTUs), rules per block (Adam in
 the recurrent layer, ObGD elsewhere), with the step size and lambda that were chosen there; on ReacherPOMDP, which it
 has not reached yet, 3e-4 and .9.
 
-Minutes on two cores: smoke 0.5, laptop 15.
+Minutes on two cores: smoke 0.5, laptop 12 (estimated).
 """
 
 import tempfile
@@ -153,8 +159,10 @@ def plot(results: Results) -> Any:
             curves = np.array([r["weight"] for r in runs])
             text = f"{config['method']}: return {np.mean([r['final'] for r in runs]):.2f}"
             text += f", moved {np.mean([r['moved'] for r in runs]):.2f}"
-            plotting.band(ax, np.arange(curves.shape[1]), curves, label=text, **plotting.curve_style(k))
-        ax.set(title=task, xlabel="lag of the input, steps", yscale="log", ylim=(1e-4, 20))
+            shown = curves.mean(0) > 0.01  # behind the length of most episodes there is next to nothing
+            plotting.band(ax, np.flatnonzero(shown), curves[:, shown], label=text, **plotting.curve_style(k))
+        ax.set(title=task, xlabel="lag of the input, steps", yscale="log", ylim=(1e-2, 10))
+        ax.set_xticks(range(0, LAGS + 1, 5))
         ax.legend(fontsize=7)
     axes[0, 0].set_ylabel("weight, relative to lag 0")
     plotting.headline(figure, "Did the layer move, and how far back does its gradient reach?", len(results[0][1]))

@@ -11,8 +11,8 @@ policy's first number by the parameters of the layer, at the last steps of greed
 Claim: T-BPTT(1) learns where a drawn layer already remembers enough, so that the layers behind it have only to read.
 
 The claim holds: on KMemoryChain and the T-maze a layer that stays as it was drawn has the returns of T-BPTT(1). Their
-cues are bits that come 10 to 16 steps before they count, and units with a median half-life of 2 steps keep enough of them
-for a readout. RTRL moves the layer more, gives old inputs more weight, and is above both on the T-maze. On
+cues are bits that come 10 to 16 steps before they count, and units with a median half-life of 2 steps keep enough of
+them for a readout. RTRL moves the layer more, gives old inputs more weight, and is above both on the T-maze. On
 ReacherPOMDP both gradients move the layer by half of its length, and nothing is learned: there it is not the gradient
 that lacks.
 

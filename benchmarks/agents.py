@@ -6,9 +6,9 @@ The agent is `ActorCritic(env)` with its defaults: two networks, each of 128 lin
 real-time recurrent learning (RTRL) and a hidden layer of 128 behind them, a rule for each block, float32, observations
 normalised and rewards scaled. The rows are: `step` of the agent without an environment, on
 observations drawn beforehand; the same with truncated backpropagation through one step, T-BPTT(1); normalising an
-observation in compiled code; agent and HalfCheetah-P together; and `QLambda(env, LinearRTU(16))` in MemoryChain, in
-stretches of compiled code, and step by step, as with a callback. All take turns in each round. Median and fastest are
-printed, since other work on the machine makes steps slower, never faster.
+observation in compiled code; agent and HalfCheetah-P together; and `QLambda(env, LinearRTU(16))`, without the previous
+action and reward, in MemoryChain, in stretches of compiled code, and step by step, as with a callback. All take turns
+in each round. Median and fastest are printed, since other work on the machine makes steps slower, never faster.
 
 A second table has the least time that the agent's step can take on this machine: its operations at the measured peak of
 a core, and its bytes at the measured speed of reading and writing so many (the roofline). An agent's bytes are all
@@ -88,7 +88,7 @@ def contenders() -> dict[str, tuple[int, Callable[[], object]]]:
     stats, out = np.zeros(size(normalizers.statistics, observations.shape[1])), np.zeros(observations.shape[1], "f4")
     truncated = ActorCritic(env, gradient=TBPTT(1))
     chains = [gymnasium.make("rtu_np/MemoryChain-v0") for _ in range(2)]
-    one, other = (QLambda(chain, LinearRTU(16)) for chain in chains)
+    one, other = (QLambda(chain, LinearRTU(16), previous_action_reward=False) for chain in chains)
     return {
         "the agent alone, RTRL": (STEPS, stepping(ActorCritic(env), observations)),
         "the agent alone, T-BPTT(1)": (STEPS, stepping(truncated, observations)),

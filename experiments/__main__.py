@@ -40,6 +40,7 @@ EXPERIMENTS = {
     "staleness": "experiments.staleness",
     "credit": "experiments.credit",
     "nexting-glucose": "experiments.nexting_glucose",
+    "reach": "experiments.reach",
 }
 
 ANNOUNCED = 50  # a plan of at most so many runs prints a line for each; a longer plan shows the bar alone
@@ -285,10 +286,11 @@ def gather(
 
 
 def table(scores: dict[str, dict[str, float]]) -> str:
-    """Scores as aligned text, with a row for each setting."""
-    heads = ["", *next(iter(scores.values()))]
-    rows = [heads, *([name, *(f"{value:.4g}" for value in row.values())] for name, row in scores.items())]
-    widths = [max(len(row[k]) for row in rows) for k in range(len(heads))]
+    """Scores as aligned text, with a row for each setting. A number that a setting does not have stays empty."""
+    names = dict.fromkeys(name for row in scores.values() for name in row)
+    rows = [["", *names]]
+    rows += [[name, *(f"{row[n]:.4g}" if n in row else "" for n in names)] for name, row in scores.items()]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return "\n".join(
         "  ".join(
             cell.ljust(w) if k == 0 else cell.rjust(w) for k, (cell, w) in enumerate(zip(row, widths, strict=True))

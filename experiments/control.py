@@ -97,9 +97,16 @@ def _learn(agent: Agent, env: gymnasium.Env, steps: int) -> Episodes:
 
 
 def run(
-    config: Config, seed: int, unfinished: Path | None = None, watched: tuple[str, ...] = ()
+    config: Config,
+    seed: int,
+    unfinished: Path | None = None,
+    watched: tuple[str, ...] = (),
+    look: Callable[[Agent], dict[str, np.ndarray]] = lambda agent: {},
 ) -> dict[str, np.ndarray]:
-    """Learn for the setting's number of steps. `watched` names diagnostics of the agent; the run stores their curves.
+    """Learn for the setting's number of steps.
+
+    watched : names of diagnostics of the agent; the run stores their curves
+    look : makes more arrays of a run from the agent that has learned
 
     A long run saves its state to the folder `unfinished` from time to time. If the folder has a state, the run
     continues from there. Its bits are those of a run without interruption.
@@ -145,6 +152,7 @@ def run(
         "diverged": np.array(diverged),
         **({"greedy": greedy} if "greedy" in config else {}),
         **{name: course[name] for name in watched},
+        **look(agent),
     }
 
 

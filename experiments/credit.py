@@ -70,15 +70,16 @@ def run(config: Config, seed: int) -> dict[str, np.ndarray]:
         readout = np.random.default_rng(seed).standard_normal(readout.shape)
     stream, _ = env.generate(TRIALS * 140)
     chosen = _waiting(stream, lags)
-    terms = _terms(cell, parameters, readout, stream, lags)
+    body = [parameters[f"cell.{name}"] for name in cell.build(env.n_inputs, TBPTT(1)).parameters]
+    found = terms(cell, body, readout, stream, lags)
     decay = env.gamma * LAMBDA
     out = {}
     for name, window in (("RTRL", lags), (f"T-BPTT({WINDOW})", WINDOW), ("T-BPTT(1)", 1)):
-        direct, traced = np.zeros((2, chosen.size, lags, terms.shape[2]))
-        direct[:, :window] = terms[chosen, :window]
+        direct, traced = np.zeros((2, chosen.size, lags, found.shape[2]))
+        direct[:, :window] = found[chosen, :window]
         for j in range(lags):
             reach = min(window, lags - j)
-            traced[:, j : j + reach] += decay**j * terms[chosen - j, :reach]
+            traced[:, j : j + reach] += decay**j * found[chosen - j, :reach]
         out[name] = np.linalg.norm(direct, axis=2).mean(0)
         out[f"{name}, traces"] = np.linalg.norm(traced, axis=2).mean(0)
     scale = out["RTRL"][0]
@@ -95,17 +96,30 @@ def _waiting(stream: np.ndarray, lags: int) -> np.ndarray:
     return np.flatnonzero(out)
 
 
-def _terms(cell: Cell, parameters: dict[str, np.ndarray], readout: np.ndarray, stream: np.ndarray, lags: int):
-    """(T, lags, parameters): the part of the input at each lag in the gradient of v_t, for every step of the stream."""
+def terms(
+    cell: Any,
+    body: list[np.ndarray],
+    direction: np.ndarray,
+    stream: np.ndarray,
+    lags: int,
+    layers: tuple[str, ...] = ("",),
+) -> np.ndarray:
+    """(T, lags, parameters): what the input at each lag adds to a gradient at every step of a stream.
+
+    cell : the settings of the body, of which `body` has the arrays of parameters, in their order
+    direction : the gradient is that of direction . y_t
+    layers : beginnings of the names of the parameters that count
+    """
     gradients = []
     for window in range(1, lags + 1):
         layer = cell.build(stream.shape[1], TBPTT(window))
-        for name, view in layer.parameters.items():
-            view[:] = parameters[f"cell.{name}"]
+        for view, values in zip(layer.parameters.values(), body, strict=True):
+            view[:] = values
         rows = []
         for x in stream:
             layer.advance(x)
-            rows.append(np.concatenate([g.ravel() for g in layer.gradient(readout).values()]))
+            parts = layer.gradient(direction).items()
+            rows.append(np.concatenate([g.ravel() for name, g in parts if name.startswith(layers)]))
         gradients.append(np.array(rows))
     upto = np.stack(gradients, axis=1)
     return np.diff(upto, axis=1, prepend=0)

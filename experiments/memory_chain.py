@@ -39,12 +39,13 @@ which learned on 6 and 3 seeds, and 3e-4 learns on 10 and 10, with .94 and .90 i
 Minutes on two cores: smoke 0.5, laptop 11, longer 2, overnight 60 (estimated).
 """
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from experiments import control
-from experiments.control import describe, run
+from experiments.control import describe
 from experiments.engine import plotting
 from experiments.engine.results import Config, Results, interval
 from rtu_np import RTRL, TBPTT, Adam, Epsilon, LinearRTU, MinGRU
@@ -75,6 +76,11 @@ def setting(method: str, length: int, lambda_: float, steps: int) -> Config:
     }
     config = control.setting("MemoryChain", method, steps, "QLambda", {"length": length}, **parts)
     return {**config, "greedy": EPISODES}
+
+
+def run(config: Config, seed: int, unfinished: Path | None = None) -> dict[str, np.ndarray]:
+    """As `control.run`. The agent sees the observation alone, which is not `QLambda`'s default, nor in the settings."""
+    return control.run({**config, "parts": {"previous": False, **config["parts"]}}, seed, unfinished)
 
 
 def settings(steps: int, lengths: list[int]) -> list[Config]:

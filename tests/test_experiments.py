@@ -5,7 +5,7 @@ import json
 import pytest
 from cases import COMPILED
 
-from experiments.__main__ import EXPERIMENTS, main
+from experiments.__main__ import EXPERIMENTS, main, table
 
 pytestmark = pytest.mark.skipif(not COMPILED, reason="learning takes too long in plain Python")
 
@@ -46,6 +46,11 @@ def test_a_job_array_chooses_step_sizes_first_and_measures_when_submitted_again(
         assert told in capsys.readouterr().out
     page = json.loads((tmp_path / "fig12-rtu-bptt" / "smoke.json").read_text())
     assert (page["tuning"]["seeds"], page["seeds"], page["runs"]) == ([1000], [0, 1], 9)
+
+
+def test_a_table_has_the_columns_of_all_rows():
+    printed = table({"one": {"return": 1.0, "change": 2.5}, "two": {"return": 3.0}}).split("\n")
+    assert [line.split() for line in printed] == [["return", "change"], ["one", "1", "2.5"], ["two", "3"]]
 
 
 def test_without_a_name_it_lists(capsys):

@@ -37,6 +37,7 @@ class World(gymnasium.Env):
 
 def make(kind, cell=None, package=rtu_np, **settings):
     settings = {"gamma": GAMMA, "lambda_": LAMBDA, "epsilon": Epsilon(1.0, 0.2, 20), **PLAINLY, **settings}
+    settings.setdefault("previous_action_reward", False)
     if kind is QLambda:
         settings.setdefault("optimizer", ObGD(kappa=2.0))  # the oracle's
     settings = {name: rebuilt(package, each) for name, each in settings.items()}

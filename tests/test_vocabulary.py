@@ -10,9 +10,13 @@ import pytest
 from dropped_words import NAMES, PHRASES
 
 ROOT = Path(__file__).parent.parent
-FOLDERS = ("rtu_np", "envs", "experiments", "benchmarks")
+FOLDERS = ("rtu_np", "envs", "experiments", "benchmarks", "lectures")
 SOURCES = sorted([*(path for top in FOLDERS for path in (ROOT / top).rglob("*.py")), *ROOT.glob("*.py")])
-PAGES = [*sorted((ROOT / "docs").glob("*.md")), ROOT / "CONTRIBUTING.md"]
+PAGES = [
+    *sorted((ROOT / "docs").glob("*.md")),
+    *sorted((ROOT / "docs" / "explorer").iterdir()),
+    ROOT / "CONTRIBUTING.md",
+]
 
 
 def defined_names(source: str) -> list[tuple[int, str]]:

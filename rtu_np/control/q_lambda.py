@@ -80,7 +80,8 @@ class QLambda(ActionValueAgent):
         get the one-step gradient (`Stack`)
     lambda_ : trace parameter, in [0, 1]
     epsilon : probability of exploratory actions; Epsilon(start=1, end=.01, steps=50_000) by default
-    optimizer : Blocks(cell=Adam(3e-4), others=ObGD(kappa=2)) by default (docs/rules.md)
+    optimizer : Blocks(cell=Adam(1e-3), others=ObGD(kappa=10)) by default (docs/rules.md)
+    previous_action_reward : True by default, unlike in other agents (docs/rules.md); `act` then needs the reward, too
     others : see `rtu_np.control.shared_arguments`
 
     Raises
@@ -111,14 +112,14 @@ class QLambda(ActionValueAgent):
         optimizer: Optimizer | None = None,
         normalize_observations: bool = True,
         scale_rewards: bool = True,
-        previous_action_reward: bool = False,
+        previous_action_reward: bool = True,
         clip_observations: float | None = None,
         seed: int | None = 0,
         dtype: Any = "float32",
     ) -> None:
         inputs = InputSettings(normalize_observations, scale_rewards, previous_action_reward, clip_observations)
         super().__init__(env, cell, gradient, gamma, lambda_, epsilon, inputs, seed, dtype)
-        self.optimizer = self._rule("optimizer", optimizer, self.cell, kappa=2.0)
+        self.optimizer = self._rule("optimizer", optimizer, self.cell, kappa=10.0, step_size=1e-3)
         q = self._network_spec("optimizer")
         self._ready(QLambdaSpec(q, self.epsilon.spec(), self._inputs, size(network_arrays, q)), self.epsilon)
         network.initialise(self._networks()[0].network, q, self.cell, Head(), self._start)

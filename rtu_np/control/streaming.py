@@ -72,13 +72,13 @@ class StreamingAgent(Agent):
 
     _step_kernel, _layout = streaming_kernels.step, streaming_kernels.agent_arrays
 
-    def _rule(self, argument: str, given: Any, cell: Cell, kappa: float) -> Any:
+    def _rule(self, argument: str, given: Any, cell: Cell, kappa: float, step_size: float = 3e-4) -> Any:
         """The optimiser `given`, checked; if it is None, the default for a network with this body."""
         if given is not None:
             return check_optimizer(argument, given)
         bound = ObGD(kappa=kappa)
         recurrent = size(protocol.state, cell.spec(self._inputs.n_inputs)) > 0
-        return Blocks(cell=Adam(3e-4), others=bound) if recurrent else Blocks(others=bound)
+        return Blocks(cell=Adam(step_size), others=bound) if recurrent else Blocks(others=bound)
 
     @abstractmethod
     def _networks(self) -> list[NamedNetwork]:

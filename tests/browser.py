@@ -1,0 +1,98 @@
+"""A real browser for tests of pages: Debian's chromium or Chrome, through chromedriver and Selenium.
+
+Nothing is downloaded. Without a browser the tests are skipped, and say so; with RTU_NP_BROWSER=required, which .ci/run
+sets if there is a browser, they fail.
+"""
+
+import importlib.util
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+EXPLORER = Path(__file__).parent.parent / "docs" / "explorer"
+ON_MACOS = "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome"
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", ON_MACOS)
+
+
+def find() -> tuple[str, str]:
+    """(browser, driver), or the test is skipped, or fails if a browser is required."""
+    path = os.pathsep.join([os.environ.get("PATH", ""), os.environ.get("CHROMEWEBDRIVER", "")])
+    browser = next(filter(None, map(shutil.which, BROWSERS)), None)
+    driver = shutil.which("chromedriver", path=path)
+    missing = [
+        name
+        for name, found in [
+            ("a browser (chromium or google-chrome)", browser),
+            ("chromedriver", driver),
+            ("the Python package selenium", importlib.util.find_spec("selenium")),
+        ]
+        if not found
+    ]
+    if not missing:
+        return str(browser), str(driver)
+    reason = f"{' and '.join(missing)} not found; on Debian: apt-get install chromium chromium-driver"
+    if os.environ.get("RTU_NP_BROWSER") == "required":
+        pytest.fail(f"RTU_NP_BROWSER=required, and {reason}", pytrace=False)
+    pytest.skip(reason)
+
+
+class Browser:
+    """One window. `open` loads a page, `resize` sets its size in pixels, `ask` evaluates JavaScript."""
+
+    def __init__(self, browser: str, driver: str) -> None:
+        from selenium import webdriver
+        from selenium.webdriver.chrome.service import Service
+
+        options = webdriver.ChromeOptions()
+        options.binary_location = browser
+        root = ["--no-sandbox"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []  # chromium refuses otherwise
+        for argument in ("--headless=new", "--disable-gpu", "--disable-dev-shm-usage", "--hide-scrollbars", *root):
+            options.add_argument(argument)
+        options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+        self.driver = webdriver.Chrome(options=options, service=Service(driver))
+        self.driver.set_script_timeout(30)
+
+    def open(self, page: Path | str, width: int = 1280, scheme: str = "light") -> None:
+        features = [{"name": "prefers-color-scheme", "value": scheme}]
+        self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
+        self.resize(width)
+        self.driver.get(page if isinstance(page, str) else page.as_uri())
+
+    def resize(self, width: int, height: int = 800) -> None:
+        """The window inside its frame, which may be as narrow as one pixel; drawn when this returns."""
+        size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
+        self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+        self.driver.execute_async_script(
+            "const done = arguments[0]; requestAnimationFrame(() => requestAnimationFrame(() => done()))"
+        )
+
+    def ask(self, script: str, *arguments):
+        return self.driver.execute_script(f"return {script}", *arguments)
+
+    def complaints(self) -> list[str]:
+        """What the page has written to its console since the last call."""
+        return [line["message"] for line in self.driver.get_log("browser")]
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    window = Browser(*find())
+    yield window
+    window.driver.quit()
+
+
+@pytest.fixture
+def spoiled(tmp_path):
+    """A function that copies the explorer with a bug planted in one of its files."""
+
+    def make(file: str, old: str, new: str) -> Path:
+        shutil.copytree(EXPLORER, tmp_path / "explorer", dirs_exist_ok=True)
+        text = (tmp_path / "explorer" / file).read_text(encoding="utf-8")
+        assert old in text, f"nothing to plant the bug in: {old!r}"
+        (tmp_path / "explorer" / file).write_text(text.replace(old, new), encoding="utf-8")
+        return tmp_path / "explorer" / "index.html"
+
+    return make

@@ -40,6 +40,7 @@ EXPERIMENTS = {
     "staleness": "experiments.staleness",
     "credit": "experiments.credit",
     "nexting-glucose": "experiments.nexting_glucose",
+    "nexting-machine": "experiments.nexting_machine",
     "reach": "experiments.reach",
 }
 

@@ -9,9 +9,9 @@ Claim: on a real stream, learners that take each row once predict better than th
 hours, at some microseconds a row.
 
 The methods are recurrent trace units (RTUs) and minGRUs with real-time recurrent learning (RTRL), a gated recurrent
-unit (GRU) with truncated backpropagation through time, T-BPTT(24), which reaches two hours, and the same with T-BPTT(2),
-which costs about as much as the RTUs. "Linear" reads exponential traces of the observations at six time scales, up to
-eight hours: for the means it is linear TD(lambda), a strong baseline. "Last value" learns nothing.
+unit (GRU) with truncated backpropagation through time, T-BPTT(24), which reaches two hours, and the same with
+T-BPTT(2), which costs about as much as the RTUs. "Linear" reads exponential traces of the observations at six time
+scales, up to eight hours: for the means it is linear TD(lambda), a strong baseline. "Last value" learns nothing.
 
 Step sizes are chosen in the first eight weeks, on seeds 1000 and 1001. Errors are those of the other 144 days, on seeds
 0 to 4, while learning goes on. Intervals are 95 % bootstrap intervals over days, which are drawn whole, and the same
@@ -71,7 +71,10 @@ TUNING = {
     "steps": 7 * WEEKS_OF_TUNING * ROWS_A_DAY,
 }
 PRESETS: dict[str, dict[str, Any]] = {
-    "smoke": {"settings": [{**each, "steps": 2000, "step_size": 3e-4} for each in settings(["MinGRU, RTRL"])], "seeds": range(1)},
+    "smoke": {
+        "settings": [{**each, "steps": 2000, "step_size": 3e-4} for each in settings(["MinGRU, RTRL"])],
+        "seeds": range(1),
+    },
     "laptop": {"settings": settings(list(METHODS)), "tuning": TUNING, "seeds": range(5)},
 }
 
@@ -100,7 +103,9 @@ def run(config: Config, seed: int) -> dict[str, np.ndarray]:
     days = stream.days[:n]
     counted = np.isfinite(truth)
     squares, before = (
-        np.stack([np.bincount(days, np.where(counted[:, j], (p[:, j] - truth[:, j]) ** 2, 0)) for j in range(4)], axis=1)
+        np.stack(
+            [np.bincount(days, np.where(counted[:, j], (p[:, j] - truth[:, j]) ** 2, 0)) for j in range(4)], axis=1
+        )
         for p in (predictions, np.repeat(last[:, None], 4, axis=1))
     )
     shown = days == min(CLOSE, days[-1])
@@ -225,8 +230,25 @@ def score(results: Results) -> dict[str, dict[str, float]]:
     return table
 
 
+def markdown(scores: dict[str, dict[str, float]]) -> str:
+    """The table of docs/nexting.md, from the scores of `laptop.json`."""
+    horizons = [f"{5 * h} min" for h in AHEAD]
+    lines = [
+        f"| RMSE, mg/dl (over that of the GRU) | us per row | {' | '.join(horizons)} |",
+        "|---|---|---|---|---|---|",
+    ]
+    for task, title in zip(TASKS, ("value ahead", "mean of what comes"), strict=True):
+        rows = {name.partition(":")[0]: row for name, row in scores.items() if name.endswith(f": {task}")}
+        last = " | ".join(f"{next(iter(rows.values()))[f'{h}, last value']:.2f}" for h in horizons)
+        lines.append(f"| *{title}*: last value | | {last} |")
+        for method, row in rows.items():
+            cells = [f"{row[h]:.2f}" + (f" ({row[f'{h} / GRU']:.3f})" if f"{h} / GRU" in row else "") for h in horizons]
+            lines.append(f"| {method} | {row['us per row']:.0f} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
 def plot(results: Results) -> Any:
-    """Above: RMSE over that of the last value, by horizon, of values and of means. Below: a day, and its predictions."""
+    """Above: RMSE over that of the last value, by horizon, of values and means. Below: a day, and its predictions."""
     import matplotlib.pyplot as plt
 
     figure, axes = plt.subplot_mosaic([["ahead", "means"], ["day", "day"]], figsize=(9.5, 7.0), height_ratios=[1, 1.1])
@@ -264,5 +286,6 @@ def _close_up(ax: Any, results: Results, methods: list[str]) -> None:
             ax.plot(hours, day[:, 2], label=f"{config['method']}, an hour before", alpha=0.8, **line)
     truth = next(runs[0]["truth"] for config, runs in results if config["task"] == "ahead")
     ax.plot(np.arange(len(truth)) * 5 / 60, truth[:, 0], color="black", linewidth=2.2, label="sensor")
-    ax.set(title="a day", xlabel="hour of the recorded day", ylabel="glucose, mg/dl")
+    ax.set(title="a day, with gaps of the sensor", xlabel="hour of the recorded day", ylabel="glucose, mg/dl")
+    ax.set_ylim(top=1.35 * ax.get_ylim()[1])  # room for the legend
     ax.legend(fontsize=7, ncols=3)

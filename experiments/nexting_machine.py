@@ -30,7 +30,7 @@ from experiments.engine.results import Config, Results
 from rtu_np import Adam, LinearRTU, TDLambda
 from rtu_np.metrics import returns
 
-EVERY = 0.1  # seconds
+EVERY, FIRST = 0.1, 100  # seconds; rows that come before learning
 GAMMAS = {"1 s": 0.9, "10 s": 0.99}
 N = len(machine.SIGNALS)
 PRESETS: dict[str, dict[str, Any]] = {
@@ -45,19 +45,36 @@ def learner(seed: int = 0) -> TDLambda:
     return TDLambda(LinearRTU(32), N, gammas, optimizer=Adam(1e-3), normalize=True, seed=seed, dtype="float32")
 
 
-def cumulants(row: np.ndarray, gammas: np.ndarray) -> np.ndarray:
-    """(2 N,) so that a prediction is a mean, in the unit of its counter."""
-    return (1 - gammas) * np.tile(row, len(GAMMAS))
+class Nexting:
+    """Learns from a row, and predicts in the units of the counters.
+
+    Cumulants are in deviations from the mean of the first rows: a prediction has no bias, and normalised inputs have
+    mean 0. Nothing is learned while the first rows come, and each is predicted as itself.
+    """
+
+    def __init__(self, seed: int, first: int) -> None:
+        self.agent, self.first, self.seen = learner(seed), first, list[np.ndarray]()
+        self.agent.compile()
+        self.mean, self.deviation = np.zeros(N), np.ones(N)
+
+    def step(self, row: np.ndarray) -> np.ndarray:
+        """The predictions (2 N,) after the row (N,)."""
+        if len(self.seen) < self.first:
+            self.seen.append(row)
+            self.mean, self.deviation = np.mean(self.seen, axis=0), np.std(self.seen, axis=0) + 1e-3
+            return np.tile(row, len(GAMMAS))
+        scaled = np.tile((row - self.mean) / self.deviation, len(GAMMAS))
+        predictions = self.agent.step(row, (1 - self.agent.gamma) * scaled)
+        return np.tile(self.mean, len(GAMMAS)) + np.tile(self.deviation, len(GAMMAS)) * predictions
 
 
 def run(config: Config, seed: int) -> dict[str, np.ndarray]:
     """Learn live. rows (T, N) and predictions (T, 2 N); microseconds that learning takes of a row, the median."""
-    agent = learner(seed)
-    agent.compile()
+    nexting = Nexting(seed, min(FIRST, round(config["seconds"] / EVERY / 4)))
     rows, predictions, spent = [], [], []
     for row in machine.rows(config["seconds"], EVERY):
         began = time.perf_counter()
-        predictions.append(agent.step(row, cumulants(row, agent.gamma)))
+        predictions.append(nexting.step(row))
         spent.append(time.perf_counter() - began)
         rows.append(row)
     return {
@@ -133,13 +150,12 @@ def plot(results: Results) -> Any:
 
 def live(seconds: float = 300.0) -> None:
     """Learn in the terminal: a line for each counter, its value, and what is predicted. Ctrl-C ends it."""
-    agent = learner()
-    agent.compile()
+    nexting = Nexting(0, FIRST)
     errors, before, n = np.zeros(N), np.zeros(N), 0
     print(f"{'counter':30}{'now':>12}{'next second':>14}{'next 10 s':>12}{'error so far':>15}")
     try:
         for row in machine.rows(seconds, EVERY):
-            predictions = agent.step(row, cumulants(row, agent.gamma))
+            predictions = nexting.step(row)
             errors += np.abs(before - row) if n else 0.0
             before, n = predictions[:N], n + 1
             for j, name in enumerate(machine.SIGNALS):

@@ -1,5 +1,6 @@
 """What ours is timed against does the same work: it makes the same predictions while learning."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -21,6 +22,7 @@ import peers  # noqa: E402
 import soak  # noqa: E402
 import speed  # noqa: E402
 import subnormals  # noqa: E402
+import what_to_tune  # noqa: E402
 
 pytestmark = pytest.mark.skipif(not COMPILED, reason="plain Python is not what is timed")
 N, D, T = 10, 3, 400
@@ -128,3 +130,9 @@ def test_a_soak_of_prediction_measures_each_part():
     learner.traces["cell.W1"][:] = np.inf
     with pytest.raises(FloatingPointError, match="is not finite after 300 steps"):
         soak.check_finite(learner)
+
+
+def test_the_page_on_tuning_has_the_table_of_its_results():
+    docs = BENCHMARKS.parent / "docs"
+    found = json.loads((docs / "results" / "tuning" / "tuning.json").read_text())["streams"]
+    assert what_to_tune.table(found) in (docs / "what_to_tune.md").read_text()

@@ -50,7 +50,6 @@ def near(actual, expected, tolerance: float, name: str) -> None:
 def compare(agent, oracle, s: dict, tolerance: float = LEARNING) -> None:
     """Step by step: predictions, and the whole update of all parameters."""
     for x, c, discount, ratio, terminated, truncated in zip(*(s[name] for name in many_oracle.NAMES), strict=True):
-        discount, ratio = (row if row.size > 1 else row[0] for row in (discount, ratio))
         v = agent.step(x, c, discount, terminated, truncated, ratio)
         expected = oracle.step(x, c, np.broadcast_to(discount, M), np.broadcast_to(ratio, M), terminated, truncated)
         near(v, expected, tolerance, "predictions")

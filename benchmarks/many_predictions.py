@@ -2,11 +2,11 @@
 
     python benchmarks/many_predictions.py
 
-100 predictions on 64 linear recurrent trace units (RTUs) with 16 inputs, exact real-time recurrent learning (RTRL), SGD,
-float32: microseconds per step of each choice of `body`, and its ratio to `TDLambda` with one prediction. Predictions have
-four discounts, 25 each. "traces" is also compared with yardstick_many.c, if there is a C compiler. Each time is the
-shortest of several runs, and of the processor alone; each ratio is the median of ratios of successive runs. Takes about
-two minutes. Prints Markdown, and writes JSON.
+100 predictions on 64 linear recurrent trace units (RTUs) with 16 inputs, exact real-time recurrent learning (RTRL):
+microseconds per step of each choice of `body`, and its ratio to `TDLambda` with one prediction. Predictions have four
+discounts, 25 each. "traces" is also compared with yardstick_many.c, if there is a C compiler. Each time is the shortest
+of several runs, and of the processor alone; each ratio is the median of ratios of successive runs. Takes about two
+minutes. Prints Markdown, and writes JSON.
 """
 
 import argparse
@@ -90,7 +90,9 @@ def choices(rounds: int, dtype: str, optimizer: str, in_c: dict[str, Any]) -> It
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=9, help="rounds in which all contenders take turns")
-    parser.add_argument("--output", type=Path, default=Path("runs/many-predictions.json"), help="the JSON file to write")
+    parser.add_argument(
+        "--output", type=Path, default=Path("runs/many-predictions.json"), help="the JSON file to write"
+    )
     arguments = parser.parse_args()
     arguments.output.parent.mkdir(parents=True, exist_ok=True)
     if hasattr(os, "sched_getaffinity"):

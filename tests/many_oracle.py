@@ -64,7 +64,9 @@ class ManyOracle:
         of_state = oracles.derivative(lambda state, **p: self.cell(p, state, x)[0], here)
         of_y = oracles.derivative(lambda state, **p: self.cell(p, state, x)[1], here)
         found = {k: of_y[k] + np.tensordot(of_y["state"], self.sensitivity[k], 1) for k in self.names}
-        self.sensitivity = {k: of_state[k] + np.tensordot(of_state["state"], self.sensitivity[k], 1) for k in self.names}
+        self.sensitivity = {
+            k: of_state[k] + np.tensordot(of_state["state"], self.sensitivity[k], 1) for k in self.names
+        }
         self.state, self.y = self.cell(body, self.state, x)
         return found
 

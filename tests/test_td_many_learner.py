@@ -202,10 +202,10 @@ def test_looks_and_pauses(monkeypatch):
 def test_ctrl_c(monkeypatch):
     monkeypatch.setattr("rtu_np.prediction.td._BRIEF", 0.0)
     rng = np.random.default_rng(0)
-    xs, cs = rng.standard_normal((60_000, D)), rng.standard_normal((60_000, M))
+    xs, cs = rng.standard_normal((300_000, D)), rng.standard_normal((300_000, M))
     one, other = made(), made()
     one.compile()
-    timer = threading.Timer(0.1, ctrl_c)
+    timer = threading.Timer(0.05, ctrl_c)
     timer.start()
     with pytest.raises(KeyboardInterrupt) as stopped:
         one.run(xs, cs, progress=False)
@@ -245,7 +245,11 @@ REFUSED = {
     "a hidden layer": ({"readout": HiddenReadout(3)}, ValueError, r"readout is HiddenReadout\(.*belongs to the body"),
     "unequal discounts": ({"body": "shared"}, ValueError, r"gamma is \[0.5, 0.9, .*body='shared'"),
     "ObGD without a trace": ({"body": "lambda0", "optimizer": ObGD()}, ValueError, r"optimizer is ObGD\(.*lambda0"),
-    "rules per block": ({"optimizer": Blocks(others=Adam(1e-3))}, ValueError, "optimizer is Blocks.*expected one of SGD"),
+    "rules per block": (
+        {"optimizer": Blocks(others=Adam(1e-3))},
+        ValueError,
+        "optimizer is Blocks.*expected one of SGD",
+    ),
     "another rule": ({"optimizer": AdaptiveObGD()}, ValueError, "expected one of SGD, Adam, RMSProp, ObGD for many"),
     "a dense cell": ({"body": "lambda0", "cell": GRU(3)}, ValueError, r"cell is GRU\(.*one unit"),
     "a projection": ({"body": "lambda0", "cell": LRU(3)}, ValueError, r"cell is LRU\("),
@@ -264,7 +268,10 @@ def test_refused_settings(case):
 
 STREAMS = {
     "one column": ({"cumulants": np.ones(20)}, r"cumulants has shape \(20,\): expected \(20, 6\)"),
-    "another width": ({"cumulants": np.ones((20, 5))}, r"cumulants has shape \(20, 5\): expected \(20, 6\).*6 predictions"),
+    "another width": (
+        {"cumulants": np.ones((20, 5))},
+        r"cumulants has shape \(20, 5\): expected \(20, 6\).*6 predictions",
+    ),
     "a discount": ({"discounts": np.full((20, 6), 2.0)}, r"discounts\[0, 0\] is 2.0: expected numbers in \[0"),
     "a ratio": ({"ratios": -np.ones(20)}, r"ratios\[0\] is -1.0: expected numbers in \[0"),
     "a number that is not one": ({"ratios": np.full((20, 6), np.nan)}, r"ratios\[0, 0\] is nan"),
@@ -302,7 +309,9 @@ def test_refused_steps_and_arguments():
 
 def test_it_is_written_as_it_was_made():
     agent = made("frozen", "SGD")
-    assert repr(agent).startswith("TDLambda(LinearRTU(5), n_inputs=2, gamma=[0.5, 0.9, 0.9, 0.5, 0.95, 0.9], lambda_=0.8")
+    assert repr(agent).startswith(
+        "TDLambda(LinearRTU(5), n_inputs=2, gamma=[0.5, 0.9, 0.9, 0.5, 0.95, 0.9], lambda_=0.8"
+    )
     assert "body='frozen'" in repr(agent)
     with pytest.raises(ValueError, match="read-only"):
         agent.gamma[0] = 0.1

@@ -98,7 +98,9 @@ def _is_row(item: Any) -> bool:
 def _together(learner: Any, rows: list[tuple]) -> dict[str, Any]:
     """The arguments of `run` for rows (x, c), which may have a discount and flags of their own."""
     whole = [(*row, *[None] * (len(_OF_RUN) - len(row))) for row in rows]
-    columns: dict[str, Any] = {name: list(column) for name, column in zip(_OF_RUN, zip(*whole, strict=True), strict=True)}
+    columns: dict[str, Any] = {
+        name: list(column) for name, column in zip(_OF_RUN, zip(*whole, strict=True), strict=True)
+    }
     if all(discount is None for discount in columns["discounts"]):
         columns["discounts"] = None
     else:

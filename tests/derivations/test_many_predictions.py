@@ -67,7 +67,9 @@ def test_eq65_eq66_one_jacobian_of_the_features_serves_all_predictions(stream: d
         for j in range(M):
             row = ROWS[j]
             own = [
-                by_complex_step(lambda p, t=t, row=row: np.atleast_1d(row @ features(p, stream["x"][: t + 1])), BODY, name)[0]
+                by_complex_step(
+                    lambda p, t=t, row=row: np.atleast_1d(row @ features(p, stream["x"][: t + 1])), BODY, name
+                )[0]
                 for t in range(T)
             ]
             z = traces(stream, own, LAMBDA * stream["discount"][:, j])

@@ -3,8 +3,6 @@
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-import numpy as np
-
 from rtu_np.validation import check_count, count_dimensions
 
 _OF_RUN = ("observations", "cumulants", "discounts", "terminated", "truncated")
@@ -47,7 +45,7 @@ def _learn(learner: Any, chunks: Iterator[tuple[int, dict[str, Any]]]) -> Iterat
     try:
         for n_rows, arguments in chunks:
             if n_rows == 0:
-                yield np.empty(0, learner.dtype)
+                yield learner.empty(0)
                 continue
             try:
                 made = learner.run(**arguments, progress=False)
@@ -98,8 +96,14 @@ def _is_row(item: Any) -> bool:
 def _together(learner: Any, rows: list[tuple]) -> dict[str, Any]:
     """The arguments of `run` for rows (x, c), which may have a discount and flags of their own."""
     whole = [(*row, *[None] * (len(_OF_RUN) - len(row))) for row in rows]
-    columns = {name: list(column) for name, column in zip(_OF_RUN, zip(*whole, strict=True), strict=True)}
-    columns["discounts"] = [learner.gamma if discount is None else discount for discount in columns["discounts"]]
+    columns: dict[str, Any] = {
+        name: list(column) for name, column in zip(_OF_RUN, zip(*whole, strict=True), strict=True)
+    }
+    discounts = columns["discounts"]
+    if all(discount is None for discount in discounts):
+        columns["discounts"] = None
+    else:
+        columns["discounts"] = [learner.gamma if discount is None else discount for discount in discounts]
     for name in ("terminated", "truncated"):
         columns[name] = [False if flag is None else flag for flag in columns[name]]
     return columns

@@ -146,7 +146,9 @@ class TDLambda(InChunks, Learner):
     def _check_predictions(self, gamma: Any, body: Any) -> tuple[Any, str]:
         """(gamma, body) of the arguments."""
         if body != "traces":
-            raise ValueError(f"body is {body!r} for one prediction: expected 'traces'; gamma=[0.9] is for an array of m")
+            raise ValueError(
+                f"body is {body!r} for one prediction: expected 'traces'; gamma=[0.9] is for an array of m"
+            )
         return check_real("gamma", gamma, low=0.0, high=1.0), body
 
     def _make_spec(self) -> Any:
@@ -248,7 +250,7 @@ class TDLambda(InChunks, Learner):
         self._inputs.remember(observations)
         predictions, began = self.empty(len(stream[0])), self.steps
         with (
-            HoldCtrlC(lambda: like(observations, predictions[: self.steps - began])) as ctrl_c,
+            HoldCtrlC(lambda: like(observations, predictions[: self.steps - began], cumulants)) as ctrl_c,
             tqdm(
                 total=len(predictions), disable=None if progress else True, delay=1, unit="step", unit_scale=True
             ) as bar,
@@ -257,7 +259,7 @@ class TDLambda(InChunks, Learner):
                 bar.update(n)
                 if ctrl_c.asked:
                     ctrl_c.stop()
-        return like(observations, predictions)
+        return like(observations, predictions, cumulants)
 
     def check_stream(
         self,

@@ -248,7 +248,7 @@ class TDLambda(InChunks, Learner):
         self._inputs.remember(observations)
         predictions, began = self.empty(len(stream[0])), self.steps
         with (
-            HoldCtrlC(lambda: like(observations, predictions[: self.steps - began])) as ctrl_c,
+            HoldCtrlC(lambda: like(observations, predictions[: self.steps - began], cumulants)) as ctrl_c,
             tqdm(
                 total=len(predictions), disable=None if progress else True, delay=1, unit="step", unit_scale=True
             ) as bar,
@@ -257,7 +257,7 @@ class TDLambda(InChunks, Learner):
                 bar.update(n)
                 if ctrl_c.asked:
                     ctrl_c.stop()
-        return like(observations, predictions)
+        return like(observations, predictions, cumulants)
 
     def check_stream(
         self,

@@ -77,7 +77,6 @@ def test_the_yardstick_of_many_predictions_predicts_what_we_predict(dtype, toler
     assert_close(np.array(printed.split(), float).reshape(T, m), expected, tolerance)
 
 
-
 @pytest.mark.parametrize("kind", ["scanned", "per call"])
 def test_the_jax_peer_predicts_what_we_predict(learning, kind):
     pytest.importorskip("jax")

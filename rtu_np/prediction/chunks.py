@@ -3,6 +3,8 @@
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+import numpy as np
+
 from rtu_np.validation import check_count, count_dimensions
 
 _OF_RUN = ("observations", "cumulants", "discounts", "terminated", "truncated")

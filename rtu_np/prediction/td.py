@@ -162,6 +162,8 @@ class TDLambda(InChunks, Learner):
         """How many rows of a stream one compiled call reads at most."""
         return max(64, _STAGE // self.n_inputs)
 
+    __new__.__wrapped__ = __init__  # type: ignore[attr-defined]  # whose arguments are those of the class
+
     @cached_property
     def _run(self) -> Callable:
         compiled = entry(compile_for(self._kernels[0], self._spec, self._observations), *self._to_step)

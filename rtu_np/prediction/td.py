@@ -139,9 +139,8 @@ class TDLambda(InChunks, Learner):
         (self._x,), (self._signal,), self._shape = self._inputs.raw(observations), signals, (n_inputs,)
         self._prediction_made = self._result(prediction)
         self._watch = Watch()
-        to_predict = self._inputs.to_predict(self._observations)
+        self._raw, to_predict = self._inputs.raw(self._observations), self._inputs.to_predict(self._observations)
         self._to_predict = (self._spec, self._flat, self._prediction, to_predict, self._predictions)
-        self._raw = self._inputs.raw(self._observations)
 
     def _check_predictions(self, gamma: Any, body: Any) -> tuple[Any, str]:
         """(gamma, body) of the arguments."""

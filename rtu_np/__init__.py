@@ -34,6 +34,7 @@ from rtu_np.prediction.input_stage import Normalize
 from rtu_np.prediction.parallel import run_many
 from rtu_np.prediction.regressor import OnlineRegressor
 from rtu_np.prediction.td import TDLambda
+from rtu_np.prediction.times import discounts_of
 
 __version__ = "0.1.0"
 __all__ = [
@@ -79,6 +80,7 @@ __all__ = [
     "WithLambda",
     "bytes_per_step",
     "check_gradients",
+    "discounts_of",
     "flops",
     "gradient_angles",
     "ppo_network",

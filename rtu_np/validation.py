@@ -175,8 +175,8 @@ def check_array(
             array = array.astype(dtype or np.float64, copy=False)
     check_finite(name, np.where(np.isnan(array), 0, array) if missing else array, given, value, cure)
     if interval and array.size and not interval[0] <= exact.min() <= exact.max() <= interval[1]:
-        first = int(np.argmax((exact < interval[0]) | (exact > interval[1])))
-        raise ValueError(f"{name}[{first}] is {given[first]}: expected numbers in [{interval[0]}, {interval[1]}]")
+        first = tuple(int(k) for k in np.argwhere((exact < interval[0]) | (exact > interval[1]))[0])
+        raise ValueError(f"{_place(name, first)} is {given[first]}: expected numbers in [{interval[0]}, {interval[1]}]")
     return array
 
 

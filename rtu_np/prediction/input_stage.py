@@ -4,8 +4,9 @@ A learner owns one `InputStage`, which does nothing unless it is asked to:
 
 - its network is `width` inputs wide;
 - `rows(n)` is what its kernels read, by `inputs.take` and `inputs.read`; a stream is copied into `raw` of it;
-- `check` makes an argument an array for `raw`; `gaps` are what `check_array` and `check_number` need for the others;
-- `settings`, `arrays` and `built` go into a checkpoint and out of it; `forget` is part of `reset`;
+- `check` makes an argument an array for `raw`, with columns in the order that `remember` has seen; `gaps` are what
+  `check_array` and `check_number` need for the other arguments;
+- `saved`, `built`, `name_columns` and `arrays` are for checkpoints, `settings` for copies; `forget` is for `reset`;
 - `warn_if_silent` is work for Python when a kernel has paused, since it found `inputs.silent`.
 """
 
@@ -19,6 +20,7 @@ import numpy as np
 from rtu_np import checkpoint
 from rtu_np.numerics.buffers import allocate, size
 from rtu_np.prediction.callers import outside
+from rtu_np.prediction.frames import columns_of, in_order
 from rtu_np.prediction.inputs import LARGEST, LONG, Rows, StageSpec, input_memory, input_statistics
 from rtu_np.validation import brief, check_array, check_choice, check_real, largest, make_plain
 
@@ -82,6 +84,7 @@ class InputStage:
         self.normalize, self.missing = _check_normalize(normalize), _check_missing(missing)
         self.on = self.normalize is not None or self.missing is not None
         self.width = n_inputs * (1 if self.missing is None else 2)
+        self.columns: tuple[str, ...] | None = None  # the names of the entries of an observation
         # How `check_array` and `check_number` treat what is missing.
         self.gaps: dict[str, Any] = {"missing": self.missing is not None, "cure": _CURE}
         if self.on:
@@ -116,8 +119,16 @@ class InputStage:
         """The same rows, with the memory of `predict`."""
         return rows._replace(memory=self._of_predict) if self.on else rows
 
-    def check(self, name: str, value: Any, shape: tuple[int | None, ...], hint: str = "") -> np.ndarray:
-        """`value` as an array for `raw`, NaN for what is missing. TypeError, ValueError, by name."""
+    def check(
+        self, name: str, value: Any, shape: tuple[int | None, ...], hint: str = "", observed: Any = None
+    ) -> np.ndarray:
+        """`value` as an array for `raw`, NaN for what is missing. TypeError, ValueError, by name.
+
+        observed : None, or which numbers are not missing, in the shape of `value`
+        """
+        value = in_order(name, value, self.columns)
+        if observed is not None:
+            value = self._masked(name, value, in_order("observed", observed, columns_of(value) or self.columns))
         if not self.on:
             return check_array(name, value, shape, hint=hint, dtype=self.dtype, **self.gaps)
         array = check_array(name, value, shape, hint=hint, dtype=np.float64, **self.gaps)
@@ -130,13 +141,39 @@ class InputStage:
             )
         return array
 
+    def _masked(self, name: str, value: Any, observed: Any) -> np.ndarray:
+        if self.missing is None:
+            raise ValueError(f"observed is given, but the learner was made with missing=None: expected {_CURE} there")
+        numbers = np.asarray(value)
+        observed = check_array("observed", observed, numbers.shape, hint=f"as {name}")
+        return np.ma.masked_array(numbers, mask=observed == 0)
+
+    def remember(self, value: Any) -> None:
+        """The names of the columns of `value`, if it has names, are those of the stream from now on."""
+        self.columns = self.columns or columns_of(value)
+
     def settings(self) -> dict[str, Any]:
         """{argument: setting} of the learner, if it has a stage."""
         return {"normalize": self.normalize or False, "missing": self.missing} if self.on else {}
 
+    def saved(self) -> dict[str, Any]:
+        """What a file holds of the settings and of the names of columns. Nothing, if there are no such things."""
+        described = {name: checkpoint.describe(setting) for name, setting in self.settings().items()}
+        return described | ({} if self.columns is None else {"columns": list(self.columns)})
+
+    def name_columns(self, names: Any) -> None:
+        """The names of columns from a file or a copy; None if it has no names."""
+        if names is not None and not (
+            isinstance(names, list | tuple)
+            and len(names) == self.n_inputs
+            and all(isinstance(name, str) for name in names)
+        ):
+            raise ValueError(f"columns is {names!r}: expected {self.n_inputs} names")
+        self.columns = None if names is None else tuple(names)
+
     @staticmethod
     def built(settings: dict[str, Any]) -> dict[str, Any]:
-        """The arguments of `settings()` from those of a file, which an older file lacks."""
+        """The arguments in `settings()`, from what a file holds; an older file has no such settings."""
         found: dict[str, Any] = {name: settings[name] for name in ("normalize", "missing") if name in settings}
         if isinstance(found.get("normalize"), dict):
             found["normalize"] = checkpoint.build("normalize", found["normalize"])

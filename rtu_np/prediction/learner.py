@@ -2,6 +2,7 @@
 
 import os
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,31 @@ class Learner(ABC):
     _prediction: np.ndarray  # laid out by `forward_arrays`
     _watch: Watch
     _inputs: InputStage
+    _signals: np.ndarray  # (rows, ...) of a stretch of stream
     dtype: np.dtype
+    _layout: Callable = staticmethod(network_arrays)
+
+    # Shapes of one prediction. A learner of many has others.
+
+    def _stage(self, rows: int) -> tuple[Any, np.ndarray, np.ndarray]:
+        """Arrays for the observations, signals and predictions of `rows` steps."""
+        return self._inputs.rows(rows), np.zeros((rows, 3), self.dtype), np.zeros(rows, self.dtype)
+
+    def _write(self, slot: int, signal: np.ndarray) -> None:
+        """Write rows of a signal of a checked stream to where compiled code reads them."""
+        self._signals[: len(signal), slot] = signal
+
+    def _result(self, prediction: np.ndarray) -> Callable[[], Any]:
+        """The function that returns what a step has written."""
+        return prediction.item
+
+    def empty(self, n_steps: int) -> np.ndarray:
+        """An array for the predictions of `n_steps` steps."""
+        return np.empty(n_steps, self.dtype)
+
+    @classmethod
+    def _saved_as(cls) -> str:
+        return cls.__name__
 
     @abstractmethod
     def _parts(self) -> dict[str, Any]:
@@ -42,7 +67,7 @@ class Learner(ABC):
 
     @property
     def _views(self) -> Network:
-        return network_arrays(self._spec, self._flat)[0]
+        return self._layout(self._spec, self._flat)[0]
 
     @property
     def _network(self) -> NamedNetwork:
@@ -112,10 +137,9 @@ class Learner(ABC):
 
         A path without a suffix gets `.npz`. The file is written completely, or not at all.
         """
-        settings = {
-            name: checkpoint.describe(part) for name, part in {**self._parts(), **self._inputs.settings()}.items()
-        }
-        return checkpoint.save(path, {"learner": type(self).__name__, **settings, **self._numbers()}, self._arrays())
+        settings = {role: checkpoint.describe(part) for role, part in self._parts().items()}
+        page = {"learner": self._saved_as(), **settings, **self._numbers(), **self._inputs.saved()}
+        return checkpoint.save(path, page, self._arrays())
 
     @classmethod
     def load(
@@ -137,9 +161,9 @@ class Learner(ABC):
         """
         given = {"cell": cell, "optimizer": optimizer, "readout": readout, "gradient": gradient}
         settings, arrays = checkpoint.load(path)
-        if settings.pop("learner", None) != cls.__name__:
+        if settings.pop("learner", None) != cls._saved_as():
             raise ValueError(
-                f"path {os.fspath(path)!r} is not a checkpoint of {cls.__name__}; was it saved by another learner?"
+                f"path {os.fspath(path)!r} is not a checkpoint of {cls._saved_as()}; was it saved by another learner?"
             )
         with checkpoint.building(path, settings, arrays):
             parts: dict[str, Any] = {
@@ -147,14 +171,17 @@ class Learner(ABC):
                 for role in cls._PARTS
             }
             numbers = {name: settings[name] for name in cls._NUMBERS}
+            numbers |= {name: settings[name] for name in ("body",) if name in settings}  # of many predictions
             learner = cls(**parts, **numbers, **InputStage.built(settings))
+            learner._inputs.name_columns(settings.get("columns"))
         checkpoint.restore(path, learner._arrays(), arrays)
         return learner
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Settings and arrays for `copy.deepcopy` and `pickle`, which would copy a view as an array of its own."""
         arrays = {name: view.copy() for name, view in self._arrays().items()}
-        return _revived, (type(self), {**self._parts(), **self._numbers(), **self._inputs.settings()}, arrays)
+        settings = {**self._parts(), **self._numbers(), **self._inputs.settings()}
+        return _revived, (type(self), settings, arrays, self._inputs.columns)
 
     def _arrays(self) -> dict[str, np.ndarray]:
         """{name: view} of all arrays that change while learning."""
@@ -163,8 +190,9 @@ class Learner(ABC):
         return {**network.checkpoint_arrays(self._spec, self._views), **own}
 
 
-def _revived(kind: Any, settings: dict[str, Any], arrays: dict[str, np.ndarray]) -> Any:
+def _revived(kind: Any, settings: dict[str, Any], arrays: dict[str, np.ndarray], columns: Any = None) -> Any:
     learner = kind(**settings)
+    learner._inputs.name_columns(columns)
     for name, view in learner._arrays().items():
         view[...] = arrays[name]
     return learner

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from rtu_np.prediction.callers import outside
+from rtu_np.prediction.frames import check_same_index
 from rtu_np.prediction.input_stage import InputStage
 from rtu_np.prediction.targets import check_targets
 from rtu_np.validation import check_array, count_dimensions
@@ -62,6 +63,12 @@ class Names:
         """The names that a dict lacks."""
         return [name for name in self.order(x) if name not in x]
 
+    def remember(self, observations: Any) -> None:
+        """The names of the columns of a frame are those of the inputs."""
+        self._inputs.remember(observations)
+        if self.names.fixed is None:
+            self.names.fixed = self._inputs.columns
+
     def accept(self, x: Mapping[Any, Any]) -> None:
         """These are the names from now on. A new name is ignored from then on, and the first one is warned of."""
         self.fixed = self.order(x)
@@ -93,6 +100,7 @@ class RowReader:
     def __init__(self, inputs: InputStage, names: Names, target_names: Names, loss: str) -> None:
         self.names, self.target_names = names, target_names
         self._inputs, self._loss, self._shape = inputs, loss, (names.n,)
+        self._name_columns()
 
     def row(self, x: Any) -> np.ndarray:
         """An observation as an array (n_inputs,); NaN for what is missing."""
@@ -112,10 +120,12 @@ class RowReader:
         array = check_array(name, value, shape, hint=hint, dtype=self._inputs.dtype, **self._inputs.gaps)
         return check_targets(name, array, self._loss)
 
-    def stream(self, observations: Any, targets: Any, ends: Any = None) -> tuple[np.ndarray, ...]:
+    def stream(self, observations: Any, targets: Any, ends: Any = None, observed: Any = None) -> tuple[np.ndarray, ...]:
         """Observations (T, n_inputs), targets (T, n_targets), ends (T,) as arrays. TypeError, ValueError, by name."""
         hint = "one row per step" + ("; x.reshape(-1, 1) makes rows of one number" if self.names.n == 1 else "")
-        observations = self._inputs.check("observations", observations, (None, self.names.n), hint)
+        for name, signal in {"targets": targets, "ends": ends, "observed": observed}.items():
+            check_same_index(name, signal, observations)
+        observations = self._inputs.check("observations", observations, (None, self.names.n), hint, observed)
         n_steps, n_targets = len(observations), self.target_names.n
         if n_steps == 0:
             raise ValueError(f"observations has shape {observations.shape}: expected at least one step")
@@ -128,11 +138,23 @@ class RowReader:
             flags[:] = check_array("ends", ends, (n_steps,), hint=hint).astype(bool)
         return observations, targets, flags
 
+    def remember(self, observations: Any) -> None:
+        """The names of the columns of a frame are those of the inputs."""
+        self._inputs.remember(observations)
+        if self.names.fixed is None:
+            self.names.fixed = self._inputs.columns
+
     def accept(self, x: Any, y: Any) -> None:
         """Take the names of a row that is learned from."""
         for names, row in ((self.names, x), (self.target_names, y)):
             if isinstance(row, Mapping):
                 names.accept(row)
+        self._name_columns()
+
+    def _name_columns(self) -> None:
+        """Frames have the names of dicts, if these are strings."""
+        if self.names.fixed and self._inputs.columns is None and all(isinstance(n, str) for n in self.names.fixed):
+            self._inputs.name_columns(self.names.fixed)
 
     def result(self, prediction: np.ndarray) -> Any:
         """The predictions for one row: a float, an array, or a dict if targets have names."""

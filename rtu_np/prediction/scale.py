@@ -38,12 +38,12 @@ def watched(compiled: Callable, forget: Callable[[Callable], Any], inputs: Input
             n_rows.append(len(row))
         if sum(n_rows) >= ENOUGH:
             forget(compiled)
-            _judge(rows, sum(n_rows))
+            _judge(rows, judged.shape[1], sum(n_rows))
 
-    def run(spec: Any, flat: Any, clock: Any, observations: Any, signals: Any, *rest: Any) -> int:
+    def run(spec: Any, flat: Any, clock: Any, observations: Any, signals: Any, predictions: Any, n_steps: int) -> int:
         if len(signals) == 1:  # a single step
-            include(inputs.raw(observations), signals[:, CUMULANT])
-        return compiled(spec, flat, clock, observations, signals, *rest)
+            include(inputs.raw(observations), signals[:, CUMULANT : CUMULANT + predictions.size])
+        return compiled(spec, flat, clock, observations, signals, predictions, n_steps)
 
     run.include = include  # type: ignore[attr-defined]
     return run
@@ -57,8 +57,8 @@ def _sums(rows: np.ndarray) -> np.ndarray:
         return np.stack([known.sum(0), rows.sum(0), (rows**2).sum(0), np.abs(rows).max(0)])
 
 
-def _judge(sums: list[np.ndarray], n_rows: int) -> None:
-    """Warn once if observations or cumulants are out of scale."""
+def _judge(sums: list[np.ndarray], last: int, n_rows: int) -> None:
+    """Warn once if observations or cumulants are out of scale. The cumulants begin at the column `last`."""
     with np.errstate(all="ignore"):
         n, total, squares, _ = np.sum(sums, axis=0)
         n = np.maximum(n, 1)
@@ -66,16 +66,16 @@ def _judge(sums: list[np.ndarray], n_rows: int) -> None:
         mean = total / n
         deviation = np.sqrt(np.maximum(squares / n - mean**2, 0))
     far = [int(k) for k in np.flatnonzero(~((np.abs(mean) <= LARGE) & (deviation <= LARGE)))]
-    last = len(mean) - 1
     for part in (slice(0, last), slice(last, None)):
         if 0 < largest[part].max(initial=0) < SMALL:
             far.append(part.start)
     if far:
-        names = {k: f"observations[:, {k}]" if k < last else "cumulants" for k in sorted(far)}
+        of_cumulant = "cumulants" if last + 1 == len(mean) else "cumulants[:, {}]"
+        names = {k: f"observations[:, {k}]" if k < last else of_cumulant.format(k - last) for k in sorted(far)}
         seen = [f"{name} of mean {mean[k]:.2g} and deviation {deviation[k]:.2g}" for k, name in names.items()]
         more = f" and {len(seen) - 3} more columns" if len(seen) > 3 else ""
         cures = ["TDLambda(..., normalize=True) does that to observations"] if min(far) < last else []
-        if max(far) == last:
+        if max(far) >= last:
             cures.append("divide cumulants by their deviation or typical size, and multiply predictions by that")
         warnings.warn(
             f"in its first {n_rows} steps the stream has {', '.join(seen[:3])}{more}: TDLambda learns well if means "

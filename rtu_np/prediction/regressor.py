@@ -211,7 +211,8 @@ class OnlineRegressor(Learner):
         """`learn_one`, which returns what `predict_one(x)` would have returned."""
         stretch = self._one
         row, target = self._row(x), self._reader.target(y)
-        self._accept(x, y)
+        self._find_columns(x)
+        self._reader.accept(x, y)
         self._x[...], stretch.targets[0], stretch.ends[0] = row, target, bool(ends)
         done = self._run(*self._to_step)
         if done < 1:
@@ -229,14 +230,10 @@ class OnlineRegressor(Learner):
             return x  # compiled code looks whether it is finite
         return self._reader.row(x)
 
-    def _accept(self, x: Any, y: Any) -> None:
-        """Take the names of rows that are dicts."""
-        names = self._reader.names
-        if isinstance(x, Mapping) and names.fixed is None:
-            columns = find_columns(self.predict_changes, names.taken(x), self.n_targets, self.loss)
-            if self.steps == 0:
-                self._all.known.column[:] = columns
-        self._reader.accept(x, y)
+    def _find_columns(self, x: Any) -> None:
+        """Which inputs are last values, if these have names, and the first dict or frame is learned from."""
+        if self.steps == 0 and (names := self._reader.names_in(x)):
+            self._all.known.column[:] = find_columns(self.predict_changes, names, self.n_targets, self.loss)
 
     # ------------------------------------------------------------------------------------------------ many rows
 
@@ -262,6 +259,7 @@ class OnlineRegressor(Learner):
         `result` (t,), and `run` with the rows from t on continues, to the bit. FloatingPointError carries them, too.
         """
         stream = self.check_stream(observations, targets, ends, observed)
+        self._find_columns(observations)
         self._reader.remember(observations)
         self.compile()
         predictions = np.empty((len(stream[0]), self.n_targets), self.dtype)

@@ -143,7 +143,9 @@ def way_to(horizon: Any, delay: Any, n_targets: int) -> AtOnce | Behind | Stored
             f"delay is 'stored' with n_targets={n_targets}: expected 'behind'; each prediction would store a gradient "
             "for each target"
         )
-    return kind(horizon) if horizon else AtOnce(0)
+    if horizon == 0:
+        return AtOnce(0)
+    return Stored(horizon) if kind is Stored else Behind(horizon)
 
 
 def stretch(inputs: InputStage, rows: int, n_targets: int) -> Stretch:

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from rtu_np.prediction.callers import outside
-from rtu_np.prediction.frames import check_same_index
+from rtu_np.prediction.frames import check_same_index, columns_of
 from rtu_np.prediction.input_stage import InputStage
 from rtu_np.prediction.targets import check_targets
-from rtu_np.validation import check_array, count_dimensions
+from rtu_np.validation import check_array, check_number, count_dimensions
 
 
 class Names:
@@ -51,10 +51,6 @@ class Names:
         self._check(names)
         return names
 
-    def taken(self, x: Mapping[Any, Any]) -> "Names":
-        """These names, with those of `x` if they are not fixed."""
-        return Names(self.argument, self.n, self.order(x))
-
     def row(self, x: Mapping[Any, Any]) -> list[Any]:
         """The numbers of a dict; NaN for a name that it lacks. New names are left out."""
         return [x.get(name, math.nan) for name in self.order(x)]
@@ -62,12 +58,6 @@ class Names:
     def lacks(self, x: Mapping[Any, Any]) -> list[Any]:
         """The names that a dict lacks."""
         return [name for name in self.order(x) if name not in x]
-
-    def remember(self, observations: Any) -> None:
-        """The names of the columns of a frame are those of the inputs."""
-        self._inputs.remember(observations)
-        if self.names.fixed is None:
-            self.names.fixed = self._inputs.columns
 
     def accept(self, x: Mapping[Any, Any]) -> None:
         """These are the names from now on. A new name is ignored from then on, and the first one is warned of."""
@@ -112,8 +102,10 @@ class RowReader:
         """The targets of one row (n_targets,); NaN for one that is missing."""
         if isinstance(y, Mapping):
             y = self._numbers(self.target_names, y)
-        one = self.target_names.n == 1 and count_dimensions("y", y) == 0
-        return self.targets("y", y, () if one else (self.target_names.n,)).reshape(-1)
+        if self.target_names.n == 1 and count_dimensions("y", y) == 0:
+            interval = (0.0, 1.0) if self._loss == "logistic" else None
+            return np.array([check_number("y", y, dtype=self._inputs.dtype, interval=interval, **self._inputs.gaps)])
+        return self.targets("y", y, (self.target_names.n,))
 
     def targets(self, name: str, value: Any, shape: tuple[int | None, ...], hint: str = "") -> np.ndarray:
         """Targets as an array. TypeError, ValueError, by name."""
@@ -137,6 +129,11 @@ class RowReader:
         if ends is not None:
             flags[:] = check_array("ends", ends, (n_steps,), hint=hint).astype(bool)
         return observations, targets, flags
+
+    def names_in(self, x: Any) -> Names | None:
+        """The names of the inputs, if they are not fixed yet, and `x` is a dict or a frame that fixes them."""
+        found = self.names.order(x) if isinstance(x, Mapping) else columns_of(x)
+        return Names("x", self.names.n, found) if found and self.names.fixed is None else None
 
     def remember(self, observations: Any) -> None:
         """The names of the columns of a frame are those of the inputs."""

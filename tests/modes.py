@@ -38,7 +38,7 @@ MODES = {
     "uncompiled campaign": (
         {"NUMBA_DISABLE_JIT": "1"},
         "",
-        ["test_campaign_td.py", "test_campaign_agents.py", "test_campaign_cells.py"],
+        ["test_campaign_td.py", "test_campaign_streams.py", "test_campaign_agents.py", "test_campaign_cells.py"],
     ),
     # The least that Numba compiles for: narrow vectors, and no fused multiply-add.
     "plain processor": ({"NUMBA_CPU_NAME": "generic", "NUMBA_CPU_FEATURES": ""}, "", ["test_elementary.py"]),

@@ -392,6 +392,6 @@ class OnlineRegressor(Learner):
             **super()._arrays(),
             **{f"scale.{name}": view for name, view in self._all.scale._asdict().items()},
             **leaves(self._all.known, "last_values."),
-            **arrays.kept(self._all.delayed),
+            **arrays.lasting(self._all.delayed),
             **leaves(self._ahead.origins, "prediction."),
         }

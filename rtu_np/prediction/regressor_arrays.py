@@ -124,7 +124,7 @@ def views_of(task, arrays):
     return Views(network, delayed, scale, known, arrays.clock)
 
 
-def kept(delayed: Any) -> dict[str, np.ndarray]:
+def lasting(delayed: Any) -> dict[str, np.ndarray]:
     """{name: view} of the arrays of a way to a horizon that outlive a step."""
     found = {
         name: view for name, view in delayed._asdict().items() if name in ("inputs", "gradients", "outputs", "bases")

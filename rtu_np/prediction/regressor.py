@@ -24,7 +24,7 @@ from rtu_np.prediction.learner import Learner
 from rtu_np.prediction.rows import Names, RowReader
 from rtu_np.prediction.stretches import in_stretches, to_the_end
 from rtu_np.prediction.targets import LOSSES, Zeros, target_scale
-from rtu_np.validation import brief, check_choice, check_count, check_dtype, check_seed, count_dimensions
+from rtu_np.validation import brief, check_choice, check_count, check_dtype, check_seed, count_dimensions, largest
 
 _STAGE = 1 << 16  # the most elements of observations that one compiled call reads
 
@@ -142,6 +142,8 @@ class OnlineRegressor(Learner):
         rows = self._rows._replace(inputs=self._inputs.to_predict(self._rows.inputs))
         self._to_predict = (self._task, self._state, self._prediction, rows)
         self._shape, self._watch = (n_inputs,), Watch()
+        # A target below this limit is taken without a further look.
+        self._limit = largest("float64") if n_targets == 1 and loss != "logistic" and self.dtype == "float64" else 0.0
         self._x = self._inputs.raw(self._one.inputs)[0]
         # What a prediction without learning moves, and what keeps it meanwhile.
         moved = [self._state.known, *self._inputs.arrays().values()]
@@ -179,7 +181,7 @@ class OnlineRegressor(Learner):
         -------
         float; with several targets an array (n_targets,), or a dict if targets have names
         """
-        self._x[...] = self._row(x)
+        self._x[...] = x if self._is_plain(x) else self._reader.row(x)
         for view, kept in self._moved:
             kept[...] = view
         done = self._run(self._task, self._state, self._one, 1, 0)
@@ -187,7 +189,7 @@ class OnlineRegressor(Learner):
             view[...] = kept
         if done != 1:
             self._explain(done)
-        return self._reader.result(self._one.predictions[0])
+        return self._reader.result(self._one.predictions)
 
     def learn_one(self, x: Any, y: Any, ends: bool = False) -> None:
         """Learn from one row: the observation x and the target y that arrives with it.
@@ -210,25 +212,23 @@ class OnlineRegressor(Learner):
     def step(self, x: Any, y: Any, ends: bool = False) -> Any:
         """`learn_one`, which returns what `predict_one(x)` would have returned."""
         stretch = self._one
-        row, target = self._row(x), self._reader.target(y)
-        self._find_columns(x)
-        self._reader.accept(x, y)
+        row, target = x, y
+        if not (isinstance(y, float) and -self._limit < y < self._limit and self._is_plain(x)):
+            row, target = self._reader.row(x), self._reader.target(y)
+            self._find_columns(x)
+            self._reader.accept(x, y)
         self._x[...], stretch.targets[0], stretch.ends[0] = row, target, bool(ends)
         done = self._run(*self._to_step)
         if done < 1:
             if done == REFUSED:
                 self._inputs.check("x", row, self._shape)
-                self._reader.targets("y", target, (self.n_targets,))
             if done != PAUSED:
                 self._explain(done)
             self._between_steps()
-        return self._reader.result(stretch.predictions[0])
+        return self._reader.result(stretch.predictions)
 
-    def _row(self, x: Any) -> Any:
-        """An observation as an array; NaN for what is missing."""
-        if type(x) is np.ndarray and x.shape == self._shape and x.dtype == self._x.dtype:
-            return x  # compiled code looks whether it is finite
-        return self._reader.row(x)
+    def _is_plain(self, x: Any) -> bool:  # compiled code looks whether its numbers are usable
+        return type(x) is np.ndarray and x.shape == self._shape and x.dtype is self._x.dtype
 
     def _find_columns(self, x: Any) -> None:
         """Which inputs are last values, if these have names, and the first dict or frame is learned from."""
@@ -325,7 +325,9 @@ class OnlineRegressor(Learner):
         as of `predict_one`; of a stretch an array as of `run`
         """
         one = isinstance(x, Mapping) or count_dimensions("x", x) == 1
-        rows = self._row(x) if one else self._inputs.check("x", x, (None, self.n_inputs), hint="or one observation")
+        rows = (
+            self._reader.row(x) if one else self._inputs.check("x", x, (None, self.n_inputs), hint="or one observation")
+        )
         rows = rows.reshape(-1, self.n_inputs)
         self._check_parameters()
         if reset:
@@ -340,7 +342,7 @@ class OnlineRegressor(Learner):
             self._predict(*self._to_predict, len(part))
             predictions[start : start + len(part)] = stretch.predictions[: len(part)]
         if one:
-            return self._reader.result(predictions[0])
+            return self._reader.result(predictions)
         return like(x, predictions[:, 0] if self.n_targets == 1 else predictions)
 
     def reset(self) -> None:

@@ -153,11 +153,11 @@ class RowReader:
         if self.names.fixed and self._inputs.columns is None and all(isinstance(n, str) for n in self.names.fixed):
             self._inputs.name_columns(self.names.fixed)
 
-    def result(self, prediction: np.ndarray) -> Any:
-        """The predictions for one row: a float, an array, or a dict if targets have names."""
+    def result(self, predictions: np.ndarray) -> Any:
+        """Predictions (1, n_targets) as a float, an array, or a dict if targets have names."""
         if names := self.target_names.fixed:
-            return dict(zip(names, prediction.tolist(), strict=True))
-        return prediction[0].item() if len(prediction) == 1 else prediction.copy()
+            return dict(zip(names, predictions[0].tolist(), strict=True))
+        return predictions.item() if predictions.size == 1 else predictions[0].copy()
 
     def _numbers(self, names: Names, row: Mapping[Any, Any]) -> np.ndarray:
         """The numbers of a dict as objects; NaN for a name that it lacks."""

@@ -177,7 +177,7 @@ def test_a_refused_call_names_the_fault_and_changes_nothing(agent, call, words):
         ({"predict_changes": True}, "predict_changes is True with n_inputs=2 and n_targets=1"),
         ({"predict_changes": 2}, "predict_changes is 2"),
         ({"predict_changes": [0, 1]}, "expected one input for each of 1 targets"),
-        ({"predict_changes": "c", "names": ["a", "b"]}, "'c' is not a name of x: 'a', 'b'"),
+        ({"predict_changes": "c", "names": ["a", "b"]}, "predict_changes is 'c': expected a name of x: 'a', 'b'"),
         ({"predict_changes": 0, "loss": "logistic"}, "predict_changes is 0: expected False"),
         ({"names": ["a", "a"]}, "expected 2 different names"),
         ({"missing": "drop"}, "missing is 'drop'"),

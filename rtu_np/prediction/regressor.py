@@ -21,10 +21,10 @@ from rtu_np.prediction.frames import like
 from rtu_np.prediction.input_stage import InputStage
 from rtu_np.prediction.last_values import LOOKING, NONE, find_columns, forget_origins, last_values
 from rtu_np.prediction.learner import Learner
-from rtu_np.prediction.rows import Names, RowReader
+from rtu_np.prediction.rows import Names, RowReader, plain
 from rtu_np.prediction.stretches import in_stretches, to_the_end
 from rtu_np.prediction.targets import LOSSES, Zeros, target_scale
-from rtu_np.validation import brief, check_choice, check_count, check_dtype, check_seed, count_dimensions, largest
+from rtu_np.validation import brief, check_choice, check_count, check_dtype, check_seed, count_dimensions
 
 _STAGE = 1 << 16  # the most elements of observations that one compiled call reads
 
@@ -104,7 +104,7 @@ class OnlineRegressor(Learner):
     ) -> None:
         self.cell = check_cell(cell)
         self.n_inputs = n_inputs = check_count("n_inputs", n_inputs)
-        self.n_targets = n_targets = check_count("n_targets", n_targets)
+        self.n_targets = n_targets = arrays.count_targets(n_targets, n_inputs)
         loss_spec, way = check_choice("loss", loss, LOSSES), arrays.way_to(horizon, delay, n_targets)
         self.loss, self.delay, self.horizon = loss, delay, way.horizon
         self.optimizer = check_optimizer("optimizer", Adam(1e-3) if optimizer is None else optimizer)
@@ -113,8 +113,8 @@ class OnlineRegressor(Learner):
         self._inputs = InputStage(n_inputs, self.dtype, normalize, missing)
         known_names = Names("x", n_inputs, names), Names("y", n_targets, target_names)
         self._reader = RowReader(self._inputs, *known_names, loss)
-        self.predict_changes = predict_changes
         columns = find_columns(predict_changes, known_names[0], n_targets, loss)
+        self.predict_changes = plain(predict_changes)
 
         width = self._inputs.width + (0 if all(k == NONE for k in columns) else n_targets)
         cell_spec = self.gradient.spec(cell.spec(width), self.dtype)
@@ -142,8 +142,6 @@ class OnlineRegressor(Learner):
         rows = self._rows._replace(inputs=self._inputs.to_predict(self._rows.inputs))
         self._to_predict = (self._task, self._state, self._prediction, rows)
         self._shape, self._watch = (n_inputs,), Watch()
-        # A target below this limit is taken without a further look.
-        self._limit = largest("float64") if n_targets == 1 and loss != "logistic" and self.dtype == "float64" else 0.0
         self._x = self._inputs.raw(self._one.inputs)[0]
         # What a prediction without learning moves, and what keeps it meanwhile.
         moved = [self._state.known, *self._inputs.arrays().values()]
@@ -212,8 +210,8 @@ class OnlineRegressor(Learner):
     def step(self, x: Any, y: Any, ends: bool = False) -> Any:
         """`learn_one`, which returns what `predict_one(x)` would have returned."""
         stretch = self._one
-        row, target = x, y
-        if not (isinstance(y, float) and -self._limit < y < self._limit and self._is_plain(x)):
+        row, target, limit = x, y, self._reader.limit
+        if not (isinstance(y, float) and -limit < y < limit and self._is_plain(x)):
             row, target = self._reader.row(x), self._reader.target(y)
             self._find_columns(x)
             self._reader.accept(x, y)

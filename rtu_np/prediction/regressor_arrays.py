@@ -11,7 +11,7 @@ from rtu_np.numerics.layout import layout_of
 from rtu_np.prediction.input_stage import InputStage
 from rtu_np.prediction.last_values import LastValues, Origins, last_values, origins
 from rtu_np.prediction.targets import TargetScale, target_scale
-from rtu_np.validation import check_choice, check_count
+from rtu_np.validation import check_choice, check_count, check_fits
 
 ROW, FILLED = 2, 3  # more slots of the clock: the oldest row of the rings, and how many are filled
 
@@ -132,6 +132,13 @@ def lasting(delayed: Any) -> dict[str, np.ndarray]:
     if hasattr(delayed, "forward"):
         found["state"] = delayed.forward.flat_state
     return {f"delayed.{name}": view for name, view in found.items()}
+
+
+def count_targets(n_targets: Any, n_inputs: int) -> int:
+    """`n_targets`, if it is a count. ValueError, TypeError, by name; MemoryError if there is no room."""
+    n_targets = check_count("n_targets", n_targets)
+    check_fits(8 * n_inputs * n_targets, f"a regressor of {n_targets} targets", "fewer targets or inputs")
+    return n_targets
 
 
 def way_to(horizon: Any, delay: Any, n_targets: int) -> AtOnce | Behind | Stored:

@@ -11,7 +11,7 @@ from rtu_np.prediction.callers import outside
 from rtu_np.prediction.frames import check_same_index, columns_of
 from rtu_np.prediction.input_stage import InputStage
 from rtu_np.prediction.targets import check_targets
-from rtu_np.validation import check_array, check_number, count_dimensions
+from rtu_np.validation import check_array, check_number, count_dimensions, largest
 
 
 class Names:
@@ -32,7 +32,10 @@ class Names:
     """
 
     def __init__(self, argument: str, n: int, names: Sequence[Any] | None = None) -> None:
-        self.argument, self.n, self.fixed = argument, n, None if names is None else tuple(names)
+        self.argument, self.n = argument, n
+        if names is not None and not isinstance(names, list | tuple):
+            raise TypeError(f"{argument} has the names {names!r}: expected a list of {n} names")
+        self.fixed = None if names is None else plain(names)
         self._warned = False
         if self.fixed is not None:
             self._check(self.fixed)
@@ -47,7 +50,7 @@ class Names:
         """The names in the order of the array; those of `x`, sorted, if they are not fixed."""
         if self.fixed is not None:
             return self.fixed
-        names = tuple(sorted(x, key=str))
+        names = tuple(map(plain, sorted(x, key=str)))
         self._check(names)
         return names
 
@@ -70,11 +73,12 @@ class Names:
                 stacklevel=outside(),
             )
 
-    def column(self, name: Any) -> int:
-        """The place of a name. ValueError if there is no such name."""
-        if self.fixed is None or name not in self.fixed:
-            raise ValueError(f"{name!r} is not a name of {self.argument}: {', '.join(map(repr, self.fixed or ()))}")
-        return self.fixed.index(name)
+
+def plain(name: Any) -> Any:
+    """A name, or several, as a file gives them back: no scalar of NumPy's, and no list in the place of a tuple."""
+    if isinstance(name, list | tuple):
+        return tuple(map(plain, name))
+    return name.item() if isinstance(name, np.generic) else name
 
 
 class RowReader:
@@ -90,6 +94,9 @@ class RowReader:
     def __init__(self, inputs: InputStage, names: Names, target_names: Names, loss: str) -> None:
         self.names, self.target_names = names, target_names
         self._inputs, self._loss, self._shape = inputs, loss, (names.n,)
+        # A target below this limit is taken as it is.
+        alone = target_names.n == 1 and loss != "logistic" and inputs.dtype == np.float64
+        self.limit = largest("float64") if alone else 0.0
         self._name_columns()
 
     def row(self, x: Any) -> np.ndarray:

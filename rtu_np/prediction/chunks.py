@@ -3,6 +3,8 @@
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+import numpy as np
+
 from rtu_np.validation import check_count, count_dimensions
 
 _OF_RUN = ("observations", "cumulants", "discounts", "terminated", "truncated")
@@ -99,11 +101,12 @@ def _together(learner: Any, rows: list[tuple]) -> dict[str, Any]:
     columns: dict[str, Any] = {
         name: list(column) for name, column in zip(_OF_RUN, zip(*whole, strict=True), strict=True)
     }
-    discounts = columns["discounts"]
-    if all(discount is None for discount in discounts):
+    if all(discount is None for discount in columns["discounts"]):
         columns["discounts"] = None
     else:
-        columns["discounts"] = [learner.gamma if discount is None else discount for discount in discounts]
+        given = [learner.gamma if discount is None else discount for discount in columns["discounts"]]
+        shape = np.shape(learner.gamma)  # of many predictions, each may have its own
+        columns["discounts"] = [np.broadcast_to(discount, shape) for discount in given] if shape else given
     for name in ("terminated", "truncated"):
         columns[name] = [False if flag is None else flag for flag in columns[name]]
     return columns

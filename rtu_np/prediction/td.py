@@ -48,8 +48,8 @@ _STAGE = 1 << 16  # the most elements of observations that one compiled call rea
 class TDLambda(InChunks, Learner):
     """Streaming TD(lambda) with accumulating traces on a recurrent cell and a readout (derivations (18)-(20)).
 
-    v_t predicts c_{t+1} + gamma c_{t+2} + gamma^2 c_{t+3} + ..., in units of the cumulant c. With an array `gamma` there are
-    many predictions on one cell: `ManyPredictions` says what then differs.
+    v_t predicts c_{t+1} + gamma c_{t+2} + gamma^2 c_{t+3} + ..., in units of the cumulant c. With an array `gamma`
+    there are many predictions on one cell: `rtu_np.prediction.td_many.ManyPredictions` says what then differs.
 
     Parameters
     ----------
@@ -142,9 +142,7 @@ class TDLambda(InChunks, Learner):
     def _check_predictions(self, gamma: Any, body: Any) -> tuple[Any, str]:
         """(gamma, body) of the arguments."""
         if body != "traces":
-            raise ValueError(
-                f"body is {body!r} for one prediction: expected 'traces'; gamma=[0.9] is for an array of m"
-            )
+            raise ValueError(f"body is {body!r} for one prediction: expected 'traces'; gamma=[0.9] makes one of many")
         return check_real("gamma", gamma, low=0.0, high=1.0), body
 
     def _make_spec(self) -> Any:
@@ -236,7 +234,7 @@ class TDLambda(InChunks, Learner):
         cumulants, discounts, terminated, truncated : (T,), as in `step`; the last three are optional
         progress : whether a run of more than a second shows a bar, on a terminal
         observed : (T, n_inputs) whether an entry is not missing, for a learner with `missing`; NaN is missing, too
-        ratios : importance ratios, for many predictions (`ManyPredictions`)
+        ratios : importance ratios, for many predictions alone (`rtu_np.prediction.td_many.ManyPredictions`)
 
         Ctrl-C stops between steps, within about a second. The KeyboardInterrupt carries the predictions so far as
         `result` (t,), and `run` with the rows from t on continues, to the bit. FloatingPointError carries them, too.
@@ -288,7 +286,7 @@ class TDLambda(InChunks, Learner):
     ) -> tuple[np.ndarray, ...]:
         """Cumulants, discounts and further signals, in the order of `_slots` without the ends."""
         if ratios is not None:
-            raise ValueError("ratios is given for one prediction: expected None; gamma=[0.9] is for an array of one")
+            raise ValueError("ratios is given for one prediction: expected None; gamma=[0.9] makes one of many")
         cumulants = check_array("cumulants", cumulants, (n_steps,), hint=hint, dtype=self.dtype, **self._inputs.gaps)
         if discounts is None:
             return cumulants, np.broadcast_to(check_array("gamma", self.gamma, (), dtype=self.dtype), n_steps)

@@ -16,13 +16,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 import envs
-from envs.conditioning import returns
 from experiments import representations
 from experiments.engine import plotting
 from experiments.engine.results import Config, Results, interval
 from rtu_np import TBPTT, Adam, TDLambda, checkpoint
 from rtu_np.cells.layer import Cell, GradientMethod
 from rtu_np.learning.readout import Readout
+from rtu_np.metrics import returns
 
 BINS = 100  # points of a learning curve
 CHUNK = 10_000

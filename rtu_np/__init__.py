@@ -32,6 +32,7 @@ from rtu_np.learning.readout import HiddenReadout, LinearReadout
 from rtu_np.learning.swift_td import SwiftTD
 from rtu_np.prediction.input_stage import Normalize
 from rtu_np.prediction.parallel import run_many
+from rtu_np.prediction.regressor import OnlineRegressor
 from rtu_np.prediction.td import TDLambda
 from rtu_np.prediction.times import discounts_of
 
@@ -66,6 +67,7 @@ __all__ = [
     "NonlinearRTU",
     "Normalize",
     "ObGD",
+    "OnlineRegressor",
     "Orthogonal",
     "QLambda",
     "RMSProp",

@@ -124,7 +124,7 @@ def test_an_error_of_the_source_says_how_many_rows_have_been_learned():
 
 
 def test_ctrl_c_in_a_chunk(monkeypatch):
-    monkeypatch.setattr("rtu_np.prediction.td._BRIEF", 0.0)  # short stretches
+    monkeypatch.setattr("rtu_np.prediction.stretches._BRIEF", 0.0)  # short stretches
 
     def interrupted():
         yield next(chunks(100))

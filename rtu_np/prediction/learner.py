@@ -23,6 +23,8 @@ from rtu_np.prediction.input_stage import InputStage
 class Learner(ABC):
     """Base of learners with one network. A subclass makes `_spec` and the arrays, and names its settings."""
 
+    _PARTS: tuple[str, ...] = ("cell", "readout", "optimizer", "gradient")  # the arguments of `_parts`
+    _NUMBERS: tuple[str, ...] = ("n_inputs", "gamma", "lambda_", "dtype")  # those of `_numbers`
     _spec: NetworkSpec
     _flat: np.ndarray  # laid out by `network_arrays`
     _clock: np.ndarray  # STEPS, IS_FIRST
@@ -166,9 +168,10 @@ class Learner(ABC):
             )
         with checkpoint.building(path, settings, arrays):
             parts: dict[str, Any] = {
-                role: checkpoint.build(role, settings[role]) if part is None else part for role, part in given.items()
+                role: checkpoint.build(role, settings[role]) if given[role] is None else given[role]
+                for role in cls._PARTS
             }
-            numbers = {name: settings[name] for name in ("n_inputs", "gamma", "lambda_", "dtype")}
+            numbers = {name: settings[name] for name in cls._NUMBERS}
             numbers |= {name: settings[name] for name in ("body",) if name in settings}  # of many predictions
             learner = cls(**parts, **numbers, **InputStage.built(settings))
             learner._inputs.name_columns(settings.get("columns"))

@@ -1,15 +1,12 @@
 """Streaming TD(lambda): a prediction is learned on every step of a stream. `td_kernels` has the compiled step."""
 
-import time
 from collections.abc import Callable, Iterator
 from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from rtu_np.cells.layer import Cell, GradientMethod, check_cell, check_gradient
-from rtu_np.interrupts import HoldCtrlC
 from rtu_np.jit import compile_for, entry
 from rtu_np.learning import network
 from rtu_np.learning.diagnostics import Watch
@@ -18,7 +15,6 @@ from rtu_np.learning.optimizers import Adam, Optimizer, check_optimizer, cure_of
 from rtu_np.learning.outcomes import (
     CONTINUES,
     END,
-    LOOK_EVERY,
     PAUSED,
     REFUSED,
     TERMINATED,
@@ -32,7 +28,8 @@ from rtu_np.prediction.frames import check_same_index, like
 from rtu_np.prediction.input_stage import InputStage, Normalize
 from rtu_np.prediction.learner import Learner
 from rtu_np.prediction.scale import ENOUGH, watched
-from rtu_np.prediction.td_kernels import CUMULANT, DISCOUNT, paused, predict, run
+from rtu_np.prediction.stretches import in_stretches, to_the_end
+from rtu_np.prediction.td_kernels import CUMULANT, DISCOUNT, predict, run
 from rtu_np.validation import (
     PLAIN,
     brief,
@@ -46,7 +43,6 @@ from rtu_np.validation import (
 )
 
 _STAGE = 1 << 16  # the most elements of observations that one compiled call reads
-_FIRST, _BRIEF = 16, 0.1  # steps of the first compiled call; seconds of a call, after which the next call is not longer
 
 
 class TDLambda(InChunks, Learner):
@@ -256,18 +252,14 @@ class TDLambda(InChunks, Learner):
         stream = self.check_stream(observations, cumulants, discounts, terminated, truncated, observed, ratios)
         self.compile()
         self._inputs.remember(observations)
-        predictions, began = self.empty(len(stream[0])), self.steps
-        with (
-            HoldCtrlC(lambda: like(observations, predictions[: self.steps - began], cumulants)) as ctrl_c,
-            tqdm(
-                total=len(predictions), disable=None if progress else True, delay=1, unit="step", unit_scale=True
-            ) as bar,
-        ):
-            for n in self.learn_from(stream, predictions):
-                bar.update(n)
-                if ctrl_c.asked:
-                    ctrl_c.stop()
-        return like(observations, predictions, cumulants)
+        predictions = self.empty(len(stream[0]))
+        return to_the_end(
+            self,
+            self.learn_from(stream, predictions),
+            predictions,
+            lambda made: like(observations, made, cumulants),
+            progress,
+        )
 
     def check_stream(
         self,
@@ -316,29 +308,21 @@ class TDLambda(InChunks, Learner):
         A stretch takes about a tenth of a second, so that Ctrl-C is heard.
         """
         observations, *signals = stream
-        n_steps, start, most = len(observations), 0, _FIRST
         if hasattr(self._run, "include"):
             self._run.include(*stream[:2])
-        while start < n_steps:
-            n = min(most, n_steps - start, LOOK_EVERY - self.steps % LOOK_EVERY)
-            rows = slice(start, start + n)
+
+        def learn(rows: slice) -> int:
+            n = rows.stop - rows.start
             self._raw[:n] = observations[rows]
             for slot, signal in zip(self._slots, signals, strict=True):
                 self._write(slot, signal[rows])
-            began = time.perf_counter()
             done = self._run(*self._to_run, n)
-            most = min(2 * most, len(self._predictions)) if time.perf_counter() - began < _BRIEF else -(-most // 2)
-            made = paused(done) if done <= PAUSED else done
-            if made > 0:
-                predictions[start : start + made] = self._predictions[:made]
-            if done <= PAUSED:
-                self._between_steps()
-            elif done < n:
-                self._explain(done)
-            start += made
-            yield made
+            predictions[rows] = self._predictions[:n]
+            return done
+
+        yield from in_stretches(self, len(observations), len(self._predictions), learn)
         if not np.isfinite(self._views.flat_params).all():
-            self._explain(n_steps)
+            self._explain(len(observations))
 
     def _explain(self, done: int) -> None:
         """Raise the error for a compiled run that stopped early."""

@@ -12,14 +12,14 @@ NAMES = "observations", "cumulants", "discounts", "ratios", "terminated", "trunc
 
 
 def stream(steps: int, n_inputs: int, m: int, seed: int, each: bool = True) -> dict[str, np.ndarray]:
-    """A random stream. If `each`, discounts and ratios differ between predictions."""
+    """A random stream. If `each`, discounts and ratios are (steps, m), and differ between predictions."""
     rng, one = np.random.default_rng(seed), oracles.stream(steps, n_inputs, seed)
-    shape = (steps, m) if each else (steps, 1)
+    shape = (steps, m) if each else (steps,)
     end = rng.choice(3, steps, p=[0.92, 0.04, 0.04])
     return {
         "observations": one.observations,
         "cumulants": rng.standard_normal((steps, m)),
-        "discounts": one.discounts[:, None] * rng.uniform(0.5, 1.0, shape),
+        "discounts": (one.discounts[:, None] if each else one.discounts) * rng.uniform(0.5, 1.0, shape),
         "ratios": rng.choice([0.0, 0.5, 1.0, 1.5], shape, p=[0.05, 0.3, 0.35, 0.3]),
         "terminated": end == 1,
         "truncated": end == 2,
@@ -64,7 +64,9 @@ class ManyOracle:
         of_state = oracles.derivative(lambda state, **p: self.cell(p, state, x)[0], here)
         of_y = oracles.derivative(lambda state, **p: self.cell(p, state, x)[1], here)
         found = {k: of_y[k] + np.tensordot(of_y["state"], self.sensitivity[k], 1) for k in self.names}
-        self.sensitivity = {k: of_state[k] + np.tensordot(of_state["state"], self.sensitivity[k], 1) for k in self.names}
+        self.sensitivity = {
+            k: of_state[k] + np.tensordot(of_state["state"], self.sensitivity[k], 1) for k in self.names
+        }
         self.state, self.y = self.cell(body, self.state, x)
         return found
 

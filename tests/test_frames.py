@@ -144,3 +144,20 @@ def test_files_of_learners_without_names_have_no_names(tmp_path):
     with np.load(agent.save(tmp_path / "agent")) as file:
         page = json.loads(file["settings.json"].tobytes())
     assert not {"columns", "normalize", "missing"} & page.keys()
+
+
+def test_many_predictions_have_the_columns_of_their_cumulants():
+    frame, price = table()
+    cumulants = pd.DataFrame({"soon": price, "late": price})
+    agent = TDLambda(LinearRTU(3), 2, gamma=[0.5, 0.9], normalize=True)
+    made = agent.run(frame, cumulants, progress=False)
+    assert list(made.columns) == ["soon", "late"]
+    assert made.index.equals(frame.index)
+    assert agent.predict(frame).shape == (30, 2)
+    again = TDLambda(LinearRTU(3), 2, gamma=[0.5, 0.9], normalize=True)
+    chunks = [(frame[k : k + 7], cumulants[k : k + 7]) for k in range(0, 30, 7)]
+    pd.testing.assert_frame_equal(pd.concat(again.run_stream(chunks)), made)
+    assert everything(again) != everything(agent)  # which has predicted
+    rows = TDLambda(LinearRTU(3), 2, gamma=[0.5, 0.9], normalize=True)
+    (last,) = rows.run_stream(zip(frame.to_numpy(), cumulants.to_numpy(), strict=True))
+    assert np.array_equal(last, made.to_numpy())

@@ -5,6 +5,7 @@ import datetime
 import numpy as np
 import pandas as pd
 import pytest
+from cases import COMPILED
 from td_cases import everything, learner
 from tolerances import PLAIN, assert_close
 
@@ -80,6 +81,7 @@ def test_bad_times_are_named(arguments, error, message):
         discounts_of(*arguments)
 
 
+@pytest.mark.skipif(not COMPILED, reason="takes minutes in plain Python")
 def test_predictions_at_random_times_are_those_at_regular_times():
     """A bell rings at each hour. A prediction says how near it is, in minutes, whenever one looks."""
 

@@ -1,7 +1,7 @@
 """What a cell may add for the gradients of many predictions at one step, which share its sensitivities.
 
 Prediction j reads the features with weights of its own. So its gradient is one contraction of the same sensitivities,
-and it has a trace of its own (derivations (65), (66)). A cell that adds nothing here makes one gradient after the other.
+and it has a trace of its own (derivations (65), (66)). A cell that adds nothing makes one gradient after the other.
 
 learn_many      the sum of the traces, each times a factor; then the traces decay and get their gradients
 UNITWISE        cells whose parameters each act on the features of one unit, for `add_by_unit` (derivations (67))
@@ -72,7 +72,7 @@ def _linear_rtu_learn_many(spec, params, memory, many, direction):
         c, d = protocol.parameters(spec, traces[j + 2])[0], protocol.parameters(spec, traces[j + 3])[0]
         factors, decays = (f[j], f[j + 1], f[j + 2], f[j + 3]), (q[j], q[j + 1], q[j + 2], q[j + 3])
         units = memory.units
-        _learn_four_rows(
+        _learn_four_units(
             (units.dc1_da, units.dc2_da, units.dc1_db, units.dc2_db),
             many.credits,
             (a.eigenvalue, b.eigenvalue, c.eigenvalue, d.eigenvalue),
@@ -80,7 +80,9 @@ def _linear_rtu_learn_many(spec, params, memory, many, direction):
             factors,
             decays,
         )
-        _learn_four(memory, many.credits, (a.weights, b.weights, c.weights, d.weights), direction.weights, factors, decays)
+        _learn_four(
+            memory, many.credits, (a.weights, b.weights, c.weights, d.weights), direction.weights, factors, decays
+        )
     _learn_from(whole, spec, params, memory, many, direction)
 
 
@@ -94,7 +96,7 @@ def _keep_credit(spec, memory, credit1, credit2):
 
 @kernel
 @noalias
-def _learn_four_rows(units, credits, traces, direction, factors, decays):
+def _learn_four_units(units, credits, traces, direction, factors, decays):
     """`learn_many` of four predictions, for the parameters of the eigenvalues."""
     a1, a2, b1, b2 = units
     (za_a, za_b), (zb_a, zb_b), (zc_a, zc_b), (zd_a, zd_b) = traces
@@ -176,10 +178,8 @@ def _add_rows(target, source, scale):
 def _compile_add_by_unit(targets, sources, scale):
     if len(targets) == 0:
         return lambda targets, sources, scale: None
-    if isinstance(targets[0], types.BaseTuple):
-        first = add_by_unit
-    else:
-        first = _add_row if targets[0].ndim == 1 else _add_rows
+    is_group = isinstance(targets[0], types.BaseTuple)
+    first = add_by_unit if is_group else {1: _add_row, 2: _add_rows}[targets[0].ndim]
 
     def first_then_rest(targets, sources, scale):
         first(targets[0], sources[0], scale)

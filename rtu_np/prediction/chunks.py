@@ -47,7 +47,7 @@ def _learn(learner: Any, chunks: Iterator[tuple[int, dict[str, Any]]]) -> Iterat
     try:
         for n_rows, arguments in chunks:
             if n_rows == 0:
-                yield np.empty(0, learner.dtype)
+                yield learner.empty(0)
                 continue
             try:
                 made = learner.run(**arguments, progress=False)
@@ -98,8 +98,15 @@ def _is_row(item: Any) -> bool:
 def _together(learner: Any, rows: list[tuple]) -> dict[str, Any]:
     """The arguments of `run` for rows (x, c), which may have a discount and flags of their own."""
     whole = [(*row, *[None] * (len(_OF_RUN) - len(row))) for row in rows]
-    columns = {name: list(column) for name, column in zip(_OF_RUN, zip(*whole, strict=True), strict=True)}
-    columns["discounts"] = [learner.gamma if discount is None else discount for discount in columns["discounts"]]
+    columns: dict[str, Any] = {
+        name: list(column) for name, column in zip(_OF_RUN, zip(*whole, strict=True), strict=True)
+    }
+    if all(discount is None for discount in columns["discounts"]):
+        columns["discounts"] = None
+    else:
+        given = [learner.gamma if discount is None else discount for discount in columns["discounts"]]
+        shape = np.shape(learner.gamma)  # of many predictions, each may have its own
+        columns["discounts"] = [np.broadcast_to(discount, shape) for discount in given] if shape else given
     for name in ("terminated", "truncated"):
         columns[name] = [False if flag is None else flag for flag in columns[name]]
     return columns

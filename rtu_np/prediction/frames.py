@@ -51,14 +51,17 @@ def check_same_index(name: str, value: Any, observations: Any) -> None:
             )
 
 
-def like(given: Any, predictions: np.ndarray) -> Any:
-    """`predictions` (t,) as a series, or (t, m) as a frame, with the index of the first rows of the frame `given`."""
+def like(given: Any, predictions: np.ndarray, cumulants: Any = None) -> Any:
+    """`predictions` (t,) as a series, or (t, m) as a frame, with the index of the first rows of the frame `given`.
+
+    The columns of the latter are those of the frame `cumulants`.
+    """
     if not (has_index(given) and hasattr(given, "columns")):
         return predictions
     index = given.index[: len(predictions)]
     if predictions.ndim == 1:
         return type(given)({"prediction": predictions}, index=index)["prediction"]
-    return type(given)(predictions, index=index)
+    return type(given)(predictions, index=index, columns=getattr(cumulants, "columns", None))
 
 
 def _listed(names: Any) -> str:

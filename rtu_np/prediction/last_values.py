@@ -10,6 +10,7 @@ changed `ENOUGH` times while an input followed it. Until then it learns nothing 
 differ in the first row or two.
 """
 
+from collections.abc import Hashable
 from typing import Annotated, Any, NamedTuple
 
 import numpy as np
@@ -184,8 +185,14 @@ def find_columns(changes: Any, names: Names, n_targets: int, loss: str) -> list[
 
 
 def _column(k: Any, names: Names) -> int:
+    """The number of an input that is given by number or name; LOOKING for a name, while the inputs have none."""
     if k is None:
         return NONE
-    if isinstance(k, str) or (names.fixed is not None and k in names.fixed):
-        return LOOKING if names.fixed is None else names.column(k)
-    return check_count("predict_changes", k, low=0, high=names.n - 1, hint="the number of an input, or its name")
+    known = names.fixed
+    if known is not None and isinstance(k, Hashable) and k in known:
+        return known.index(k)
+    if not isinstance(k, str):
+        return check_count("predict_changes", k, low=0, high=names.n - 1, hint="the number of an input, or its name")
+    if known is None:
+        return LOOKING
+    raise ValueError(f"predict_changes is {k!r}: expected a name of x: {', '.join(map(repr, known))}")

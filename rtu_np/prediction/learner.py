@@ -13,7 +13,7 @@ from rtu_np.cells.layer import Cell, GradientMethod, check_parameters
 from rtu_np.interrupts import HoldCtrlC
 from rtu_np.learning import network
 from rtu_np.learning.diagnostics import Watch, of_network
-from rtu_np.learning.network import NamedNetwork, Network, NetworkSpec, forward_arrays, network_arrays
+from rtu_np.learning.network import NamedNetwork, NetworkSpec, forward_arrays, network_arrays
 from rtu_np.learning.optimizers import Optimizer
 from rtu_np.learning.outcomes import IS_FIRST, LOOK_EVERY, STEPS
 from rtu_np.learning.readout import Readout
@@ -66,7 +66,8 @@ class Learner(ABC):
         """{argument: number} of the other arguments except the seed."""
 
     @property
-    def _views(self) -> Network:
+    def _views(self) -> Any:
+        """Named views into `_flat`: a `Network`, or what else `_layout` makes."""
         return self._layout(self._spec, self._flat)[0]
 
     @property

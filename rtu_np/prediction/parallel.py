@@ -83,7 +83,7 @@ def run_many(
 
     def so_far() -> list[np.ndarray]:
         made = [v[: learner.steps - n] for v, learner, n in zip(predictions, learners, began, strict=True)]
-        return list(map(like, each["observations"], made))
+        return list(map(like, each["observations"], made, each["cumulants"]))
 
     with HoldCtrlC(so_far) as ctrl_c:
         total = sum(map(len, predictions))
@@ -98,7 +98,7 @@ def run_many(
                 run.result()
             except FloatingPointError as error:
                 raise FloatingPointError(f"learners[{k}]: {error}") from error
-    return list(map(like, each["observations"], predictions))
+    return list(map(like, each["observations"], predictions, each["cumulants"]))
 
 
 def _learn(

@@ -17,16 +17,16 @@ from rtu_np.learning.outcomes import PAUSED, REFUSED
 from rtu_np.numerics.buffers import allocate, leaves, size
 from rtu_np.prediction import regressor_arrays as arrays
 from rtu_np.prediction import regressor_kernels as kernels
+from rtu_np.prediction.frames import like
 from rtu_np.prediction.input_stage import InputStage
 from rtu_np.prediction.last_values import LOOKING, NONE, find_columns, forget_origins, last_values
 from rtu_np.prediction.learner import Learner
-from rtu_np.prediction.rows import Names, RowReader
+from rtu_np.prediction.rows import Names, RowReader, plain
 from rtu_np.prediction.stretches import in_stretches, to_the_end
 from rtu_np.prediction.targets import LOSSES, Zeros, target_scale
 from rtu_np.validation import brief, check_choice, check_count, check_dtype, check_seed, count_dimensions
 
 _STAGE = 1 << 16  # the most elements of observations that one compiled call reads
-_WAYS: dict[str, Any] = {"behind": arrays.Behind, "stored": arrays.Stored}
 
 
 class OnlineRegressor(Learner):
@@ -104,31 +104,25 @@ class OnlineRegressor(Learner):
     ) -> None:
         self.cell = check_cell(cell)
         self.n_inputs = n_inputs = check_count("n_inputs", n_inputs)
-        self.n_targets = n_targets = check_count("n_targets", n_targets)
-        loss_spec, way = check_choice("loss", loss, LOSSES), check_choice("delay", delay, _WAYS)
-        self.loss, self.delay = loss, delay
-        self.horizon = check_count("horizon", horizon, low=0, hint="in steps; 0 is for the targets of the same row")
-        if way is arrays.Stored and horizon and n_targets > 1:
-            raise ValueError(
-                f"delay is 'stored' with n_targets={n_targets}: expected 'behind'; each prediction would store a "
-                "gradient for each target"
-            )
+        self.n_targets = n_targets = arrays.count_targets(n_targets, n_inputs)
+        loss_spec, way = check_choice("loss", loss, LOSSES), arrays.way_to(horizon, delay, n_targets)
+        self.loss, self.delay, self.horizon = loss, delay, way.horizon
         self.optimizer = check_optimizer("optimizer", Adam(1e-3) if optimizer is None else optimizer)
         self.gradient = check_gradient(gradient)
         self.dtype = check_dtype("dtype", dtype)
         self._inputs = InputStage(n_inputs, self.dtype, normalize, missing)
         known_names = Names("x", n_inputs, names), Names("y", n_targets, target_names)
         self._reader = RowReader(self._inputs, *known_names, loss)
-        self.predict_changes = predict_changes
         columns = find_columns(predict_changes, known_names[0], n_targets, loss)
+        self.predict_changes = plain(predict_changes)
 
         width = self._inputs.width + (0 if all(k == NONE for k in columns) else n_targets)
         cell_spec = self.gradient.spec(cell.spec(width), self.dtype)
         training = network.Training(self.optimizer, 0.0, 0.0, self.dtype)
         self._spec = network.network_spec(cell_spec, HeadSpec(cell_spec.n_outputs, n_targets, 0), training)
-        kind, n_weights = (way if self.horizon else arrays.AtOnce)(self.horizon), size(network.weights, self._spec)
-        self._task = arrays.Task(self._spec, loss_spec, kind, n_inputs, n_targets, n_weights, int(missing is not None))
-        n_flat = size(network_arrays, self._spec) + size(arrays.delayed_arrays, kind, self._task)
+        n_weights = size(network.weights, self._spec)
+        self._task = arrays.Task(self._spec, loss_spec, way, n_inputs, n_targets, n_weights, int(missing is not None))
+        n_flat = size(network_arrays, self._spec) + size(arrays.delayed_arrays, way, self._task)
         self._flat = allocate(n_flat, self.dtype)
         scale, known = size(target_scale, n_targets), size(last_values, n_targets, n_inputs)
         self._clock = np.array([0, 1, 0, 0])
@@ -142,7 +136,8 @@ class OnlineRegressor(Learner):
         network.initialise(self._views, self._spec, cell, Zeros(), check_seed("seed", seed))
 
         # Arguments of compiled code: for a stretch of stream, for one step, and without learning.
-        self._rows, self._one = self._stretch(max(64, _STAGE // (n_inputs + n_targets))), self._stretch(1)
+        most = max(64, _STAGE // (n_inputs + n_targets))
+        self._rows, self._one = (arrays.stretch(self._inputs, n, n_targets) for n in (most, 1))
         self._to_step = (self._task, self._state, self._one, 1, 1)
         rows = self._rows._replace(inputs=self._inputs.to_predict(self._rows.inputs))
         self._to_predict = (self._task, self._state, self._prediction, rows)
@@ -150,14 +145,8 @@ class OnlineRegressor(Learner):
         self._x = self._inputs.raw(self._one.inputs)[0]
         # What a prediction without learning moves, and what keeps it meanwhile.
         moved = [self._state.known, *self._inputs.arrays().values()]
-        moved += [] if isinstance(kind, arrays.Behind) else [self._views.flat_memory]
+        moved += [] if isinstance(way, arrays.Behind) else [self._views.flat_memory]
         self._moved = [(view, np.empty_like(view)) for view in moved]
-
-    def _stretch(self, rows: int) -> arrays.Stretch:
-        """Arrays for `rows` rows."""
-        shape = rows, self.n_targets
-        targets, predictions = np.zeros(shape, self.dtype), np.zeros(shape, self.dtype)
-        return arrays.Stretch(self._inputs.rows(rows), targets, np.zeros(rows, np.int8), predictions)
 
     @property
     def _network(self) -> NamedNetwork:
@@ -190,7 +179,7 @@ class OnlineRegressor(Learner):
         -------
         float; with several targets an array (n_targets,), or a dict if targets have names
         """
-        self._x[...] = self._row(x)
+        self._x[...] = x if self._is_plain(x) else self._reader.row(x)
         for view, kept in self._moved:
             kept[...] = view
         done = self._run(self._task, self._state, self._one, 1, 0)
@@ -198,7 +187,7 @@ class OnlineRegressor(Learner):
             view[...] = kept
         if done != 1:
             self._explain(done)
-        return self._reader.result(self._one.predictions[0])
+        return self._reader.result(self._one.predictions)
 
     def learn_one(self, x: Any, y: Any, ends: bool = False) -> None:
         """Learn from one row: the observation x and the target y that arrives with it.
@@ -221,45 +210,43 @@ class OnlineRegressor(Learner):
     def step(self, x: Any, y: Any, ends: bool = False) -> Any:
         """`learn_one`, which returns what `predict_one(x)` would have returned."""
         stretch = self._one
-        row, target = self._row(x), self._reader.target(y)
-        self._accept(x, y)
+        row, target, limit = x, y, self._reader.limit
+        if not (isinstance(y, float) and -limit < y < limit and self._is_plain(x)):
+            row, target = self._reader.row(x), self._reader.target(y)
+            self._find_columns(x)
+            self._reader.accept(x, y)
         self._x[...], stretch.targets[0], stretch.ends[0] = row, target, bool(ends)
         done = self._run(*self._to_step)
         if done < 1:
             if done == REFUSED:
                 self._inputs.check("x", row, self._shape)
-                self._reader.targets("y", target, (self.n_targets,))
             if done != PAUSED:
                 self._explain(done)
             self._between_steps()
-        return self._reader.result(stretch.predictions[0])
+        return self._reader.result(stretch.predictions)
 
-    def _row(self, x: Any) -> Any:
-        """An observation as an array; NaN for what is missing."""
-        if type(x) is np.ndarray and x.shape == self._shape and x.dtype == self._x.dtype:
-            return x  # compiled code looks whether it is finite
-        return self._reader.row(x)
+    def _is_plain(self, x: Any) -> bool:  # compiled code looks whether its numbers are usable
+        return type(x) is np.ndarray and x.shape == self._shape and x.dtype is self._x.dtype
 
-    def _accept(self, x: Any, y: Any) -> None:
-        """Take the names of rows that are dicts."""
-        names = self._reader.names
-        if isinstance(x, Mapping) and names.fixed is None:
-            columns = find_columns(self.predict_changes, names.taken(x), self.n_targets, self.loss)
-            if self.steps == 0:
-                self._all.known.column[:] = columns
-        self._reader.accept(x, y)
+    def _find_columns(self, x: Any) -> None:
+        """Which inputs are last values, if these have names, and the first dict or frame is learned from."""
+        if self.steps == 0 and (names := self._reader.names_in(x)):
+            self._all.known.column[:] = find_columns(self.predict_changes, names, self.n_targets, self.loss)
 
     # ------------------------------------------------------------------------------------------------ many rows
 
-    def run(self, observations: Any, targets: Any, ends: Any = None, progress: bool = True) -> np.ndarray:
+    def run(
+        self, observations: Any, targets: Any, ends: Any = None, progress: bool = True, observed: Any = None
+    ) -> Any:
         """Learn from T rows in compiled code: the same as `learn_one` row by row, to the bit.
 
         Parameters
         ----------
-        observations : (T, n_inputs)
+        observations : (T, n_inputs). If it is a DataFrame, so are the predictions, or a Series, with its index
         targets : (T, n_targets), or (T,) of one target
         ends : (T,) whether a stretch ends with a row, as in `learn_one`
         progress : whether a run of more than a second shows a bar, on a terminal
+        observed : (T, n_inputs) whether an entry is not missing, for a learner with `missing`; NaN is missing, too
 
         Returns
         -------
@@ -269,20 +256,25 @@ class OnlineRegressor(Learner):
         Ctrl-C stops between steps, within about a second. The KeyboardInterrupt carries the predictions so far as
         `result` (t,), and `run` with the rows from t on continues, to the bit. FloatingPointError carries them, too.
         """
-        stream = self.check_stream(observations, targets, ends)
+        stream = self.check_stream(observations, targets, ends, observed)
+        self._find_columns(observations)
+        self._reader.remember(observations)
         self.compile()
         predictions = np.empty((len(stream[0]), self.n_targets), self.dtype)
         made = predictions[:, 0] if self.n_targets == 1 else predictions
-        return to_the_end(self, self.learn_from(stream, predictions), made, progress)
+        stretches = self.learn_from(stream, predictions)
+        return to_the_end(self, stretches, made, lambda part: like(observations, part, targets), progress)
 
     def partial_fit(self, X: Any, y: Any) -> "OnlineRegressor":
-        """`run` on arrays, which returns the learner."""
+        """As `run`, and returns the learner."""
         self.run(X, y, progress=False)
         return self
 
-    def check_stream(self, observations: Any, targets: Any, ends: Any = None) -> tuple[np.ndarray, ...]:
+    def check_stream(
+        self, observations: Any, targets: Any, ends: Any = None, observed: Any = None
+    ) -> tuple[np.ndarray, ...]:
         """The arguments of `run` as arrays for `learn_from`. ValueError or TypeError names the argument at fault."""
-        stream = self._reader.stream(observations, targets, ends)
+        stream = self._reader.stream(observations, targets, ends, observed)
         n_steps = len(stream[0])
         if n_steps + self._clock[arrays.FILLED] <= self.horizon:
             raise ValueError(
@@ -331,7 +323,9 @@ class OnlineRegressor(Learner):
         as of `predict_one`; of a stretch an array as of `run`
         """
         one = isinstance(x, Mapping) or count_dimensions("x", x) == 1
-        rows = self._row(x) if one else self._inputs.check("x", x, (None, self.n_inputs), hint="or one observation")
+        rows = (
+            self._reader.row(x) if one else self._inputs.check("x", x, (None, self.n_inputs), hint="or one observation")
+        )
         rows = rows.reshape(-1, self.n_inputs)
         self._check_parameters()
         if reset:
@@ -345,9 +339,9 @@ class OnlineRegressor(Learner):
             raw[: len(part)] = part
             self._predict(*self._to_predict, len(part))
             predictions[start : start + len(part)] = stretch.predictions[: len(part)]
-        return self._reader.result(predictions[0]) if one else predictions[:, 0] if self.n_targets == 1 else predictions
-
-    # ----------------------------------------------------------------------------------------------------- state
+        if one:
+            return self._reader.result(predictions)
+        return like(x, predictions[:, 0] if self.n_targets == 1 else predictions)
 
     def reset(self) -> None:
         """Forget the stream: memory, inputs whose targets have not come, and the memory of `predict`. Parameters and
@@ -398,6 +392,6 @@ class OnlineRegressor(Learner):
             **super()._arrays(),
             **{f"scale.{name}": view for name, view in self._all.scale._asdict().items()},
             **leaves(self._all.known, "last_values."),
-            **arrays.kept(self._all.delayed),
+            **arrays.lasting(self._all.delayed),
             **leaves(self._ahead.origins, "prediction."),
         }

@@ -8,8 +8,10 @@ from rtu_np.jit import generic, kernel
 from rtu_np.learning.network import ForwardNetwork, Network, forward_arrays, network_arrays
 from rtu_np.numerics.buffers import whole
 from rtu_np.numerics.layout import layout_of
+from rtu_np.prediction.input_stage import InputStage
 from rtu_np.prediction.last_values import LastValues, Origins, last_values, origins
 from rtu_np.prediction.targets import TargetScale, target_scale
+from rtu_np.validation import check_choice, check_count, check_fits
 
 ROW, FILLED = 2, 3  # more slots of the clock: the oldest row of the rings, and how many are filled
 
@@ -122,7 +124,7 @@ def views_of(task, arrays):
     return Views(network, delayed, scale, known, arrays.clock)
 
 
-def kept(delayed: Any) -> dict[str, np.ndarray]:
+def lasting(delayed: Any) -> dict[str, np.ndarray]:
     """{name: view} of the arrays of a way to a horizon that outlive a step."""
     found = {
         name: view for name, view in delayed._asdict().items() if name in ("inputs", "gradients", "outputs", "bases")
@@ -130,3 +132,30 @@ def kept(delayed: Any) -> dict[str, np.ndarray]:
     if hasattr(delayed, "forward"):
         found["state"] = delayed.forward.flat_state
     return {f"delayed.{name}": view for name, view in found.items()}
+
+
+def count_targets(n_targets: Any, n_inputs: int) -> int:
+    """`n_targets`, if it is a count. ValueError, TypeError, by name; MemoryError if there is no room."""
+    n_targets = check_count("n_targets", n_targets)
+    check_fits(8 * n_inputs * n_targets, f"a regressor of {n_targets} targets", "fewer targets or inputs")
+    return n_targets
+
+
+def way_to(horizon: Any, delay: Any, n_targets: int) -> AtOnce | Behind | Stored:
+    """The way that the arguments ask for. ValueError, TypeError, by name."""
+    kind = check_choice("delay", delay, {"behind": Behind, "stored": Stored})
+    horizon = check_count("horizon", horizon, low=0, hint="in steps; 0 is for the targets of the same row")
+    if kind is Stored and horizon and n_targets > 1:
+        raise ValueError(
+            f"delay is 'stored' with n_targets={n_targets}: expected 'behind'; each prediction would store a gradient "
+            "for each target"
+        )
+    if horizon == 0:
+        return AtOnce(0)
+    return Stored(horizon) if kind is Stored else Behind(horizon)
+
+
+def stretch(inputs: InputStage, rows: int, n_targets: int) -> Stretch:
+    """Arrays for `rows` rows."""
+    targets, predictions = (np.zeros((rows, n_targets), inputs.dtype) for _ in range(2))
+    return Stretch(inputs.rows(rows), targets, np.zeros(rows, np.int8), predictions)

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 
 from rtu_np.prediction.callers import outside
+from rtu_np.prediction.frames import check_same_index, columns_of
 from rtu_np.prediction.input_stage import InputStage
 from rtu_np.prediction.targets import check_targets
-from rtu_np.validation import check_array, count_dimensions
+from rtu_np.validation import check_array, check_number, count_dimensions, largest
 
 
 class Names:
@@ -31,7 +32,10 @@ class Names:
     """
 
     def __init__(self, argument: str, n: int, names: Sequence[Any] | None = None) -> None:
-        self.argument, self.n, self.fixed = argument, n, None if names is None else tuple(names)
+        self.argument, self.n = argument, n
+        if names is not None and not isinstance(names, list | tuple):
+            raise TypeError(f"{argument} has the names {names!r}: expected a list of {n} names")
+        self.fixed = None if names is None else plain(names)
         self._warned = False
         if self.fixed is not None:
             self._check(self.fixed)
@@ -46,13 +50,9 @@ class Names:
         """The names in the order of the array; those of `x`, sorted, if they are not fixed."""
         if self.fixed is not None:
             return self.fixed
-        names = tuple(sorted(x, key=str))
+        names = tuple(map(plain, sorted(x, key=str)))
         self._check(names)
         return names
-
-    def taken(self, x: Mapping[Any, Any]) -> "Names":
-        """These names, with those of `x` if they are not fixed."""
-        return Names(self.argument, self.n, self.order(x))
 
     def row(self, x: Mapping[Any, Any]) -> list[Any]:
         """The numbers of a dict; NaN for a name that it lacks. New names are left out."""
@@ -73,11 +73,12 @@ class Names:
                 stacklevel=outside(),
             )
 
-    def column(self, name: Any) -> int:
-        """The place of a name. ValueError if there is no such name."""
-        if self.fixed is None or name not in self.fixed:
-            raise ValueError(f"{name!r} is not a name of {self.argument}: {', '.join(map(repr, self.fixed or ()))}")
-        return self.fixed.index(name)
+
+def plain(name: Any) -> Any:
+    """A name, or several, as a file gives them back: no scalar of NumPy's, and no list in the place of a tuple."""
+    if isinstance(name, list | tuple):
+        return tuple(map(plain, name))
+    return name.item() if isinstance(name, np.generic) else name
 
 
 class RowReader:
@@ -93,6 +94,10 @@ class RowReader:
     def __init__(self, inputs: InputStage, names: Names, target_names: Names, loss: str) -> None:
         self.names, self.target_names = names, target_names
         self._inputs, self._loss, self._shape = inputs, loss, (names.n,)
+        # A target below this limit is taken as it is.
+        alone = target_names.n == 1 and loss != "logistic" and inputs.dtype == np.float64
+        self.limit = largest("float64") if alone else 0.0
+        self._name_columns()
 
     def row(self, x: Any) -> np.ndarray:
         """An observation as an array (n_inputs,); NaN for what is missing."""
@@ -104,18 +109,22 @@ class RowReader:
         """The targets of one row (n_targets,); NaN for one that is missing."""
         if isinstance(y, Mapping):
             y = self._numbers(self.target_names, y)
-        one = self.target_names.n == 1 and count_dimensions("y", y) == 0
-        return self.targets("y", y, () if one else (self.target_names.n,)).reshape(-1)
+        if self.target_names.n == 1 and count_dimensions("y", y) == 0:
+            interval = (0.0, 1.0) if self._loss == "logistic" else None
+            return np.array([check_number("y", y, dtype=self._inputs.dtype, interval=interval, **self._inputs.gaps)])
+        return self.targets("y", y, (self.target_names.n,))
 
     def targets(self, name: str, value: Any, shape: tuple[int | None, ...], hint: str = "") -> np.ndarray:
         """Targets as an array. TypeError, ValueError, by name."""
         array = check_array(name, value, shape, hint=hint, dtype=self._inputs.dtype, **self._inputs.gaps)
         return check_targets(name, array, self._loss)
 
-    def stream(self, observations: Any, targets: Any, ends: Any = None) -> tuple[np.ndarray, ...]:
+    def stream(self, observations: Any, targets: Any, ends: Any = None, observed: Any = None) -> tuple[np.ndarray, ...]:
         """Observations (T, n_inputs), targets (T, n_targets), ends (T,) as arrays. TypeError, ValueError, by name."""
         hint = "one row per step" + ("; x.reshape(-1, 1) makes rows of one number" if self.names.n == 1 else "")
-        observations = self._inputs.check("observations", observations, (None, self.names.n), hint)
+        for name, signal in {"targets": targets, "ends": ends, "observed": observed}.items():
+            check_same_index(name, signal, observations)
+        observations = self._inputs.check("observations", observations, (None, self.names.n), hint, observed)
         n_steps, n_targets = len(observations), self.target_names.n
         if n_steps == 0:
             raise ValueError(f"observations has shape {observations.shape}: expected at least one step")
@@ -128,17 +137,34 @@ class RowReader:
             flags[:] = check_array("ends", ends, (n_steps,), hint=hint).astype(bool)
         return observations, targets, flags
 
+    def names_in(self, x: Any) -> Names | None:
+        """The names of the inputs, if they are not fixed yet, and `x` is a dict or a frame that fixes them."""
+        found = self.names.order(x) if isinstance(x, Mapping) else columns_of(x)
+        return Names("x", self.names.n, found) if found and self.names.fixed is None else None
+
+    def remember(self, observations: Any) -> None:
+        """The names of the columns of a frame are those of the inputs."""
+        self._inputs.remember(observations)
+        if self.names.fixed is None:
+            self.names.fixed = self._inputs.columns
+
     def accept(self, x: Any, y: Any) -> None:
         """Take the names of a row that is learned from."""
         for names, row in ((self.names, x), (self.target_names, y)):
             if isinstance(row, Mapping):
                 names.accept(row)
+        self._name_columns()
 
-    def result(self, prediction: np.ndarray) -> Any:
-        """The predictions for one row: a float, an array, or a dict if targets have names."""
+    def _name_columns(self) -> None:
+        """Frames have the names of dicts, if these are strings."""
+        if self.names.fixed and self._inputs.columns is None and all(isinstance(n, str) for n in self.names.fixed):
+            self._inputs.name_columns(self.names.fixed)
+
+    def result(self, predictions: np.ndarray) -> Any:
+        """Predictions (1, n_targets) as a float, an array, or a dict if targets have names."""
         if names := self.target_names.fixed:
-            return dict(zip(names, prediction.tolist(), strict=True))
-        return prediction[0].item() if len(prediction) == 1 else prediction.copy()
+            return dict(zip(names, predictions[0].tolist(), strict=True))
+        return predictions.item() if predictions.size == 1 else predictions[0].copy()
 
     def _numbers(self, names: Names, row: Mapping[Any, Any]) -> np.ndarray:
         """The numbers of a dict as objects; NaN for a name that it lacks."""

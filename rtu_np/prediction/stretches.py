@@ -35,18 +35,21 @@ def in_stretches(learner: Any, n_steps: int, capacity: int, learn: Callable[[sli
         yield made
 
 
-def to_the_end(learner: Any, stretches: Iterator[int], predictions: np.ndarray, progress: bool) -> np.ndarray:
-    """Learn from all stretches; returns `predictions`, which they fill. Ctrl-C stops between two of them.
+def to_the_end(
+    learner: Any, stretches: Iterator[int], predictions: np.ndarray, like: Callable[[np.ndarray], Any], progress: bool
+) -> Any:
+    """Learn from all stretches, which fill `predictions`; returns these. Ctrl-C stops between two stretches.
 
+    like : makes of predictions what the caller gets
     progress : whether a run of more than a second shows a bar, on a terminal
     """
     began = learner.steps
     with (
-        HoldCtrlC(lambda: predictions[: learner.steps - began]) as ctrl_c,
+        HoldCtrlC(lambda: like(predictions[: learner.steps - began])) as ctrl_c,
         tqdm(total=len(predictions), disable=None if progress else True, delay=1, unit="step", unit_scale=True) as bar,
     ):
         for n in stretches:
             bar.update(n)
             if ctrl_c.asked:
                 ctrl_c.stop()
-    return predictions
+    return like(predictions)

@@ -125,7 +125,11 @@ class Zeros:
 
 def check_targets(name: str, array: np.ndarray, loss: str) -> np.ndarray:
     """`array`, if its numbers are targets of the loss. ValueError, by name."""
-    if loss == "logistic" and array.size and ((array < 0) | (array > 1)).any():
-        value = array[(array < 0) | (array > 1)][0]
-        raise ValueError(f"{name} has {value}: expected numbers in [0, 1], since the loss is 'logistic'")
+    outside = (array < 0) | (array > 1)
+    if loss == "logistic" and outside.any():
+        first = tuple(int(k) for k in np.argwhere(outside)[0])
+        raise ValueError(
+            f"{name}[{', '.join(map(str, first))}] is {array[first]}: expected numbers in [0, 1], since the loss is "
+            "'logistic'"
+        )
     return array

@@ -1,24 +1,20 @@
 """Streaming TD(lambda): a prediction is learned on every step of a stream. `td_kernels` has the compiled step."""
 
-import time
 from collections.abc import Callable, Iterator
 from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from rtu_np.cells.layer import Cell, GradientMethod, check_cell, check_gradient
-from rtu_np.interrupts import HoldCtrlC
 from rtu_np.jit import compile_for, entry
 from rtu_np.learning import network
 from rtu_np.learning.diagnostics import Watch
-from rtu_np.learning.network import forward_arrays, network_arrays
+from rtu_np.learning.network import forward_arrays
 from rtu_np.learning.optimizers import Adam, Optimizer, check_optimizer, cure_of_divergence
 from rtu_np.learning.outcomes import (
     CONTINUES,
     END,
-    LOOK_EVERY,
     PAUSED,
     REFUSED,
     TERMINATED,
@@ -32,7 +28,8 @@ from rtu_np.prediction.frames import check_same_index, like
 from rtu_np.prediction.input_stage import InputStage, Normalize
 from rtu_np.prediction.learner import Learner
 from rtu_np.prediction.scale import ENOUGH, watched
-from rtu_np.prediction.td_kernels import CUMULANT, DISCOUNT, paused, predict, run
+from rtu_np.prediction.stretches import in_stretches, to_the_end
+from rtu_np.prediction.td_kernels import CUMULANT, DISCOUNT, predict, run
 from rtu_np.validation import (
     PLAIN,
     brief,
@@ -46,14 +43,13 @@ from rtu_np.validation import (
 )
 
 _STAGE = 1 << 16  # the most elements of observations that one compiled call reads
-_FIRST, _BRIEF = 16, 0.1  # steps of the first compiled call; seconds of a call, after which the next call is not longer
 
 
 class TDLambda(InChunks, Learner):
     """Streaming TD(lambda) with accumulating traces on a recurrent cell and a readout (derivations (18)-(20)).
 
-    v_t predicts c_{t+1} + gamma c_{t+2} + gamma^2 c_{t+3} + ..., in units of the cumulant c. With an array `gamma` there are
-    many predictions on one cell: `ManyPredictions` says what then differs.
+    v_t predicts c_{t+1} + gamma c_{t+2} + gamma^2 c_{t+3} + ..., in units of the cumulant c. With an array `gamma`
+    there are many predictions on one cell: `rtu_np.prediction.td_many.ManyPredictions` says what then differs.
 
     Parameters
     ----------
@@ -139,14 +135,13 @@ class TDLambda(InChunks, Learner):
         (self._x,), (self._signal,), self._shape = self._inputs.raw(observations), signals, (n_inputs,)
         self._prediction_made = self._result(prediction)
         self._watch = Watch()
-        to_predict = self._inputs.to_predict(self._observations)
+        self._raw, to_predict = self._inputs.raw(self._observations), self._inputs.to_predict(self._observations)
         self._to_predict = (self._spec, self._flat, self._prediction, to_predict, self._predictions)
-        self._raw = self._inputs.raw(self._observations)
 
     def _check_predictions(self, gamma: Any, body: Any) -> tuple[Any, str]:
         """(gamma, body) of the arguments."""
         if body != "traces":
-            raise ValueError(f"body is {body!r} for one prediction: expected 'traces'; gamma=[0.9] is for an array of m")
+            raise ValueError(f"body is {body!r} for one prediction: expected 'traces'; gamma=[0.9] makes one of many")
         return check_real("gamma", gamma, low=0.0, high=1.0), body
 
     def _make_spec(self) -> Any:
@@ -161,6 +156,8 @@ class TDLambda(InChunks, Learner):
     def _rows(self) -> int:
         """How many rows of a stream one compiled call reads at most."""
         return max(64, _STAGE // self.n_inputs)
+
+    __new__.__wrapped__ = __init__  # type: ignore[attr-defined]  # whose arguments are those of the class
 
     @cached_property
     def _run(self) -> Callable:
@@ -198,26 +195,35 @@ class TDLambda(InChunks, Learner):
         x_t, signal = self._x, self._signal
         plain = type(x) is np.ndarray and x.shape == self._shape and (x.dtype is self.dtype or x.dtype.char in PLAIN)
         try:
-            x_t[...] = x if plain else self._inputs.check("x", x, self._shape)
-            signal[CUMULANT] = (
-                c if isinstance(c, float) else check_number("c", c, dtype=self.dtype, **self._inputs.gaps)
-            )
+            x_t[...] = x if plain else check_array("x", x, self._shape) if type(x) is list else self._observation(x)
+            signal[CUMULANT] = c if isinstance(c, float) else check_number("c", c, dtype=self.dtype)
             signal[DISCOUNT] = (
                 self.gamma if discount is None else check_number("discount", discount, interval=(0.0, 1.0))
             )
         except (FloatingPointError, RuntimeWarning):  # of a conversion to float32, if NumPy's or Python's are errors
             with np.errstate(all="ignore"):  # takes 0.6 us, so it is not in the way of other steps
                 return self.step(x, c, discount, terminated, truncated)
+        except (TypeError, ValueError):  # a number may be missing, or its message gets a cure
+            with np.errstate(all="ignore"):
+                x_t[...], signal[CUMULANT] = self._observation(x), self._cumulant(c)
+                own = self.gamma if discount is None else check_number("discount", discount, interval=(0.0, 1.0))
+                signal[DISCOUNT] = own
         signal[END] = how_it_ends(terminated, truncated) if terminated or truncated else CONTINUES
         done = self._run(*self._to_step)
         if done < 1:
             if done == REFUSED:
-                self._inputs.check("x", x, self._shape)
-                check_number("c", c, dtype=self.dtype, **self._inputs.gaps)
+                self._observation(x)
+                self._cumulant(c)
             if done != PAUSED:
                 self._explain(done)
             self._between_steps()
         return self._prediction_made()
+
+    def _observation(self, x: Any) -> np.ndarray:
+        return self._inputs.check("x", x, self._shape)
+
+    def _cumulant(self, c: Any) -> float:
+        return check_number("c", c, dtype=self.dtype, **self._inputs.gaps)
 
     def run(
         self,
@@ -238,7 +244,7 @@ class TDLambda(InChunks, Learner):
         cumulants, discounts, terminated, truncated : (T,), as in `step`; the last three are optional
         progress : whether a run of more than a second shows a bar, on a terminal
         observed : (T, n_inputs) whether an entry is not missing, for a learner with `missing`; NaN is missing, too
-        ratios : importance ratios, for many predictions (`ManyPredictions`)
+        ratios : importance ratios, for many predictions alone (`rtu_np.prediction.td_many.ManyPredictions`)
 
         Ctrl-C stops between steps, within about a second. The KeyboardInterrupt carries the predictions so far as
         `result` (t,), and `run` with the rows from t on continues, to the bit. FloatingPointError carries them, too.
@@ -246,18 +252,14 @@ class TDLambda(InChunks, Learner):
         stream = self.check_stream(observations, cumulants, discounts, terminated, truncated, observed, ratios)
         self.compile()
         self._inputs.remember(observations)
-        predictions, began = self.empty(len(stream[0])), self.steps
-        with (
-            HoldCtrlC(lambda: like(observations, predictions[: self.steps - began])) as ctrl_c,
-            tqdm(
-                total=len(predictions), disable=None if progress else True, delay=1, unit="step", unit_scale=True
-            ) as bar,
-        ):
-            for n in self.learn_from(stream, predictions):
-                bar.update(n)
-                if ctrl_c.asked:
-                    ctrl_c.stop()
-        return like(observations, predictions)
+        predictions = self.empty(len(stream[0]))
+        return to_the_end(
+            self,
+            self.learn_from(stream, predictions),
+            predictions,
+            lambda made: like(observations, made, cumulants),
+            progress,
+        )
 
     def check_stream(
         self,
@@ -294,7 +296,7 @@ class TDLambda(InChunks, Learner):
     ) -> tuple[np.ndarray, ...]:
         """Cumulants, discounts and further signals, in the order of `_slots` without the ends."""
         if ratios is not None:
-            raise ValueError("ratios is given for one prediction: expected None; gamma=[0.9] is for an array of one")
+            raise ValueError("ratios is given for one prediction: expected None; gamma=[0.9] makes one of many")
         cumulants = check_array("cumulants", cumulants, (n_steps,), hint=hint, dtype=self.dtype, **self._inputs.gaps)
         if discounts is None:
             return cumulants, np.broadcast_to(check_array("gamma", self.gamma, (), dtype=self.dtype), n_steps)
@@ -306,29 +308,21 @@ class TDLambda(InChunks, Learner):
         A stretch takes about a tenth of a second, so that Ctrl-C is heard.
         """
         observations, *signals = stream
-        n_steps, start, most = len(observations), 0, _FIRST
         if hasattr(self._run, "include"):
             self._run.include(*stream[:2])
-        while start < n_steps:
-            n = min(most, n_steps - start, LOOK_EVERY - self.steps % LOOK_EVERY)
-            rows = slice(start, start + n)
+
+        def learn(rows: slice) -> int:
+            n = rows.stop - rows.start
             self._raw[:n] = observations[rows]
             for slot, signal in zip(self._slots, signals, strict=True):
                 self._write(slot, signal[rows])
-            began = time.perf_counter()
             done = self._run(*self._to_run, n)
-            most = min(2 * most, len(self._predictions)) if time.perf_counter() - began < _BRIEF else -(-most // 2)
-            made = paused(done) if done <= PAUSED else done
-            if made > 0:
-                predictions[start : start + made] = self._predictions[:made]
-            if done <= PAUSED:
-                self._between_steps()
-            elif done < n:
-                self._explain(done)
-            start += made
-            yield made
+            predictions[rows] = self._predictions[:n]
+            return done
+
+        yield from in_stretches(self, len(observations), len(self._predictions), learn)
         if not np.isfinite(self._views.flat_params).all():
-            self._explain(n_steps)
+            self._explain(len(observations))
 
     def _explain(self, done: int) -> None:
         """Raise the error for a compiled run that stopped early."""

@@ -9,16 +9,17 @@ from rtu_np import protocol
 from rtu_np.cells.many import UNITWISE, add_by_unit
 from rtu_np.gradients.tbptt import TBPTT
 from rtu_np.learning import network, optimizers, passes
+from rtu_np.learning.blocks import named_layers
 from rtu_np.learning.diagnostics import of_network
 from rtu_np.learning.network import NamedNetwork, forward_arrays
 from rtu_np.learning.optimizers import SGD, Adam, ObGD, RMSProp
-from rtu_np.learning.blocks import named_layers
 from rtu_np.learning.outcomes import CONTINUES, END, PAUSED, how_it_ends
 from rtu_np.learning.readout import LinearReadout
 from rtu_np.numerics.buffers import leaves, size
 from rtu_np.prediction.td import TDLambda
 from rtu_np.prediction.td_kernels import CUMULANT, DISCOUNT
-from rtu_np.prediction.td_many_kernels import (
+from rtu_np.prediction.td_many_kernels import predict, run
+from rtu_np.prediction.td_many_network import (
     RATIO,
     SLOTS,
     Frozen,
@@ -28,24 +29,22 @@ from rtu_np.prediction.td_many_kernels import (
     Shared,
     Traces,
     many_arrays,
-    predict,
-    run,
 )
 from rtu_np.validation import check_array, check_choice, check_number, count_dimensions
 
 _BODIES: dict[str, Any] = {"traces": Traces(), "shared": Shared(), "lambda0": Lambda0(), "frozen": Frozen()}
 _LINE = 16  # numbers; a row of traces is a multiple of it
-_RULES: dict[str, tuple[type, ...]] = {name: (SGD, Adam, RMSProp, ObGD) for name in ("traces", "frozen")}
-_RULES |= {name: (SGD, Adam, RMSProp) for name in ("shared", "lambda0")}
+_RULES: dict[str, tuple[type, ...]] = dict.fromkeys(("traces", "frozen"), (SGD, Adam, RMSProp, ObGD))
+_RULES |= dict.fromkeys(("shared", "lambda0"), (SGD, Adam, RMSProp))
 
 
 class ManyPredictions(TDLambda):
     """TD(lambda) of m predictions on one recurrent body: `TDLambda(cell, n_inputs, gamma=array of m)`.
 
-    Prediction j is of its own cumulant with its own discount (derivations (65)-(72); Sutton et al. 2011, Modayil et al.
-    2014). The readout is linear, with a row for each prediction. The body's sensitivities are carried once. `step` takes
-    cumulants (m,) and returns predictions (m,); `run` takes (T, m) and returns (T, m). A discount, or an importance
-    ratio, is one for all predictions, or one for each.
+    Prediction j is of its own cumulant with its own discount (derivations (65)-(72); Horde, Sutton et al. 2011;
+    nexting, Modayil et al. 2014). The readout is linear, with a row for each prediction. The body's sensitivities are
+    carried once. `step` takes cumulants (m,) and returns predictions (m,); `run` takes (T, m) and returns (T, m). A
+    discount, or an importance ratio, is one for all predictions, or one for each.
 
     Parameters
     ----------
@@ -57,7 +56,7 @@ class ManyPredictions(TDLambda):
         "traces"   from the sum of all predictions' updates, with a trace of each: exact. A step costs O(m parameters)
         "shared"   the same with one trace of the features for all, O(parameters), if all gamma are equal: a trace then
                    has today's readout, and not those of the past. For LinearRTU, NonlinearRTU and MinGRU with RTRL()
-        "lambda0"  as "shared" with traces of the latest gradient alone, for any gamma; the readout's traces have lambda_
+        "lambda0"  as "shared" with traces of the latest gradient alone, for any gamma. The readout's have lambda_
         "frozen"   not at all, and `gradient` has no meaning
 
     ratios : importance ratios rho_t, of `run` and `step`: of the action that led to the observation, the probability
@@ -116,16 +115,19 @@ class ManyPredictions(TDLambda):
         kind, m = _BODIES[self.body], self.gamma.size
         gradient = TBPTT(1) if isinstance(kind, Frozen) else self.gradient
         cell = gradient.spec(self.cell.spec(self._inputs.width), self.dtype)
-        together = isinstance(kind, Shared | Lambda0)
-        if together and not isinstance(cell, UNITWISE):
+        by_unit = isinstance(kind, Shared | Lambda0)
+        if by_unit and not isinstance(cell, UNITWISE):
             raise ValueError(
-                f"cell is {self.cell!r} with {self.gradient!r} and body={self.body!r}: expected LinearRTU, NonlinearRTU or "
-                "MinGRU with RTRL(), where each parameter acts on one unit; body='traces' is for any cell"
+                f"cell is {self.cell!r} with {self.gradient!r} and body={self.body!r}: expected LinearRTU, "
+                "NonlinearRTU or MinGRU with RTRL(): a parameter there acts on one unit; body='traces' is for any cell"
             )
-        n_body, n_outputs = size(protocol.parameters, cell), cell.n_outputs
-        n_shared, bounded = n_outputs // cell.n_hidden if together else 0, isinstance(self.optimizer, ObGD)
-        n_own, n_tail = n_body if isinstance(kind, Traces) else 0, -(-(n_outputs + 1) // _LINE) * _LINE if bounded else 0
-        counts = {"n_body": n_body, "n_shared": n_shared, "n_own": n_own, "n_tail": n_tail}
+        n_body, n_outputs, bounded = size(protocol.parameters, cell), cell.n_outputs, isinstance(self.optimizer, ObGD)
+        counts = {
+            "n_body": n_body,
+            "n_shared": n_outputs // cell.n_hidden if by_unit else 0,
+            "n_own": n_body if isinstance(kind, Traces) else 0,
+            "n_tail": -(-(n_outputs + 1) // _LINE) * _LINE if bounded else 0,
+        }
         spec = ManySpec(cell, RowsSpec(n_outputs, m), None, self.lambda_, kind, bounded, **counts)
         rule = self.optimizer.spec()
         if bounded and isinstance(kind, Traces):
@@ -154,7 +156,8 @@ class ManyPredictions(TDLambda):
             self._signals[: len(signal), slot * m] = signal
             return
         staged = self._signals[:, slot * m : (slot + 1) * m]
-        if slot in self._defaults and signal.strides[0] == 0 and np.array_equal(signal[0], self._defaults[slot]):
+        constant = signal.strides[0] == 0  # one row for all steps
+        if constant and slot in self._defaults and np.array_equal(next(iter(signal)), self._defaults[slot]):
             if slot in self._overwritten:
                 staged[:] = self._defaults[slot]
                 self._overwritten.discard(slot)
@@ -298,9 +301,9 @@ class ManyPredictions(TDLambda):
         return NamedNetwork("", spec._replace(optimizer=optimizer), summed, "readout", (of_cell,))
 
     def diagnostics(self) -> dict[str, float]:
-        rule, one, traces, n_own = passes.spec_of(self._spec.optimizer), self.dtype.type(1), self.traces, self._spec.n_own
+        rule, one, traces = passes.spec_of(self._spec.optimizer), self.dtype.type(1), self.traces
         own, _, readout = self._views.traces
-        rows = np.column_stack([own[:, :n_own], readout.w, readout.b])
+        rows = np.column_stack([own[:, : self._spec.n_own], readout.w, readout.b])
         steps = [optimizers.step(rule, row, one) for row in rows]
         if steps[0] is None:
             found = of_network(self._network, one)

@@ -9,6 +9,7 @@ from rtu_np.recurrence.exact import weighing
 from rtu_np.recurrence.forward import Recurrence
 from rtu_np.recurrence.references import Quantity, References
 from rtu_np.recurrence.report import EXACT_FOR_FIXED, REFERENCE, ParameterCheck, Parting, RecurrenceReport
+from rtu_np.recurrence.trees import spot
 from rtu_np.validation import check_real
 
 _NOTHING_CLAIMED = 1e-3  # references that are no better than this show nothing
@@ -59,8 +60,8 @@ def check_recurrence(
     ValueError, TypeError : by name, if a shape, a name or a type is wrong, if a number is not finite, if `forward` is
         not a pure function, or if `tolerance` is less than the references can show
 
-    Costs, with T steps, p parameters and n numbers in the state: about 8 T p + T (n + p) calls of `forward`, and T calls of
-    `gradient`. In JAX, compile both (jax.jit).
+    Costs, with T steps, p parameters and n numbers in the state: about 8 T p + T n calls of `forward`, and a call of
+    `gradient` for T = 1, 2, 3, 4, 8, 16 and so on; more if they part. In JAX, compile `forward` (jax.jit).
 
     Examples
     --------
@@ -88,9 +89,10 @@ def check_recurrence(
     taken = given.take(recurrence, gradient, weights)
     values, repeats = _collect(taken)
     if tolerance is not None and taken.single and tolerance < _FLOAT32:
+        single = (*recurrence.params.single, *recurrence.state.single, "gradient")[0]
         raise ValueError(
-            f"tolerance is {tolerance!r}, and {(*recurrence.params.single, *recurrence.state.single, 'gradient')[0]} is "
-            f"float32: expected at least {_FLOAT32}; only with float64 can complex step show more"
+            f"tolerance is {tolerance!r}, and {single} is float32: expected at least {_FLOAT32}; complex step "
+            "shows more, and needs float64"
         )
     quantity = Quantity(recurrence, None if taken.of_state else weights)
     compared = _Compared(quantity, References(quantity), values, taken, repeats)
@@ -170,7 +172,7 @@ class _Compared:
         first = self._first(slice(None), allowed)
         if first is None or self._taken is None or not self._repeats or len(self._taken.lengths()) == 1:
             return
-        previous = max((T for T in self._values if T < first), default=0)
+        previous = max((T for T in self._values if first > T), default=0)
         for T in range(previous + 1, first):
             self._values[T] = self._taken.after(T)
             if self._errors(T).max() > allowed:
@@ -200,11 +202,23 @@ class _Compared:
             notes.append(f"the references are good to {references.error:.0e}, by their own estimate")
         if not agree:
             notes.append("so nothing can be claimed; is there a kink or a jump near by, or is the stream chaotic?")
+        elif references.unsure.max() > _NOTHING_CLAIMED:
+            t, _, k = np.unravel_index(int(np.argmax(references.unsure)), references.unsure.shape)
+            place = spot("params", *self._params.place(int(k)))
+            notes.append(f"differences are unsure at {place}, T = {t + 1}; is there a kink, or is the stream chaotic?")
         zero = [n or "params" for n, part in self._params.slices.items() if not references.best[-1][:, part].any()]
         if zero:
             notes.append(f"nothing is shown of {', '.join(zero)}: the gradient by it is zero")
-        if wrong and len(self._values) == 1 and self._taken is not None and self._repeats and references.recurrence.steps > 1:
-            notes.append("only all steps were compared; a function of the stream shows after which step it is wrong first")
+        if (
+            wrong
+            and len(self._values) == 1
+            and self._taken is not None
+            and self._repeats
+            and references.recurrence.steps > 1
+        ):
+            notes.append(
+                "only all steps were compared; a function of the stream shows after which step it is wrong first"
+            )
         return notes
 
     def _row(self, name: str, wrong: dict[str, int], known: dict[str, hints.Mistake]) -> ParameterCheck:
@@ -237,8 +251,7 @@ class _Compared:
         state = self._references.recurrence.state
         of = ""
         if self._quantity.dy is None:
-            array, at = state.place(row)
-            of = f"{array or 'state'}{list(at) if at else ''}"
+            of = spot("state", *state.place(row))
         return Parting(
             T, name or "params", index, float(self._values[T][row, k]), float(self._references.best[T - 1][row, k]), of
         )

@@ -1,7 +1,7 @@
 """Derivatives of a function from a flat array to a flat array, one column a number: the references of the check.
 
-Complex step needs a function that takes complex numbers, and is exact to rounding. Differences need nothing, and come with
-an estimate of their own error.
+Complex step needs a function that takes complex numbers, and is exact to rounding. Differences need nothing, and come
+with an estimate of their own error.
 """
 
 from collections.abc import Callable
@@ -30,40 +30,47 @@ def differences(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Central differences of three widths h, 2h, 4h, from which two leading terms of the error are eliminated.
 
-    The estimate of the error is the part that the last elimination changed, and the rounding of the function's values
-    over h. It is large if the function has a kink between the points. Then smaller h are tried, and for each number the
-    derivative with the smallest estimate is taken.
+    The estimate of the error has three parts: what the last elimination changed, the rounding of the function's values
+    over h, and half of the jump in slope, if there is a kink at the point itself. If it is large, smaller h are tried,
+    and for each number the derivative with the smallest estimate is taken.
 
     scale : of each number, the unit of h. dtype : the function's precision
     """
     columns, estimates = [], []
+    middle = function(at.astype(dtype)).astype(float)
     for k in range(at.size):
-        best, error = _column(function, at, k, (_STEPS[dtype.name][0] * scale[k], dtype))
+        best, error = _column(function, at, k, (_STEPS[dtype.name][0] * scale[k], dtype, middle))
         for step in _STEPS[dtype.name][1:]:
             if error.max(initial=0.0) <= _TARGET[dtype.name] * np.abs(best).max(initial=0.0):
                 break
-            other, its_error = _column(function, at, k, (step * scale[k], dtype))
-            smaller = its_error < error
+            other, its_error = _column(function, at, k, (step * scale[k], dtype, middle))
+            smaller = (its_error < error) | np.isnan(error)  # a wide step may leave the function's domain
             best, error = np.where(smaller, other, best), np.where(smaller, its_error, error)
         columns.append(best)
         estimates.append(error)
-    return np.stack(columns, axis=-1), np.stack(estimates, axis=-1)
+    return np.stack(columns, axis=-1), np.nan_to_num(np.stack(estimates, axis=-1), nan=np.inf)
 
 
-def _column(function, at: np.ndarray, k: int, width: tuple[float, np.dtype]) -> tuple[np.ndarray, np.ndarray]:
+def _column(
+    function: Callable[[np.ndarray], np.ndarray], at: np.ndarray, k: int, width: tuple[float, np.dtype, np.ndarray]
+) -> tuple[np.ndarray, np.ndarray]:
     """The derivative by number k, and the estimate of its error."""
-    h, dtype = width
-    slopes, largest = [], 0.0
+    h, dtype, middle = width
+    slopes, bends = [], []
     for multiple in (1, 2, 4):
         above, below = (at.astype(dtype) for _ in range(2))
         above[k] += dtype.type(multiple * h)
         below[k] -= dtype.type(multiple * h)
-        ends = function(above).astype(float), function(below).astype(float)
-        slopes.append((ends[0] - ends[1]) / (float(above[k]) - float(below[k])))
-        largest = np.maximum(largest, np.abs(ends[0]))
+        with np.errstate(all="ignore"):
+            ends = function(above).astype(float), function(below).astype(float)
+        half = (float(above[k]) - float(below[k])) / 2
+        slopes.append((ends[0] - ends[1]) / (2 * half))
+        bends.append((ends[0] - 2 * middle + ends[1]) / half)  # h f'' + ..., or the jump in slope
     fourth = (4 * slopes[0] - slopes[1]) / 3
     best = (16 * fourth - (4 * slopes[1] - slopes[2]) / 3) / 15
-    return best, np.abs(best - fourth) + 2 * np.finfo(dtype).eps * largest / h
+    jump = (8 * (2 * bends[0] - bends[1]) - (2 * bends[1] - bends[2])) / 7  # without the terms in h and h³
+    rounding = 2 * np.finfo(dtype).eps * np.abs(middle) / h
+    return best, np.abs(best - fourth) + np.maximum(np.abs(jump) / 2 - 4 * rounding, 0.0) + rounding
 
 
 def scales(flat: np.ndarray, parts: list[slice]) -> np.ndarray:

@@ -40,9 +40,7 @@ def jacobians(recurrence: Recurrence, state: np.ndarray, t: int, way: str) -> Ja
     else:
         dtype = recurrence.real
         parts = [*params.slices.values(), *(slice(s.start + n, s.stop + n) for s in recurrence.state.slices.values())]
-        all_of_them, _ = differences(
-            lambda a: recurrence.step(a[:n], a[n:], t, dtype), at, scales(at, parts), dtype
-        )
+        all_of_them, _ = differences(lambda a: recurrence.step(a[:n], a[n:], t, dtype), at, scales(at, parts), dtype)
     by_params, by_state = all_of_them[:, :n], all_of_them[:, n:]
     m = state.size
     return Jacobians(by_state[:m], by_params[:m], by_state[m:], by_params[m:])

@@ -8,12 +8,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from rtu_np.recurrence.derivatives import complex_step, differences
 from rtu_np.recurrence.trees import Tree, as_given, as_numpy, entry, leaves, library_of, map_tree
 from rtu_np.validation import check_count
 
 COMPLEX, DOUBLE, SINGLE = np.dtype("complex128"), np.dtype("float64"), np.dtype("float32")
 _SAME = {"float64": 1e-12, "float32": 1e-5}  # two calls may differ by rounding: an array's place in memory may matter
 _OTHER_PRECISION = 1e-3  # float64 and float32 give the same values up to this, or they are not the same function
+LOSES = "abs, .real or float, which drop imaginary parts"
 _SETTING = "if it is a setting, let forward be a closure over it"
 
 
@@ -95,8 +97,8 @@ class Recurrence:
             if differs.size:
                 t, k = differs[0]
                 raise ValueError(
-                    f"forward is not a pure function: two calls with the same arguments give {a[t, k]} and {b[t, k]} for "
-                    f"{entry(name, *tree.place(k))} at xs[{t}]; does it draw random numbers, or keep a state of its own?"
+                    f"forward is not a pure function: two calls with the same arguments give {a[t, k]} and {b[t, k]} "
+                    f"for {entry(name, *tree.place(k))} at xs[{t}]; does it draw random numbers, or keep a state?"
                 )
         return once
 
@@ -111,7 +113,11 @@ class Recurrence:
 
     def _find_real(self, first: tuple[Any, Any]) -> np.dtype:
         """float64, if forward runs in it and gives what it gives in the precision of the given arrays."""
-        given = (*self.params.given.values(), *self.state.given.values(), *(v for t in first for v in leaves(t).values()))
+        given = (
+            *self.params.given.values(),
+            *self.state.given.values(),
+            *(v for t in first for v in leaves(t).values()),
+        )
         if all(as_numpy(leaf).dtype == DOUBLE for leaf in given):
             return DOUBLE
         try:
@@ -140,7 +146,24 @@ class Recurrence:
         scale = np.abs(self.given_run.outputs).max(initial=1.0)
         if not np.abs(made.outputs.real - self.run(self.params.flat, DOUBLE).outputs).max() <= 1e-9 * scale:
             return "forward gives other values when its numbers are complex; does it call abs, or compare?"
-        return ""
+        return self._find_lost()
+
+    def _find_lost(self) -> str:
+        """Where a function drops imaginary parts without a word: a derivative along a random direction shows it."""
+        direction = np.random.default_rng(0).standard_normal(self.params.size)
+
+        def moved(by: np.ndarray) -> np.ndarray:
+            run = self.run(self.params.flat + by[0] * direction, COMPLEX if by.dtype == COMPLEX else DOUBLE)
+            return np.concatenate([run.states, run.outputs], axis=1).ravel()
+
+        at, scale = np.zeros(1), max(np.abs(self.params.flat).max(), 1e-3) / np.abs(direction).max()
+        expected, estimate = differences(moved, at, np.array([scale]), DOUBLE)
+        apart = np.abs(complex_step(moved, at) - expected)
+        wrong = apart > 10 * estimate + 1e-7 * np.abs(expected).max()
+        if not wrong.any():
+            return ""
+        t = int(np.argmax(wrong)) // (self.state.size + self.y.size)
+        return f"at xs[{t}] it differs from central differences; does forward call {LOSES}?"
 
     def _wide(self) -> Any:
         """Within it, JAX computes in float64."""
@@ -157,7 +180,9 @@ class Recurrence:
                 library = library_of(leaf)
                 if not hasattr(leaf, "dtype") or as_numpy(leaf).dtype.kind != "f":
                     return leaf
-                return as_given(leaf, as_numpy(leaf).astype(DOUBLE if dtype == COMPLEX and library != "torch" else dtype))
+                return as_given(
+                    leaf, as_numpy(leaf).astype(DOUBLE if dtype == COMPLEX and library != "torch" else dtype)
+                )
 
             self._inputs[dtype] = [map_tree(cast, self.xs[t]) for t in range(self.steps)]
         return self._inputs[dtype]

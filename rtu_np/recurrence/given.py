@@ -14,8 +14,8 @@ from rtu_np.recurrence.trees import Tree, as_given, as_numpy, entry, label, leav
 
 _STEP_ARGUMENT = "sensitivities"
 _CALLED = (
-    "it was called as gradient(params, state, xs, dy); the third argument of a step that carries sensitivities is named "
-    f"{_STEP_ARGUMENT!r}"
+    "it was called as gradient(params, state, xs, dy); the third argument of a step that carries sensitivities is "
+    f"named {_STEP_ARGUMENT!r}"
 )
 _AGREE = {"float64": 1e-9, "float32": 1e-4}  # the state and y of a user's step with those of forward
 
@@ -62,7 +62,7 @@ class Function:
         """1, 2, 3, 4, and then doubled; the first steps after resets; the whole stream. JAX compiles for each."""
         steps = self._recurrence.steps
         doubled = {3, *(2**k for k in range(steps.bit_length()))}
-        return sorted({steps, *(T for T in doubled | {t + 1 for t in self._recurrence.resets} if T < steps)})
+        return sorted({steps, *(T for T in doubled | {t + 1 for t in self._recurrence.resets} if steps > T)})
 
     def after(self, steps: int) -> np.ndarray:
         r = self._recurrence
@@ -73,7 +73,9 @@ class Function:
         except TypeError as error:
             raise TypeError(f"gradient raised TypeError ({error}): {_CALLED}") from error
         self.single = self.single or _is_single(returned)
-        return flat_gradient(r, returned, "" if steps == r.steps else f" for the first {steps} of {r.steps} inputs")[None]
+        return flat_gradient(r, returned, "" if steps == r.steps else f" for the first {steps} of {r.steps} inputs")[
+            None
+        ]
 
 
 class Result:
@@ -95,8 +97,9 @@ class Result:
 class Step:
     """step(params, state, sensitivities, x) -> (state, y, sensitivities), from zero sensitivities.
 
-    `sensitivities` has the structure of params, with d state / d parameter in the place of each array: of shape state.shape +
-    parameter.shape, in the structure of the state. At a reset, the state is set back, and the sensitivities to zero.
+    `sensitivities` has the structure of params, with d state / d parameter in the place of each array: of shape
+    state.shape + parameter.shape, in the structure of the state. At a reset, the state is set back, and the
+    sensitivities to zero.
     """
 
     title, of_state = "a step with sensitivities", True
@@ -104,7 +107,10 @@ class Step:
     def __init__(self, recurrence: Recurrence, step: Any) -> None:
         self._recurrence, self._step = recurrence, step
         zeros = [
-            rebuild(recurrence.state.value, iter([self._zero(leaf, name, p) for name, leaf in recurrence.state.given.items()]))
+            rebuild(
+                recurrence.state.value,
+                iter([self._zero(leaf, name, p) for name, leaf in recurrence.state.given.items()]),
+            )
             for p in recurrence.params.shapes.values()
         ]
         self._tree = Tree("sensitivities", rebuild(recurrence.params.value, iter(zeros)))
@@ -148,8 +154,8 @@ class Step:
         if differs.any():
             k = int(np.argmax(differs))
             raise ValueError(
-                f"gradient, as a step, gives {entry(name, *tree.place(k))} = {found[k]} for xs[{t}], and forward {expected[k]}: "
-                "expected the same recurrence"
+                f"gradient, as a step, gives {entry(name, *tree.place(k))} = {found[k]} for xs[{t}], and forward "
+                f"{expected[k]}: expected the same recurrence"
             )
 
     def _matrix(self, flat: np.ndarray) -> np.ndarray:
@@ -166,7 +172,9 @@ class Step:
 def flat_gradient(recurrence: Recurrence, gradient: Any, when: str) -> np.ndarray:
     """A user's gradient as a flat array. ValueError, TypeError, by name."""
     params, found = recurrence.params, leaves(gradient)
-    expected = "expected the names of params, " + (", ".join(map(repr, params.given)) if "" not in params.given else "one array")
+    expected = "expected the names of params, " + (
+        ", ".join(map(repr, params.given)) if "" not in params.given else "one array"
+    )
     lacking = [name for name in params.given if name not in found]
     if lacking:
         raise ValueError(f"gradient lacks {', '.join(map(repr, lacking))}{when}: {expected}")
@@ -178,7 +186,8 @@ def flat_gradient(recurrence: Recurrence, gradient: Any, when: str) -> np.ndarra
         if shape != wanted:
             cause = "; is it transposed?" if shape == wanted[::-1] else ""
             raise ValueError(
-                f"{label('gradient', name)} has shape {shape}{when}: expected {wanted}, that of {label('params', name)}{cause}"
+                f"{label('gradient', name)} has shape {shape}{when}: expected {wanted}, that of "
+                f"{label('params', name)}{cause}"
             )
     flat = params.flatten("gradient", gradient)
     if flat.dtype.kind == "c":

@@ -1,6 +1,7 @@
 """Which known mistake explains the error of a gradient, if one does."""
 
 from collections.abc import Iterator
+from itertools import chain
 
 import numpy as np
 
@@ -8,7 +9,6 @@ from rtu_np.recurrence import mistakes
 from rtu_np.recurrence.linearised import Linearised
 from rtu_np.recurrence.mistakes import Mistake
 from rtu_np.recurrence.references import Quantity, References
-from rtu_np.recurrence.report import WRONG
 
 Values = dict[int, np.ndarray]  # by the number of steps: (numbers, parameters)
 _EXPLAINED = 1e-3  # a mistake explains an error if no more than this part of it is left
@@ -21,30 +21,30 @@ def explain(
     """For each array of the names in `wrong`, which has the first number of steps T, the mistake that explains it."""
     found: dict[str, Mistake] = {}
     evidence = _Evidence(references, values, tolerance)
-    for mistake in _known(quantity, references, values):
-        for name in wrong.keys() - found.keys():
-            if evidence.shows(mistake, references.recurrence.params.slices[name]):
-                found[name] = mistake
-        if len(found) == len(wrong):
-            break
-        if mistake.text == mistakes.LAST_OF_RESULT:
-            found |= {n: m for n in wrong.keys() - found.keys() if (m := evidence.factor(n)) is not None}
+    for k, group in enumerate(_known(quantity, references, values)):
+        with np.errstate(all="ignore"):  # a mistake may lead to states that the user's function is not made for
+            for mistake in group:
+                for name in wrong.keys() - found.keys():
+                    if evidence.shows(mistake, references.recurrence.params.slices[name]):
+                        found[name] = mistake
+                if len(found) == len(wrong):
+                    return found
+            if k == 0:
+                found |= {name: known for name in wrong.keys() - found.keys() if (known := evidence.factor(name))}
     for name in wrong.keys() - found.keys():
-        found[name] = Mistake(evidence.part(name, wrong[name]), {})
+        found[name] = evidence.own_factors(name) or Mistake(evidence.part(name, wrong[name]), {})
     return found
 
 
-def _known(quantity: Quantity, references: References, values: Values) -> Iterator[Mistake]:
+def _known(quantity: Quantity, references: References, values: Values) -> Iterator[Iterator[Mistake]]:
     """From the simplest on; the step's own derivatives are computed only if these do not explain it."""
-    yield from mistakes.of_the_result(references)
-    yield Mistake(mistakes.LAST_OF_RESULT, {})
-    yield from mistakes.of_a_parameter(references)
-    yield from mistakes.of_time(references, quantity)
+    yield chain(mistakes.of_the_result(references), mistakes.of_a_parameter(references))
+    yield mistakes.of_time(references, quantity)
     lines = Linearised(quantity, references.way)
-    yield from mistakes.of_the_reach(lines, sorted(values))
-    yield from mistakes.of_resets(lines, quantity, references)
-    yield from mistakes.of_products(lines)
-    yield from mistakes.of_carrying(lines)
+    yield mistakes.of_the_reach(lines, sorted(values))
+    yield mistakes.of_resets(lines, quantity, references)
+    yield mistakes.of_products(lines)
+    yield mistakes.of_carrying(lines)
 
 
 class _Evidence:
@@ -64,32 +64,42 @@ class _Evidence:
             if not left <= _EXPLAINED * error + rounding:
                 return False
             if error > rounding:
-                compared += np.count_nonzero(right)
+                compared += int(np.count_nonzero(right))
         return compared >= _FEWEST
 
     def factor(self, name: str) -> Mistake | None:
-        """One factor for all numbers, or one for each parameter that does not change with time."""
-        part = self._references.recurrence.params.slices[name]
-        both = {T: (given[:, part], self._references.best[T - 1][:, part]) for T, given in self._values.items()}
-        last, steps = both[max(both)], max(both)
-        if not last[1].any():
+        """One factor for all numbers: the same for all T, or T or 1 / T times the same."""
+        part, both = self._both(name)
+        given, right = both[max(both)]
+        if not right.any() or sum(np.count_nonzero(E) for _, E in both.values()) <= _FEWEST:
             return None
-        for by, times in (("", lambda T: 1.0), ("T", float), ("1 / T", lambda T: 1.0 / T)):
-            c = float((last[0] * last[1]).sum() / (last[1] * last[1]).sum()) / times(steps)
-            gradients = {T: self._widened(c * times(T) * E, part) for T, (_, E) in both.items()}
-            size = sum(np.count_nonzero(E) for _, E in both.values())
-            if by and len(both) < 2:
-                continue
-            if size > _FEWEST and self.shows(Mistake("", gradients), part):
-                return Mistake(f"it is {_number(c, by, self._sizes(name))} what is expected", gradients)
-        with np.errstate(all="ignore"):
-            each = np.where(last[1] != 0, last[0] / last[1], 0.0)
-        if len(both) > 2 and sum(bool(E.any()) for _, E in both.values()) > 2:
-            gradients = {T: self._widened(each * E, part) for T, (_, E) in both.items()}
-            if self.shows(Mistake("", gradients), part):
-                return Mistake("each entry is off by a factor that does not change with time; is a factor missing that "
-                               f"depends on the parameter alone? ({_first(each)} for the first entry)", gradients)
+        ratio = float((given * right).sum() / (right * right).sum())
+        for by, power in (("", 0), ("T", 1), ("1 / T", -1))[: 1 if len(both) == 1 else 3]:
+            c = ratio * float(max(both)) ** -power
+            gradients = {T: self._widened(c * float(T) ** power * E, part) for T, (_, E) in both.items()}
+            known = Mistake(f"it is {_number(c, by, self._sizes(name))} what is expected", gradients)
+            if self.shows(known, part):
+                return known
         return None
+
+    def own_factors(self, name: str) -> Mistake | None:
+        """A factor for each parameter that does not change with time."""
+        part, both = self._both(name)
+        given, right = both[max(both)]
+        if sum(bool(E.any()) for _, E in both.values()) < 3:
+            return None
+        with np.errstate(all="ignore"):
+            each = np.where(right != 0, given / right, 0.0)
+        known = Mistake(
+            "each entry is off by a factor of its own that does not change with time; is a factor missing that depends "
+            f"on parameters alone? (the first entry is {each.ravel()[0]:.6g} times what is expected)",
+            {T: self._widened(each * E, part) for T, (_, E) in both.items()},
+        )
+        return known if self.shows(known, part) else None
+
+    def _both(self, name: str) -> tuple[slice, dict[int, tuple[np.ndarray, np.ndarray]]]:
+        part = self._references.recurrence.params.slices[name]
+        return part, {T: (given[:, part], self._references.best[T - 1][:, part]) for T, given in self._values.items()}
 
     def _widened(self, columns: np.ndarray, part: slice) -> np.ndarray:
         """(numbers, all parameters)"""
@@ -113,19 +123,18 @@ class _Evidence:
             return f"{unknown}; it is wrong at once, at T = {wrong}, so the direct effect of the parameter is"
         if wrong - 1 in self._references.recurrence.resets:
             return f"{unknown}; it is right up to T = {wrong - 1}, and wrong after the reset there"
-        return f"{unknown}; it is right up to T = {wrong - 1}, so the direct effect is, and d state / d state may be wrong"
+        return (
+            f"{unknown}; it is right up to T = {wrong - 1}, so the direct effect is, and d state / d state may be wrong"
+        )
 
 
 def _number(c: float, by: str, sizes: dict[str, int]) -> str:
+    """A factor c, or c T, or c / T, in words."""
     if by:
-        return f"{c:.6g} times {by}, times"
+        return f"{by} times" if abs(c - 1) < 1e-6 else f"{c:.6g} * {by} times"
     for word, size in sizes.items():
         if size > 1 and abs(c - size) < 1e-6 * size:
-            return f"{c:.6g} times ({word})"
+            return f"{size} times (by {word}?)"
         if size > 1 and abs(c * size - 1) < 1e-6:
-            return f"1/{size} of (divided by {word}?)"
+            return f"1 / {size} times (divided by {word}?)"
     return f"{c:.6g} times"
-
-
-def _first(each: np.ndarray) -> str:
-    return f"{each.ravel()[0]:.6g}"

@@ -1,7 +1,7 @@
 """A stream as the derivatives of its steps, so that a gradient can be carried in wrong ways, too.
 
-The right way is S_t = J_t S_{t-1} + F_t (exact.py). y_t is written through the new state, y_t = g(s_t, s_{t-1}, params):
-with B = d g / d s_t, C = B J + C' and D = B F + D'. Then a mistake in J or F also shows in the last step.
+The right way is S_t = J_t S_{t-1} + F_t (exact.py). y_t is written through the new state, y_t = g(s_t, s_{t-1},
+params): with B = d g / d s_t, C = B J + C' and D = B F + D'. Then a mistake in J or F also shows in the last step.
 """
 
 from collections.abc import Callable
@@ -33,7 +33,9 @@ class Linearised:
     def _through_state(self, step: Jacobians) -> np.ndarray:
         """B, as far as C and D show it: from all parameters that act through the state, or from the state alone."""
         acting = [
-            part for part in self.recurrence.params.slices.values() if np.abs(step.state_by_params[:, part]).max(initial=0.0) > 0
+            part
+            for part in self.recurrence.params.slices.values()
+            if np.abs(step.state_by_params[:, part]).max(initial=0.0) > 0
         ]
         known = np.concatenate([step.state_by_state, *(step.state_by_params[:, part] for part in acting)], axis=1)
         wanted = np.concatenate([step.y_by_state, *(step.y_by_params[:, part] for part in acting)], axis=1)
@@ -65,7 +67,9 @@ class Linearised:
             found.append(J @ before_step + F)
         return found
 
-    def gradients(self, carried: Carried, resets: frozenset[int] | None = None, direct: bool = True) -> dict[int, np.ndarray]:
+    def gradients(
+        self, carried: Carried, resets: frozenset[int] | None = None, direct: bool = True
+    ) -> dict[int, np.ndarray]:
         """The quantity's derivative by T, from S; without what the parameters do to y directly, if not `direct`."""
         if self.quantity.dy is None:
             return {t + 1: S for t, S in enumerate(carried[1:])}
@@ -93,100 +97,3 @@ class Linearised:
             found.append(back @ self.steps[t].state_by_params)
             back = back @ self.steps[t].state_by_state
         return np.array(found)
-
-
-class Factor:
-    """A matrix of parameters whose direct effect is a product: F_t[k, i, j] = A_t[k, i] b_t[j], or with i, j swapped.
-
-    b is an array of the state before the step, or the input. So the matrix multiplies b, and A is what the product does to
-    the new state.
-    """
-
-    def __init__(self, name: str, what: str, axis: int, lines: Linearised) -> None:
-        self.name, self.what, self.axis, self._lines = name, what, axis, lines
-        self._columns = lines.recurrence.params.slices[name]
-        self._shape = lines.recurrence.params.shapes[name]
-        self._A: list[np.ndarray] = []
-
-    def b(self, t: int) -> np.ndarray:
-        """At the step of index t; zero before the first and behind the last input."""
-        r = self._lines.recurrence
-        if self.what == "x":
-            return input_of(r, t) if 0 <= t < r.steps else np.zeros(self._shape[self.axis])
-        return self._lines.starts[t][r.state.slices[self.what[1:]]]
-
-    def new(self, t: int) -> np.ndarray:
-        """The state after the step, in the place of b."""
-        return self._lines.states[t][self._lines.recurrence.state.slices[self.what[1:]]]
-
-    def matrices(self) -> list[np.ndarray] | None:
-        """A of each step; None if the direct effect is no such product."""
-        for t, step in enumerate(self._lines.steps):
-            b = self.b(t)
-            F = self._direct(step)
-            if not b.any():
-                if F.any():
-                    return None
-                self._A.append(self._A_by_nudging(t))
-                continue
-            A = F @ b / (b @ b)
-            if np.abs(F - A[:, :, None] * b).max() > _NEGLIGIBLE * max(np.abs(F).max(), 1e-300):
-                return None
-            self._A.append(A)
-        return self._A if any(self.b(t).any() for t in range(len(self._A))) else None
-
-    def _direct(self, step: Jacobians) -> np.ndarray:
-        """F as (states, i, j), b's index last."""
-        F = step.state_by_params[:, self._columns].reshape(-1, *self._shape)
-        return F if self.axis == 1 else F.transpose(0, 2, 1)
-
-    def _A_by_nudging(self, t: int) -> np.ndarray:
-        """If b is zero, F does not show A: so take a state close to zero. The error is as small as that state."""
-        if self.what == "x":
-            return np.zeros((self._lines.recurrence.state.size, self._shape[1 - self.axis]))
-        nudged = self._lines.starts[t].copy()
-        part = self._lines.recurrence.state.slices[self.what[1:]]
-        nudged[part] = 1e-6
-        return self._direct(self._lines.at(nudged, t)) @ nudged[part] / (nudged[part] @ nudged[part])
-
-    def direct(self, A: np.ndarray, b: np.ndarray, t: int) -> np.ndarray:
-        """F of the step with other factors."""
-        F = self._lines.steps[t].state_by_params.copy()
-        product = A[:, :, None] * b
-        F[:, self._columns] = (product if self.axis == 1 else product.transpose(0, 2, 1)).reshape(len(F), -1)
-        return F
-
-    def path(self, A: np.ndarray, transposed: bool = False) -> np.ndarray:
-        """What the state does to the next through this matrix, a part of J."""
-        r = self._lines.recurrence
-        W = r.params.flat[self._columns].reshape(self._shape)
-        W = W if self.axis == 1 else W.T
-        part = np.zeros((r.state.size, r.state.size))
-        part[:, r.state.slices[self.what[1:]]] = A @ (W.T if transposed else W)
-        return part
-
-
-def input_of(recurrence, t: int) -> np.ndarray:
-    """x as a flat array, empty if it is not an array of real numbers."""
-    try:
-        x = np.asarray(recurrence.xs[t], dtype=float).ravel()
-    except (TypeError, ValueError, RuntimeError):
-        return np.zeros(0)
-    return x
-
-
-def factors(lines: Linearised) -> list[tuple[Factor, list[np.ndarray]]]:
-    """Each matrix of parameters that multiplies a state or an input, with its A by step."""
-    found = []
-    state = lines.recurrence.state
-    n_inputs = input_of(lines.recurrence, 0).size
-    vectors = {f"h{name}": shape[0] for name, shape in state.shapes.items() if len(shape) == 1} | {"x": n_inputs}
-    for name, shape in lines.recurrence.params.shapes.items():
-        for axis in (0, 1) if len(shape) == 2 else ():
-            for what, length in vectors.items():
-                if shape[axis] == length:
-                    factor = Factor(name, what, axis, lines)
-                    matrices = factor.matrices()
-                    if matrices is not None:
-                        found.append((factor, matrices))
-    return found

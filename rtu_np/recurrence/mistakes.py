@@ -5,16 +5,17 @@ user's, for all numbers of steps that were checked.
 """
 
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
-from rtu_np.recurrence.linearised import Factor, Linearised, factors
+from rtu_np.recurrence.linearised import Linearised
+from rtu_np.recurrence.products import Factor, Preactivation, preactivations
 from rtu_np.recurrence.references import Quantity, References
 from rtu_np.recurrence.report import TRUNCATED, WRONG
 
 NONE: frozenset[int] = frozenset()
-LAST_OF_RESULT = "constant factors"
+ByStep = Callable[[int], np.ndarray]
 
 
 class Mistake(NamedTuple):
@@ -72,7 +73,10 @@ def of_a_parameter(references: References) -> Iterator[Mistake]:
             "1 / p": 1 / p,
         }
         for word, factor in known.items():
-            for text, times in ((f"the factor {word} is missing", 1 / factor), (f"the factor {word} is too much", factor)):
+            for text, times in (
+                (f"the factor {word} is missing", 1 / factor),
+                (f"the factor {word} is too much", factor),
+            ):
                 if np.isfinite(times).all():
                     yield Mistake(
                         f"{text}, p being the parameter", {t + 1: E * times for t, E in enumerate(references.best)}
@@ -86,7 +90,9 @@ def of_time(references: References, quantity: Quantity) -> Iterator[Mistake]:
     yield Mistake("it is off by one step: the gradient after T - 1 steps", late)
     yield Mistake("it is off by one step: the gradient after T + 1 steps", {T: best[T] for T in range(1, steps)})
     sums = np.cumsum(best, axis=0)
-    yield Mistake("it is the sum over all steps, and not of the last alone", {T: sums[T - 1] for T in range(1, steps + 1)})
+    yield Mistake(
+        "it is the sum over all steps, and not of the last alone", {T: sums[T - 1] for T in range(1, steps + 1)}
+    )
     yield Mistake("it is the mean over all steps", {T: sums[T - 1] / T for T in range(1, steps + 1)})
     if quantity.dy is not None:
         ones = Quantity(quantity.recurrence, np.ones_like(quantity.dy))
@@ -97,6 +103,7 @@ def of_time(references: References, quantity: Quantity) -> Iterator[Mistake]:
 def of_the_reach(lines: Linearised, lengths: list[int]) -> Iterator[Mistake]:
     """Steps that are left out, for so many steps."""
     ages = {T: lines.by_age(T) for T in lengths}
+    yield Mistake("what the first step does is missing", {T: parts[:-1].sum(axis=0) for T, parts in ages.items()})
     for k in range(1, max(map(len, ages.values()))):
         text = (
             "it is truncated to 1 step: nothing is carried through the state"
@@ -104,8 +111,12 @@ def of_the_reach(lines: Linearised, lengths: list[int]) -> Iterator[Mistake]:
             else f"it is truncated to {k} steps: what parameters did before the last {k} is missing"
         )
         yield Mistake(text, {T: parts[:k].sum(axis=0) for T, parts in ages.items()}, f"{TRUNCATED} to {k}")
-    yield Mistake("what the last step does directly is missing", {T: parts[1:].sum(axis=0) for T, parts in ages.items()})
-    yield Mistake("what the first step does is missing", {T: parts[:-1].sum(axis=0) for T, parts in ages.items()})
+    yield Mistake(
+        "what the last step does directly is missing", {T: parts[1:].sum(axis=0) for T, parts in ages.items()}
+    )
+    yield Mistake(
+        "it is not added up: only what the first step does is there", {T: parts[-1] for T, parts in ages.items()}
+    )
     without = lines.gradients(lines.carried(), direct=False)
     yield Mistake("what the parameters do to y directly, and not through the state, is missing", without)
 
@@ -126,93 +137,114 @@ def of_resets(lines: Linearised, quantity: Quantity, references: References) -> 
         )
 
 
+class _Carrying:
+    """Mistakes in how sensitivities are carried: with another J, or another F, than those of the step."""
+
+    def __init__(self, lines: Linearised) -> None:
+        self.lines = lines
+        self.J = [step.state_by_state for step in lines.steps]
+        self.F = [step.state_by_params for step in lines.steps]
+
+    def mistake(self, text: str, by_state: ByStep | None, by_params: ByStep | None = None) -> Mistake:
+        return Mistake(text, self.lines.gradients(self.lines.carried(by_state, by_params)))
+
+
 def of_carrying(lines: Linearised) -> Iterator[Mistake]:
     """Another d state / d state, or another direct effect, than that of the step."""
-    J = [step.state_by_state for step in lines.steps]
-    F = [step.state_by_params for step in lines.steps]
-    last = len(J) - 1
-
-    def carried(text: str, by_state: Callable[[int], Any] | None, by_params: Callable[[int], Any] | None = None) -> Mistake:
-        return Mistake(text, lines.gradients(lines.carried(by_state, by_params)))
-
-    yield carried("d state / d state is transposed", lambda t: J[t].T)
-    yield carried("d state / d state is left out: sensitivities are added up", lambda t: np.eye(len(J[t])))
-    yield carried("d state / d state has the wrong sign", lambda t: -J[t])
-    yield carried("of d state / d state only the diagonal is used", lambda t: np.diag(np.diag(J[t])))
-    yield carried("d state / d state is that of the step before", lambda t: J[max(t - 1, 0)])
-    yield carried("d state / d state is that of the next step", lambda t: J[min(t + 1, last)])
-    through = "the direct effect goes through d state / d state of its own step, too"
-    yield carried(through, None, lambda t: J[t] @ F[t])
-    yield carried("the direct effect is that of the step before", None, lambda t: F[t - 1] if t else 0 * F[0])
+    carrying = _Carrying(lines)
+    J, F, mistake = carrying.J, carrying.F, carrying.mistake
+    last, one = len(J) - 1, np.eye(len(J[0]))
+    yield mistake("d state / d state is transposed", lambda t: J[t].T)
+    yield mistake("d state / d state is left out: sensitivities are added up", lambda t: one)
+    yield mistake("d state / d state has the wrong sign", lambda t: -J[t])
+    yield mistake("d state / d state has 1 too much on its diagonal; is += written for =?", lambda t: J[t] + one)
+    yield mistake("of d state / d state only the diagonal is used", lambda t: np.diag(np.diag(J[t])))
+    yield mistake("d state / d state is that of the step before", lambda t: J[max(t - 1, 0)])
+    yield mistake("d state / d state is that of the next step", lambda t: J[min(t + 1, last)])
+    yield mistake("the direct effect goes through d state / d state of its step, too", None, lambda t: J[t] @ F[t])
+    yield mistake("the direct effect is that of the step before", None, lambda t: F[t - 1] if t else 0 * F[0])
     new = [lines.at(state, t) for t, state in enumerate(lines.states)]
-    yield carried(
-        "the derivatives are taken at the new state, and not at the state before the step",
-        lambda t: new[t].state_by_state,
-        lambda t: new[t].state_by_params,
-    )
-    yield carried("d state / d state is taken at the new state", lambda t: new[t].state_by_state)
-    yield carried("the direct effect is taken at the new state", None, lambda t: new[t].state_by_params)
+    both = (lambda t: new[t].state_by_state), (lambda t: new[t].state_by_params)
+    yield mistake("the derivatives are taken at the new state, and not at the state before the step", *both)
+    yield mistake("d state / d state is taken at the new state", both[0])
+    yield mistake("the direct effect is taken at the new state", None, both[1])
 
 
 def of_products(lines: Linearised) -> Iterator[Mistake]:
-    """In the product of a matrix with the state or the input."""
-    J = [step.state_by_state for step in lines.steps]
-    found = factors(lines)
-    for factor, A in found:
-        if factor.what == "x":
-            yield from _of_an_input(lines, factor, A)
-        else:
-            yield from _of_a_state(lines, factor, A, J)
-    yield from _without_slope(lines, found, J)
+    """In the product of a matrix with the state or the input, or in what is computed from the sum of such products."""
+    carrying = _Carrying(lines)
+    J = carrying.J
+    found = preactivations(lines)
+    for z in found:
+        for factor in z.factors:
+            yield from _of_an_input(carrying, z, factor) if factor.of_input else _of_a_state(carrying, z, factor)
+        yield from _of_a_slope(carrying, z)
+    paths = [sum((z.path(t) for z in found), np.zeros_like(J[0])) for t in range(len(J))]
+    text = "d state / d state lacks what the state does to the next without a matrix"
+    yield carrying.mistake(text, lambda t: paths[t])
+    yield carrying.mistake("d state / d state lacks all paths through matrices", lambda t: J[t] - paths[t])
 
 
-def _of_an_input(lines: Linearised, factor: Factor, A: list[np.ndarray]) -> Iterator[Mistake]:
-    for shift, word in ((-1, "the step before"), (1, "the next step")):
-        carried = lines.carried(None, lambda t, shift=shift: factor.direct(A[t], factor.b(t + shift), t))
-        yield Mistake(f"the input of {word} is used", lines.gradients(carried))
+def _of_an_input(carrying: _Carrying, z: Preactivation, factor: Factor) -> Iterator[Mistake]:
+    for word, inputs in (
+        ("the step before", lambda t: factor.b(t - 1)),
+        ("the next step", lambda t: factor.b(t + 1)),
+    ):
+
+        def direct(t: int, inputs: ByStep = inputs) -> np.ndarray:
+            return factor.direct(z.effect[t], inputs(t), t)
+
+        yield carrying.mistake(f"the input of {word} is used", None, direct)
 
 
-def _of_a_state(lines: Linearised, factor: Factor, A: list[np.ndarray], J: list[np.ndarray]) -> Iterator[Mistake]:
-    name = factor.name or "params"
-    carried = lines.carried(None, lambda t: factor.direct(A[t], factor.new(t), t))
-    yield Mistake("the new state is used where the state before the step is expected", lines.gradients(carried))
-    carried = lines.carried(lambda t: J[t] - factor.path(A[t]))
-    yield Mistake(
-        f"d state / d state lacks the path through {name}: what {name} multiplies is treated as constant",
-        lines.gradients(carried),
-    )
-    if len({*lines.recurrence.params.shapes[factor.name]}) == 1:
-        carried = lines.carried(lambda t: J[t] - factor.path(A[t]) + factor.path(A[t], transposed=True))
-        yield Mistake(f"{name} is transposed in d state / d state", lines.gradients(carried))
+def _of_a_state(carrying: _Carrying, z: Preactivation, factor: Factor) -> Iterator[Mistake]:
+    J, A, name = carrying.J, z.effect, factor.name or "params"
+    text = "the new state is used where the state before the step is expected"
+    yield carrying.mistake(text, None, lambda t: factor.direct(A[t], factor.new(t), t))
+    text = f"d state / d state lacks the path through {name}: what {name} multiplies is treated as constant"
+    yield carrying.mistake(text, lambda t: J[t] - factor.path(A[t]))
+    if factor.square:
+        text = f"{name} is transposed in d state / d state"
+        yield carrying.mistake(text, lambda t: J[t] - factor.path(A[t]) + factor.path(A[t], transposed=True))
 
 
-def _without_slope(
-    lines: Linearised, found: list[tuple[Factor, list[np.ndarray]]], J: list[np.ndarray]
-) -> Iterator[Mistake]:
-    """f' = 1: each product, and each bias, acts on the state with slope 1."""
-    slopes = [(A[0] != 0) * 1.0 for _, A in found]
-    if not found or any((slope.sum(axis=1) > 1).any() or (slope.sum(axis=0) > 1).any() for slope in slopes):
-        return
-    params = lines.recurrence.params
+def _of_a_slope(carrying: _Carrying, z: Preactivation) -> Iterator[Mistake]:
+    """The derivative by a preactivation is multiplied by something else."""
 
-    def direct(t: int) -> np.ndarray:
-        F = lines.steps[t].state_by_params.copy()
-        for (factor, _), slope in zip(found, slopes, strict=True):
-            part = params.slices[factor.name]
-            F[:, part] = factor.direct(slope, factor.b(t), t)[:, part]
-        for name, part in params.slices.items():
-            if len(params.shapes[name]) == 1:
-                F[:, part] = F[:, part] != 0
-        return F
+    def three(text: str, ratios: list[np.ndarray]) -> Iterator[Mistake]:
+        def by_state(t: int) -> np.ndarray:
+            return carrying.J[t] - z.path(t) + z.path(t, ratios[t])
 
-    def by_state(t: int) -> np.ndarray:
-        changed = J[t].copy()
-        for (factor, A), slope in zip(found, slopes, strict=True):
-            if factor.what != "x":
-                changed += factor.path(slope) - factor.path(A[t])
-        return changed
+        def direct(t: int) -> np.ndarray:
+            return z.direct(t, ratios[t])
 
-    text = "the derivative of the activation function is left out"
-    yield Mistake(text, lines.gradients(lines.carried(by_state, direct)))
-    yield Mistake(f"{text} of the direct effect", lines.gradients(lines.carried(None, direct)))
-    yield Mistake(f"{text} of d state / d state", lines.gradients(lines.carried(by_state)))
+        yield carrying.mistake(text, by_state, direct)
+        yield carrying.mistake(f"{text}, in the direct effect", None, direct)
+        yield carrying.mistake(f"{text}, in d state / d state", by_state)
+
+    yield from three(f"the derivative by {z.text} has the wrong sign", [-np.ones_like(v) for v in z.values])
+    for name, (function, slope, slope_of_value) in _SLOPES.items():
+        right = [slope(v) for v in z.values]
+        wrong = {
+            f"the derivative of {name} is left out": [np.ones_like(v) for v in z.values],
+            f"the derivative of {name} is computed as if {z.text} were its value": list(map(slope_of_value, z.values)),
+            f"the derivative of {name} is taken at its value, and not at {z.text}": [
+                slope(function(v)) for v in z.values
+            ],
+        }
+        for other, (_, its_slope, _) in _SLOPES.items():
+            if other != name:
+                wrong[f"the derivative of {other} is used for {name}"] = list(map(its_slope, z.values))
+        for text, slopes in wrong.items():
+            yield from three(text, [a / b for a, b in zip(slopes, right, strict=True)])
+
+
+def _sigmoid(z: np.ndarray) -> np.ndarray:
+    return 1 / (1 + np.exp(-z))
+
+
+# The function, its derivative, and the derivative from the function's value.
+_SLOPES: dict[str, tuple[Callable, Callable, Callable]] = {
+    "tanh": (np.tanh, lambda z: 1 - np.tanh(z) ** 2, lambda y: 1 - y * y),
+    "sigmoid": (_sigmoid, lambda z: _sigmoid(z) * _sigmoid(-z), lambda y: y * (1 - y)),
+}

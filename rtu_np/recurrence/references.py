@@ -14,7 +14,8 @@ import numpy as np
 
 from rtu_np.recurrence.derivatives import complex_step, differences, scales
 from rtu_np.recurrence.exact import backward, way_of
-from rtu_np.recurrence.forward import COMPLEX, Pass, Recurrence
+from rtu_np.recurrence.forward import COMPLEX, LOSES, Pass, Recurrence
+from rtu_np.recurrence.trees import spot
 
 EXACT, BY_DIFFERENCES, SINGLE_PRECISION = 1e-11, 1e-8, 1e-5  # the least that is allowed
 _SAFETY = 10.0  # the tolerance is at least so many times the estimated error of the references
@@ -57,7 +58,8 @@ class References:
 
     best : by complex step if that is possible, and else by differences
     no_complex : why complex step is not possible; empty if it is
-    error : of `best`, relative, as far as the references disagree more than they should
+    error : of `best`, relative: how far BPTT is from it, and without complex step, how unsure differences are
+    unsure : of differences, the estimated relative error of each number
     """
 
     def __init__(self, quantity: Quantity) -> None:
@@ -73,9 +75,9 @@ class References:
         self.way = "differences" if self.no_complex else way_of(recurrence)
         self.bptt = backward(recurrence, by_y, np.eye(n) if by_y is None else None, self.way)
         self.error = self._relative(self.bptt, -1)
+        self.unsure = estimate / np.stack([self.scale(t) for t in range(recurrence.steps)])[:, None]
         if self.complex_step is None:
-            scale = np.stack([self.scale(t) for t in range(recurrence.steps)])
-            self.error = max(self.error, float((estimate / scale[:, None]).max(initial=0.0)))
+            self.error = max(self.error, float(self.unsure.max(initial=0.0)))
 
     def _distrust(self, estimate: np.ndarray) -> None:
         """Give complex step up if it is further from differences than these say that they are wrong."""
@@ -85,11 +87,9 @@ class References:
         excess = apart - _SAFETY * estimate - 1e-8 * scale
         if excess.max() > 0:
             t, _, k = np.unravel_index(int(np.argmax(excess)), excess.shape)
-            name, index = self.recurrence.params.place(int(k))
-            place = f"{name or 'params'}{list(index) if index else ''}"
+            place = spot("params", *self.recurrence.params.place(int(k)))
             self.no_complex = (
-                f"at {place}, T = {t + 1}, it differs from central differences; does forward call abs, .real or float, "
-                "which drop imaginary parts?"
+                f"at {place}, T = {t + 1}, it differs from central differences; does forward call {LOSES}?"
             )
             self.complex_step = None
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from rtu_np import tables
+from rtu_np.recurrence.trees import spot
 
 EXACT_FOR_FIXED, TRUNCATED, WRONG, REFERENCE = "exact for fixed parameters", "truncated", "not exact", "reference"
 
@@ -33,7 +34,7 @@ class Parting:
     of: str = ""  # the number of the state that is differentiated, if sensitivities are checked
 
     def __str__(self) -> str:
-        at = f"{self.name}{list(self.index) if self.index else ''}"
+        at = spot("params", self.name, self.index)
         what = f"d {self.of} / d {at}" if self.of else f"the gradient by {at}"
         return f"they part at T = {self.steps}: {what} is {self.given:.9g}, expected {self.expected:.9g}"
 
@@ -71,7 +72,9 @@ class RecurrenceReport:
 
     def _lines(self) -> list[str]:
         parting = [] if self.parting is None else [str(self.parting)]
-        verdict = f"{'passed' if self.passed else 'FAILED'}: largest error {self.max_error:.1e}, allowed {self.tolerance:.0e}"
+        verdict = (
+            f"{'passed' if self.passed else 'FAILED'}: largest error {self.max_error:.1e}, allowed {self.tolerance:.0e}"
+        )
         return [*self.notes, *parting, *(f"hint: {hint}" for hint in self.hints), verdict]
 
     def __str__(self) -> str:

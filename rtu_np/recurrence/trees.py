@@ -14,7 +14,7 @@ _LIBRARIES = {"jax": "jax", "jaxlib": "jax", "torch": "torch"}
 
 
 def library_of(leaf: Any) -> str:
-    """"numpy", "jax" or "torch"."""
+    """ "numpy", "jax" or "torch"."""
     return _LIBRARIES.get(type(leaf).__module__.partition(".")[0], "numpy")
 
 
@@ -103,7 +103,7 @@ class Tree:
         return self.flat.size
 
     def build(self, flat: np.ndarray, dtype: Any = None) -> Any:
-        """The numbers of `flat` in the user's structure, in new arrays of the user's libraries and types, or of `dtype`."""
+        """The numbers of `flat` in the user's structure, in new arrays of its libraries and types, or of `dtype`."""
 
         def array(name: str, leaf: Any) -> Any:
             part = flat[self.slices[name]].reshape(self.shapes[name])
@@ -138,6 +138,11 @@ class Tree:
         name = next(name for name, part in self.slices.items() if part.start <= k < part.stop)
         index = np.unravel_index(k - self.slices[name].start, self.shapes[name])
         return name, tuple(int(i) for i in index)
+
+
+def spot(argument: str, name: str, index: tuple[int, ...]) -> str:
+    """One number of an array, for a report, which has names in the place of keys: W[0, 1]."""
+    return entry(name or argument, "", index)
 
 
 def _names(found: Mapping[str, Any]) -> str:

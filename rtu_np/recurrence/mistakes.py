@@ -224,19 +224,20 @@ def _of_a_slope(carrying: _Carrying, z: Preactivation) -> Iterator[Mistake]:
 
     yield from three(f"the derivative by {z.text} has the wrong sign", [-np.ones_like(v) for v in z.values])
     for name, (function, slope, slope_of_value) in _SLOPES.items():
-        right = [slope(v) for v in z.values]
-        wrong = {
-            f"the derivative of {name} is left out": [np.ones_like(v) for v in z.values],
-            f"the derivative of {name} is computed as if {z.text} were its value": list(map(slope_of_value, z.values)),
-            f"the derivative of {name} is taken at its value, and not at {z.text}": [
-                slope(function(v)) for v in z.values
-            ],
+        wrong: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+            f"the derivative of {name} is left out": np.ones_like,
+            f"the derivative of {name} is computed as if {z.text} were its value": slope_of_value,
+            **{
+                f"the derivative of {name} is written as {word}": written
+                for word, (whose, written) in _WRITTEN.items()
+                if whose != name
+            },
         }
-        for other, (_, its_slope, _) in _SLOPES.items():
-            if other != name:
-                wrong[f"the derivative of {other} is used for {name}"] = list(map(its_slope, z.values))
+        right = [slope(v) for v in z.values]
+        at_value = [slope(function(v)) / at for v, at in zip(z.values, right, strict=True)]
+        yield from three(f"the derivative of {name} is taken at its value, and not at {z.text}", at_value)
         for text, slopes in wrong.items():
-            yield from three(text, [a / b for a, b in zip(slopes, right, strict=True)])
+            yield from three(text, [slopes(v) / at for v, at in zip(z.values, right, strict=True)])
 
 
 def _sigmoid(z: np.ndarray) -> np.ndarray:
@@ -247,4 +248,14 @@ def _sigmoid(z: np.ndarray) -> np.ndarray:
 _SLOPES: dict[str, tuple[Callable, Callable, Callable]] = {
     "tanh": (np.tanh, lambda z: 1 - np.tanh(z) ** 2, lambda y: 1 - y * y),
     "sigmoid": (_sigmoid, lambda z: _sigmoid(z) * _sigmoid(-z), lambda y: y * (1 - y)),
+}
+# What is written in the place of a derivative, and of which function it is the right one.
+_WRITTEN: dict[str, tuple[str, Callable]] = {
+    "1 - tanh²": ("tanh", lambda z: 1 - np.tanh(z) ** 2),
+    "1 - tanh": ("", lambda z: 1 - np.tanh(z)),
+    "1 + tanh²": ("", lambda z: 1 + np.tanh(z) ** 2),
+    "tanh": ("", np.tanh),
+    "sigmoid (1 - sigmoid)": ("sigmoid", lambda z: _sigmoid(z) * _sigmoid(-z)),
+    "sigmoid": ("", _sigmoid),
+    "1 - sigmoid": ("", lambda z: _sigmoid(-z)),
 }

@@ -7,7 +7,7 @@ Both need the step's own derivatives, for s_t, y_t = forward(params, s_{t-1}, x_
 rtrl   S_t = J_t S_{t-1} + F_t from S_0 = 0, and the gradient is dy (C_T S_{T-1} + D_T)
 bptt   a_{T-1} = dy C_T, a_{t-1} = a_t J_t, and the gradient is dy D_T + sum of a_t F_t over t < T
 
-J, F, C and D come from complex step, so nothing else is to be derived, and nothing can be derived wrong.
+This is derivations (28); J, F, C and D come from complex step, so nothing is derived by hand.
 """
 
 from typing import Any, NamedTuple
@@ -46,7 +46,7 @@ def jacobians(recurrence: Recurrence, state: np.ndarray, t: int, way: str) -> Ja
     return Jacobians(by_state[:m], by_params[:m], by_state[m:], by_params[m:])
 
 
-def before(recurrence: Recurrence, states: np.ndarray, t: int) -> np.ndarray:
+def start_of(recurrence: Recurrence, states: np.ndarray, t: int) -> np.ndarray:
     """The state that step t + 1 starts from."""
     return recurrence.state.flat if t == 0 or t in recurrence.resets else states[t - 1]
 
@@ -78,7 +78,7 @@ def rtrl(
     Costs, with T steps, p parameters and n numbers in the state: T (n + p) calls of `forward` (for differences, six
     times as many), T n² p multiplications, and memory for n p numbers, which does not grow with T.
 
-    Source: Williams and Zipser 1989. Derivations (11) has it for a recurrent trace unit.
+    Source: Williams and Zipser 1989; derivations (28).
 
     Examples
     --------
@@ -95,7 +95,7 @@ def rtrl(
     for t in range(recurrence.steps):
         if t in recurrence.resets:
             carried[...] = 0
-        step = jacobians(recurrence, before(recurrence, states, t), t, way)
+        step = jacobians(recurrence, start_of(recurrence, states, t), t, way)
         gradient = weights @ (step.y_by_state @ carried + step.y_by_params)
         carried = step.state_by_state @ carried + step.state_by_params
     return recurrence.params.plain(gradient)
@@ -129,7 +129,7 @@ def backward(recurrence: Recurrence, by_y: np.ndarray | None, by_state: np.ndarr
     states = recurrence.run(recurrence.params.flat, recurrence.real).states
     total: Any = 0.0
     for t in reversed(range(recurrence.steps)):
-        step = jacobians(recurrence, before(recurrence, states, t), t, way)
+        step = jacobians(recurrence, start_of(recurrence, states, t), t, way)
         if by_state is None:
             assert by_y is not None
             total, by_state = by_y @ step.y_by_params, by_y @ step.y_by_state

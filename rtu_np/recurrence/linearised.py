@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from rtu_np.recurrence.exact import Jacobians, before, jacobians
+from rtu_np.recurrence.exact import Jacobians, jacobians, start_of
 from rtu_np.recurrence.references import Quantity
 
 Carried = list[np.ndarray]  # S before the first step, after it, after the second, ...
@@ -22,7 +22,7 @@ class Linearised:
         self.quantity, self.recurrence, self._way = quantity, quantity.recurrence, way
         r = self.recurrence
         self.states = r.run(r.params.flat, r.real).states
-        self.starts = [before(r, self.states, t) for t in range(r.steps)]
+        self.starts = [start_of(r, self.states, t) for t in range(r.steps)]
         self.steps = [jacobians(r, start, t, way) for t, start in enumerate(self.starts)]
         self._through = [self._through_state(step) for step in self.steps]
 

@@ -79,12 +79,12 @@ class References:
         if self.complex_step is None:
             self.error = max(self.error, float(self.unsure.max(initial=0.0)))
 
-    def _distrust(self, estimate: np.ndarray) -> None:
+    def _distrust(self, uncertainty: np.ndarray) -> None:
         """Give complex step up if it is further from differences than these say that they are wrong."""
         assert self.complex_step is not None
         apart = np.abs(self.complex_step - self.differences)
         scale = np.abs(self.differences).max(initial=0.0)
-        excess = apart - _SAFETY * estimate - 1e-8 * scale
+        excess = apart - _SAFETY * uncertainty - 1e-8 * scale
         if excess.max() > 0:
             t, _, k = np.unravel_index(int(np.argmax(excess)), excess.shape)
             place = spot("params", *self.recurrence.params.place(int(k)))

@@ -16,7 +16,7 @@ COMPLEX, DOUBLE, SINGLE = np.dtype("complex128"), np.dtype("float64"), np.dtype(
 _SAME = {"float64": 1e-12, "float32": 1e-5}  # two calls may differ by rounding: an array's place in memory may matter
 _OTHER_PRECISION = 1e-3  # float64 and float32 give the same values up to this, or they are not the same function
 LOSES = "abs, .real or float, which drop imaginary parts"
-_SETTING = "if it is a setting, let forward be a closure over it"
+_SETTING = "write 1.0 and not 1; if it is a setting, let forward be a closure over it"
 
 
 class Pass(NamedTuple):
@@ -53,7 +53,8 @@ class Recurrence:
     def _first_step(self) -> tuple[Any, Any]:
         """What forward returns for the first input. ValueError, if it changes its arguments."""
         params, state = self.params.build(self.params.flat), self.state.build(self.state.flat)
-        after = self._pair(self._forward(params, state, self.xs[0]), 0)
+        x = map_tree(lambda leaf: as_given(leaf, as_numpy(leaf)) if hasattr(leaf, "dtype") else leaf, self.xs[0])
+        after = self._pair(self._forward(params, state, x), 0)
         after = (map_tree(lambda leaf: as_given(leaf, as_numpy(leaf)), after[0]), after[1])
         for tree, value in ((self.params, params), (self.state, state)):
             changed = tree.flatten("forward's argument", value) != tree.flat
@@ -62,6 +63,11 @@ class Recurrence:
                 raise ValueError(
                     f"forward changes {place} in place: expected a function that leaves its arguments as they are; "
                     "write h = h + ... and not h += ..."
+                )
+        for one, other in zip(leaves(x).values(), leaves(self.xs[0]).values(), strict=True):
+            if not np.array_equal(as_numpy(one), as_numpy(other), equal_nan=as_numpy(one).dtype.kind == "f"):
+                raise ValueError(
+                    "forward changes xs[0] in place: expected a function that leaves its arguments as they are"
                 )
         return after
 
@@ -206,6 +212,8 @@ def _count(xs: Any) -> int:
         steps = len(xs)
     except TypeError:
         raise TypeError(f"xs is {_kind(xs)}: expected an array or a list of inputs, one for each step") from None
+    if hasattr(xs, "iloc"):
+        raise TypeError(f"xs is {_kind(xs)}: expected an array of its rows; xs.to_numpy() makes one")
     if isinstance(xs, dict) or steps < 1:
         raise ValueError(f"xs is {_kind(xs)} of length {steps}: expected an array or a list of at least one input")
     return steps

@@ -14,8 +14,7 @@ from rtu_np.recurrence.trees import Tree, as_given, as_numpy, entry, label, leav
 
 _STEP_ARGUMENT = "sensitivities"
 _CALLED = (
-    "it was called as gradient(params, state, xs, dy); the third argument of a step that carries sensitivities is "
-    f"named {_STEP_ARGUMENT!r}"
+    f"gradient(params, state, xs, dy); a step that carries sensitivities names its third argument {_STEP_ARGUMENT!r}"
 )
 _AGREE = {"float64": 1e-9, "float32": 1e-4}  # the state and y of a user's step with those of forward
 
@@ -55,8 +54,15 @@ class Function:
 
     def __init__(self, recurrence: Recurrence, gradient: Any, dy: np.ndarray) -> None:
         self._recurrence, self._gradient, self._dy = recurrence, gradient, dy
-        self._takes_resets = "resets" in _argument_names(gradient)
+        names = _argument_names(gradient)
+        self._takes_resets = "resets" in names
         self.single = False
+        try:
+            inspect.signature(gradient).bind(*range(4), **({"resets": ()} if self._takes_resets else {}))
+        except ValueError:  # a function that is not Python's has no signature
+            pass
+        except TypeError as error:
+            raise TypeError(f"gradient has the arguments {', '.join(names)} ({error}): expected {_CALLED}") from error
 
     def lengths(self) -> list[int]:
         """1, 2, 3, 4, and then doubled; the first steps after resets; the whole stream. JAX compiles for each."""
@@ -70,8 +76,9 @@ class Function:
         extra = {"resets": sorted(t for t in r.resets if t < steps)} if self._takes_resets else {}
         try:
             returned = self._gradient(*arguments, **extra)
-        except TypeError as error:
-            raise TypeError(f"gradient raised TypeError ({error}): {_CALLED}") from error
+        except Exception as error:
+            error.add_note(f"gradient was called with the first {steps} of {r.steps} inputs")
+            raise
         self.single = self.single or _is_single(returned)
         return flat_gradient(r, returned, "" if steps == r.steps else f" for the first {steps} of {r.steps} inputs")[
             None

@@ -12,6 +12,7 @@ from rtu_np.recurrence.references import Quantity, References
 
 Values = dict[int, np.ndarray]  # by the number of steps: (numbers, parameters)
 _EXPLAINED = 1e-3  # a mistake explains an error if no more than this part of it is left
+_ROUNDED = 1e-5  # a relative error below this may be rounding
 _FEWEST = 2  # so many numbers may not agree by chance
 
 
@@ -112,11 +113,17 @@ class _Evidence:
         axes = {f"the length of axis {k} of {name}": n for k, n in enumerate(r.params.shapes[name])}
         return {"the size of the state": r.state.size, "the size of y": r.y.size, "the number of steps": r.steps} | axes
 
+    def _error(self, T: int, part: slice) -> float:
+        apart = np.abs(self._values[T] - self._references.best[T - 1]) / self._references.scale(T - 1)
+        return float(apart[:, part].max(initial=0.0))
+
     def part(self, name: str, wrong: int) -> str:
         """Which part of the recursion is wrong, as no known mistake explains it."""
         part = self._references.recurrence.params.slices[name]
         tested = [T for T in sorted(self._values) if self._references.best[T - 1][:, part].any()]
         unknown = "no known mistake explains it"
+        if all(self._error(T, part) < _ROUNDED for T in self._values):
+            return f"{unknown}; is something computed in float32, or by differences? It is that small"
         if len(self._values) == 1 or not tested:
             return unknown
         if wrong <= tested[0]:

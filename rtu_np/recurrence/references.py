@@ -16,6 +16,7 @@ from rtu_np.recurrence.derivatives import complex_step, differences, scales
 from rtu_np.recurrence.exact import backward, way_of
 from rtu_np.recurrence.forward import COMPLEX, LOSES, Pass, Recurrence
 from rtu_np.recurrence.trees import spot
+from rtu_np.validation import check_fits
 
 EXACT, BY_DIFFERENCES, SINGLE_PRECISION = 1e-11, 1e-8, 1e-5  # the least that is allowed
 _SAFETY = 10.0  # the tolerance is at least so many times the estimated error of the references
@@ -32,6 +33,13 @@ class Quantity:
     def of(self, run: Pass) -> np.ndarray:
         """(steps, numbers): of the first step, of the first two, ..."""
         return run.states if self.dy is None else run.outputs @ self.dy[:, None]
+
+    def check_memory(self) -> None:
+        """MemoryError, if the derivatives of all steps do not fit."""
+        r = self.recurrence
+        numbers = r.state.size if self.dy is None else 1
+        needed = 6 * 8 * r.steps * numbers * r.params.size
+        check_fits(needed, f"the derivative of {numbers} numbers after each of {r.steps} steps", "a shorter stream")
 
     def derivative(self, resets: frozenset[int] | None = None) -> np.ndarray:
         """By complex step through all steps: (steps, numbers, parameters)."""
@@ -64,6 +72,7 @@ class References:
 
     def __init__(self, quantity: Quantity) -> None:
         recurrence = self.recurrence = quantity.recurrence
+        quantity.check_memory()
         self.differences, estimate = quantity.by_differences()
         self.no_complex = recurrence.no_complex
         self.complex_step = None if self.no_complex else quantity.derivative()

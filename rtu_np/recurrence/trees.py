@@ -25,13 +25,13 @@ def as_numpy(leaf: Any) -> np.ndarray:
 
 
 def as_given(leaf: Any, array: np.ndarray) -> Any:
-    """`array`, as a new array of the library that `leaf` is from. A number without dimensions is NumPy's own."""
+    """`array`, as a new array of the library that `leaf` is from; a number of Python becomes one of NumPy."""
     library = library_of(leaf)
     if library == "jax":
         return sys.modules["jax"].numpy.asarray(array)
     if library == "torch":
         return sys.modules["torch"].tensor(array)
-    return np.array(array)[()]
+    return np.array(array) if isinstance(leaf, np.ndarray) else np.array(array)[()]
 
 
 def leaves(tree: Any, name: str = "") -> dict[str, Any]:

@@ -14,6 +14,8 @@ holds the states fixed that the layers above have from earlier steps. Steps befo
 
 Errors are relative to the largest entry of the expected array. If the activation function has a kink, the inputs are
 drawn so that no unit is near it.
+
+A recurrence that is written as a plain function, with a gradient of its own, is checked by `check_recurrence`.
 """
 
 from dataclasses import dataclass

@@ -68,13 +68,13 @@ def homework(steps=STEPS, seed=0):
     return params, np.zeros(N), rng.standard_normal((steps, D))
 
 
-def changed(function, *replacements):
-    """`function` with lines of its source replaced."""
+def changed(function, *replacements, **names):
+    """`function` with parts of its source replaced, and with other values of its global names."""
     source = inspect.getsource(function)
     for old, new in replacements:
         assert source.count(old) == 1, f"{old!r} stands {source.count(old)} times in {function.__name__}"
         source = source.replace(old, new)
-    namespace = dict(function.__globals__)
+    namespace = {**function.__globals__, **names}
     exec(source, namespace)
     return namespace[function.__name__]
 

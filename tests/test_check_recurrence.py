@@ -2,6 +2,8 @@
 
 from typing import NamedTuple
 
+import autograd
+import autograd.numpy
 import numpy as np
 import pytest
 from cases import COMPILED
@@ -176,6 +178,60 @@ def test_structures():
     wrong = check_recurrence(bare, np.array(0.5), 0.0, [1.0, 2.0, 3.0], -3.0, dy=1.0)
     assert not wrong.passed
     assert str(wrong.parting) == "they part at T = 3: the gradient by params is -3, expected 3"
+
+
+def lstm(params, state, x):
+    """A state of two arrays, and a readout with parameters of its own."""
+    h, c = state
+    i, f, o = (1 / (1 + np.exp(-(x @ params[f"W{gate}"] + h @ params[f"U{gate}"]))) for gate in "ifo")
+    c = f * c + i * np.tanh(x @ params["Wg"] + h @ params["Ug"])
+    h = o * np.tanh(c)
+    return (h, c), h @ params["V"]
+
+
+@pytest.mark.parametrize(
+    ("detached", "hint"),
+    [
+        ((), None),
+        ((0,), "d state / d state lacks all paths through matrices"),
+        ((1,), "d state / d state lacks what the state does to the next without a matrix"),
+        ((0, 1), "it is truncated to 1 step: nothing is carried through the state"),
+    ],
+)
+def test_what_is_detached_in_an_lstm(detached, hint):
+    """Differentiated by autograd, which shares nothing with the references."""
+    step = changed(lstm, np=autograd.numpy)
+
+    def gradient(params, state, xs, dy):
+        def value(params):
+            now = state
+            for x in xs:
+                now = tuple(autograd.tracer.getval(part) if k in detached else part for k, part in enumerate(now))
+                now, y = step(params, now, x)
+            return y @ dy
+
+        return autograd.grad(value)(params)
+
+    rng = np.random.default_rng(0)
+    shapes = {f"W{k}": (2, 3) for k in "ifog"} | {f"U{k}": (3, 3) for k in "ifog"} | {"V": (3, 2)}
+    params = {name: 0.7 * rng.standard_normal(shape) for name, shape in shapes.items()}
+    state = tuple(0.3 * rng.standard_normal((2, 3)))
+    report = check_recurrence(lstm, params, state, rng.standard_normal((8, 2)), gradient)
+    assert report.passed == (hint is None), str(report)
+    if hint:
+        assert report.hints[0].endswith(hint)
+        assert "Wi, " in report.hints[0]
+        assert [row.parts_at for row in report.parameters if row.name == "V"] == [None]
+
+
+def test_a_stream_that_shows_nothing_does_not_pass():
+    def dead(params, h, x):
+        h = np.maximum(params["w"] * x - 10.0, 0.0)
+        return h, h
+
+    report = check_recurrence(dead, {"w": np.ones(2)}, np.zeros(2), [1.0, 2.0], {"w": np.zeros(2)})
+    assert not report.passed
+    assert "nothing is shown of w: the gradient by it is zero" in str(report)
 
 
 def leaky(params, h, x):

@@ -137,14 +137,14 @@ class _Compared:
         self._look_between(allowed)
         wrong = {name: T for name, part in self._params.slices.items() if (T := self._first(part, allowed)) is not None}
         known = self._mistakes(wrong, allowed)
-        agree = self._references.error <= _NOTHING_CLAIMED
+        agree = self._references.error <= _NOTHING_CLAIMED and bool(self._references.best.any())
         return RecurrenceReport(
             title,
             tuple(self._row(name, wrong, known) for name in self._params.slices),
             allowed,
             agree,
             self._parting(wrong),
-            tuple(self._notes(wrong, agree)),
+            tuple(self._notes(wrong)),
             tuple(self._hints(known)),
         )
 
@@ -195,18 +195,19 @@ class _Compared:
                 names.setdefault(known[name].text, []).append(name or "params")
         return [f"{', '.join(group)}: {text}" for text, group in names.items()]
 
-    def _notes(self, wrong: dict[str, int], agree: bool) -> list[str]:
+    def _notes(self, wrong: dict[str, int]) -> list[str]:
         references, notes = self._references, []
         if references.no_complex:
             notes.append(f"no complex step: {references.no_complex}")
             notes.append(f"the references are good to {references.error:.0e}, by their own estimate")
-        if not agree:
+        if references.error > _NOTHING_CLAIMED:
             notes.append("so nothing can be claimed; is there a kink or a jump near by, or is the stream chaotic?")
         elif references.unsure.max() > _NOTHING_CLAIMED:
             t, _, k = np.unravel_index(int(np.argmax(references.unsure)), references.unsure.shape)
             place = spot("params", *self._params.place(int(k)))
             notes.append(f"differences are unsure at {place}, T = {t + 1}; is there a kink, or is the stream chaotic?")
-        zero = [n or "params" for n, part in self._params.slices.items() if not references.best[-1][:, part].any()]
+        right = [references.best[T - 1] for T in self._values]
+        zero = [n or "params" for n, part in self._params.slices.items() if not any(E[:, part].any() for E in right)]
         if zero:
             notes.append(f"nothing is shown of {', '.join(zero)}: the gradient by it is zero")
         if (
@@ -251,7 +252,8 @@ class _Compared:
         state = self._references.recurrence.state
         of = ""
         if self._quantity.dy is None:
-            of = spot("state", *state.place(row))
+            array, at = state.place(row)
+            of = spot("state", array and f"state.{array}", at)
         return Parting(
             T, name or "params", index, float(self._values[T][row, k]), float(self._references.best[T - 1][row, k]), of
         )

@@ -58,7 +58,8 @@ def test_a_forward_that_changes_its_arguments():
 @pytest.mark.parametrize(
     ("forward", "error", "message"),
     [
-        (3, TypeError, "forward is 3: expected a function forward(params, state, x) -> (state, y)"),
+        (np.eye(2), TypeError, "forward is a value of type ndarray: expected a function forward(params, state, x) ->"),
+        (lambda p, h, x: (h, None), ValueError, "the y that forward returned has no numbers"),
         (
             lambda p, h, x: h,
             TypeError,
@@ -101,6 +102,7 @@ def test_a_forward_that_returns_something_else(forward, error, message):
             ValueError,
             "params['bu'][0] is nan: expected finite numbers",
         ),
+        ({"state": np.ma.masked_less(H, 1)}, ValueError, "state has masked numbers: expected finite numbers"),
         ({"state": "h"}, TypeError, "state has dtype <U1: expected float64 or float32"),
         ({"xs": iter(XS)}, TypeError, "xs is a value of type"),
         (
@@ -111,7 +113,11 @@ def test_a_forward_that_returns_something_else(forward, error, message):
         ({"xs": []}, ValueError, "xs is a value of type list of length 0: expected"),
         ({"dy": np.ones(3)}, ValueError, "dy has shape (3,): expected (4,), that of y"),
         ({"dy": np.array([1, 1, 1, np.inf])}, ValueError, "dy[3] is inf: expected finite numbers"),
-        ({"resets": 3}, TypeError, "resets is 3: expected a list of steps before which the state is set back"),
+        (
+            {"resets": 3},
+            TypeError,
+            "resets is a value of type int: expected a list of steps before which the state is set back",
+        ),
         ({"resets": [12]}, ValueError, "resets[0] is 12: expected an integer of at least 0 and at most 11"),
         ({"tolerance": 0}, ValueError, "tolerance is 0: expected a finite number in (0"),
         ({"tolerance": 1e-17}, ValueError, "tolerance is 1e-17: expected at least "),
@@ -165,6 +171,12 @@ def test_arguments(arguments, error, message):
 )
 def test_gradients(gradient, error, message):
     refused(error, message, gradient=gradient)
+
+
+def test_an_error_of_forward_says_how_it_was_called():
+    with pytest.raises(KeyError) as caught:
+        check_recurrence(lambda p, h, x: (p["V"], h), PARAMS, H, XS)
+    assert caught.value.__notes__ == ["forward was called as forward(params, state, xs[0])"]
 
 
 def test_an_error_of_a_gradient_says_for_how_many_steps():

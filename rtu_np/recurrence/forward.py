@@ -35,7 +35,7 @@ class Recurrence:
 
     def __init__(self, forward: Any, params: Any, state: Any, xs: Any, resets: Any = None) -> None:
         if not callable(forward):
-            raise TypeError(f"forward is {forward!r}: expected a function forward(params, state, x) -> (state, y)")
+            raise TypeError(f"forward is {_kind(forward)}: expected a function forward(params, state, x) -> (state, y)")
         self._forward = forward
         self.params, self.state = Tree("params", params, _SETTING), Tree("state", state, _SETTING)
         if not self.params.size:
@@ -45,6 +45,8 @@ class Recurrence:
         self._inputs: dict[np.dtype, list[Any]] = {}
         first = self._first_step()
         self.y = Tree("y", first[1])
+        if not self.y.size:
+            raise ValueError("the y that forward returned has no numbers: expected an output to differentiate")
         self._is_jax = any(library_of(leaf) == "jax" for part in (params, *first) for leaf in leaves(part).values())
         self.given_run = self._pure_run()
         self.real = self._find_real(first)
@@ -54,7 +56,12 @@ class Recurrence:
         """What forward returns for the first input. ValueError, if it changes its arguments."""
         params, state = self.params.build(self.params.flat), self.state.build(self.state.flat)
         x = map_tree(lambda leaf: as_given(leaf, as_numpy(leaf)) if hasattr(leaf, "dtype") else leaf, self.xs[0])
-        after = self._pair(self._forward(params, state, x), 0)
+        try:
+            returned = self._forward(params, state, x)
+        except Exception as error:
+            error.add_note("forward was called as forward(params, state, xs[0])")
+            raise
+        after = self._pair(returned, 0)
         after = (map_tree(lambda leaf: as_given(leaf, as_numpy(leaf)), after[0]), after[1])
         for tree, value in ((self.params, params), (self.state, state)):
             changed = tree.flatten("forward's argument", value) != tree.flat
@@ -223,7 +230,7 @@ def _resets(resets: Any, steps: int) -> frozenset[int]:
     if resets is None:
         return frozenset()
     if not isinstance(resets, Iterable) or isinstance(resets, str):
-        raise TypeError(f"resets is {resets!r}: expected a list of steps before which the state is set back")
+        raise TypeError(f"resets is {_kind(resets)}: expected a list of steps before which the state is set back")
     return frozenset(
         check_count(f"resets[{k}]", t, low=0, high=steps - 1, hint="a step's index in xs") for k, t in enumerate(resets)
     )

@@ -156,6 +156,8 @@ def _joined(arrays: list[np.ndarray]) -> np.ndarray:
 def _floats(name: str, leaf: Any, hint: str) -> np.ndarray:
     """`leaf` as finite numbers that have a derivative. TypeError, ValueError, by name."""
     array = as_numpy(leaf)
+    if np.ma.is_masked(leaf):
+        raise ValueError(f"{name} has masked numbers: expected finite numbers")
     if array.dtype.name not in ("float64", "float32"):
         raise TypeError(f"{name} has dtype {array.dtype}: expected float64 or float32{hint and '; ' + hint}")
     if not np.isfinite(array).all():

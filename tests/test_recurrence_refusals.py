@@ -190,8 +190,14 @@ def test_inputs_that_forward_changes():
         x *= 2
         return gated(params, h, x)
 
+    def later(params, h, x):
+        if h.any():
+            x *= 2
+        return gated(params, h, x)
+
     xs = XS.copy()
     refused(ValueError, "forward changes xs[0] in place", forward, xs=xs)
+    refused(ValueError, "forward is not a pure function", later, xs=xs)
     assert np.array_equal(xs, XS)
 
 

@@ -55,14 +55,13 @@ class Recurrence:
     def _first_step(self) -> tuple[Any, Any]:
         """What forward returns for the first input. ValueError, if it changes its arguments."""
         params, state = self.params.build(self.params.flat), self.state.build(self.state.flat)
-        x = map_tree(lambda leaf: as_given(leaf, as_numpy(leaf)) if hasattr(leaf, "dtype") else leaf, self.xs[0])
+        x = _copied(self.xs[0])
         try:
             returned = self._forward(params, state, x)
         except Exception as error:
             error.add_note("forward was called as forward(params, state, xs[0])")
             raise
-        after = self._pair(returned, 0)
-        after = (map_tree(lambda leaf: as_given(leaf, as_numpy(leaf)), after[0]), after[1])
+        after = self._pair(_copied(returned), 0)  # what is returned may be the argument itself
         for tree, value in ((self.params, params), (self.state, state)):
             changed = tree.flatten("forward's argument", value) != tree.flat
             if changed.any():
@@ -90,8 +89,9 @@ class Recurrence:
         return flat, self.y.flatten("the y that forward returned", y), state
 
     def _pure_run(self) -> Pass:
-        """The arrays as they were given. ValueError if a second run differs, or if it is not finite."""
-        once, again = self._run(self.params.value, self.state.value, self.xs), None
+        """With the arrays as they were given. ValueError if a second run differs, or if it is not finite."""
+        xs = [_copied(self.xs[t]) for t in range(self.steps)]  # of both runs: one that changes them shows
+        once = self._run(self.params.build(self.params.flat), self.state.build(self.state.flat), xs)
         for name, tree, values in (("state", self.state, once.states), ("y", self.y, once.outputs)):
             bad = np.argwhere(~np.isfinite(values))
             if bad.size:
@@ -99,7 +99,7 @@ class Recurrence:
                 raise ValueError(
                     f"forward gives {entry(name, *tree.place(k))} = {values[t, k]} for xs[{t}]: expected finite numbers"
                 )
-        again = self._run(self.params.value, self.state.value, self.xs)
+        again = self._run(self.params.build(self.params.flat), self.state.build(self.state.flat), xs)
         single = self.params.single or self.state.single or self.y.single
         for name, tree, a, b in (
             ("state", self.state, once.states, again.states),
@@ -212,6 +212,11 @@ class Recurrence:
             built = self.params.build(params, dtype), self.state.build(state, dtype)
             after = self._flat(self._forward(*built, self._inputs_in(dtype)[t]), t)
         return np.concatenate(after[:2])
+
+
+def _copied(tree: Any) -> Any:
+    """With copies of all arrays, and other values as they are."""
+    return map_tree(lambda leaf: as_given(leaf, as_numpy(leaf)) if hasattr(leaf, "dtype") else leaf, tree)
 
 
 def _count(xs: Any) -> int:

@@ -12,15 +12,15 @@ from experiments.engine import (
     changes,
     committed,
     forecast,
-    modules,
     plotting,
+    protocol,
     results,
     running,
     selection,
     sweep,
     template,
 )
-from experiments.engine.modules import Experiment
+from experiments.engine.protocol import Experiment
 from rtu_np import files
 from rtu_np.commands import exit_code, what_hides
 
@@ -108,7 +108,7 @@ def main(argv: list[str] | None = None, program: str = "python -m experiments") 
         return write_new(arguments)
     try:
         experiment = chosen(arguments)
-    except (UsageError, modules.ExperimentError, changes.FlagError) as error:
+    except (UsageError, protocol.ExperimentError, changes.FlagError) as error:
         print(error, file=sys.stderr)
         return 2
     try:
@@ -156,7 +156,7 @@ def write_new(arguments: argparse.Namespace) -> int:
     except (OSError, ValueError) as error:
         print(f"new: {error}", file=sys.stderr)
         return 2
-    print(f"{arguments.file}: an experiment to begin with; --preset smoke takes seconds, {modules.PAGE} explains it")
+    print(f"{arguments.file}: an experiment to begin with; --preset smoke takes seconds, {protocol.PAGE} explains it")
     return 0
 
 
@@ -171,7 +171,7 @@ def chosen(arguments: argparse.Namespace) -> Experiment:
     for one, other in EXCLUSIVE:
         if all(getattr(arguments, word.strip("-").replace("-", "_")) not in (None, False) for word in (one, other)):
             raise UsageError(f"{one} and {other}: expected one of them")
-    experiment = modules.find(arguments.name, EXPERIMENTS)
+    experiment = protocol.find(arguments.name, EXPERIMENTS)
     if arguments.preset is None:
         arguments.preset = DEFAULT if DEFAULT in experiment.PRESETS else next(iter(experiment.PRESETS))
     if arguments.preset not in experiment.PRESETS:

@@ -23,8 +23,8 @@ import math
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from experiments.engine.modules import Experiment
 from experiments.engine.plain import leaves
+from experiments.engine.protocol import Experiment
 from rtu_np import checkpoint
 
 Preset = dict[str, Any]

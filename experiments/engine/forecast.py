@@ -22,8 +22,8 @@ import numpy as np
 from joblib import cpu_count
 
 from experiments.engine import results, selection, sweep
-from experiments.engine.modules import Experiment
 from experiments.engine.plain import leaves
+from experiments.engine.protocol import Experiment
 from rtu_np import progress
 
 SHOWN = 12  # settings that a plan lists

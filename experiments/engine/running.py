@@ -4,7 +4,7 @@ import argparse
 from typing import Any, NamedTuple
 
 from experiments.engine import committed, results, selection, sweep
-from experiments.engine.modules import Experiment
+from experiments.engine.protocol import Experiment
 from rtu_np import progress
 
 ANNOUNCED = 50  # a plan of at most so many runs prints a line for each; a longer plan has the bar

@@ -169,7 +169,8 @@ def chosen(arguments: argparse.Namespace) -> Experiment:
     if (arguments.task_id is None) != (arguments.num_tasks is None):
         raise UsageError("--task-id and --num-tasks: expected both, or neither")
     for one, other in EXCLUSIVE:
-        if all(getattr(arguments, word.strip("-").replace("-", "_")) not in (None, False) for word in (one, other)):
+        given = [getattr(arguments, word.strip("-").replace("-", "_")) for word in (one, other)]
+        if all(value is not None and value is not False for value in given):
             raise UsageError(f"{one} and {other}: expected one of them")
     experiment = protocol.find(arguments.name, EXPERIMENTS)
     if arguments.preset is None:

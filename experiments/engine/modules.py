@@ -14,7 +14,11 @@ from collections.abc import Iterable
 from pathlib import Path
 from types import ModuleType
 
+from rtu_np.commands import HOME
+
+_INSTALLED = {"site-packages", "dist-packages"}  # folders of installed packages
 _loaded: dict[str, dict[str, str]] = {}  # {path of an experiment: {source file in its folder: hash when loaded}}
+_appended: list[str] = []  # folders that this file added to Python's path
 
 
 class ExperimentError(Exception):
@@ -44,6 +48,9 @@ def _forget(place: str) -> None:
             del sys.modules[name]
     importlib.invalidate_caches()
     _loaded.pop(place, None)
+    if str(folder) in _appended:  # where modules of the same names may be
+        _appended.remove(str(folder))
+        sys.path[:] = [each for each in sys.path if each != str(folder)]
 
 
 def _is_from(module: ModuleType, path: Path) -> bool:
@@ -55,7 +62,7 @@ def _is_of_folder(module: ModuleType, folder: Path) -> bool:
     if not file or module.__name__.partition(".")[0] in ("rtu_np", "envs", "experiments", "__main__"):
         return False
     path = Path(file).resolve()
-    return folder in path.parents and not {"site-packages", "dist-packages"}.intersection(path.parts)
+    return folder in path.parents and not _INSTALLED.intersection(path.parts)
 
 
 def _sources(files: Iterable[str]) -> dict[str, str]:
@@ -81,6 +88,7 @@ def _from_file(path: Path) -> ModuleType:
         raise ExperimentError(f"{path.name} has the name of the module {hidden}: expected a name of its own; rename it")
     if folder not in sys.path:
         sys.path.append(folder)
+        _appended.append(folder)
     before = set(sys.modules)
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None
@@ -104,6 +112,8 @@ def _taken_by(name: str, path: Path) -> str:
     """What else a file's name is the name of; empty if it is free."""
     if name in sys.stdlib_module_names:
         return f"{name} of Python"
+    for place in [place for place in _loaded if Path(place).stem == name]:
+        _forget(place)  # an experiment in another folder
     module = sys.modules.get(name)
     if module is not None:
         return "" if _is_from(module, path) else str(getattr(module, "__file__", name))
@@ -111,7 +121,9 @@ def _taken_by(name: str, path: Path) -> str:
         spec = importlib.util.find_spec(name)
     except (ImportError, ValueError):
         return ""
-    return "" if spec is None or not spec.origin or Path(spec.origin).resolve() == path else spec.origin
+    found = Path(spec.origin).resolve() if spec is not None and spec.origin else path
+    is_installed = bool(_INSTALLED.intersection(found.parts)) or HOME in found.parents
+    return str(found) if is_installed and found != path else ""
 
 
 def line_of(error: Exception, path: Path) -> str:

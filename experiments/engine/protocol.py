@@ -144,7 +144,7 @@ def _fault(preset: Any, has_stages: bool) -> str:
             return fault
     tuning = preset.get("tuning")
     if tuning is not None and not (
-        isinstance(tuning, dict) and tuning.get("step_sizes") and _are_seeds(tuning["seeds"])
+        isinstance(tuning, dict) and tuning.get("step_sizes") and _are_seeds(tuning.get("seeds"))
     ):
         return f"has tuning {tuning!r}: expected {{'step_sizes': [...], 'seeds': range(1000, 1002)}}"
     return ""

@@ -41,7 +41,10 @@ def style():
     The backend stays as it is: a notebook shows its figures before and after. `without_display` is for commands.
     """
     import matplotlib as mpl
+    import matplotlib.pyplot as plt
 
+    # A backend that is loaded inside the context would lose what it sets then: that of notebooks shows no figure later.
+    plt.switch_backend(mpl.get_backend())
     with mpl.rc_context(_STYLE):
         yield
 

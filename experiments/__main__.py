@@ -108,6 +108,9 @@ def main(argv: list[str] | None = None, program: str = "python -m experiments") 
         return write_new(arguments)
     try:
         experiment = chosen(arguments)
+    except protocol.UnknownError as error:
+        print(f"{error}; {program} lists all experiments, --help lists the options", file=sys.stderr)
+        return 2
     except (UsageError, protocol.ExperimentError, changes.FlagError) as error:
         print(error, file=sys.stderr)
         return 2

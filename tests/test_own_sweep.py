@@ -265,7 +265,7 @@ def test_a_module_that_is_no_experiment_is_named_in_one_line(text, tmp_path, com
 
 def test_a_name_that_is_nothing_is_named_with_what_is_near(tmp_path, command, capsys):
     for given, said in {
-        "trace-conditionin": "NAME is 'trace-conditionin': expected trace-conditioning, patterning,",
+        "trace-conditionin": "(did you mean trace-conditioning?): expected trace-conditioning, patterning,",
         "code.nothing": "NAME is 'code.nothing': expected ",
         "no_such.py": "no_such.py is not a file: expected the path of an experiment; `new no_such.py` writes one",
         "random.py": "random.py has the name of the module random of Python: expected a name of its own; rename it",
@@ -280,7 +280,7 @@ def test_a_name_that_is_nothing_is_named_with_what_is_near(tmp_path, command, ca
         assert said in error
         assert error.count("\n") == 1
     assert command(where="trace-conditionin") == 2
-    assert capsys.readouterr().err.endswith("did you mean trace-conditioning?\n")
+    assert "'trace-conditionin' (did you mean trace-conditioning?): expected" in capsys.readouterr().err
     (tmp_path / "nearby.py").write_text(PRESET + RUN)
     assert command(where="nearby") == 0  # a module of the present folder
     assert not (tmp_path / "runs" / "credit").exists()

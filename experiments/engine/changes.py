@@ -257,8 +257,8 @@ def _unknown(where: str, each: _Set, settings: list[Any]) -> str:
     near += difflib.get_close_matches(each.name, known, NEAR, 0.6)
     near += [name for name in known if difflib.get_close_matches(last, [name.split(".")[-1]], 1, 0.75)]
     near = list(dict.fromkeys(near))[:NEAR]
-    meant = f"; did you mean {' or '.join(near)}?" if near else ""
-    return f"{each.flag}: no setting of {where} has {each.name}{meant or ';'} names are {', '.join(known)}"
+    meant = f" (did you mean {' or '.join(near)}?)" if near else ""
+    return f"{each.flag}: no setting of {where} has {each.name}{meant}; names are {', '.join(known)}"
 
 
 def _put(target: Any, place: str, value: Any) -> None:

@@ -20,6 +20,10 @@ from experiments.engine.modules import ExperimentError, line_of, module_of, rene
 PAGE = "docs/own_sweep.md"
 
 
+class UnknownError(ExperimentError):
+    """Nothing has the name that a user gives."""
+
+
 class Experiment:
     """A module that follows the protocol. What it lacks has defaults, and its presets may be changed here."""
 
@@ -83,7 +87,7 @@ def find(given: str, known: Mapping[str, str]) -> Experiment:
     except ImportError as error:
         missing = getattr(error, "name", None) or ""
         if missing and (given == missing or given.startswith(f"{missing}.")):
-            raise ExperimentError(_unknown(given, known)) from error
+            raise UnknownError(_unknown(given, known)) from error
         raise ExperimentError(f"{given} cannot be imported: {error}") from error
     except ExperimentError:
         raise
@@ -96,8 +100,8 @@ def _unknown(given: str, known: Mapping[str, str]) -> str:
     near = difflib.get_close_matches(given, known, 3, 0.6)
     if Path(f"{given}.py").is_file():
         near.insert(0, f"{given}.py")
-    meant = f"; did you mean {' or '.join(near)}?" if near else ""
-    return f"NAME is {given!r}: expected {', '.join(known)}, a dotted module, or the path of a file of your own{meant}"
+    meant = f" (did you mean {' or '.join(near)}?)" if near else ""
+    return f"NAME is {given!r}{meant}: expected {', '.join(known)}, a dotted module, or the path of a file of your own"
 
 
 def checked(experiment: Experiment) -> Experiment:

@@ -147,6 +147,12 @@ def test_a_folder_with_our_names_hides_nothing(tmp_path, own):
     assert done.returncode == 0, done.stderr
 
 
+def test_a_long_plan_has_a_line_for_each_new_run_on_a_pipe(command, capsys):
+    assert command("--seeds", "55") == command("--seeds", "57") == 0
+    lines = [line for line in capsys.readouterr().out.splitlines() if ", seed " in line]
+    assert len(lines) == len(set(lines)) == 57
+
+
 def test_scores_stand_for_runs_on_another_machine(tmp_path, command, capsys):
     assert command("--scores", "scores") == 0
     first = page(tmp_path)

@@ -152,3 +152,21 @@ def test_importing_the_library_imports_no_bar():
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+TIMED = """
+from experiments import prediction
+from rtu_np import LinearRTU
+from rtu_np.progress import seconds_compiling
+found = prediction.run(prediction.setting(LinearRTU(4), steps=1000, step_size=1e-3), 0)
+print(found["microseconds"], seconds_compiling() / 1000 * 1e6)
+"""
+
+
+@pytest.mark.skipif(not COMPILED, reason="nothing is compiled")
+def test_times_of_runs_leave_compiling_out():
+    """One stretch of 1000 steps, whose first step waits for the code to be compiled, or read."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", TIMED], env=environment, capture_output=True, text=True, check=True)
+    per_step, compiling = map(float, done.stdout.split())
+    assert per_step < compiling / 2

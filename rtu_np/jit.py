@@ -122,7 +122,8 @@ def compile_for(function: Callable, *specs: Any) -> Any:
     """
     if config.DISABLE_JIT:
         return function
-    key = function, Fingerprint(function, (kind for spec in specs for kind in _kinds(spec))).text
+    with progress.part(function.__name__, counts=False):
+        key = function, Fingerprint(function, (kind for spec in specs for kind in _kinds(spec))).text
     if key not in _compiled_for:
         _compiled_for[key] = njit(function)
     return _compiled_for[key]
@@ -186,10 +187,11 @@ def entry(function: Any, *arguments: Any) -> Callable:
     """
     if config.DISABLE_JIT:
         return function
-    types_of = tuple(numba.typeof(argument) for argument in arguments)
-    with progress.part(getattr(function, "py_func", function).__name__), _without_collecting():
-        function.compile(types_of)
-    return numba_compiler.entry_point(function, types_of)
+    with progress.part(getattr(function, "py_func", function).__name__):
+        types_of = tuple(numba.typeof(argument) for argument in arguments)
+        with _without_collecting():
+            function.compile(types_of)
+        return numba_compiler.entry_point(function, types_of)
 
 
 def address(function: Any, *arguments: Any) -> Any:

@@ -121,8 +121,8 @@ class _Compilation:
         self.stream = sys.stderr
         self.thread: threading.Thread | None = None
 
-    def begin(self) -> None:
-        self.k += 1
+    def begin(self, counts: bool) -> None:
+        self.k += counts
         self.n = max(self.n, self.k)
         self.began = time.perf_counter()
         if self.thread is None and not self.silent and is_watched():
@@ -149,7 +149,7 @@ class _Compilation:
             began = self.began
             if began:  # and not between two parts
                 seconds = self.seconds + time.perf_counter() - began
-                self._write(f"rtu_np: compiling {self.what}, {self.k} of {self.n}, {seconds:.0f} s")
+                self._write(f"rtu_np: compiling {self.what}, {max(self.k, 1)} of {self.n}, {seconds:.0f} s")
 
     def _write(self, text: str, end: str = "") -> None:
         self.stream.write(f"\r{text.ljust(self.shown)}{end}")
@@ -183,15 +183,18 @@ def compiling(what: str, n: int = 1) -> Iterator[None]:
 
 
 @contextmanager
-def part(name: str) -> Iterator[None]:
-    """The compilation of one part of what `compiling` names. Without such a context, the part has a name of its own."""
+def part(name: str, counts: bool = True) -> Iterator[None]:
+    """The compilation of one part of what `compiling` names. Without such a context, the part has a name of its own.
+
+    What only prepares a part takes time, and does not count as another.
+    """
     with compiling(name):
         compilation = _present.get()
         assert compilation is not None
         if compilation.began:  # a part within a part
             yield
             return
-        compilation.begin()
+        compilation.begin(counts)
         try:
             yield
         finally:

@@ -1,6 +1,7 @@
 """Flags of the command line: they change a preset, checked against its settings, with results of their own."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -288,7 +289,7 @@ def test_a_dry_run_finds_a_setting_that_fails(own, capsys):
 
 SLOW = """
 import time
-PRESETS = {"p": {"settings": [{"steps": 40_000, "us": 100.0}], "seeds": range(3)}}
+PRESETS = {"p": {"settings": [{"steps": 4000, "us": 1000.0}], "seeds": range(3)}}
 def run(config, seed):
     time.sleep(0.2 + config["steps"] * config["us"] * 1e-6)
     return {"final": 1.0}
@@ -300,13 +301,12 @@ def test_minutes_are_those_of_the_steps_and_of_the_rest(own, capsys):
     experiment = protocol.find("slow.py", {})
     (task, *_) = sweep.plan(experiment.place, experiment.PRESETS["p"]["settings"], [0], Path("runs"))
     fixed, per_step = forecast._line(experiment, task)
-    assert abs(per_step - 1e-4) < 1e-5
-    assert abs(fixed - 0.2) < 0.05
+    assert 0.9e-3 < per_step < 1.5e-3
+    assert 0 <= fixed < 0.5
     assert own("--dry-run", file="slow.py") == 0
-    assert (
-        "about 0.21 minutes on this machine with 1 run at a time, about 0.21 minutes of one core"
-        in capsys.readouterr().out
-    )
+    said = capsys.readouterr().out
+    core = float(re.search(r"about ([\d.]+) minutes of one core", said).group(1))
+    assert 0.19 < core < 0.35  # three runs of 0.2 and 4 seconds
 
 
 def test_a_tuned_preset_is_planned_in_stages(capsys, tmp_path, monkeypatch):

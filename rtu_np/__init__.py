@@ -35,6 +35,8 @@ from rtu_np.prediction.parallel import run_many
 from rtu_np.prediction.regressor import OnlineRegressor
 from rtu_np.prediction.td import TDLambda
 from rtu_np.prediction.times import discounts_of
+from rtu_np.recurrence.check import check_recurrence
+from rtu_np.recurrence.exact import bptt, rtrl
 
 __version__ = "0.1.0"
 __all__ = [
@@ -78,13 +80,16 @@ __all__ = [
     "TDLambda",
     "VanillaRNN",
     "WithLambda",
+    "bptt",
     "bytes_per_step",
     "check_gradients",
+    "check_recurrence",
     "discounts_of",
     "flops",
     "gradient_angles",
     "ppo_network",
     "recurrent_network",
+    "rtrl",
     "run_many",
     "streaming_network",
 ]

@@ -14,15 +14,16 @@ holds the states fixed that the layers above have from earlier steps. Steps befo
 
 Errors are relative to the largest entry of the expected array. If the activation function has a kink, the inputs are
 drawn so that no unit is near it.
+
+A recurrence that is written as a plain function, with a gradient of its own, is checked by `check_recurrence`.
 """
 
 from dataclasses import dataclass
-from html import escape
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from rtu_np import protocol
+from rtu_np import protocol, tables
 from rtu_np.cells.layer import Cell, GradientMethod, Layer, check_cell, check_gradient
 from rtu_np.cells.states import NoState
 from rtu_np.gradients.rtrl import RTRL
@@ -86,20 +87,11 @@ class GradientReport:
         )
 
     def __str__(self) -> str:
-        rows = self._rows()
-        widths = [max(len(row[k]) for row in rows) for k in range(6)]
-        align = (str.ljust, str.rjust, str.ljust, str.rjust, str.rjust, str.rjust)
-        lines = [
-            "  ".join(put(entry, width) for put, entry, width in zip(align, row, widths, strict=True)) for row in rows
-        ]
-        return "\n".join([self.title, *lines, self._verdict()])
+        return tables.as_text(self.title, self._rows(), "<><>>>", self._verdict())
 
     def _repr_html_(self) -> str:
         """The same table, for notebooks."""
-        head, *body = self._rows()
-        rows = [f"<tr>{''.join(f'<th>{escape(entry)}</th>' for entry in head)}</tr>"]
-        rows += [f"<tr>{''.join(f'<td>{escape(entry)}</td>' for entry in row)}</tr>" for row in body]
-        return f"<p>{escape(self.title)}</p><table>{''.join(rows)}</table><p><b>{escape(self._verdict())}</b></p>"
+        return tables.as_html(self.title, self._rows(), self._verdict())
 
 
 def check_gradients(

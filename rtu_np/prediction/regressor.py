@@ -24,6 +24,7 @@ from rtu_np.prediction.learner import Learner
 from rtu_np.prediction.rows import Names, RowReader, plain
 from rtu_np.prediction.stretches import in_stretches, to_the_end
 from rtu_np.prediction.targets import LOSSES, Zeros, target_scale
+from rtu_np.progress import compiling
 from rtu_np.validation import brief, check_choice, check_count, check_dtype, check_seed, count_dimensions
 
 _STAGE = 1 << 16  # the most elements of observations that one compiled call reads
@@ -156,7 +157,8 @@ class OnlineRegressor(Learner):
 
     @cached_property
     def _run(self) -> Callable:
-        return entry(compile_for(kernels.run, self._task), *self._to_step)
+        with compiling(f"OnlineRegressor with {type(self.cell).__name__}"):
+            return entry(compile_for(kernels.run, self._task), *self._to_step)
 
     def compile(self) -> None:
         """Compile `step` and `run`, if they have not been compiled."""
@@ -164,7 +166,8 @@ class OnlineRegressor(Learner):
 
     @cached_property
     def _predict(self) -> Callable:
-        return entry(compile_for(kernels.predict, self._task), *self._to_predict, 1)
+        with compiling(f"predict of OnlineRegressor with {type(self.cell).__name__}"):
+            return entry(compile_for(kernels.predict, self._task), *self._to_predict, 1)
 
     # ------------------------------------------------------------------------------------------------- one row
 
@@ -259,7 +262,6 @@ class OnlineRegressor(Learner):
         stream = self.check_stream(observations, targets, ends, observed)
         self._find_columns(observations)
         self._reader.remember(observations)
-        self.compile()
         predictions = np.empty((len(stream[0]), self.n_targets), self.dtype)
         made = predictions[:, 0] if self.n_targets == 1 else predictions
         stretches = self.learn_from(stream, predictions)

@@ -5,11 +5,11 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from rtu_np.interrupts import HoldCtrlC
 from rtu_np.learning.outcomes import LOOK_EVERY, PAUSED
 from rtu_np.prediction.td_kernels import paused
+from rtu_np.progress import progress_bar, silent_unless
 
 _FIRST, _BRIEF = 16, 0.1  # steps of the first compiled call; seconds of a call, after which the next call is not longer
 
@@ -38,15 +38,17 @@ def in_stretches(learner: Any, n_steps: int, capacity: int, learn: Callable[[sli
 def to_the_end(
     learner: Any, stretches: Iterator[int], predictions: np.ndarray, like: Callable[[np.ndarray], Any], progress: bool
 ) -> Any:
-    """Learn from all stretches, which fill `predictions`; returns these. Ctrl-C stops between two stretches.
+    """Compile, and learn from all stretches, which fill `predictions`; returns these. Ctrl-C stops between stretches.
 
     like : makes of predictions what the caller gets
-    progress : whether a run of more than a second shows a bar, on a terminal
+    progress : whether a run of more than a second shows a bar, and compiling a line, on a terminal or in a notebook
     """
+    with silent_unless(progress):
+        learner.compile()
     began = learner.steps
     with (
         HoldCtrlC(lambda: like(predictions[: learner.steps - began])) as ctrl_c,
-        tqdm(total=len(predictions), disable=None if progress else True, delay=1, unit="step", unit_scale=True) as bar,
+        progress_bar(len(predictions), progress, delay=1, unit="step", unit_scale=True) as bar,
     ):
         for n in stretches:
             bar.update(n)

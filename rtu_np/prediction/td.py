@@ -30,6 +30,7 @@ from rtu_np.prediction.learner import Learner
 from rtu_np.prediction.scale import ENOUGH, watched
 from rtu_np.prediction.stretches import in_stretches, to_the_end
 from rtu_np.prediction.td_kernels import CUMULANT, DISCOUNT, predict, run
+from rtu_np.progress import compiling
 from rtu_np.validation import (
     PLAIN,
     brief,
@@ -161,7 +162,8 @@ class TDLambda(InChunks, Learner):
 
     @cached_property
     def _run(self) -> Callable:
-        compiled = entry(compile_for(self._kernels[0], self._spec, self._observations), *self._to_step)
+        with compiling(f"{type(self).__name__} with {type(self.cell).__name__}"):
+            compiled = entry(compile_for(self._kernels[0], self._spec, self._observations), *self._to_step)
         return compiled if self.steps >= ENOUGH else watched(compiled, partial(setattr, self, "_run"), self._inputs)
 
     def compile(self) -> None:
@@ -170,7 +172,8 @@ class TDLambda(InChunks, Learner):
 
     @cached_property
     def _predict(self) -> Callable:
-        return entry(compile_for(self._kernels[1], self._spec, self._observations), *self._to_predict, 1)
+        with compiling(f"predict of {type(self).__name__} with {type(self.cell).__name__}"):
+            return entry(compile_for(self._kernels[1], self._spec, self._observations), *self._to_predict, 1)
 
     # ------------------------------------------------------------------------------------------------- learning
 
@@ -242,7 +245,8 @@ class TDLambda(InChunks, Learner):
         ----------
         observations : (T, n_inputs). If it is a DataFrame, the predictions are a Series with its index
         cumulants, discounts, terminated, truncated : (T,), as in `step`; the last three are optional
-        progress : whether a run of more than a second shows a bar, on a terminal
+        progress : whether a run of more than a second shows a bar, on a terminal or in a notebook; compiling is said
+            there, too
         observed : (T, n_inputs) whether an entry is not missing, for a learner with `missing`; NaN is missing, too
         ratios : importance ratios, for many predictions alone (`rtu_np.prediction.td_many.ManyPredictions`)
 
@@ -250,7 +254,6 @@ class TDLambda(InChunks, Learner):
         `result` (t,), and `run` with the rows from t on continues, to the bit. FloatingPointError carries them, too.
         """
         stream = self.check_stream(observations, cumulants, discounts, terminated, truncated, observed, ratios)
-        self.compile()
         self._inputs.remember(observations)
         predictions = self.empty(len(stream[0]))
         return to_the_end(

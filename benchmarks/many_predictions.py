@@ -18,7 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -52,32 +52,34 @@ def ours(dtype: str, optimizer: str, **settings: Any) -> Any:
     return lambda: min(seconds() for _ in range(5))
 
 
-def yardsticks(folder: Path) -> dict[str, Any]:
-    """{dtype: a function that returns the seconds per step in C}; empty without a C compiler."""
+def compiled(folder: Path) -> dict[str, Path]:
+    """{dtype: the compiled C program}; empty without a C compiler."""
     compiler = shutil.which("cc") or shutil.which("gcc")
     if compiler is None:
         return {}
-    source, found = Path(__file__).parent / "yardstick_many.c", {}
+    source, programs = Path(__file__).parent / "yardstick_many.c", {}
     for dtype, real in (("float64", "double"), ("float32", "float")):
-        program = folder / real
-        subprocess.run([compiler, *C_FLAGS, f"-DREAL={real}", str(source), "-o", str(program), "-lm"], check=True)
-        found[dtype] = [str(program), *map(str, (N, D, STEPS, M))]
-
-    def run(command: list[str]) -> float:
-        return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout) / 1e6
-
-    return {dtype: (lambda command=command: run(command)) for dtype, command in found.items()}
+        programs[dtype] = folder / real
+        command = [compiler, *C_FLAGS, f"-DREAL={real}", str(source), "-o", str(programs[dtype]), "-lm"]
+        subprocess.run(command, check=True)
+    return programs
 
 
-def choices(rounds: int, dtype: str, optimizer: str, in_c: dict[str, Any]) -> Iterator[dict[str, Any]]:
+def in_c(program: Path) -> Callable[[], float]:
+    """A function that returns the seconds per step of a C program."""
+    command = [str(program), *map(str, (N, D, STEPS, M))]
+    return lambda: float(subprocess.run(command, check=True, capture_output=True, text=True).stdout) / 1e6
+
+
+def choices(rounds: int, dtype: str, optimizer: str, programs: dict[str, Path]) -> Iterator[dict[str, Any]]:
     """One prediction, and many with each choice of the body."""
     settings: dict[str, Any] = {"one prediction": {"gamma": 0.9}}
     for body in ("traces", "lambda0", "frozen"):
         settings[body] = {"gamma": DISCOUNTS, "body": body}
     settings["shared"] = {"gamma": np.full(M, 0.9), "body": "shared"}
     contenders = {name: ours(dtype, optimizer, **each) for name, each in settings.items()}
-    if optimizer == "SGD" and dtype in in_c:
-        contenders["C, traces"] = in_c[dtype]
+    if optimizer == "SGD" and dtype in programs:
+        contenders["C, traces"] = in_c(programs[dtype])
     times = race(rounds, contenders)
     for name, each in times.items():
         row = {"optimiser": optimizer, "dtype": dtype, "what": name, "us": each.min()}
@@ -102,10 +104,10 @@ def main() -> int:
     page: dict[str, Any] = {"command": shlex.join(["python", "benchmarks/many_predictions.py", *sys.argv[1:]])}
     page["machine"] = asdict(machine)
     with tempfile.TemporaryDirectory() as folder:
-        in_c = yardsticks(Path(folder))
+        programs = compiled(Path(folder))
         for optimizer, dtype in (("SGD", "float32"), ("SGD", "float64"), ("Adam", "float32")):
             title = f"{M} predictions on {N} units, {D} inputs: {optimizer}, {dtype}"
-            page[f"{optimizer}, {dtype}"] = collect(choices(arguments.rounds, dtype, optimizer, in_c), title)
+            page[f"{optimizer}, {dtype}"] = collect(choices(arguments.rounds, dtype, optimizer, programs), title)
     with files.replacing(arguments.output) as part:
         part.write_text(json.dumps(page, indent=1) + "\n")
     print(f"\n{arguments.output}")

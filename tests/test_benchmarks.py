@@ -17,6 +17,7 @@ from rtu_np.timing import stream
 BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
 sys.path.insert(0, str(BENCHMARKS))
 import cards  # noqa: E402  a script beside the package, not a part of it
+import many_predictions  # noqa: E402
 import peers  # noqa: E402
 import soak  # noqa: E402
 import speed  # noqa: E402
@@ -57,6 +58,23 @@ def test_the_yardstick_in_c_predicts_what_we_predict(cell, blocks, dtype, tolera
     printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     got = np.array(printed.split(), float)
     assert_close(got, expected, tolerance)
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [("float64", LEARNING), ("float32", FLOAT32)])
+def test_the_yardstick_of_many_predictions_predicts_what_we_predict(dtype, tolerance, tmp_path):
+    programs, m = many_predictions.compiled(tmp_path), 6  # more than four, and no multiple of it
+    if not programs:
+        pytest.skip("there is no C compiler")
+    observations, _ = stream(T, D)
+    cumulants = np.random.default_rng(0).standard_normal((T, m))
+    learner = TDLambda(LinearRTU(N), D, 0.5 + 0.49 * np.arange(m) / m, 0.9, SGD(1e-3), seed=3)
+    parts = [learner.parameters[f"cell.{name}"] for name in YARDSTICKS[0][1]]
+    np.concatenate([np.ravel(part) for part in (*parts, observations, cumulants)]).tofile(tmp_path / "start")
+    command = [str(programs[dtype]), *map(str, (N, D, T, m)), str(tmp_path / "start")]
+    printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    expected = learner.run(observations, cumulants, progress=False)
+    assert np.abs(expected[T // 2 :]).max() > 1e-2
+    assert_close(np.array(printed.split(), float).reshape(T, m), expected, tolerance)
 
 
 @pytest.mark.parametrize("kind", ["scanned", "per call"])

@@ -150,3 +150,16 @@ def test_ctrl_c_in_a_chunk(monkeypatch):
     list(agent.run_stream(ROWS[n:]))
     run(other := learner(), S)
     assert everything(agent) == everything(other)
+
+
+def test_a_step_without_a_cumulant_has_its_own_discount():
+    """What is missing takes another way through `step`, which must not keep the discount of the step before."""
+    agent, other = (learner(missing="hold", normalize=True, dtype="float32") for _ in range(2))
+    rows = [([1.0, None], None, None), ([None, 2.0], 1e-300, 0.5), ([3.0, 1.0], None, None), ((0.0, 1.0), 2, None)]
+    with np.errstate(all="raise"):
+        made = [agent.step(x, c, discount) for x, c, discount in rows]
+    gamma = agent.gamma
+    x = np.array([x for x, _, _ in rows], float)
+    c, discounts = [np.nan, 0.0, np.nan, 2.0], [gamma, 0.5, gamma, gamma]
+    assert np.array(made, "f").tobytes() == other.run(x, c, discounts, progress=False).tobytes()
+    assert everything(agent) == everything(other)

@@ -33,6 +33,7 @@ from rtu_np.control.ppo import update as ppo_update
 from rtu_np.control.ppo.loss import accumulate_gradient
 from rtu_np.numerics.buffers import any_nonzero, cut
 from rtu_np.prediction.td_kernels import run
+from rtu_np.prediction.td_many_kernels import run as run_many_predictions
 
 pytestmark = [
     pytest.mark.skipif(not COMPILED, reason="there is no machine code"),
@@ -91,6 +92,16 @@ def test_every_inner_loop_of_a_step(cell, dtype):
     assert not found.scalar, found.scalar[0]
     assert found.checks == 0
     assert found.types == {WIDTH[dtype]}
+
+
+@pytest.mark.parametrize("body", ["traces", "frozen"])
+def test_inner_loops_of_many_predictions(body):
+    learner = TDLambda(LinearRTU(10), 2, gamma=[0.5, 0.9] * 3, optimizer=SGD(1e-3), dtype="float32", body=body)
+    found = inner_loops(run_many_predictions, *learner._to_step)
+    assert found.vectors >= 15
+    assert not found.scalar, found.scalar[0]
+    assert found.checks == 0
+    assert found.types == {"float"}
 
 
 @pytest.mark.parametrize(

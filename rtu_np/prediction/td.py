@@ -135,9 +135,8 @@ class TDLambda(InChunks, Learner):
         (self._x,), (self._signal,), self._shape = self._inputs.raw(observations), signals, (n_inputs,)
         self._prediction_made = self._result(prediction)
         self._watch = Watch()
-        to_predict = self._inputs.to_predict(self._observations)
+        self._raw, to_predict = self._inputs.raw(self._observations), self._inputs.to_predict(self._observations)
         self._to_predict = (self._spec, self._flat, self._prediction, to_predict, self._predictions)
-        self._raw = self._inputs.raw(self._observations)
 
     def _check_predictions(self, gamma: Any, body: Any) -> tuple[Any, str]:
         """(gamma, body) of the arguments."""
@@ -157,6 +156,8 @@ class TDLambda(InChunks, Learner):
     def _rows(self) -> int:
         """How many rows of a stream one compiled call reads at most."""
         return max(64, _STAGE // self.n_inputs)
+
+    __new__.__wrapped__ = __init__  # type: ignore[attr-defined]  # whose arguments are those of the class
 
     @cached_property
     def _run(self) -> Callable:
@@ -194,26 +195,35 @@ class TDLambda(InChunks, Learner):
         x_t, signal = self._x, self._signal
         plain = type(x) is np.ndarray and x.shape == self._shape and (x.dtype is self.dtype or x.dtype.char in PLAIN)
         try:
-            x_t[...] = x if plain else self._inputs.check("x", x, self._shape)
-            signal[CUMULANT] = (
-                c if isinstance(c, float) else check_number("c", c, dtype=self.dtype, **self._inputs.gaps)
-            )
+            x_t[...] = x if plain else check_array("x", x, self._shape) if type(x) is list else self._observation(x)
+            signal[CUMULANT] = c if isinstance(c, float) else check_number("c", c, dtype=self.dtype)
             signal[DISCOUNT] = (
                 self.gamma if discount is None else check_number("discount", discount, interval=(0.0, 1.0))
             )
         except (FloatingPointError, RuntimeWarning):  # of a conversion to float32, if NumPy's or Python's are errors
             with np.errstate(all="ignore"):  # takes 0.6 us, so it is not in the way of other steps
                 return self.step(x, c, discount, terminated, truncated)
+        except (TypeError, ValueError):  # a number may be missing, or its message gets a cure
+            with np.errstate(all="ignore"):
+                x_t[...], signal[CUMULANT] = self._observation(x), self._cumulant(c)
+                own = self.gamma if discount is None else check_number("discount", discount, interval=(0.0, 1.0))
+                signal[DISCOUNT] = own
         signal[END] = how_it_ends(terminated, truncated) if terminated or truncated else CONTINUES
         done = self._run(*self._to_step)
         if done < 1:
             if done == REFUSED:
-                self._inputs.check("x", x, self._shape)
-                check_number("c", c, dtype=self.dtype, **self._inputs.gaps)
+                self._observation(x)
+                self._cumulant(c)
             if done != PAUSED:
                 self._explain(done)
             self._between_steps()
         return self._prediction_made()
+
+    def _observation(self, x: Any) -> np.ndarray:
+        return self._inputs.check("x", x, self._shape)
+
+    def _cumulant(self, c: Any) -> float:
+        return check_number("c", c, dtype=self.dtype, **self._inputs.gaps)
 
     def run(
         self,

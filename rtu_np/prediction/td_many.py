@@ -56,7 +56,7 @@ class ManyPredictions(TDLambda):
         "traces"   from the sum of all predictions' updates, with a trace of each: exact. A step costs O(m parameters)
         "shared"   the same with one trace of the features for all, O(parameters), if all gamma are equal: a trace then
                    has today's readout, and not those of the past. For LinearRTU, NonlinearRTU and MinGRU with RTRL()
-        "lambda0"  as "shared" with traces of the latest gradient alone, for any gamma; those of the readout have lambda_
+        "lambda0"  as "shared" with traces of the latest gradient alone, for any gamma. The readout's have lambda_
         "frozen"   not at all, and `gradient` has no meaning
 
     ratios : importance ratios rho_t, of `run` and `step`: of the action that led to the observation, the probability
@@ -119,7 +119,7 @@ class ManyPredictions(TDLambda):
         if by_unit and not isinstance(cell, UNITWISE):
             raise ValueError(
                 f"cell is {self.cell!r} with {self.gradient!r} and body={self.body!r}: expected LinearRTU, "
-                "NonlinearRTU or MinGRU with RTRL(): each parameter there acts on one unit; body='traces' is for any cell"
+                "NonlinearRTU or MinGRU with RTRL(): a parameter there acts on one unit; body='traces' is for any cell"
             )
         n_body, n_outputs, bounded = size(protocol.parameters, cell), cell.n_outputs, isinstance(self.optimizer, ObGD)
         counts = {

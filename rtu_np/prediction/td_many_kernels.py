@@ -244,15 +244,13 @@ def _forget_state(body, spec, network):
 
 
 def run(spec, flat, clock, observations, signals, predictions, n_steps):
-    """Learn from `n_steps` steps; returns what `td_kernels.run` returns.
+    """Learn from `n_steps` steps that Python has checked; returns what `td_kernels.run` returns.
 
     signals : (at least n_steps, 4 m); see the slots
     predictions : (at least n_steps, m) written
     """
     network, _ = many_arrays(spec, flat)
     if protocol.degenerate(spec.cell, network.params.cell):
-        return REFUSED
-    if not (inputs.usable(observations, n_steps) and inputs.usable_signals(observations, signals, n_steps)):
         return REFUSED
     prepare(spec.body, spec, network)
     for t in range(n_steps):

@@ -2,6 +2,7 @@
 
     python -m pip install -e ".[data]"
     python benchmarks/ten_series.py --output docs/results/ten-series/ten-series.json          a minute
+    python benchmarks/ten_series.py --delays 6              glucose 6 rows ahead, by both ways of learning from it
 
 Each series comes with a package. A learner gets one number of the series at a time, as it is, predicts the next, and
 learns from it. The table has the root of the mean squared error over the second half, in the unit of the series: of the
@@ -122,10 +123,31 @@ def won(found: dict[str, Any]) -> int:
     return sum(np.mean(one["learner"]) < one["last value"] for one in found.values())
 
 
+def delays(horizon: int) -> str:
+    """Markdown: errors on glucose `horizon` rows ahead, of both values of `delay` and of the last value."""
+    series = next(iter(SERIES.values()))[1]()
+    targets = series[horizon:]
+    half = slice(len(targets) // 2, None)
+    lines = ["| glucose | RMSE, mg/dl | of five seeds |", "|---|---|---|"]
+    lines.append(f"| last value | {rmse(last_value(series, horizon)[horizon:][half], targets[half]):.2f} | |")
+    for delay in ("behind", "stored"):
+        errors = []
+        for seed in SEEDS:
+            learner = OnlineRegressor(LinearRTU(UNITS), n_inputs=1, horizon=horizon, delay=delay, seed=seed)
+            made = learner.run(series.reshape(-1, 1), series, progress=False)[:-horizon]
+            errors.append(rmse(made[half], targets[half]))
+        lines.append(f"| {delay} | {np.mean(errors):.2f} | {min(errors):.2f} to {max(errors):.2f} |")
+    return "\n".join(lines)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output", metavar="FILE", type=Path, help="write the numbers to this file")
+    parser.add_argument("--delays", metavar="ROWS", type=int, help="glucose so many rows ahead, in place of the table")
     arguments = parser.parse_args()
+    if arguments.delays:
+        print(delays(arguments.delays))
+        return
     found = {name: {"unit": unit, **measure(read())} for name, (unit, read) in SERIES.items()}
     print(table(found))
     print(f"\nbelow the last value on {won(found)} of {len(found)} series")

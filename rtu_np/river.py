@@ -63,10 +63,11 @@ class Regressor(_Model, base.Regressor):
 
     Examples
     --------
-    >>> model = Regressor(LinearRTU(8))
+    >>> from rtu_np import Adam
+    >>> model = Regressor(LinearRTU(8), optimizer=Adam(3e-3))
     >>> model.predict_one({"a": 1.0})
     0.0
-    >>> for t in range(100):
+    >>> for t in range(1000):
     ...     model.learn_one({"a": float(t % 3), "b": 1.0}, float(t % 3 == 1))
     >>> round(model.predict_one({"a": 1.0, "b": 1.0}), 1)
     1.0

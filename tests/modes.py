@@ -18,7 +18,7 @@ MODES = {
             *("test_cells.py", "test_cells_alike.py", "test_cells_settings.py"),
             *("test_gradcheck.py", "test_gradients.py", "test_tbptt.py", "test_costs.py", "test_actor_critic.py"),
             *("test_loop.py", "test_ctrl_c.py", "test_agent_copies.py", "test_user_names.py"),
-            *("test_compiled_environment.py", "test_cards.py", "test_inputs.py"),
+            *("test_compiled_environment.py", "test_cards.py", "test_inputs.py", "test_regressor.py"),
             *("test_micro_rtrl.py", "test_explorer_numbers.py"),
         ],
     ),
@@ -39,7 +39,10 @@ MODES = {
     "uncompiled campaign": (
         {"NUMBA_DISABLE_JIT": "1"},
         "",
-        ["test_campaign_td.py", "test_campaign_streams.py", "test_campaign_agents.py", "test_campaign_cells.py"],
+        [
+            *("test_campaign_td.py", "test_campaign_streams.py", "test_campaign_regressor.py"),
+            *("test_campaign_agents.py", "test_campaign_cells.py"),
+        ],
     ),
     # The least that Numba compiles for: narrow vectors, and no fused multiply-add.
     "plain processor": ({"NUMBA_CPU_NAME": "generic", "NUMBA_CPU_FEATURES": ""}, "", ["test_elementary.py"]),

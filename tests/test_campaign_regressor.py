@@ -70,6 +70,11 @@ def draw_mask(draw, shape):
     return np.array(draw(st.lists(st.sampled_from([False, False, True]), min_size=n, max_size=n))).reshape(shape)
 
 
+def not_one_target(y):
+    """Whether `y` is no list or array of one number, as which the target of a row may be given, too."""
+    return type(y) not in (list, np.ndarray) or np.shape(y) != (1,)
+
+
 def again(agent, how):
     if how == "saved":
         with tempfile.TemporaryDirectory() as folder:
@@ -120,7 +125,7 @@ def test_bad_rows_are_refused(settings, data):
     if which == "x":
         refuses(lambda: agent.learn_one(spoiled(data.draw, x[0], settings["dtype"]), y[0]), "^x", state)
     elif which == "y" and settings["n_targets"] == 1:
-        bad = data.draw(bad_numbers(settings["dtype"]))
+        bad = data.draw(bad_numbers(settings["dtype"]).filter(not_one_target))
         refuses(lambda: agent.learn_one(x[0], bad), "^y", state)
     elif which == "observations":
         refuses(lambda: agent.run(spoiled(data.draw, x, settings["dtype"]), y), "^(observations|targets)", state)

@@ -22,10 +22,11 @@ import numpy as np
 import rtu_np
 from envs import snapshot
 from experiments.engine import plotting
-from experiments.engine.results import Config, Results, interval
+from experiments.engine.results import Config, Results
 from rtu_np import archive, checkpoint
 from rtu_np.control.agent import Agent
 from rtu_np.control.loop import Episodes
+from rtu_np.intervals import curve, final, interval
 
 BINS = 50  # points of a learning curve
 SCORES = ("curve", "final", "microseconds", "diverged")  # what tables, figures and the choice of a step size need
@@ -139,7 +140,7 @@ def run(
         "steps": steps.astype(int),
         "returns": returns,
         "lengths": lengths.astype(int),
-        "curve": curve(steps, returns, config["steps"]),
+        "curve": curve(steps, returns, config["steps"], BINS),
         "final": np.array(final(steps, returns, config["steps"])),
         "microseconds": course["seconds"] / agent.steps * 1e6,
         "diverged": np.array(diverged),
@@ -184,25 +185,6 @@ def _latest(unfinished: Path, config: Config, env: gymnasium.Env) -> tuple[Agent
         agent.resume(env)
         return agent, course
     return None
-
-
-def curve(steps: np.ndarray, returns: np.ndarray, total: int) -> np.ndarray:
-    """Mean return of the episodes that ended in each of BINS parts of a run.
-
-    A part without the end of an episode has the previous part's mean.
-    """
-    parts = np.minimum(steps * BINS // total, BINS - 1)
-    means = np.full(BINS, np.nan)
-    for k in range(BINS):
-        inside = returns[parts == k]
-        means[k] = inside.mean() if inside.size else means[k - 1] if k else np.nan
-    return means
-
-
-def final(steps: np.ndarray, returns: np.ndarray, total: int) -> float:
-    """Mean return of the episodes that ended in the last tenth of the steps. If no episode did, the last return."""
-    late = returns[steps > 0.9 * total]
-    return float(late.mean() if late.size else returns[-1] if returns.size else np.nan)
 
 
 def label(config: Config) -> str:

@@ -32,9 +32,9 @@ import numpy as np
 import envs  # noqa: F401   registers the environments
 from experiments import ppo_agents
 from experiments.engine import plotting
-from experiments.engine.results import interval
 from rtu_np import GRU, LRU, PPO, RTRL, SGD, TBPTT, LinearRTU, TDLambda, ppo_network
 from rtu_np.cells.layer import Cell, GradientMethod
+from rtu_np.intervals import interval
 from rtu_np.timing import seconds_per_step
 
 CELLS = {"RTU": LinearRTU, "LRU": LRU, "GRU": GRU}

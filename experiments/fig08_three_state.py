@@ -25,8 +25,9 @@ import numpy as np
 
 from envs.three_state import MIDDLE, ThreeState
 from experiments.engine import plotting
-from experiments.engine.results import Config, Results, interval
+from experiments.engine.results import Config, Results
 from rtu_np import RTRL, Adam, LinearRTU, TDLambda, VanillaRNN
+from rtu_np.intervals import interval
 
 CHECKPOINTS = 50
 RNN, RTU = "vanilla RNN", "linear RTU"

@@ -23,9 +23,10 @@ import numpy as np
 from experiments import control
 from experiments.control import describe, label
 from experiments.engine import plotting
-from experiments.engine.results import Results, interval
+from experiments.engine.results import Results
 from experiments.ppo_agents import PUBLISHED, SHORT, SMALL, TUNING, UNITS, ppo
 from rtu_np import LinearRTU, ppo_network
+from rtu_np.intervals import interval
 
 __all__ = ["PRESETS", "SCORES", "describe", "label", "plot", "run", "score"]
 

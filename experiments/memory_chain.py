@@ -46,8 +46,9 @@ import numpy as np
 from experiments import control
 from experiments.control import describe, run
 from experiments.engine import plotting
-from experiments.engine.results import Config, Results, interval
+from experiments.engine.results import Config, Results
 from rtu_np import RTRL, TBPTT, Adam, Epsilon, LinearRTU, MinGRU
+from rtu_np.intervals import interval
 
 __all__ = ["PRESETS", "SCORES", "describe", "label", "plot", "run", "score"]
 

@@ -19,9 +19,10 @@ import envs
 from envs.conditioning import returns
 from experiments import representations
 from experiments.engine import plotting
-from experiments.engine.results import Config, Results, interval
+from experiments.engine.results import Config, Results
 from rtu_np import TBPTT, Adam, TDLambda, checkpoint
 from rtu_np.cells.layer import Cell, GradientMethod
+from rtu_np.intervals import interval
 from rtu_np.learning.readout import Readout
 
 BINS = 100  # points of a learning curve

@@ -25,9 +25,10 @@ import numpy as np
 
 from envs import TraceConditioning
 from experiments.engine import plotting
-from experiments.engine.results import Config, Results, interval
+from experiments.engine.results import Config, Results
 from rtu_np import GRU, RTRL, SGD, Adam, LinearRTU, NonlinearRTU, TDLambda, checkpoint
 from rtu_np.cells.layer import Cell
+from rtu_np.intervals import interval
 
 MOMENTS, SPACING, REPLAY = 5, 200, 20_000
 LAMBDA = 0.9

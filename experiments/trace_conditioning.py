@@ -31,9 +31,10 @@ import numpy as np
 
 from experiments import prediction
 from experiments.engine.plotting import COLOURS, GREY, band
-from experiments.engine.results import Config, Results, interval
+from experiments.engine.results import Config, Results
 from experiments.prediction import describe
 from rtu_np import LinearRTU, NonlinearRTU
+from rtu_np.intervals import interval
 
 __all__ = ["PRESETS", "describe", "label", "plot", "run", "score"]
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from experiments.engine.results import interval
 from rtu_np import files
+from rtu_np.intervals import interval
 
 # The first four differ in lightness as well as in hue, so they are readable in grey (after Okabe & Ito 2008).
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#000000", "#D55E00", "0.5")

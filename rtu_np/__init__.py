@@ -15,6 +15,7 @@ from rtu_np.cells.stack import Stack
 from rtu_np.control.actor_critic import ActorCritic
 from rtu_np.control.callbacks import Checkpoints, Evaluation, continue_run, every
 from rtu_np.control.exploration import Epsilon
+from rtu_np.control.many import learn_many
 from rtu_np.control.policies import Gaussian
 from rtu_np.control.ppo.agent import PPO, ppo_network
 from rtu_np.control.q_lambda import QRC, QLambda
@@ -83,6 +84,7 @@ __all__ = [
     "every",
     "flops",
     "gradient_angles",
+    "learn_many",
     "make_again",
     "ppo_network",
     "recurrent_network",

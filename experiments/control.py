@@ -27,6 +27,7 @@ from rtu_np import archive, checkpoint
 from rtu_np.control.agent import Agent
 from rtu_np.control.loop import Episodes
 from rtu_np.intervals import curve, final, interval
+from rtu_np.plot import curve_style, learning_curves
 
 BINS = 50  # points of a learning curve
 SCORES = ("curve", "final", "microseconds", "diverged")  # what tables, figures and the choice of a step size need
@@ -241,11 +242,9 @@ def plot(
     for ax, task in zip(axes.flat, tasks, strict=False):
         for config, runs in results:
             if config["task"] == task:
-                line = plotting.curve_style(methods.index(config["method"]))
-                steps = np.linspace(0, config["steps"], BINS + 1)[1:]
-                curves = np.array([r["curve"] for r in runs])
-                finite = np.isfinite(curves).all(0)
-                plotting.band(ax, steps[finite], curves[:, finite], label=config["method"], **line)
+                method, steps = config["method"], np.linspace(0, config["steps"], BINS + 1)[1:]
+                lines = {method: {**curve_style(methods.index(method)), "label": method}}
+                learning_curves({method: [r["curve"] for r in runs]}, steps, ax, lines=lines, ylabel="")
         for ceiling in (ceilings or {}).get(task, {}).values():
             ax.axhline(ceiling, color="0.6", linestyle="--", linewidth=0.8, zorder=0)
         ax.set(title=task, xlabel="step")

@@ -38,7 +38,7 @@ def run(command: list[str], folder: Path) -> str:
     return done.stdout
 
 
-_PAGES = ["own_stream", "agents", "rules", "ppo", "tasks"]
+_PAGES = ["own_stream", "own_environment", "reading_the_logs", "agents", "rules", "ppo", "tasks"]
 
 
 @pytest.mark.parametrize("page", ["README.md", *(f"docs/{name}.md" for name in _PAGES)])

@@ -37,9 +37,7 @@ def chain():
     return gymnasium.make("rtu_np/MemoryChain-v0", length=2)
 
 
-@pytest.mark.parametrize(
-    ("name", "n_processes"), [*((name, 1) for name in AGENTS), ("actor-critic", 2)]
-)
+@pytest.mark.parametrize(("name", "n_processes"), [*((name, 1) for name in AGENTS), ("actor-critic", 2)])
 def test_the_bits_are_those_of_learning_one_by_one(name, n_processes):
     discrete, agent_of = AGENTS[name]
     agents, others = [agent_of() for _ in range(2)], [agent_of() for _ in range(2)]

@@ -135,6 +135,6 @@ def plot(results: Results) -> Any:
         prediction_closeup(target, predicted, ax, reference={"Bayes": bayes}, signals=signals, first=first)
         ax.set(xlabel="", ylabel="discounted US", ylim=(-0.45, 2.3))
         ax.set_title(f"{label(config)}, one seed: {title} {cs.size} steps")
-    axes["after"].get_legend().remove()
+    axes["after"].legend().remove()
     axes["after"].set_xlabel("step")
     return figure

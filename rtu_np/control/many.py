@@ -313,13 +313,13 @@ def _watching(counters: Path, total: int, ctrl_c: HoldCtrlC, progress: bool) -> 
     counts, over = np.memmap(counters, np.int64, mode="r+"), threading.Event()
     bar = tqdm(total=total, disable=None if progress else True, delay=1, unit="step", unit_scale=True, leave=None)
 
-    def look() -> None:
+    def poll() -> None:
         while not over.wait(_LOOK):
             bar.update(int(counts[:_STOP].sum()) - bar.n)
             if ctrl_c.asked:
                 counts[_STOP] = 1
 
-    thread = threading.Thread(target=look, daemon=True)
+    thread = threading.Thread(target=poll, daemon=True)
     thread.start()
     try:
         yield

@@ -1,5 +1,9 @@
 """Callbacks that name their steps: evaluations, checkpoints, and stretches in between, all without changing a bit."""
 
+import signal
+import subprocess
+import sys
+
 import gymnasium
 import numpy as np
 import pytest
@@ -190,6 +194,33 @@ def test_a_run_that_is_stopped_goes_on_to_the_bit(stop_at, tmp_path):
     for folder in ("whole", "stopped"):
         found = sorted(path.name for path in (tmp_path / folder / "checkpoints").iterdir())
         assert found == ["step-0000000300", "step-0000000360"]
+
+
+KILLED = """
+import os, signal, sys, gymnasium, envs
+from envs import snapshot
+from rtu_np import Checkpoints, Evaluation, LinearRTU, QLambda
+
+env, other = (gymnasium.make("rtu_np/MemoryChain-v0", length=3) for _ in range(2))
+agent = QLambda(env, LinearRTU(4), gamma=0.9, seed=1)
+listed = [Checkpoints(60, keep=2, snapshot=snapshot), Evaluation(other, 50, episodes=2)]
+listed.append(lambda a: a.steps < 230 or os.kill(os.getpid(), signal.SIGKILL))
+agent.learn(env, 400, progress=False, callback=listed, log=sys.argv[1], log_every=30)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="kill -9 is a signal of Unix")
+def test_a_process_that_is_killed_goes_on_in_another(tmp_path):
+    whole, env = learn_in(tmp_path / "whole", 400)
+    folder = tmp_path / "killed"
+    assert subprocess.run([sys.executable, "-c", KILLED, folder], check=False).returncode == -signal.SIGKILL
+    assert [row["step"] for row in rows_of(folder / "evaluations.csv")] == ["50", "100", "150", "200"]
+    agent, there, steps = continue_run(folder, snapshot=snapshot)
+    evaluation = Evaluation(chain(length=3), 50, episodes=2)
+    agent.learn(there, steps, progress=False, callback=evaluation, log=folder, log_every=30)
+    assert all_state(agent, there) == all_state(whole, env)
+    assert rows_of(folder / "evaluations.csv") == rows_of(tmp_path / "whole" / "evaluations.csv")
+    assert rows_of(folder / "learning.csv") == rows_of(tmp_path / "whole" / "learning.csv")
 
 
 def test_a_damaged_checkpoint_is_passed_over(tmp_path):

@@ -10,6 +10,7 @@ import gymnasium
 import numpy as np
 import pytest
 from agent_cases import World, everything, make
+from cases import in_plain_python
 from loop_cases import AGENTS, QUIET, state
 
 import envs  # noqa: F401   registers rtu_np/...
@@ -29,6 +30,7 @@ def page_of(folder):
 # ------------------------------------------------------------------------------------------------------------ names
 
 
+@in_plain_python
 @pytest.mark.parametrize(
     ("settings", "name"),
     [
@@ -157,10 +159,10 @@ def test_it_comes_back_in_another_process(tmp_path):
 
 def test_what_the_page_says(tmp_path):
     env = chain()
-    agent = PPO(env, LinearRTU(3), n_steps=8, n_minibatches=2, seed=4, threads=1)
+    agent = QLambda(env, LinearRTU(3), seed=4)
     agent.learn(env, 20, progress=False, log=tmp_path)
     page = page_of(tmp_path)
-    assert page["agent"]["class"] == "PPO"
+    assert page["agent"]["class"] == "QLambda"
     assert page["agent"]["settings"]["cell"]["n_hidden"] == 3
     assert page["environment"]["id"] == "rtu_np/MemoryChain-v0"
     assert page["environment"]["kwargs"] == {"dict": {"length": 2}}
@@ -307,6 +309,7 @@ def test_tensorboard_finds_scalars(tmp_path):
     assert [each.value for each in events.Scalars("own/steps")] == list(range(1, 13))
 
 
+@in_plain_python
 def test_ppo_has_the_tags_of_cleanrl(tmp_path):
     env = chain()
     agent = PPO(env, LinearRTU(3), n_steps=8, n_minibatches=2, threads=1)

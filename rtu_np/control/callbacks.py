@@ -34,7 +34,7 @@ from rtu_np.intervals import interval
 from rtu_np.validation import check_count, check_flag
 
 Callback = Callable[[Any], Any]
-SHORTEST = 16  # steps between two calls, below which making stretches takes longer than going step by step
+SHORTEST = 4  # steps between two calls, below which making stretches takes longer than going step by step
 _EVALUATIONS = ("step", "episodes", "mean", "low", "high", "smallest", "largest", "best")
 _STEP = re.compile(r"step-(\d{10,})")
 

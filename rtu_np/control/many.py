@@ -133,8 +133,8 @@ def learn_many(
             _Job(k, agent, env, steps, how, counters, here, registered)
             for k, (agent, env) in enumerate(zip(everyone, own, strict=True))
         ]
-        with _watching(counters, steps * len(everyone), ctrl_c, progress):
-            for job, answer in in_processes(_learn, jobs, n):
+        with _watching(counters, steps * len(everyone), ctrl_c, progress) as counts:
+            for job, answer in in_processes(_learn, jobs, n, lambda job: counts[job.k] > 0, hear_ctrl_c=False):
                 agent = everyone[job.k]
                 outcome = _Outcome(None, None, None, answer) if isinstance(answer, Exception) else answer
                 if outcome.contents is not None:
@@ -259,11 +259,12 @@ def _learn(job: _Job) -> _Outcome:
     if elsewhere:
         import gymnasium
 
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process that asked hears Ctrl-C
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # on Windows, where it cannot be blocked beforehand
         for name in job.registered.keys() - gymnasium.registry.keys():
             gymnasium.registry[name] = pickle.loads(job.registered[name])
     episodes, error = None, None
     if not counts[_STOP]:
+        counts[job.k] = 1  # it has begun
         try:
             env = job.env if hasattr(job.env, "step") else job.env()
             log = job.how["log"]
@@ -308,7 +309,7 @@ class _Report:
 
 
 @contextmanager
-def _watching(counters: Path, total: int, ctrl_c: HoldCtrlC, progress: bool) -> Iterator[None]:
+def _watching(counters: Path, total: int, ctrl_c: HoldCtrlC, progress: bool) -> Iterator[np.ndarray]:
     """A thread that shows how far the agents are, and asks them to stop after Ctrl-C."""
     counts, over = np.memmap(counters, np.int64, mode="r+"), threading.Event()
     bar = tqdm(total=total, disable=None if progress else True, delay=1, unit="step", unit_scale=True, leave=None)
@@ -322,7 +323,7 @@ def _watching(counters: Path, total: int, ctrl_c: HoldCtrlC, progress: bool) -> 
     thread = threading.Thread(target=poll, daemon=True)
     thread.start()
     try:
-        yield
+        yield counts
     except BaseException:
         counts[_STOP] = 1
         raise

@@ -150,6 +150,8 @@ def prediction_closeup(
     ax.set(xlabel="step", ylabel=ylabel, xlim=(t[0], t[-1] if t.size > 1 else t[0] + 1))
     ax.ticklabel_format(axis="x", style="plain", useOffset=False)
     ax.locator_params(axis="x", nbins=5)  # steps may have seven digits
+    (low, high), rows = ax.get_ylim(), -(-len(ax.get_legend_handles_labels()[0]) // 5)
+    ax.set_ylim(low, high + 0.15 * rows * (high - low))  # room for the legend
     ax.legend(ncols=5, loc="upper left", fontsize=8)
     return ax
 

@@ -50,6 +50,17 @@ def test_the_bits_are_those_of_learning_one_by_one(name, n_processes):
             assert agent.steps == other.steps
 
 
+def test_the_next_call_begins_with_an_episode():
+    """As it does if the environments have stayed in other processes."""
+    agents, others = ([QLambda(chain(), LinearRTU(2), seed=seed) for seed in range(2)] for _ in range(2))
+    own = [chain(), chain()]
+    for _ in range(2):
+        learn_many(agents, own, 14, n_processes=1)
+        for agent, other in zip(agents, others, strict=True):
+            other.learn(chain(), 14, **QUIET)
+            assert state(agent) == state(other)
+
+
 @pytest.mark.parametrize(("how", "n_processes"), [("id", 1), ("function", 1), ("function", 2)])
 def test_environments_by_id_and_by_function(how, n_processes, tmp_path):
     """Also of ids that only this process knows."""

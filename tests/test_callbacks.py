@@ -260,3 +260,12 @@ def test_other_folders_for_checkpoints(tmp_path):
     with pytest.raises(ValueError, match="holds those of another run: expected an empty folder for a new agent"):
         make(True).learn(World(True), 9, **QUIET, callback=Checkpoints(5, folder=tmp_path))
     agent.learn(env, 9, **QUIET, callback=Checkpoints(5, folder=tmp_path))  # the same agent goes on
+
+
+def test_other_folders_for_evaluations(tmp_path):
+    agent = make(True)
+    for _ in range(2):  # the same agent goes on
+        agent.learn(World(True), 6, **QUIET, callback=Evaluation(World(True), 5, episodes=1, folder=tmp_path))
+    assert [row["step"] for row in rows_of(tmp_path / "evaluations.csv")] == ["5", "10"]
+    with pytest.raises(ValueError, match="holds evaluations of another run: expected an empty folder for a new agent"):
+        make(True).learn(World(True), 9, **QUIET, callback=Evaluation(World(True), 5, folder=tmp_path))

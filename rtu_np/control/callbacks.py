@@ -102,8 +102,8 @@ def _steps_between(callback: Any) -> int:
     return getattr(callback, "every", 1)
 
 
-def _folder(argument: str | os.PathLike | None, agent: Any) -> Path | None:
-    """The folder that a callback was given, or else that of the agent's log."""
+def _folder(argument: str | os.PathLike | None, agent: Any) -> Any:
+    """The folder that a callback was given, or else that of the agent's log, which may be None."""
     return agent.log_folder if argument is None else Path(argument).expanduser()
 
 
@@ -165,6 +165,11 @@ class Evaluation:
         if innermost(self.env) is innermost(env):
             raise ValueError(
                 "the env of Evaluation is the one that the agent learns in: expected another, made in the same way"
+            )
+        if self._given is not None and agent.steps == 0 and (_folder(self._given, agent) / "evaluations.csv").exists():
+            raise ValueError(
+                f"the folder of Evaluation, {os.fspath(self._given)!r}, holds evaluations of another run: expected an "
+                "empty folder for a new agent"
             )
 
     def __call__(self, agent: Any) -> None:

@@ -28,6 +28,7 @@ from rtu_np.control.agent import Agent
 from rtu_np.control.loop import Episodes
 from rtu_np.intervals import curve, final, interval
 from rtu_np.plot import curve_style, learning_curves
+from rtu_np.progress import seconds_compiling
 
 BINS = 50  # points of a learning curve
 SCORES = ("curve", "final", "microseconds", "diverged")  # what tables, figures and the choice of a step size need
@@ -117,7 +118,7 @@ def run(
         course |= {name: np.full(BINS, np.nan) for name in watched}
     diverged, written = False, time.perf_counter()
     while course["parts"] < BINS:
-        began = time.perf_counter()
+        began = time.perf_counter() - seconds_compiling()  # of what later steps need
         try:
             ended = _learn(agent, env, config["steps"] // BINS)
         except FloatingPointError:
@@ -126,7 +127,7 @@ def run(
             diverged = True
             break
         finally:
-            course["seconds"] += time.perf_counter() - began
+            course["seconds"] += time.perf_counter() - seconds_compiling() - began
         course["episodes"] = np.concatenate([course["episodes"], np.stack(ended, axis=1)])
         for name in watched:
             course[name][course["parts"]] = agent.diagnostics()[name]

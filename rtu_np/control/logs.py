@@ -19,6 +19,7 @@ from typing import Any
 
 from rtu_np import files
 from rtu_np.control import runs
+from rtu_np.progress import seconds_compiling
 
 EVERY = 10_000
 _EPISODES = ("step", "episode", "return", "length", "steps_per_second")
@@ -33,6 +34,11 @@ _TAGS = {
 _NAMED: set[str] = set()  # folders that this process has printed
 
 
+def _clock() -> float:
+    """Seconds of this process without those of compiling, so that a speed is that of steps."""
+    return time.perf_counter() - seconds_compiling()
+
+
 class Log:
     """The tables of one agent in one folder. If `folder` is None, nothing is written, and `writes` is False.
 
@@ -45,7 +51,7 @@ class Log:
         self._agent, self._env, self._asked, self._every = agent, env, steps, every
         self.folder = None if folder is None else Path(folder).expanduser()
         self.writes = self.folder is not None
-        self._at, self._since = agent.steps, time.perf_counter()
+        self._at, self._since = agent.steps, _clock()
         self._episodes: Any = None
         self._learning: Any = None
         self._board: Any = None
@@ -84,7 +90,7 @@ class Log:
         """
         if self._episodes is None or not ended:
             return
-        now, last = time.perf_counter(), ended[-1][0]
+        now, last = _clock(), ended[-1][0]
         speed = (last - self._at) / max(now - self._since, 1e-9)
         self._at, self._since = last, now
         rows = [

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from tqdm import tqdm
 
 from rtu_np.control import spaces
 from rtu_np.control.callbacks import Callbacks
@@ -20,6 +19,7 @@ from rtu_np.control.inputs import ENDED, LENGTH, RETURN
 from rtu_np.control.logs import EVERY, Log
 from rtu_np.interrupts import HoldCtrlC
 from rtu_np.learning.outcomes import CONTINUES, IS_FIRST, how_it_ends
+from rtu_np.progress import progress_bar, silent_unless
 from rtu_np.validation import check_count
 
 _SHOWN = 100  # episodes whose mean return the progress bar shows
@@ -110,7 +110,7 @@ class Loop(ABC):
 
         Parameters
         ----------
-        progress : whether to show a bar, on a terminal, and to print the log's folder
+        progress : whether to show a bar, on a terminal or in a notebook, and to print the log's folder
         callback : called as `callback(agent)` after every step, or after steps that it names, or a list of such
             functions (`rtu_np.control.callbacks`). Learning stops if one returns a false value that is not None, such
             as False, np.False_ or 0
@@ -131,8 +131,8 @@ class Loop(ABC):
         self._check_length(steps)
         callbacks, log_every = Callbacks(callback), check_count("log_every", log_every)
         callbacks.check(self, env)
-        # It may compile, so Ctrl-C is not held yet.
-        loop = compiled_loop(self, env, steps) if callbacks.leave_stretches else None
+        with silent_unless(progress):  # may compile, so Ctrl-C is not held yet
+            loop = compiled_loop(self, env, steps) if callbacks.leave_stretches else None
         ended: list[tuple[int, float, int]] = []
         with (
             HoldCtrlC(lambda: _episodes(ended), insists=True) as ctrl_c,
@@ -259,7 +259,7 @@ class Loop(ABC):
         seed : of the first episode; None for fresh entropy
         max_steps : the largest number of steps of all episodes together. An episode that is cut off is not among the
             returns, and a RuntimeWarning says so. For a task without end, `gymnasium.wrappers.TimeLimit` makes episodes
-        progress : whether to show a bar, on a terminal
+        progress : whether to show a bar, on a terminal or in a notebook
 
         Returns
         -------
@@ -278,7 +278,8 @@ class Loop(ABC):
         if self._env is not None and innermost(env) is innermost(self._env):
             self._env = None
         moved_by(env, None)
-        self._compile_act()  # before Ctrl-C is held: it may take long
+        with silent_unless(progress):  # before Ctrl-C is held: it may take long
+            self._compile_act()
         own, drawn, returns = self._acting.copy(), self._acting_rng.bit_generator.state, list[float]()
         made, length, total = 0, 0, 0.0
         try:
@@ -330,10 +331,9 @@ def _logging(agent: Loop, table: Log, progress: bool) -> Iterator[None]:
         agent._log = None
 
 
-def _bar(steps: int | None, progress: bool) -> tqdm:
-    """A bar on a terminal. The bar of an evaluation in a callback, below another, is removed at its end."""
-    how = {"delay": 1, "unit": "step", "unit_scale": True, "leave": None}
-    return tqdm(total=steps, disable=None if progress else True, **how)
+def _bar(steps: int | None, progress: bool) -> Any:
+    """The bar of a call. The bar of an evaluation in a callback, below another, is removed at its end."""
+    return progress_bar(steps, progress, delay=1, unit="step", unit_scale=True, leave=None)
 
 
 def _episodes(ended: list[tuple[int, float, int]]) -> Episodes:

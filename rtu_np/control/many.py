@@ -14,7 +14,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from joblib import cpu_count
-from tqdm import tqdm
 
 from rtu_np.control import agent_files, runs
 from rtu_np.control.agent import Agent
@@ -24,6 +23,7 @@ from rtu_np.control.loop import Episodes
 from rtu_np.interrupts import HoldCtrlC
 from rtu_np.intervals import curve, final, interval
 from rtu_np.processes import in_processes
+from rtu_np.progress import progress_bar
 from rtu_np.validation import check_count
 
 Envs = str | Callable[[], Any] | Sequence[Any]
@@ -87,7 +87,7 @@ def learn_many(
     agents : a list of agents, all different; or {label: list}, whose groups get numbers of their own
     envs : a list with an environment for each agent; or an id, or a function without arguments that makes one
     n_processes : how many agents learn at a time; by default one per core. If it is 1, this process does the work
-    progress : whether to show a bar, on a terminal
+    progress : whether to show a bar, on a terminal or in a notebook
     log : folder in which each agent gets a folder of its own, as of `learn`; None writes nothing
     log_every : steps between two rows of `learning.csv`
 
@@ -312,11 +312,18 @@ class _Report:
 def _watching(counters: Path, total: int, ctrl_c: HoldCtrlC, progress: bool) -> Iterator[np.ndarray]:
     """A thread that shows how far the agents are, and asks them to stop after Ctrl-C."""
     counts, over = np.memmap(counters, np.int64, mode="r+"), threading.Event()
-    bar = tqdm(total=total, disable=None if progress else True, delay=1, unit="step", unit_scale=True, leave=None)
+    bar = progress_bar(total, progress, delay=1, unit="step", unit_scale=True, leave=None)
+    shown = 0
+
+    def show() -> None:
+        nonlocal shown
+        made = int(counts[:_STOP].sum())
+        bar.update(made - shown)
+        shown = made
 
     def poll() -> None:
         while not over.wait(_LOOK):
-            bar.update(int(counts[:_STOP].sum()) - bar.n)
+            show()
             if ctrl_c.asked:
                 counts[_STOP] = 1
 
@@ -330,5 +337,5 @@ def _watching(counters: Path, total: int, ctrl_c: HoldCtrlC, progress: bool) -> 
     finally:
         over.set()
         thread.join()
-        bar.update(int(counts[:_STOP].sum()) - bar.n)
+        show()
         bar.close()

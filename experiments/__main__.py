@@ -114,15 +114,14 @@ def main(argv: list[str] | None = None, program: str = "python -m experiments") 
     except (UsageError, protocol.ExperimentError, changes.FlagError) as error:
         print(error, file=sys.stderr)
         return 2
+    if arguments.dry_run:
+        return dry_run(experiment, arguments)
     try:
-        if arguments.dry_run:
-            print("\n".join(dry_run(experiment, arguments)))
-            return 0
         results.claim(arguments.output / experiment.name)
     except OSError as error:
         print(f"--output {arguments.output}: cannot be written to ({error}); name another folder", file=sys.stderr)
         return 2
-    except (results.ForeignResultsError, forecast.CannotRunError, committed.ScoresError) as error:
+    except results.ForeignResultsError as error:
         print(error, file=sys.stderr)
         return 1
     try:
@@ -186,17 +185,29 @@ def chosen(arguments: argparse.Namespace) -> Experiment:
     return experiment
 
 
-def dry_run(experiment: Experiment, arguments: argparse.Namespace) -> list[str]:
-    """The lines of the plan."""
-    path = scores_path(experiment, arguments)
-    scores = committed.Scores(path, experiment.SCORES) if path and path.exists() else None
+def dry_run(experiment: Experiment, arguments: argparse.Namespace) -> int:
+    """Print the plan and the minutes."""
+    path, output = scores_path(experiment, arguments), arguments.output / experiment.name
+    try:
+        scores = committed.Scores(path, experiment.SCORES) if path else None
+    except OSError as error:
+        print(f"--scores {arguments.scores}: cannot be used ({error}); name another folder", file=sys.stderr)
+        return 2
+    except committed.ScoresError as error:
+        print(error, file=sys.stderr)
+        return 1
 
     def is_finished(task: sweep.Task) -> bool:
         return bool(scores and scores.find(task)) or sweep.is_finished(task, arguments.keep_stale)
 
-    output = arguments.output / experiment.name
-    head = f"{experiment.name}, {titled(experiment, arguments.preset)}; files {output / arguments.preset}.json and .png"
-    return [head, *forecast.plan(experiment, arguments.preset, output, is_finished, arguments.jobs)]
+    try:
+        lines = forecast.plan(experiment, arguments.preset, output, is_finished, arguments.jobs)
+    except forecast.CannotRunError as error:
+        print(error, file=sys.stderr)
+        return 1
+    print(f"{experiment.name}, {titled(experiment, arguments.preset)}; files {output / arguments.preset}.json and .png")
+    print("\n".join(lines))
+    return 0
 
 
 def titled(experiment: Experiment, preset: str) -> str:

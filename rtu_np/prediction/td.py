@@ -128,7 +128,7 @@ class TDLambda(Learner):
 
     @cached_property
     def _run(self) -> Callable:
-        with compiling(f"TDLambda with {type(self.cell).__name__}"):
+        with compiling(f"{type(self).__name__} with {type(self.cell).__name__}"):
             compiled = entry(compile_for(run, self._spec), *self._to_step)
         return compiled if self.steps >= ENOUGH else watched(compiled, partial(setattr, self, "_run"))
 
@@ -138,7 +138,7 @@ class TDLambda(Learner):
 
     @cached_property
     def _predict(self) -> Callable:
-        with compiling(f"predict of TDLambda with {type(self.cell).__name__}"):
+        with compiling(f"predict of {type(self).__name__} with {type(self.cell).__name__}"):
             return entry(compile_for(predict, self._spec), *self._to_predict, 1)
 
     # ------------------------------------------------------------------------------------------------- learning

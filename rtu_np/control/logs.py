@@ -201,7 +201,7 @@ def _board(folder: Path, steps: int) -> _Board | None:
         from tensorboard.compat.proto.event_pb2 import Event, SessionLog
         from tensorboard.compat.proto.summary_pb2 import Summary
         from tensorboard.summary.writer import event_file_writer
-    except ImportError:
+    except (ImportError, AttributeError):  # the second of a TensorBoard that is older than NumPy 2
         return None
     # Looked up now: Weights & Biases replaces this class once `wandb.init(sync_tensorboard=True)` was called.
     writer = event_file_writer.EventFileWriter(os.fspath(folder))

@@ -26,11 +26,11 @@ from typing import Any
 import numpy as np
 
 from experiments import glucose
-from experiments.engine import plotting
 from experiments.engine.results import Config, Results
 from experiments.glucose import AHEAD, N_INPUTS, ROWS_A_DAY, WEEKS_OF_TUNING
 from rtu_np import GRU, RTRL, TBPTT, Adam, LinearRTU, MinGRU, OnlineRegressor, Stack, TDLambda, checkpoint
 from rtu_np.cells.dense import Identity
+from rtu_np.plot import GREY, curve_style
 
 SCORES = ("squares", "counts", "last", "msre", "microseconds", "diverged", "day", "truth")
 GAMMAS = 1 - 1 / np.array(AHEAD)
@@ -261,9 +261,9 @@ def plot(results: Results) -> Any:
         cost = np.median([r["microseconds"] for r in runs])
         ax, x = axes[config["task"]], minutes * 1.03 ** (k - 2.5)
         text = f"{config['method']} ({cost:.1f} us)"
-        ax.errorbar(x, found, [found - low, high - found], label=text, capsize=2, **plotting.curve_style(k))
+        ax.errorbar(x, found, [found - low, high - found], label=text, capsize=2, **curve_style(k))
     for task, title in (("ahead", "glucose at a time"), ("means", "discounted mean of what comes")):
-        axes[task].axhline(1, color=plotting.GREY, linewidth=0.8)
+        axes[task].axhline(1, color=GREY, linewidth=0.8)
         axes[task].set(title=f"{title}: RMSE / that of the last value", xlabel="horizon, minutes", xscale="log")
         axes[task].set_xticks(minutes, map(str, minutes))
         axes[task].minorticks_off()
@@ -282,7 +282,7 @@ def _close_up(ax: Any, results: Results, methods: list[str]) -> None:
             k, h = methods.index(config["method"]), AHEAD[2]
             day = runs[0]["day"]
             hours = (np.arange(len(day)) + h) * 5 / 60
-            line = {**plotting.curve_style(k), "marker": None}
+            line = {**curve_style(k), "marker": None}
             ax.plot(hours, day[:, 2], label=f"{config['method']}, an hour before", alpha=0.8, **line)
     truth = next(runs[0]["truth"] for config, runs in results if config["task"] == "ahead")
     ax.plot(np.arange(len(truth)) * 5 / 60, truth[:, 0], color="black", linewidth=2.2, label="sensor")

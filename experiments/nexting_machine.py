@@ -25,10 +25,10 @@ from typing import Any
 import numpy as np
 
 from experiments import machine
-from experiments.engine import plotting
 from experiments.engine.results import Config, Results
 from rtu_np import Adam, LinearRTU, TDLambda
 from rtu_np.metrics import returns
+from rtu_np.plot import COLOURS
 
 EVERY, FIRST = 0.1, 100  # seconds; rows that come before learning
 GAMMAS = {"1 s": 0.9, "10 s": 0.99}
@@ -137,7 +137,7 @@ def plot(results: Results) -> Any:
     for j, (ax, name) in enumerate(zip(axes.flat, machine.SIGNALS, strict=True)):
         ax.plot(seconds, arrays["rows"][shown, j], color="0.7", linewidth=0.8, label="counter")
         for k, horizon in enumerate(GAMMAS):
-            line = plotting.COLOURS[k]
+            line = COLOURS[k]
             ax.plot(seconds, arrays["predictions"][shown, k * N + j], color=line, label=f"mean of the next {horizon}")
         ax.set(title=name, ylabel=units[j])
     for ax in axes[-1]:

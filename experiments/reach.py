@@ -33,11 +33,13 @@ import numpy as np
 from experiments import control, lags, streaming_agents
 from experiments.control import describe, label
 from experiments.engine import plotting
-from experiments.engine.results import Config, Results, interval
+from experiments.engine.results import Config, Results
 from rtu_np import checkpoint
 from rtu_np.control.agent import Agent
 from rtu_np.control.inputs import input_statistics
+from rtu_np.intervals import interval
 from rtu_np.learning import normalizers
+from rtu_np.plot import band, curve_style
 
 __all__ = ["PRESETS", "SCORES", "describe", "label", "plot", "run", "score"]
 
@@ -163,7 +165,7 @@ def plot(results: Results) -> Any:
             text = f"{config['method']}: return {np.mean([r['final'] for r in runs]):.2f}"
             text += f", moved {np.mean([r['moved'] for r in runs]):.2f}"
             shown = curves.mean(0) > 0.01  # behind the length of most episodes there is next to nothing
-            plotting.band(ax, np.flatnonzero(shown), curves[:, shown], label=text, **plotting.curve_style(k))
+            band(ax, np.flatnonzero(shown), curves[:, shown], label=text, **curve_style(k))
         ax.set(title=task, xlabel="lag of the input, steps", yscale="log", ylim=(1e-2, 10))
         ax.set_xticks(range(0, LAGS + 1, 5))
         ax.legend(fontsize=7)

@@ -13,10 +13,13 @@ from rtu_np.cells.nonlinear_rtu import NonlinearRTU
 from rtu_np.cells.rnn import VanillaRNN
 from rtu_np.cells.stack import Stack
 from rtu_np.control.actor_critic import ActorCritic
+from rtu_np.control.callbacks import Checkpoints, Evaluation, continue_run, every
 from rtu_np.control.exploration import Epsilon
+from rtu_np.control.many import learn_many
 from rtu_np.control.policies import Gaussian
 from rtu_np.control.ppo.agent import PPO, ppo_network
 from rtu_np.control.q_lambda import QRC, QLambda
+from rtu_np.control.runs import make_again
 from rtu_np.control.softmax import Softmax
 from rtu_np.control.streaming import recurrent_network, streaming_network
 from rtu_np.costs import bytes_per_step, flops
@@ -55,8 +58,10 @@ __all__ = [
     "Autostep",
     "BlockDiagonalRNN",
     "Blocks",
+    "Checkpoints",
     "Dense",
     "Epsilon",
+    "Evaluation",
     "Gaussian",
     "HiddenReadout",
     "Identity",
@@ -84,9 +89,13 @@ __all__ = [
     "bytes_per_step",
     "check_gradients",
     "check_recurrence",
+    "continue_run",
     "discounts_of",
+    "every",
     "flops",
     "gradient_angles",
+    "learn_many",
+    "make_again",
     "ppo_network",
     "recurrent_network",
     "rtrl",

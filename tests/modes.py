@@ -20,6 +20,7 @@ MODES = {
             *("test_loop.py", "test_ctrl_c.py", "test_agent_copies.py", "test_user_names.py"),
             *("test_compiled_environment.py", "test_cards.py", "test_inputs.py", "test_regressor.py"),
             *("test_micro_rtrl.py", "test_explorer_numbers.py"),
+            *("test_callbacks.py", "test_runs.py"),
         ],
     ),
     "uncompiled learners": (

@@ -26,6 +26,11 @@ MODES = {
         "oracle or special or however or leaks or test_q_lambda or test_rules",
         ["test_td.py", "test_elementary.py", "test_envs.py", "test_q_lambda.py", "test_rules.py"],
     ),
+    "uncompiled, many predictions": (
+        {"NUMBA_DISABLE_JIT": "1"},
+        "",
+        ["test_td_many.py", "test_td_many_learner.py", "test_campaign_many.py"],
+    ),
     "uncompiled PPO": (
         {"NUMBA_DISABLE_JIT": "1"},
         "",

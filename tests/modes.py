@@ -9,7 +9,7 @@ MODES = {
     "bounds-checked": (
         {"NUMBA_BOUNDSCHECK": "1"},
         "oracle and (SGD or Adam or GRU or SwiftTD)",
-        ["test_td.py", "test_gradients.py", "test_rules.py"],
+        ["test_td.py", "test_td_many.py", "test_gradients.py", "test_rules.py"],
     ),
     "uncompiled": (
         {"NUMBA_DISABLE_JIT": "1"},

@@ -9,7 +9,7 @@ MODES = {
     "bounds-checked": (
         {"NUMBA_BOUNDSCHECK": "1"},
         "oracle and (SGD or Adam or GRU or SwiftTD)",
-        ["test_td.py", "test_gradients.py", "test_rules.py"],
+        ["test_td.py", "test_td_many.py", "test_gradients.py", "test_rules.py"],
     ),
     "uncompiled": (
         {"NUMBA_DISABLE_JIT": "1"},
@@ -27,6 +27,11 @@ MODES = {
         {"NUMBA_DISABLE_JIT": "1"},
         "oracle or special or however or leaks or test_q_lambda or test_rules",
         ["test_td.py", "test_elementary.py", "test_envs.py", "test_q_lambda.py", "test_rules.py"],
+    ),
+    "uncompiled, many predictions": (
+        {"NUMBA_DISABLE_JIT": "1"},
+        "",
+        ["test_td_many.py", "test_td_many_learner.py", "test_campaign_many.py"],
     ),
     "uncompiled PPO": (
         {"NUMBA_DISABLE_JIT": "1"},

@@ -107,9 +107,9 @@ many_arrays = kernel(inline=False)(layout_of(ManyNetwork))
 
 @njit(fastmath={"contract", "reassoc"})
 def _two_dots(w, a, b):
-    """(w . a, w . b), in any order."""
+    """(w . a, w . b), in any order. The row w may be longer."""
     first = second = w.dtype.type(0)
-    for k in range(w.shape[0]):
+    for k in range(a.shape[0]):
         first += w[k] * a[k]
         second += w[k] * b[k]
     return first, second

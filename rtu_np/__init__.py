@@ -3,6 +3,7 @@
 from rtu_np import checkpoint
 from rtu_np.cells.block_diagonal import BlockDiagonalRNN
 from rtu_np.cells.dense import Dense, Identity
+from rtu_np.cells.elstm import ELSTM
 from rtu_np.cells.gru import GRU
 from rtu_np.cells.initializers import LecunNormal, Orthogonal, SparseUniform
 from rtu_np.cells.layer_norm import LayerNorm
@@ -35,6 +36,7 @@ from rtu_np.prediction.td import TDLambda
 
 __version__ = "0.1.0"
 __all__ = [
+    "ELSTM",
     "GRU",
     "LRU",
     "PPO",

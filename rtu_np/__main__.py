@@ -13,6 +13,7 @@ from types import MappingProxyType
 from typing import Any
 
 from rtu_np import (
+    ELSTM,
     GRU,
     LRU,
     RTRL,
@@ -46,6 +47,7 @@ CELLS: dict[str, Any] = {
     "lru": LRU,
     "gru": GRU,
     "min-gru": MinGRU,
+    "elstm": ELSTM,
     "vanilla-rnn": VanillaRNN,
     "block-diagonal-rnn": BlockDiagonalRNN,
 }

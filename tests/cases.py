@@ -14,7 +14,19 @@ import gated_oracles
 import oracles
 import pytest
 
-from rtu_np import GRU, LRU, BlockDiagonalRNN, Dense, LayerNorm, LinearRTU, MinGRU, NonlinearRTU, Stack, VanillaRNN
+from rtu_np import (
+    ELSTM,
+    GRU,
+    LRU,
+    BlockDiagonalRNN,
+    Dense,
+    LayerNorm,
+    LinearRTU,
+    MinGRU,
+    NonlinearRTU,
+    Stack,
+    VanillaRNN,
+)
 from rtu_np.cells.eigenvalues import PARAMETERIZATIONS
 
 COMPILED = not os.environ.get("NUMBA_DISABLE_JIT")
@@ -84,6 +96,7 @@ KINDS = {
     "block-diagonal RNN": block_diagonal("tanh"),
     "GRU": Case(GRU(4), gated_oracles.gru, 4),
     "minGRU": Case(MinGRU(4), gated_oracles.min_gru, 4),
+    "eLSTM": Case(ELSTM(4), gated_oracles.elstm, 4),
     "stack": stacked(rtu(LinearRTU, "identity"), dense("tanh")),
 }
 # The five variants of Figure 1, the parameterisations of Figure 9, and the other activations.

@@ -24,3 +24,9 @@ def min_gru(p: dict, state: np.ndarray, x: np.ndarray):
     u, a = sigmoid(x @ p["W_z"] + p["b_z"]), x @ p["W_h"] + p["b_h"]
     h = (1 - u) * state + u * np.where(np.real(a) >= 0, a + 0.5, sigmoid(a))
     return h, h
+
+
+def elstm(p: dict, state: np.ndarray, x: np.ndarray):
+    z, f = np.tanh(x @ p["W_z"] + state * p["w_z"] + p["b_z"]), sigmoid(x @ p["W_f"] + state * p["w_f"] + p["b_f"])
+    c = f * state + (1 - f) * z
+    return c, c

@@ -18,6 +18,7 @@ from loop_cases import QUIET, state
 from rule_cases import RULES
 
 from rtu_np import (
+    ELSTM,
     GRU,
     LRU,
     PPO,
@@ -45,7 +46,7 @@ pytestmark = pytest.mark.filterwarnings("ignore")
 SMALL = st.integers(1, 3)
 CELLS = SMALL.map(LinearRTU)
 if not COMPILED:
-    single = (SMALL.map(GRU), SMALL.map(LRU), SMALL.map(MinGRU))
+    single = (SMALL.map(GRU), SMALL.map(LRU), SMALL.map(MinGRU), SMALL.map(ELSTM))
     CELLS = st.one_of(CELLS, *single, SMALL.map(lambda n: Stack([Dense(n), LinearRTU(n)])))
 ROLLOUT = {"n_steps": 8, "n_minibatches": 2, "n_epochs": 2, "threads": 1}
 NARROW = {"actor": Dense(2, "tanh"), "critic": Dense(2, "tanh")}

@@ -26,6 +26,7 @@ from envs import (
 )
 from envs.snapshot import Snapshot, capture, restore
 from rtu_np import (
+    ELSTM,
     GRU,
     LRU,
     RTRL,
@@ -61,6 +62,7 @@ GOOD = {
     LRU: {**UNITS, **ACTIVATION, "n_outputs": st.sampled_from([None, 1, np.int8(2)]), "direct": st.booleans()},
     GRU: {"n_hidden": SIZES},
     MinGRU: {"n_hidden": SIZES, "gate_bias": st.sampled_from([0.0, -3, np.float32(1.5), np.int8(-2)])},
+    ELSTM: {"n_hidden": SIZES, "forget_bias": st.sampled_from([0.0, 3, np.float32(1.5), np.int8(-2)])},
     VanillaRNN: {"n_hidden": SIZES, **ACTIVATION},
     BlockDiagonalRNN: {"n_hidden": st.sampled_from([2, 4, np.int8(2)]), **ACTIVATION, **RING},
     Dense: {"n_outputs": SIZES, **ACTIVATION, "init": INIT},

@@ -5,7 +5,7 @@ import pytest
 from cases import in_plain_python
 from tolerances import PLAIN, assert_close
 
-from rtu_np import GRU, LRU, BlockDiagonalRNN, LinearRTU, MinGRU, NonlinearRTU
+from rtu_np import ELSTM, GRU, LRU, BlockDiagonalRNN, LinearRTU, MinGRU, NonlinearRTU
 
 N, D, STEPS = 5, 3, 60
 
@@ -36,9 +36,10 @@ def test_an_lru_of_n_units_is_n_lrus_of_one(recurrence, rng):
 
 
 @in_plain_python
-def test_a_min_gru_of_n_units_is_min_grus_of_one(rng):
-    whole = MinGRU(4).build(D, seed=5)
-    parts = [MinGRU(2).build(D, seed=6) for _ in range(2)]
+@pytest.mark.parametrize("kind", [MinGRU, ELSTM])
+def test_gated_units_see_no_other_unit(kind, rng):
+    whole = kind(4).build(D, seed=5)
+    parts = [kind(2).build(D, seed=6) for _ in range(2)]
     equal_to_its_parts(whole, parts, lambda value, i: value[..., 2 * i : 2 * i + 2], rng)
 
 
@@ -78,7 +79,7 @@ def equal_to_its_parts(whole, parts, part, rng):
     for x in rng.standard_normal((STEPS, D)):
         y = whole.advance(x)
         ys = [layer.advance(x) for layer in parts]
-    one_after_the_other = isinstance(whole.cell, BlockDiagonalRNN | MinGRU)
+    one_after_the_other = isinstance(whole.cell, BlockDiagonalRNN | MinGRU | ELSTM)
     split = (lambda a: a.reshape(2, 2)) if one_after_the_other else (lambda a: a.reshape(2, 2).T)
     assert_close(split(y), np.array(ys), PLAIN, "y")
     dy = rng.standard_normal(4)

@@ -5,6 +5,7 @@ import pytest
 from tolerances import assert_close
 
 from rtu_np import (
+    ELSTM,
     GRU,
     LRU,
     RTRL,
@@ -96,6 +97,8 @@ def test_settings_out_of_range(kind, settings, error, message):
         (lambda: MinGRU(2.0), TypeError, "n_hidden is 2.0"),
         (lambda: MinGRU(2, gate_bias=np.inf), ValueError, "gate_bias is inf"),
         (lambda: MinGRU(2, gate_bias=None), TypeError, "gate_bias is None"),
+        (lambda: ELSTM(-1), ValueError, "n_hidden is -1"),
+        (lambda: ELSTM(2, forget_bias="2"), TypeError, "forget_bias is '2'"),
         (lambda: Dense(2.5), TypeError, "n_outputs is 2.5"),
         (lambda: Stack([LinearRTU(3)]), ValueError, "layers holds 1: expected at least two"),
         (lambda: Stack(LinearRTU(3)), TypeError, "layers is LinearRTU"),

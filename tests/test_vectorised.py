@@ -15,6 +15,7 @@ from cases import COMPILED
 from gymnasium.spaces import Box
 
 from rtu_np import (
+    ELSTM,
     GRU,
     PPO,
     SGD,
@@ -81,8 +82,10 @@ def inner_loops(function, *arguments) -> Inner:
         (NonlinearRTU(10), "float32"),
         (MinGRU(10), "float64"),
         (MinGRU(10), "float32"),
+        (ELSTM(10), "float64"),
+        (ELSTM(10), "float32"),
     ],
-    ids=["linear, float64", "linear, float32", "nonlinear, float32", "minGRU, float64", "minGRU, float32"],
+    ids=str,
 )
 def test_every_inner_loop_of_a_step(cell, dtype):
     learner = TDLambda(cell, 2, optimizer=SGD(1e-3), dtype=dtype)

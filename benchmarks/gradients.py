@@ -23,6 +23,7 @@ from rtu_np import (
     SGD,
     TBPTT,
     BlockDiagonalRNN,
+    GatedRTU,
     LinearRTU,
     MinGRU,
     NonlinearRTU,
@@ -34,7 +35,7 @@ from rtu_np import (
 )
 from rtu_np.gradcheck import gradient_angles
 
-DIAGONAL = [LinearRTU(32), NonlinearRTU(32), LRU(32), MinGRU(32), ELSTM(32), BlockDiagonalRNN(32)]
+DIAGONAL = [LinearRTU(32), NonlinearRTU(32), GatedRTU(32), LRU(32), MinGRU(32), ELSTM(32), BlockDiagonalRNN(32)]
 CELLS = [*DIAGONAL, VanillaRNN(32), GRU(32)]
 N_INPUTS = 8
 REPEATS = 7

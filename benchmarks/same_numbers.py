@@ -72,7 +72,7 @@ def cases() -> dict[str, Callable[[str], tuple[Any, Callable, Callable]]]:
         "LRU tanh recurrence": r.LRU(9, projection=False, recurrence="tanh"),
         "GRU": r.GRU(7),
         # an earlier commit may have none of these
-        **{name: getattr(r, name)(9) for name in ("MinGRU", "ELSTM") if hasattr(r, name)},
+        **{name: getattr(r, name)(9) for name in ("MinGRU", "ELSTM", "GatedRTU") if hasattr(r, name)},
         "VanillaRNN": r.VanillaRNN(7),
         "BlockDiagonalRNN": r.BlockDiagonalRNN(10),
         "Stack": r.Stack([r.Dense(6, "tanh"), r.LayerNorm("leaky_relu"), r.LinearRTU(9), r.Dense(5, "relu")]),

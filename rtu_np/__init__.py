@@ -4,6 +4,7 @@ from rtu_np import checkpoint
 from rtu_np.cells.block_diagonal import BlockDiagonalRNN
 from rtu_np.cells.dense import Dense, Identity
 from rtu_np.cells.elstm import ELSTM
+from rtu_np.cells.gated_rtu import GatedRTU
 from rtu_np.cells.gru import GRU
 from rtu_np.cells.initializers import LecunNormal, Orthogonal, SparseUniform
 from rtu_np.cells.layer_norm import LayerNorm
@@ -54,6 +55,7 @@ __all__ = [
     "Blocks",
     "Dense",
     "Epsilon",
+    "GatedRTU",
     "Gaussian",
     "HiddenReadout",
     "Identity",

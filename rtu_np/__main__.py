@@ -25,6 +25,7 @@ from rtu_np import (
     AdaptiveObGD,
     Autostep,
     BlockDiagonalRNN,
+    GatedRTU,
     Intentional,
     LinearRTU,
     MinGRU,
@@ -48,6 +49,7 @@ CELLS: dict[str, Any] = {
     "gru": GRU,
     "min-gru": MinGRU,
     "elstm": ELSTM,
+    "gated-rtu": GatedRTU,
     "vanilla-rnn": VanillaRNN,
     "block-diagonal-rnn": BlockDiagonalRNN,
 }

@@ -7,7 +7,7 @@ import sys
 from derivations.page import PAGE, ROOT
 
 LAST = 64
-NUMBERS = [*range(1, LAST + 1), *range(95, 98)]
+NUMBERS = [*range(1, LAST + 1), *range(95, 100)]
 
 
 def cited(text: str) -> list[int]:

@@ -17,6 +17,7 @@ from rtu_np import (
     SGD,
     TBPTT,
     Adam,
+    GatedRTU,
     LinearRTU,
     MinGRU,
     NonlinearRTU,
@@ -83,8 +84,9 @@ def behind(learner, package=rtu_np) -> dict[str, np.ndarray]:
         (LRU(11, 5), TBPTT(3)),
         (MinGRU(9), RTRL()),
         (ELSTM(9, forget_bias=2.0), RTRL()),
+        (GatedRTU(9), RTRL()),
     ],
-    ids=["linear", "nonlinear", "LRU", "T-BPTT", "minGRU", "eLSTM"],
+    ids=["linear", "nonlinear", "LRU", "T-BPTT", "minGRU", "eLSTM", "gated RTU"],
 )
 def test_dead_units_stay_dead(cell, gradient):
     """A nu of zero has no derivative, so the padding must not compute with its own."""

@@ -23,6 +23,7 @@ ALL = [("linear RTU", RTRL(), True, refresh) for refresh in ("none", "gradients"
 ALL += [("GRU", TBPTT(T), False, refresh) for refresh in ("none", "both")]
 ALL += [(ENCODED, RTRL(), False, "none"), ("GRU behind an encoder", RTRL(dense=True), True, "gradients")]
 ALL += [("minGRU", RTRL(), True, "both"), ("minGRU", TBPTT(T), False, "none"), ("eLSTM", RTRL(), True, "none")]
+ALL += [("gated RTU", RTRL(), False, "gradients"), ("gated RTU", TBPTT(T), True, "none")]
 ADAM = Adam(0.01, epsilon=1e-5)
 
 

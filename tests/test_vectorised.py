@@ -22,6 +22,7 @@ from rtu_np import (
     TBPTT,
     BlockDiagonalRNN,
     Dense,
+    GatedRTU,
     Identity,
     LinearRTU,
     MinGRU,
@@ -84,6 +85,8 @@ def inner_loops(function, *arguments) -> Inner:
         (MinGRU(10), "float32"),
         (ELSTM(10), "float64"),
         (ELSTM(10), "float32"),
+        (GatedRTU(10), "float64"),
+        (GatedRTU(10), "float32"),
     ],
     ids=str,
 )

@@ -95,7 +95,7 @@ def plain_gate(params, state_tm1, x_t) -> PlainGate:
 @kernel
 def _least_rate(rates):
     """At smaller rates, gamma and its derivative would be 0 / 0. A gate may close as far as it likes."""
-    return 1e-300 if rates.itemsize == 8 else 1e-36
+    return rates.dtype.type(1e-300 if rates.itemsize == 8 else 1e-36)
 
 
 @kernel
@@ -106,7 +106,7 @@ def open_gate(params, rotation, shut):
     for i in range(shut.shape[0]):
         q = sigmoid(shut[i] + b_g[i])
         rate, angle = exp(nu_log[i]) * q, exp(theta_log[i]) * q
-        rate = like(rate, least) if rate < least else rate  # NaN compares false, and so passes
+        rate = least if rate < least else rate  # NaN compares false, and so passes
         r, gamma = exp(-rate), np.sqrt(-expm1(-rate - rate))
         sine, cosine = sin_cos(angle)
         rotation.g[i] = r * cosine

@@ -77,7 +77,7 @@ BAD = {
     "r_min": [1.5, 1.0, *NO_REAL],
     "r_max": [1.5, *NO_REAL],
     "max_phase": [0, *NO_REAL],
-    "gate_bias": [bad for bad in NO_REAL if not (isinstance(bad, int) and bad == -1)],
+    **dict.fromkeys(("gate_bias", "forget_bias"), tuple(bad for bad in NO_REAL if type(bad) is not int or bad != -1)),
     **{name: ["", "sine", None, 0, [], {}] for name in ("activation", "recurrence", "parameterization")},
     **{name: ["", None, 0, 1, "yes", []] for name in ("projection", "direct")},
     "init": ["", None, LecunNormal, 0, LinearRTU(2)],

@@ -3,6 +3,8 @@
 from rtu_np import checkpoint
 from rtu_np.cells.block_diagonal import BlockDiagonalRNN
 from rtu_np.cells.dense import Dense, Identity
+from rtu_np.cells.elstm import ELSTM
+from rtu_np.cells.gated_rtu import GatedRTU
 from rtu_np.cells.gru import GRU
 from rtu_np.cells.initializers import LecunNormal, Orthogonal, SparseUniform
 from rtu_np.cells.layer_norm import LayerNorm
@@ -43,6 +45,7 @@ from rtu_np.recurrence.exact import bptt, rtrl
 
 __version__ = "0.1.0"
 __all__ = [
+    "ELSTM",
     "GRU",
     "LRU",
     "PPO",
@@ -62,6 +65,7 @@ __all__ = [
     "Dense",
     "Epsilon",
     "Evaluation",
+    "GatedRTU",
     "Gaussian",
     "HiddenReadout",
     "Identity",

@@ -12,7 +12,7 @@ from cases import COMPILED
 from tolerances import DIFFERENCES, FLOAT32, LEARNING, assert_close
 
 from envs import TraceConditioning
-from rtu_np import SGD, ActorCritic, LinearRTU, MinGRU, TDLambda, jit
+from rtu_np import ELSTM, SGD, ActorCritic, GatedRTU, LinearRTU, MinGRU, TDLambda, jit
 from rtu_np.timing import stream
 
 BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
@@ -30,7 +30,12 @@ N, D, T = 10, 3, 400
 
 
 # What stands first in the file that a yardstick reads.
-YARDSTICKS = [(LinearRTU, ("nu_log", "theta_log", "W1", "W2")), (MinGRU, ("W_z", "W_h", "b_z", "b_h"))]
+YARDSTICKS = [
+    (LinearRTU, ("nu_log", "theta_log", "W1", "W2")),
+    (MinGRU, ("W_z", "W_h", "b_z", "b_h")),
+    (ELSTM, ("W_z", "W_f", "w_z", "w_f", "b_z", "b_f")),
+    (GatedRTU, ("nu_log", "theta_log", "W1", "W2", "W_g", "b_g")),
+]
 
 
 @pytest.fixture
@@ -48,7 +53,7 @@ def learning_of(cell):
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [("float64", LEARNING), ("float32", FLOAT32)])
-@pytest.mark.parametrize(("cell", "blocks"), YARDSTICKS, ids=["LinearRTU", "MinGRU"])
+@pytest.mark.parametrize(("cell", "blocks"), YARDSTICKS, ids=["LinearRTU", "MinGRU", "ELSTM", "GatedRTU"])
 def test_the_yardstick_in_c_predicts_what_we_predict(cell, blocks, dtype, tolerance, tmp_path):
     programs = speed.yardsticks(tmp_path, cell)
     if not programs:

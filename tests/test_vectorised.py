@@ -15,12 +15,14 @@ from cases import COMPILED
 from gymnasium.spaces import Box
 
 from rtu_np import (
+    ELSTM,
     GRU,
     PPO,
     SGD,
     TBPTT,
     BlockDiagonalRNN,
     Dense,
+    GatedRTU,
     Identity,
     LinearRTU,
     MinGRU,
@@ -82,8 +84,12 @@ def inner_loops(function, *arguments) -> Inner:
         (NonlinearRTU(10), "float32"),
         (MinGRU(10), "float64"),
         (MinGRU(10), "float32"),
+        (ELSTM(10), "float64"),
+        (ELSTM(10), "float32"),
+        (GatedRTU(10), "float64"),
+        (GatedRTU(10), "float32"),
     ],
-    ids=["linear, float64", "linear, float32", "nonlinear, float32", "minGRU, float64", "minGRU, float32"],
+    ids=str,
 )
 def test_every_inner_loop_of_a_step(cell, dtype):
     learner = TDLambda(cell, 2, optimizer=SGD(1e-3), dtype=dtype)

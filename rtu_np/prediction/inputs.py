@@ -5,7 +5,7 @@
 A number is missing if it is NaN. With "hold" the last value stands for it, as observed; with "zero", and before any
 value was observed in this episode, a zero after normalisation, which is the mean. What is missing enters no statistics.
 The marks are not normalised. Statistics are in float64 for learners of both precisions, one set for each entry
-(derivations (85)-(87)):
+(derivations (73)-(75)):
 
     W <- rho W + 1,  Q <- rho^2 Q + 1,  mean <- mean + (x - mean) / W,  M <- rho M + (x - old mean) (x - new mean)
     x <- (x - mean) / sqrt(M / (W - Q / W) + (1e-8 mean)^2)

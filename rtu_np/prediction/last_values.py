@@ -1,7 +1,7 @@
 """Which input is the last value of a target, and what the learner makes of it.
 
 If a target is an input, too, the learner predicts its change and adds its last value. The network gets the latest
-change of that input as one input more, in units of its running deviation (derivations (77)): next to a level that
+change of that input as one input more, in units of its running deviation (derivations (80)): next to a level that
 varies much more, it cannot see small changes.
 
 **The input is found** in the stream. With a horizon, target j is input k if they are equal in every row. Without one,

@@ -31,7 +31,7 @@ _STAGE = 1 << 16  # the most elements of observations that one compiled call rea
 
 
 class OnlineRegressor(Learner):
-    """Predicts the targets y_t of a row, or those of h rows later, from x_t and the past (derivations (75)-(79)).
+    """Predicts the targets y_t of a row, or those of h rows later, from x_t and the past (derivations (78)-(82)).
 
     A row is an observation x_t and the targets that arrive with it. Each prediction is made before its targets are
     seen, and learned from once they are there. A target that is an input, too, is predicted as its last value and a
@@ -51,7 +51,7 @@ class OnlineRegressor(Learner):
         several targets a list (None for a target without one)
     normalize, missing : as in `TDLambda`, but observations are normalised unless this is False. If values may be
         missing, a target that is missing teaches nothing
-    optimizer : Adam(1e-3) by default, or any other; see derivations (78) for what it gets
+    optimizer : Adam(1e-3) by default, or any other; see derivations (81) for what it gets
     gradient : how the gradient travels through time; RTRL() by default
     delay : what learns from a target that comes h rows later. "behind", a body that learns h rows behind the one that
         predicts: O(h n_inputs) memory, and the gradient is that of today's parameters on the input of then. "stored",

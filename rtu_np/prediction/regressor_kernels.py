@@ -1,6 +1,6 @@
 """Online regression: the compiled step of `OnlineRegressor`.
 
-A row is an observation x_t and the targets that arrive with it. With horizon h, one step is (derivations (75)-(78)):
+A row is an observation x_t and the targets that arrive with it. With horizon h, one step is (derivations (78)-(81)):
 
     o <- W y_t + b,  y_t = cell(x_t)        the prediction of the targets of h steps later, before those of t are seen
     e_j = -dL/do_j                          at the input of h steps ago, for each target that is there

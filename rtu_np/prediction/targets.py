@@ -4,8 +4,8 @@
     huber       the same if |y - o| <= 1, else |y - o| - 1/2
     logistic    L = log(1 + exp(o)) - y o                       the prediction is 1 / (1 + exp(-o))
 
-`descent` is -dL/do (derivations (75)). With the first two, the output o of the readout is in units of the running
-deviation of its target, so that step sizes do not depend on units (derivations (76)):
+`descent` is -dL/do (derivations (78)). With the first two, the output o of the readout is in units of the running
+deviation of its target, so that step sizes do not depend on units (derivations (79)):
 
     prediction = base + mean + deviation o,       y = (target - base - mean) / deviation
 

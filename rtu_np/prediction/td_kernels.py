@@ -12,7 +12,7 @@ step (derivations (18)-(20); Sutton 1988, with accumulating traces):
 Termination: the step learns with v_t = 0, then memory and traces are cleared. Truncation: the step learns with
 gamma_t v_t, then memory and traces are cleared. The first step after a clear has no v_tm1: it ignores c_t and learns
 nothing. A discount of 0 cuts the bootstrap and the traces; the memory stays. Without a known cumulant, nothing is
-learned at that step, and memory and traces go on (derivations (88)).
+learned at that step, and memory and traces go on (derivations (76)).
 """
 
 from typing import Any, NamedTuple

@@ -10,7 +10,7 @@ from rtu_np.validation import check_array, check_real
 
 
 def discounts_of(times: Any, gamma: Any, unit: Any = 1.0, previous: Any = None) -> np.ndarray:
-    """The discount of each row of a stream: gamma ** (time since the row before, in units); derivations (89).
+    """The discount of each row of a stream: gamma ** (time since the row before, in units); derivations (77).
 
     gamma is then a discount per unit of time: a prediction looks as far ahead in a dense part of the stream as in a
     sparse one. Give the result to `run` as `discounts`.

@@ -1,4 +1,4 @@
-"""Targets that are not returns: (75) to (79)."""
+"""Targets that are not returns: (78) to (82)."""
 
 from collections.abc import Callable
 from typing import Any
@@ -21,9 +21,9 @@ LOSSES: dict[str, tuple[Callable[[Any, float], Any], Callable[[float, float], fl
 
 
 @pytest.mark.parametrize("loss", LOSSES)
-def test_eq75_the_way_down_a_loss(loss: str) -> None:
+def test_eq78_the_way_down_a_loss(loss: str) -> None:
     value, descent = LOSSES[loss]
-    rng = np.random.default_rng(75)
+    rng = np.random.default_rng(78)
     for o, y in rng.standard_normal((50, 2)) * 2:
         y = float(y > 0) if loss == "logistic" else y
         slope = by_complex_step(lambda p, y=y: np.atleast_1d(value(p["o"][0], y)), {"o": np.array([o])}, "o")  # type: ignore[misc]
@@ -31,7 +31,7 @@ def test_eq75_the_way_down_a_loss(loss: str) -> None:
 
 
 def moments(values: Array, window: int) -> tuple[Array, Array]:
-    """(76) of all values: the mean and the variance after each."""
+    """(79) of all values: the mean and the variance after each."""
     mean, variance, out = 0.0, 0.0, []
     for k, value in enumerate(values):
         n, before = min(k + 1, window), mean
@@ -41,8 +41,8 @@ def moments(values: Array, window: int) -> tuple[Array, Array]:
     return np.array(out)[:, 0], np.array(out)[:, 1]
 
 
-def test_eq76_mean_and_variance_of_a_window() -> None:
-    values = np.random.default_rng(76).standard_normal(300) * 3 + 5
+def test_eq79_mean_and_variance_of_a_window() -> None:
+    values = np.random.default_rng(79).standard_normal(300) * 3 + 5
     mean, variance = moments(values, 100)
     assert error(mean[99], values[:100].mean()) < PLAIN
     assert error(variance[99], values[:100].var()) < PLAIN
@@ -54,14 +54,14 @@ def test_eq76_mean_and_variance_of_a_window() -> None:
     assert error(variance[-1], weights @ (values - weights @ values) ** 2) < PLAIN
 
 
-def test_eq76_a_prediction_in_units_is_the_inverse_of_a_target_in_those_of_the_output() -> None:
+def test_eq79_a_prediction_in_units_is_the_inverse_of_a_target_in_those_of_the_output() -> None:
     base, mu, sigma, target = 3.0, -0.2, 4.0, 11.0
     eta = (target - base - mu) / sigma
     assert error(base + mu + sigma * eta, target) < PLAIN
 
 
-def test_eq77_changes_have_mean_square_one() -> None:
-    level = np.random.default_rng(77).standard_normal(200).cumsum() * 9 + 400
+def test_eq80_changes_have_mean_square_one() -> None:
+    level = np.random.default_rng(80).standard_normal(200).cumsum() * 9 + 400
     change, q, inputs = np.diff(level), 0.0, []
     for n, each in enumerate(change, 1):
         q += (each**2 - q) / n
@@ -72,9 +72,9 @@ def test_eq77_changes_have_mean_square_one() -> None:
     assert error(other, 1e6 * moments(change, 1000)[0]) < PLAIN
 
 
-def test_eq78_one_backward_pass_for_all_targets() -> None:
+def test_eq81_one_backward_pass_for_all_targets() -> None:
     """For features that are any function of the cell's parameters."""
-    rng = np.random.default_rng(78)
+    rng = np.random.default_rng(81)
     mix, W, b = rng.standard_normal((4, 6)), rng.standard_normal((3, 4)), rng.standard_normal(3)
     params, targets = {"w": rng.standard_normal(6), "W": W, "b": b}, rng.standard_normal(3)
 
@@ -94,8 +94,8 @@ def test_eq78_one_backward_pass_for_all_targets() -> None:
 
 
 def delayed(alpha: float, h: int, way: str, steps: int = 40) -> Array:
-    """(79) for a linear prediction of given features; the weights at the end."""
-    rng = np.random.default_rng(79)
+    """(82) for a linear prediction of given features; the weights at the end."""
+    rng = np.random.default_rng(82)
     ys, targets, w = rng.standard_normal((steps, 3)), rng.standard_normal(steps + h), np.ones(3)
     made: list[float] = []
     for t in range(steps):
@@ -107,15 +107,15 @@ def delayed(alpha: float, h: int, way: str, steps: int = 40) -> Array:
     return w
 
 
-def test_eq79_stored_and_behind_differ_by_the_square_of_the_step() -> None:
+def test_eq82_stored_and_behind_differ_by_the_square_of_the_step() -> None:
     assert np.array_equal(delayed(0.1, 0, "stored"), delayed(0.1, 0, "behind"))
     gaps = [np.abs(delayed(alpha, 4, "stored") - delayed(alpha, 4, "behind")).max() for alpha in (1e-3, 1e-4)]
     assert gaps[0] > 1e-6
     assert error(gaps[0] / gaps[1], 100.0) < 0.05
 
 
-def test_eq79_behind_is_least_mean_squares_on_delayed_pairs() -> None:
-    rng = np.random.default_rng(79)
+def test_eq82_behind_is_least_mean_squares_on_delayed_pairs() -> None:
+    rng = np.random.default_rng(82)
     ys, targets, h, alpha = rng.standard_normal((40, 3)), rng.standard_normal(44), 4, 0.05
     w = np.ones(3)
     for t in range(h, 40):

@@ -104,12 +104,12 @@ def run(
     seed: int,
     unfinished: Path | None = None,
     watched: tuple[str, ...] = (),
-    look: Callable[[Agent], dict[str, np.ndarray]] = lambda agent: {},
+    examine: Callable[[Agent], dict[str, np.ndarray]] = lambda agent: {},
 ) -> dict[str, np.ndarray]:
     """Learn for the setting's number of steps.
 
     watched : names of diagnostics of the agent; the run stores their curves
-    look : makes more arrays of a run from the agent that has learned
+    examine : makes more arrays of a run from the agent that has learned
 
     A long run saves its state to the folder `unfinished` from time to time. If the folder has a state, the run
     continues from there. Its bits are those of a run without interruption.
@@ -155,7 +155,7 @@ def run(
         "diverged": np.array(diverged),
         **({"greedy": greedy} if "greedy" in config else {}),
         **{name: course[name] for name in watched},
-        **look(agent),
+        **examine(agent),
     }
 
 

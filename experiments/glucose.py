@@ -52,7 +52,7 @@ def read() -> Glucose:
 
 
 def ahead(glucose: np.ndarray) -> np.ndarray:
-    """(T, 4) the value that comes `AHEAD` rows later; NaN if there is none."""
+    """(T, 4) the value that comes `AHEAD` rows later; NaN behind the end."""
     out = np.full((glucose.size, len(AHEAD)), np.nan)
     for j, h in enumerate(AHEAD):
         out[:-h, j] = glucose[h:]

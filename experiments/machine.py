@@ -38,7 +38,7 @@ def counters() -> np.ndarray:
 
 
 def rows(seconds: float, every: float) -> Iterator[np.ndarray]:
-    """A row of `SIGNALS` each `every` seconds, for `seconds`: it waits until a row is due.
+    """A row of `SIGNALS` each `every` seconds, for `seconds`: it waits for the time of each.
 
     Counts of events are as log(1 + rate), since they burst. Memory is in GiB.
     """

@@ -40,7 +40,7 @@ LINEAR = "Linear"
 METHODS: dict[str, tuple[Any, Any]] = {
     "RTU, RTRL": (LinearRTU(32), RTRL()),
     "MinGRU, RTRL": (MinGRU(64), RTRL()),
-    "RTU and MinGRU, RTRL": (Stack([LinearRTU(32), MinGRU(64)]), RTRL()),
+    "RTU and MinGRU, RTRL": (Stack((LinearRTU(32), MinGRU(64))), RTRL()),
     "GRU, T-BPTT(24)": (GRU(8), TBPTT(24)),
     "GRU, T-BPTT(2)": (GRU(8), TBPTT(2)),
     LINEAR: (Identity(), RTRL()),

@@ -2,7 +2,7 @@
 
 Real-time recurrent learning (RTRL) has the whole gradient, truncated backpropagation through time over one step,
 T-BPTT(1), its last term. On some tasks both learn, on others neither does. Four numbers say why. The first is the
-return, beside that of a third agent whose recurrent layer stays as it was drawn ("frozen": its Adam has a step size of
+return, next to that of a third agent whose recurrent layer stays as it was drawn ("frozen": its Adam has a step size of
 1e-12). If that one does as well, the task needs a memory but no gradient through time. The second is the length of the
 change of the recurrent layer, relative to its length at the start: did it move? The third is the median half-life of
 its units after learning. The fourth is the weight by lag: what the input k steps ago adds to the gradient of the
@@ -79,10 +79,10 @@ PRESETS: dict[str, dict[str, Any]] = {
 
 def run(config: Config, seed: int, unfinished: Path | None = None) -> dict[str, np.ndarray]:
     """As `control.run`, with how far the actor's recurrent layer moved, its half-lives, and the weight by lag."""
-    return control.run(config, seed, unfinished, look=lambda agent: look(agent, config, seed))
+    return control.run(config, seed, unfinished, examine=lambda agent: examine(agent, config, seed))
 
 
-def look(agent: Agent, config: Config, seed: int) -> dict[str, np.ndarray]:
+def examine(agent: Agent, config: Config, seed: int) -> dict[str, np.ndarray]:
     """Three numbers about the recurrent layer of the actor, after learning."""
     env = control.make_env(config)
     before, after = (_cell(each.parameters) for each in (control.make_agent(config, env, seed), agent))
@@ -100,7 +100,7 @@ def _cell(parameters: dict[str, np.ndarray]) -> np.ndarray:
     return np.concatenate([view.ravel() for name, view in parameters.items() if name.startswith("actor.cell.")])
 
 
-def weight(agent: Agent, env: gymnasium.Env) -> np.ndarray:
+def weight(agent: Any, env: gymnasium.Env) -> np.ndarray:
     """(LAGS,) the weight of an input by its lag at the last step of an episode, relative to lag 0.
 
     It is that of the gradient of the policy's first number by the recurrent layer (`experiments.lags`).

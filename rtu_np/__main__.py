@@ -13,6 +13,7 @@ from types import MappingProxyType
 from typing import Any
 
 from rtu_np import (
+    ELSTM,
     GRU,
     LRU,
     RTRL,
@@ -24,6 +25,7 @@ from rtu_np import (
     AdaptiveObGD,
     Autostep,
     BlockDiagonalRNN,
+    GatedRTU,
     Intentional,
     LinearRTU,
     MinGRU,
@@ -46,6 +48,8 @@ CELLS: dict[str, Any] = {
     "lru": LRU,
     "gru": GRU,
     "min-gru": MinGRU,
+    "elstm": ELSTM,
+    "gated-rtu": GatedRTU,
     "vanilla-rnn": VanillaRNN,
     "block-diagonal-rnn": BlockDiagonalRNN,
 }

@@ -38,7 +38,10 @@ def run(command: list[str], folder: Path) -> str:
     return done.stdout
 
 
-_PAGES = ["own_stream", "own_environment", "reading_the_logs", "check_your_own", "agents", "rules", "ppo", "tasks"]
+_PAGES = [
+    *("own_stream", "own_environment", "reading_the_logs", "check_your_own", "agents", "rules", "ppo", "tasks"),
+    *("reference", "results"),
+]
 
 
 def frame(printed: str) -> str:
@@ -87,8 +90,19 @@ def test_ci_runs_the_readme_s_test_command():
     assert r"python -m pip install -e" in (ROOT / ".ci" / "run").read_text()
 
 
+def anchors(page: Path) -> set[str]:
+    """What a link may name after #: each heading in lower case, without punctuation, with hyphens for spaces."""
+    text = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.DOTALL | re.MULTILINE)
+    headings = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
 def test_links_lead_somewhere():
     for page in (ROOT / "README.md", *(ROOT / "docs").glob("*.md"), ROOT / "CONTRIBUTING.md"):
-        for target in re.findall(r"\]\(([^)#]+)", page.read_text()):
+        for target in re.findall(r"\]\(([^)]+)\)", page.read_text()):
             if "://" not in target:
-                assert (page.parent / target).exists(), f"{page.name} links to {target}"
+                file, _, anchor = target.partition("#")
+                place = page.parent / file if file else page
+                assert place.exists(), f"{page.name} links to {target}"
+                if anchor and place.suffix == ".md":
+                    assert anchor in anchors(place), f"{page.name} links to {target}, and that page has no such heading"

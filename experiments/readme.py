@@ -74,7 +74,7 @@ def _how_fast(results: Path) -> str:
         columns.append(
             [
                 f"{size['n']} units, {size['d']} inputs",
-                f"{short(fast['us'])} us; {short(fast['ours / C'])} times a C program's",
+                f"{short(fast['us'])} us; {short(fast['ours / C'])} times as long as C",
                 f"{short(_one(python, **size)['us of step'])} us",
                 f"{short(_one(peers, what='JAX, RTU, RTRL, scanned', **size)['ratio'])} times `run`",
                 f"{short(_one(peers, what='PyTorch, GRUCell, T-BPTT(1)', **size)['ratio'])} times `step`",
@@ -119,8 +119,9 @@ def _does_the_paper_hold(results: Path) -> str:
     counted = Counter(each.verdict for judged in figures.values() for each in judged)
     lines = [
         f"**Of {counted.total()} claims, {counted[verdicts.HOLDS]} hold, {counted[verdicts.DOES_NOT]} do not, and "
-        f"{counted[verdicts.OPEN]} are open: the data do not decide.** A rule on intervals over",
-        "seeds judges, not a person. [The rule, each claim and its numbers](docs/claims.md).",
+        f"{counted[verdicts.OPEN]} are open.** A rule on intervals over seeds judges, not a person;",
+        "open: the data do not decide. T-BPTT: truncated backpropagation through time. "
+        "[The rule, each claim, its numbers](docs/claims.md).",
         "",
         "| figure | its first claim | does it hold? | its other claims |",
         "|---|---|---|---|",

@@ -1,8 +1,11 @@
 """The front door: README.md is short, its measured numbers are made from the committed results, and its names exist."""
 
 import json
+import os
 import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -61,14 +64,53 @@ def test_each_claim_of_the_paper_is_counted():
 def test_numbers_are_those_of_the_json():
     rows = json.loads((RESULTS / "speed" / "speed.json").read_text())["grid"]
     row = next(row for row in rows if (row["dtype"], row["n"]) == ("float32", 192))
-    assert f"{row['us']:.3g} us; {row['ours / C']:.3g} times a C program's |" in PAGE.read_text()
+    assert f"{row['us']:.3g} us; {row['ours / C']:.3g} times as long as C |" in PAGE.read_text()
+
+
+def table():
+    """The cells, gradients and learners that README says go together."""
+    rows = PAGE.read_text().split("| cells | gradients | learners |\n|---|---|---|\n")[1].split("\n\n")[0].splitlines()
+    columns = zip(*(row.strip("| ").split(" | ") for row in rows), strict=True)
+    return [re.findall(r"`([^`]*)`", " ".join(column)) for column in columns]
+
+
+TOGETHER = """
+import gymnasium, numpy, envs
+from rtu_np import *
+
+RNG = numpy.random.default_rng(0)
+
+
+def learn(learner, cell, gradient):
+    if learner in ("TDLambda", "OnlineRegressor"):
+        more = {"gamma": 0.9} if learner == "TDLambda" else {}
+        made = globals()[learner](cell, n_inputs=2, gradient=gradient, **more)
+        made.run(RNG.random((6, 2)), RNG.random(6), progress=False)
+    else:
+        env = gymnasium.make("rtu_np/MemoryChain-v0", length=4)
+        globals()[learner](env, cell, gradient=gradient).learn(env, 6, progress=False, log=None)
+
+
+T = 4
+"""
+
+
+def test_any_cell_goes_with_any_gradient_and_any_learner():
+    """As the page says, for each of its names. It is learned uncompiled, in a process of its own."""
+    cells, gradients, learners = table()
+    assert (len(cells), len(gradients), len(learners)) == (10, 3, 6)
+    script = TOGETHER
+    for cell in cells:
+        made = "Stack([LinearRTU(3), LinearRTU(3)])" if cell == "Stack" else f"{cell}(4)"
+        script += "".join(f"learn({learner!r}, {made}, {how})\n" for how in gradients for learner in learners)
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "NUMBA_DISABLE_JIT": "1"}
+    done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 def test_the_names_are_those_of_the_package():
-    """README names every cell and learner that it says there are, and the reference every name of the package."""
-    table = PAGE.read_text().split("| cells | gradients | learners |")[1].split("\n\n")[0]
-    named = {name.split("(")[0] for name in re.findall(r"`(\w+(?:\([^`]*\))?)`", table)}
-    assert named <= set(rtu_np.__all__)
+    """And the reference has every one of them."""
+    assert {name.split("(")[0] for column in table() for name in column} <= set(rtu_np.__all__)
     reference = (ROOT / "docs" / "reference.md").read_text()
     assert [name for name in rtu_np.__all__ if not re.search(rf"`{name}\b", reference)] == []
 

@@ -7,9 +7,9 @@ action and the previous reward, as in the paper. So an action can carry a note t
 Claim: if a task rewards memory, a recurrent trace unit (RTU) with real-time recurrent learning (RTRL) is above the same
 network with truncated backpropagation through time over one step, T-BPTT(1), and above a feedforward network.
 
-Expect, intervals apart: RTUs with RTRL above the feedforward network on RepeatFirst, CountRecall and Autoencode, and above
-T-BPTT(1) on Concentration and HigherLower, by little. No agent gets far on CountRecall, Concentration and Autoencode in
-a million steps. RepeatFirst is learned with either gradient.
+Expect, intervals apart: RTUs with RTRL above the feedforward network on RepeatFirst, CountRecall and Autoencode, and
+above T-BPTT(1) on Concentration and HigherLower, by little. No agent gets far on CountRecall, Concentration and
+Autoencode in a million steps. RepeatFirst is learned with either gradient.
 
 The table, and dashed lines in the figure, have three returns of `envs.card_ceilings`: the best of a policy that has the
 observation alone (*reactive*), of one that has the previous action and reward as well (*previous*), and of a perfect

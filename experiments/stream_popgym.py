@@ -19,8 +19,8 @@ Chosen here: the recurrent layer on the observation, and its rule (`experiments.
 method, Adam's step size in the recurrent layer and lambda are chosen on seeds 1000 and 1001, from 200,000 steps.
 For a feedforward network, which has no recurrent layer, lambda alone is chosen.
 
-Minutes on two cores: smoke 0.5, laptop 90 (3 core hours, next to other work), overnight 70 (estimated), paper 270 (estimated).
-A step of game and agent takes 5 to 17 us, of Concentration 13 to 45.
+Minutes on two cores: smoke 0.5, laptop 90 (3 core hours, next to other work), overnight 70 (estimated), paper 270
+(estimated). A step of game and agent takes 5 to 17 us, of Concentration 13 to 45.
 """
 
 from typing import Any

@@ -243,7 +243,7 @@ def markdown(scores: dict[str, dict[str, float]]) -> str:
         lines.append(f"| *{title}*: last value | | {last} |")
         for method, row in rows.items():
             cells = [f"{row[h]:.2f}" + (f" ({row[f'{h} / GRU']:.3f})" if f"{h} / GRU" in row else "") for h in horizons]
-            lines.append(f"| {method} | {row['us per row']:.0f} | {' | '.join(cells)} |")
+            lines.append(f"| {method} | {row['us per row']:.1f} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 

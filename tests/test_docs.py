@@ -16,8 +16,8 @@ def blocks(page: str) -> list[tuple[str, str]]:
     return BLOCK.findall((ROOT / page).read_text())
 
 
-def shell_lines() -> list[str]:
-    return [line for kind, text in blocks("README.md") if kind == "sh" for line in text.splitlines() if line]
+def shell_lines(page: str = "README.md") -> list[str]:
+    return [line for kind, text in blocks(page) if kind == "sh" for line in text.splitlines() if line]
 
 
 def examples(page: str) -> list[tuple[str, str, str]]:
@@ -63,12 +63,20 @@ def test_examples_print_what_the_page_says(page, tmp_path):
     assert frame(run([sys.executable, "-W", "error::UserWarning", "-c", script], tmp_path)) == frame(expected)
 
 
-def test_the_readme_shows_the_gradient_check_as_it_prints(tmp_path):
-    command = next(line for line in shell_lines() if "gradcheck" in line)
-    printed = run([sys.executable, *command.split()[1:]], tmp_path)
-    shown = next(text for kind, text in blocks("README.md") if kind == "text" and "kind of gradient" in text)
-
-    assert frame(printed) == frame(shown)
+def test_the_pages_show_the_gradient_check_as_it_prints(tmp_path):
+    """The reference shows all of it, and README whole lines, with dots for those that it leaves out."""
+    pages = ("docs/reference.md", "README.md")
+    commands = [next(line for line in shell_lines(page) if "gradcheck" in line) for page in pages]
+    assert commands[0] == commands[1]
+    printed = frame(run([sys.executable, *commands[0].split()[1:]], tmp_path))
+    whole, part = (
+        next(frame(text) for kind, text in blocks(page) if kind == "text" and "kind of gradient" in text)
+        for page in pages
+    )
+    assert whole == printed
+    before, after = part.split("...\n")
+    assert before in printed
+    assert after in printed.split(before)[1]
 
 
 def test_the_main_command_leaves_what_it_says(tmp_path):

@@ -114,12 +114,12 @@ def _sentence(vote: Vote) -> str:
 def _number(number: Number) -> str:
     if not number.name:
         return f"{number.mean:g}"
-    interval = "" if number.low == number.high == number.mean else f" [{_short(number.low)}, {_short(number.high)}]"
+    interval = "" if number.low == number.high == number.mean else f" [{short(number.low)}, {short(number.high)}]"
     diverged = f" ({number.diverged} of {number.seeds} diverged)" if number.diverged else ""
-    return f"{number.name}: {_short(number.mean)}{interval}{diverged}"
+    return f"{number.name}: {short(number.mean)}{interval}{diverged}"
 
 
-def _short(value: float) -> str:
+def short(value: float) -> str:
     """Three digits, or all before the point, and no exponent for a number that has a name in four."""
     return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"
 

@@ -16,8 +16,8 @@ def blocks(page: str) -> list[tuple[str, str]]:
     return BLOCK.findall((ROOT / page).read_text())
 
 
-def shell_lines() -> list[str]:
-    return [line for kind, text in blocks("README.md") if kind == "sh" for line in text.splitlines() if line]
+def shell_lines(page: str = "README.md") -> list[str]:
+    return [line for kind, text in blocks(page) if kind == "sh" for line in text.splitlines() if line]
 
 
 def examples(page: str) -> list[tuple[str, str, str]]:
@@ -38,7 +38,10 @@ def run(command: list[str], folder: Path) -> str:
     return done.stdout
 
 
-_PAGES = ["own_stream", "own_environment", "reading_the_logs", "check_your_own", "agents", "rules", "ppo", "tasks"]
+_PAGES = [
+    *("own_stream", "own_environment", "reading_the_logs", "check_your_own", "agents", "rules", "ppo", "tasks"),
+    *("reference", "results"),
+]
 
 
 def frame(printed: str) -> str:
@@ -60,12 +63,20 @@ def test_examples_print_what_the_page_says(page, tmp_path):
     assert frame(run([sys.executable, "-W", "error::UserWarning", "-c", script], tmp_path)) == frame(expected)
 
 
-def test_the_readme_shows_the_gradient_check_as_it_prints(tmp_path):
-    command = next(line for line in shell_lines() if "gradcheck" in line)
-    printed = run([sys.executable, *command.split()[1:]], tmp_path)
-    shown = next(text for kind, text in blocks("README.md") if kind == "text" and "kind of gradient" in text)
-
-    assert frame(printed) == frame(shown)
+def test_the_pages_show_the_gradient_check_as_it_prints(tmp_path):
+    """The reference shows all of it, and README whole lines, with dots for those that it leaves out."""
+    pages = ("docs/reference.md", "README.md")
+    commands = [next(line for line in shell_lines(page) if "gradcheck" in line) for page in pages]
+    assert commands[0] == commands[1]
+    printed = frame(run([sys.executable, *commands[0].split()[1:]], tmp_path))
+    whole, part = (
+        next(frame(text) for kind, text in blocks(page) if kind == "text" and "kind of gradient" in text)
+        for page in pages
+    )
+    assert whole == printed
+    before, after = part.split("...\n")
+    assert before in printed
+    assert after in printed.split(before)[1]
 
 
 def test_the_main_command_leaves_what_it_says(tmp_path):
@@ -87,8 +98,19 @@ def test_ci_runs_the_readme_s_test_command():
     assert r"python -m pip install -e" in (ROOT / ".ci" / "run").read_text()
 
 
+def anchors(page: Path) -> set[str]:
+    """What a link may name after #: each heading in lower case, without punctuation, with hyphens for spaces."""
+    text = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.DOTALL | re.MULTILINE)
+    headings = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
 def test_links_lead_somewhere():
     for page in (ROOT / "README.md", *(ROOT / "docs").glob("*.md"), ROOT / "CONTRIBUTING.md"):
-        for target in re.findall(r"\]\(([^)#]+)", page.read_text()):
+        for target in re.findall(r"\]\(([^)]+)\)", page.read_text()):
             if "://" not in target:
-                assert (page.parent / target).exists(), f"{page.name} links to {target}"
+                file, _, anchor = target.partition("#")
+                place = page.parent / file if file else page
+                assert place.exists(), f"{page.name} links to {target}"
+                if anchor and place.suffix == ".md":
+                    assert anchor in anchors(place), f"{page.name} links to {target}, and that page has no such heading"

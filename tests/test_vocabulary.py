@@ -16,6 +16,7 @@ PAGES = [
     *sorted((ROOT / "docs").glob("*.md")),
     *sorted((ROOT / "docs" / "explorer").iterdir()),
     ROOT / "CONTRIBUTING.md",
+    ROOT / "README.md",
 ]
 
 

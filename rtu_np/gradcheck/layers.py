@@ -1,0 +1,58 @@
+"""A layer that also learns, as learners do it, in compiled code or in plain Python."""
+
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from rtu_np import protocol
+from rtu_np.cells.layer import Cell, GradientMethod, Layer
+from rtu_np.jit import compile_for
+from rtu_np.numerics.buffers import allocate, leaves
+
+
+class LearningLayer(Layer):
+    """A `Layer` with the pass `learn`. Compiling takes seconds for each kind of layer; plain Python compiles nothing."""
+
+    def __init__(
+        self, cell: Cell, n_inputs: int, gradient: GradientMethod, seed: int, dtype: Any, *, compiled: bool
+    ) -> None:
+        super().__init__(cell, n_inputs, gradient, seed, dtype)
+        self.seed = seed
+        self.compiled = compile_for if compiled else _as_it_is  # type: ignore[method-assign]
+        self._traces = allocate(self._params.size, self.dtype)
+
+    @cached_property
+    def _compiled_learn(self) -> Any:
+        return self.compiled(_learn, self.spec)
+
+    @property
+    def traces(self) -> dict[str, np.ndarray]:
+        """{name: writable view}, named as the parameters."""
+        return leaves(protocol.parameters(self.spec, self._traces)[0])
+
+    def learn(self, x: np.ndarray, dy: np.ndarray, decay: float, step: float | None) -> None:
+        """One step for the input `x`, and the pass `learn` with dy = `dy`."""
+        self._x[:], self._dy[:] = x, dy
+        real = self.dtype.type
+        step = None if step is None else real(step)
+        arrays = self._params, self._traces, self._memory, self._x, self._dy
+        self._compiled_learn(self.spec, *arrays, real(decay), step)
+
+    def copy(self, compiled: bool, dtype: Any = None) -> "LearningLayer":
+        """Another layer with the same numbers, rounded to `dtype` if that is given."""
+        dtype = self.dtype if dtype is None else dtype
+        other = LearningLayer(self.cell, self.n_inputs, self.gradient_method, self.seed, dtype, compiled=compiled)
+        other._params[:], other._memory[:], other._traces[:] = self._params, self._memory, self._traces
+        return other
+
+
+def _as_it_is(function: Any, spec: Any) -> Any:
+    return function
+
+
+def _learn(spec, params, traces, memory, x, dy, decay, step):
+    weights, views = protocol.parameters(spec, params)[0], protocol.memory(spec, memory)[0]
+    protocol.move(spec, weights, views, x)
+    protocol.credit(spec, weights, views, dy)
+    protocol.learn(spec, weights, protocol.parameters(spec, traces)[0], views, decay, step)

@@ -6,6 +6,7 @@ the current folder. If something else on Python's path hides a package, the comm
 no package, and has a name that nobody else uses.
 """
 
+import os
 import sys
 from importlib import import_module
 
@@ -26,6 +27,7 @@ def run(typed: list[str]) -> int:
 
 def main() -> int:
     """The exit code of the command, as setup.cfg installs it."""
+    os.environ.setdefault("MPLBACKEND", "Agg")  # figures go to files
     return exit_code(lambda: run(sys.argv[1:]))
 
 

@@ -6,12 +6,21 @@ import json
 import sys
 import textwrap
 from pathlib import Path
-from types import ModuleType
-from typing import Any, NamedTuple, NoReturn
+from typing import NoReturn
 
-from tqdm import tqdm
-
-from experiments.engine import committed, plotting, results, selection, sweep
+from experiments.engine import (
+    changes,
+    committed,
+    forecast,
+    plotting,
+    protocol,
+    results,
+    running,
+    selection,
+    sweep,
+    template,
+)
+from experiments.engine.protocol import Experiment
 from rtu_np import files
 from rtu_np.commands import exit_code, what_hides
 
@@ -42,7 +51,8 @@ EXPERIMENTS = {
     "reach": "experiments.reach",
 }
 
-ANNOUNCED = 50  # a plan of at most so many runs prints a line for each; a longer plan shows the bar alone
+DEFAULT, NEW = "laptop", "new"  # a preset, and the word that is no experiment
+EXCLUSIVE = (("--dry-run", "--plot-only"), ("--dry-run", "--task-id"), ("--scheduler", "--jobs"))
 
 
 class Parser(argparse.ArgumentParser):
@@ -51,14 +61,27 @@ class Parser(argparse.ArgumentParser):
         self.exit(2, f"{message}; {self.prog} lists all experiments, --help lists the options\n")
 
 
+class UsageError(Exception):
+    """Arguments that do not fit; the message says so in one line."""
+
+
 def parser(program: str) -> argparse.ArgumentParser:
     top = Parser(
         prog=program,
-        description="Run an experiment: learn, print its table, draw its figure. Without a name, list all experiments.",
+        description="Run an experiment: learn, print its table, draw its figure. Without a name, list all experiments. "
+        f"`{program} new FILE.py` writes an experiment of your own to begin with (docs/own_sweep.md).",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
-    top.add_argument("name", nargs="?", choices=EXPERIMENTS, metavar="NAME", help=", ".join(EXPERIMENTS))
-    top.add_argument("--preset", default="laptop", help="smoke, laptop, long, overnight or paper; not all have each")
+    names = f"{', '.join(EXPERIMENTS)}, a dotted module, or the path of a file of your own"
+    top.add_argument("name", nargs="?", metavar="NAME", help=names)
+    top.add_argument("file", nargs="?", metavar="FILE", help="the file that `new` writes")
+    top.add_argument("--preset", help="smoke, laptop, long, overnight or paper; not all have each (default: laptop)")
+    top.add_argument("--seeds", help="how many, as 10; or seeds and ranges, as 0,3,7-9")
+    top.add_argument("--steps", help="steps of a run, in place of the preset's")
+    top.add_argument(
+        "--set", nargs="+", action="extend", default=[], metavar="NAME=VALUE[,VALUE]", help="change settings"
+    )
+    top.add_argument("--dry-run", action="store_true", help="print the plan and estimated minutes, and make no run")
     top.add_argument("--output", type=Path, default=Path("runs"), help="the folder of runs, table and figure")
     top.add_argument("--jobs", type=int, help="runs at a time; if not given, one for each core or the experiment's own")
     top.add_argument(
@@ -82,19 +105,20 @@ def main(argv: list[str] | None = None, program: str = "python -m experiments") 
     if arguments.name is None:
         print("\n\n".join(map(listed, EXPERIMENTS)))
         return 0
-    experiment = importlib.import_module(EXPERIMENTS[arguments.name])
-    if arguments.preset not in experiment.PRESETS:
-        known = ", ".join(experiment.PRESETS)
-        print(f"--preset {arguments.preset!r} is not one of {arguments.name}: expected {known}", file=sys.stderr)
-        return 2
-    if arguments.jobs is not None and arguments.jobs < 1:
-        print(f"--jobs is {arguments.jobs}: expected at least 1", file=sys.stderr)
-        return 2
-    if (arguments.task_id is None) != (arguments.num_tasks is None):
-        print("--task-id and --num-tasks: expected both, or neither", file=sys.stderr)
-        return 2
+    if arguments.name == NEW:
+        return write_new(arguments)
     try:
-        results.claim(arguments.output / arguments.name)
+        experiment = chosen(arguments)
+    except protocol.UnknownError as error:
+        print(f"{error}; {program} lists all experiments, --help lists the options", file=sys.stderr)
+        return 2
+    except (UsageError, protocol.ExperimentError, changes.FlagError) as error:
+        print(error, file=sys.stderr)
+        return 2
+    if arguments.dry_run:
+        return dry_run(experiment, arguments)
+    try:
+        results.claim(arguments.output / experiment.name)
     except OSError as error:
         print(f"--output {arguments.output}: cannot be written to ({error}); name another folder", file=sys.stderr)
         return 2
@@ -122,6 +146,77 @@ def main(argv: list[str] | None = None, program: str = "python -m experiments") 
     return 0
 
 
+def write_new(arguments: argparse.Namespace) -> int:
+    """Write an experiment to begin with."""
+    if arguments.file is None:
+        print("new: expected the name of a file, as in `new my_sweep.py`", file=sys.stderr)
+        return 2
+    try:
+        template.write(Path(arguments.file))
+    except FileExistsError:
+        print(f"new: {arguments.file} exists, and stays as it is; name another file", file=sys.stderr)
+        return 2
+    except (OSError, ValueError) as error:
+        print(f"new: {error}", file=sys.stderr)
+        return 2
+    print(f"{arguments.file}: an experiment to begin with; --preset smoke takes seconds, {protocol.PAGE} explains it")
+    return 0
+
+
+def chosen(arguments: argparse.Namespace) -> Experiment:
+    """The experiment; `arguments.preset` becomes its preset as the flags change it. UsageError if one does not fit."""
+    if arguments.file is not None:
+        raise UsageError(f"unexpected {arguments.file!r} after NAME {arguments.name}: expected options, or `new FILE`")
+    if arguments.jobs is not None and arguments.jobs < 1:
+        raise UsageError(f"--jobs is {arguments.jobs}: expected at least 1")
+    if (arguments.task_id is None) != (arguments.num_tasks is None):
+        raise UsageError("--task-id and --num-tasks: expected both, or neither")
+    for one, other in EXCLUSIVE:
+        given = [getattr(arguments, word.strip("-").replace("-", "_")) for word in (one, other)]
+        if all(value is not None and value is not False for value in given):
+            raise UsageError(f"{one} and {other}: expected one of them")
+    experiment = protocol.find(arguments.name, EXPERIMENTS)
+    if arguments.preset is None:
+        arguments.preset = DEFAULT if DEFAULT in experiment.PRESETS else next(iter(experiment.PRESETS))
+    if arguments.preset not in experiment.PRESETS:
+        known = ", ".join(experiment.PRESETS)
+        raise UsageError(f"--preset {arguments.preset!r} is not one of {experiment.name}: expected {known}")
+    flags = changes.Flags(arguments.seeds, arguments.steps, tuple(arguments.set))
+    arguments.preset = changes.changed(experiment, arguments.preset, flags)
+    return experiment
+
+
+def dry_run(experiment: Experiment, arguments: argparse.Namespace) -> int:
+    """Print the plan and the minutes."""
+    path, output = scores_path(experiment, arguments), arguments.output / experiment.name
+    try:
+        scores = committed.Scores(path, experiment.SCORES) if path else None
+    except OSError as error:
+        print(f"--scores {arguments.scores}: cannot be used ({error}); name another folder", file=sys.stderr)
+        return 2
+    except committed.ScoresError as error:
+        print(error, file=sys.stderr)
+        return 1
+
+    def is_finished(task: sweep.Task) -> bool:
+        return bool(scores and scores.find(task)) or sweep.is_finished(task, arguments.keep_stale)
+
+    try:
+        lines = forecast.plan(experiment, arguments.preset, output, is_finished, arguments.jobs)
+    except forecast.CannotRunError as error:
+        print(error, file=sys.stderr)
+        return 1
+    print(f"{experiment.name}, {titled(experiment, arguments.preset)}; files {output / arguments.preset}.json and .png")
+    print("\n".join(lines))
+    return 0
+
+
+def titled(experiment: Experiment, preset: str) -> str:
+    """A preset's name, and how it was changed."""
+    how = experiment.changes.get(preset)
+    return f"{how['preset']} with {how['flags']}" if how else preset
+
+
 def listed(name: str) -> str:
     """An experiment's name, and from its docstring the title, the claim and the minutes of its presets."""
     text = importlib.import_module(EXPERIMENTS[name]).__doc__ or ""
@@ -130,91 +225,49 @@ def listed(name: str) -> str:
     return "\n".join([name, *(textwrap.fill(p, 110, initial_indent="    ", subsequent_indent="      ") for p in shown)])
 
 
-def scores_of(experiment: ModuleType, arguments: argparse.Namespace) -> committed.Scores | None:
+def scores_path(experiment: Experiment, arguments: argparse.Namespace) -> Path | None:
+    return arguments.scores and arguments.scores / experiment.name / f"{arguments.preset}.scores.jsonl"
+
+
+def scores_of(experiment: Experiment, arguments: argparse.Namespace) -> committed.Scores | None:
     """The committed scores of the preset, if `--scores` names their folder."""
-    if arguments.scores is None:
+    path = scores_path(experiment, arguments)
+    if path is None:
         return None
-    path = arguments.scores / arguments.name / f"{arguments.preset}.scores.jsonl"
     path.parent.mkdir(parents=True, exist_ok=True)
-    return committed.Scores(path, getattr(experiment, "SCORES", None))
+    return committed.Scores(path, experiment.SCORES)
 
 
-class Outcome(NamedTuple):
-    """What a preset's stages have come to."""
-
-    found: results.Results  # of the last stage
-    seeds: list[int]  # of the last stage, those of which every run is finished
-    unfinished: str  # says how many runs of the last stage are finished, if not all are
-    stages: list[dict[str, Any]]  # of each stage: its runs and divergences
-    planned: list[sweep.Task]
-    manifests: list[dict[str, Any]]
-    stale: list[sweep.Found]
-
-
-def run(experiment: ModuleType, arguments: argparse.Namespace, scores: committed.Scores | None) -> None:
+def run(experiment: Experiment, arguments: argparse.Namespace, scores: committed.Scores | None) -> None:
     """Run a preset, print its table, and write `PRESET.json` and `PRESET.png` to the output folder."""
-    outcome = run_stages(experiment, arguments, scores)
+    if arguments.preset in experiment.changes:
+        print(f"{titled(experiment, arguments.preset)}: {arguments.preset}")
+    outcome = running.run_stages(experiment, arguments, scores)
     if outcome is not None:
         report(experiment, arguments, scores, outcome)
 
 
-def run_stages(
-    experiment: ModuleType, arguments: argparse.Namespace, scores: committed.Scores | None
-) -> Outcome | None:
-    """Make the requested runs of each stage. None if a stage has to wait for other runs.
-
-    With committed scores, seeds of which every run is finished are enough for the last stage.
-    """
-    output = arguments.output / arguments.name
-    stages = getattr(experiment, "stages", selection.stages)(experiment.PRESETS[arguments.preset])
-    earlier: list[results.Results] = []
-    outcome = Outcome([], [], "", [], [], [], [])
-    for settings, seeds in stages:
-        configs = settings(earlier)
-        tasks = sweep.plan(experiment.__name__, configs, seeds, output)
-        make(experiment, tasks, arguments, scores)
-        runs, others = gather(tasks, arguments, scores)
-        # In the order of the plan, with seeds as the outer loop. The order in which runs ended does not matter.
-        n = len(configs)
-        of_seed = {seed: runs[k * n : (k + 1) * n] for k, seed in enumerate(seeds)}
-        whole = {seed: [run for run in made if run] for seed, made in of_seed.items() if all(made)}
-        unfinished = ""
-        if len(whole) < len(seeds):
-            if arguments.plot_only and others:
-                said = sweep.of_other_code(others, len(tasks))
-                print(f"{said}: they do not count; --keep-stale uses them as they are")
-            unfinished = f"{len(tasks) - runs.count(None)} of {len(tasks)} runs are finished"
-            if not whole or not scores or len(earlier) + 1 < len(stages):
-                print(f"{unfinished}: the next stage waits for the others, {output}")
-                return None
-            unfinished += f": this is of seeds {', '.join(map(str, whole))}, of which every run is"
-        earlier.append([(config, [made[k][0] for made in whole.values()]) for k, config in enumerate(configs)])
-        outcome = Outcome(
-            earlier[-1],
-            list(whole),
-            unfinished,
-            [*outcome.stages, selection.divergences(list(whole), earlier[-1])],
-            [*outcome.planned, *tasks],
-            [*outcome.manifests, *(manifest for made in whole.values() for _, manifest in made)],
-            [*outcome.stale, *(each for each in others if each.counts)],
-        )
-    return outcome
-
-
 def report(
-    experiment: ModuleType, arguments: argparse.Namespace, scores: committed.Scores | None, outcome: Outcome
+    experiment: Experiment, arguments: argparse.Namespace, scores: committed.Scores | None, outcome: running.Outcome
 ) -> None:
     """Print the table, and write numbers and figure."""
-    preset, output = experiment.PRESETS[arguments.preset], arguments.output / arguments.name
+    preset, output = experiment.PRESETS[arguments.preset], arguments.output / experiment.name
     manifests, stale = outcome.manifests, outcome.stale
-    numbers_of = experiment.score(outcome.found)
+    groups = grouped(experiment, arguments.preset, outcome.found)
+    numbers_of = {
+        ": ".join(filter(None, (title, row))): numbers
+        for title, found in groups
+        for row, numbers in experiment.score(found).items()
+    }
     print("\n" + table(numbers_of))
     for line in selection.at_an_edge(preset, outcome.found):
         print(line)
     for k, stage in enumerate(outcome.stages[:-1], 1):
         which = ", ".join(f"{n} with step size {name}" for name, n in stage["by step size"].items())
         print(f"stage {k}: {stage['diverged']} of {stage['runs']} runs diverged{which and f': {which}'}")
-    page = {"experiment": experiment.__name__, "preset": arguments.preset, "seeds": outcome.seeds}
+    page = {"experiment": experiment.module.__name__, "preset": arguments.preset, "seeds": outcome.seeds}
+    if arguments.preset in experiment.changes:
+        page["changed"] = {name: experiment.changes[arguments.preset][name] for name in ("preset", "flags")}
     if "tuning" in preset:
         page["tuning"] = {**preset["tuning"], "seeds": list(preset["tuning"]["seeds"])}
     if outcome.stages[:-1]:
@@ -228,60 +281,32 @@ def report(
         page["committed scores"] = origins = committed.origins(manifests, outcome.planned[0].code)
         print("\n".join(filter(None, (*committed.said(origins), scores.without(outcome.planned)))))
     page |= {"runs": len(manifests), **results.merge_manifests(manifests), "scores": numbers_of}
-    numbers, picture = output / f"{arguments.preset}.json", output / f"{arguments.preset}.png"
+    numbers = output / f"{arguments.preset}.json"
     text = json.dumps(page, indent=1) + "\n"
     with files.replacing(numbers) as part:
         part.write_text(text)
+    pictures = []
     with plotting.style():
-        plotting.save(experiment.plot(outcome.found), picture, "; ".join(filter(None, (outcome.unfinished, said))))
-    print(f"\nfigure: {picture}\nnumbers: {numbers}")
+        for k, (_, found) in enumerate(groups, 1):
+            picture = output / f"{arguments.preset}{f'-{k}' if len(groups) > 1 else ''}.png"
+            plotting.save(experiment.plot(found), picture, "; ".join(filter(None, (outcome.unfinished, said))))
+            pictures.append(str(picture))
+    print(f"\nfigure: {', '.join(pictures)}\nnumbers: {numbers}")
 
 
-def make(
-    experiment: ModuleType, tasks: list[sweep.Task], arguments: argparse.Namespace, scores: committed.Scores | None
-) -> None:
-    """Make the requested runs: all, a share, or none. A run that has committed scores is finished."""
-    if arguments.plot_only:
-        return
-    if arguments.task_id is not None:
-        tasks = sweep.share(tasks, arguments.task_id, arguments.num_tasks)
-    if scores:
-        tasks = [task for task in tasks if scores.find(task) is None]
-    if arguments.scheduler:
-        backend = sweep.dask(arguments.scheduler)
-    else:
-        backend = sweep.processes(arguments.jobs or getattr(experiment, "JOBS", None))
+def grouped(experiment: Experiment, preset: str, found: results.Results) -> list[tuple[str, results.Results]]:
+    """(title, results) of what is scored and drawn together: all, if each setting has a label of its own.
 
-    def finished(task: sweep.Task) -> None:
-        if not scores and len(tasks) > ANNOUNCED:
-            return
-        arrays, manifest = results.load_run(task.folder)
-        if scores:
-            scores.add(task, (arrays, manifest))
-        if len(tasks) <= ANNOUNCED:
-            tqdm.write(f"{task}: {experiment.describe(arrays)}")
-
-    sweep.run_all(tasks, backend, finished, arguments.keep_stale)
-
-
-def gather(
-    tasks: list[sweep.Task], arguments: argparse.Namespace, scores: committed.Scores | None
-) -> tuple[list[committed.Run | None], list[sweep.Found]]:
-    """(the run of each task or None, what other code made among the folders that were looked up)."""
-    if scores:
-        scores.read()  # another process may have added lines
-    runs: list[committed.Run | None] = []
-    others = []
-    for task in tasks:
-        run = scores.find(task) if scores else None
-        if run is None:
-            looked_up = sweep.look_up(task, arguments.keep_stale)
-            others += [looked_up] if looked_up.is_stale else []
-            run = looked_up.run if looked_up.counts else None
-            if scores and run:
-                run = scores.add(task, run)  # what the next machine will read
-        runs.append(run)
-    return runs, others
+    A label knows nothing of what the flags vary. If labels are equal, each combination of values is a group.
+    """
+    varied = experiment.changes.get(preset, {}).get("varied", [])
+    texts = experiment.labels([config for config, _ in found])
+    if len(set(texts)) == len(texts) or not varied:
+        return [("", found)]
+    groups: dict[str, results.Results] = {}
+    for config, runs in found:
+        groups.setdefault(changes.values_of(varied, config), []).append((config, runs))
+    return list(groups.items())
 
 
 def table(scores: dict[str, dict[str, float]]) -> str:
@@ -299,4 +324,5 @@ def table(scores: dict[str, dict[str, float]]) -> str:
 
 
 if __name__ == "__main__":
+    plotting.without_display()
     sys.exit(exit_code(main))

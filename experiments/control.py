@@ -26,6 +26,7 @@ from experiments.engine.results import Config, Results, interval
 from rtu_np import archive, checkpoint
 from rtu_np.control.agent import Agent
 from rtu_np.control.loop import Episodes
+from rtu_np.progress import seconds_compiling
 
 BINS = 50  # points of a learning curve
 SCORES = ("curve", "final", "microseconds", "diverged")  # what tables, figures and the choice of a step size need
@@ -122,7 +123,7 @@ def run(
         course |= {name: np.full(BINS, np.nan) for name in watched}
     diverged, written = False, time.perf_counter()
     while course["parts"] < BINS:
-        began = time.perf_counter()
+        began = time.perf_counter() - seconds_compiling()  # of what later steps need
         try:
             ended = _learn(agent, env, config["steps"] // BINS)
         except FloatingPointError:
@@ -131,7 +132,7 @@ def run(
             diverged = True
             break
         finally:
-            course["seconds"] += time.perf_counter() - began
+            course["seconds"] += time.perf_counter() - seconds_compiling() - began
         course["episodes"] = np.concatenate([course["episodes"], np.stack(ended, axis=1)])
         for name in watched:
             course[name][course["parts"]] = agent.diagnostics()[name]

@@ -25,6 +25,7 @@ from typing import Any
 import numpy as np
 
 from envs import TraceConditioning
+from experiments import lags as by_lag
 from experiments.engine import plotting
 from experiments.engine.results import Config, Results
 from rtu_np import GRU, RTRL, TBPTT, Adam, LinearRTU, TDLambda, checkpoint
@@ -71,7 +72,7 @@ def run(config: Config, seed: int) -> dict[str, np.ndarray]:
     stream, _ = env.generate(TRIALS * 140)
     chosen = _waiting(stream, lags)
     body = [parameters[f"cell.{name}"] for name in cell.build(env.n_inputs, TBPTT(1)).parameters]
-    found = terms(cell, body, readout, stream, lags)
+    found = by_lag.terms(cell, body, readout, stream, lags)
     decay = env.gamma * LAMBDA
     out = {}
     for name, window in (("RTRL", lags), (f"T-BPTT({WINDOW})", WINDOW), ("T-BPTT(1)", 1)):
@@ -94,35 +95,6 @@ def _waiting(stream: np.ndarray, lags: int) -> np.ndarray:
         waiting = (waiting or cs[t]) and not us[t]
         out[t] = waiting and t >= 2 * lags
     return np.flatnonzero(out)
-
-
-def terms(
-    cell: Any,
-    body: list[np.ndarray],
-    direction: np.ndarray,
-    stream: np.ndarray,
-    lags: int,
-    layers: tuple[str, ...] = ("",),
-) -> np.ndarray:
-    """(T, lags, parameters): what the input at each lag adds to a gradient at every step of a stream.
-
-    cell : the settings of the body, of which `body` has the arrays of parameters, in their order
-    direction : the gradient is that of direction . y_t
-    layers : beginnings of the names of the parameters that count
-    """
-    gradients = []
-    for window in range(1, lags + 1):
-        layer = cell.build(stream.shape[1], TBPTT(window))
-        for view, values in zip(layer.parameters.values(), body, strict=True):
-            view[:] = values
-        rows = []
-        for x in stream:
-            layer.advance(x)
-            parts = layer.gradient(direction).items()
-            rows.append(np.concatenate([g.ravel() for name, g in parts if name.startswith(layers)]))
-        gradients.append(np.array(rows))
-    upto = np.stack(gradients, axis=1)
-    return np.diff(upto, axis=1, prepend=0)
 
 
 def label(config: Config) -> str:

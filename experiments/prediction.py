@@ -23,6 +23,7 @@ from experiments.engine.results import Config, Results, interval
 from rtu_np import TBPTT, Adam, TDLambda, checkpoint
 from rtu_np.cells.layer import Cell, GradientMethod
 from rtu_np.learning.readout import Readout
+from rtu_np.progress import seconds_compiling
 
 BINS = 100  # points of a learning curve
 CHUNK = 10_000
@@ -113,14 +114,14 @@ def follow(
         stimuli[rows] = observations[:, : env.n_stimuli]
         if not diverged:
             features = represent(observations)
-            began = time.perf_counter()
+            began = time.perf_counter() - seconds_compiling()
             try:
                 prediction[rows] = learner.run(features, cumulants[rows], progress=False)
             except (FloatingPointError, ValueError):
                 if learner.steps == 0:
                     raise  # no step was learned, so the learner has not diverged
                 diverged = True  # a value is not finite, or r is 1 and a unit has no derivative
-            microseconds.append((time.perf_counter() - began) / n * 1e6)
+            microseconds.append((time.perf_counter() - seconds_compiling() - began) / n * 1e6)
     cumulants[steps:] = env.generate(horizon)[1]
     target, bayes = returns(cumulants, env.gamma)[:steps], env.bayes_prediction(stimuli)
     return Stream(stimuli, target, prediction, bayes, float(np.median(microseconds)), diverged)

@@ -30,11 +30,10 @@ from typing import Any
 import gymnasium
 import numpy as np
 
-from experiments import control, credit, streaming_agents
+from experiments import control, lags, streaming_agents
 from experiments.control import describe, label
 from experiments.engine import plotting
 from experiments.engine.results import Config, Results, interval
-from experiments.stream_memory import TASKS
 from rtu_np import checkpoint
 from rtu_np.control.agent import Agent
 from rtu_np.control.inputs import input_statistics
@@ -45,7 +44,12 @@ __all__ = ["PRESETS", "SCORES", "describe", "label", "plot", "run", "score"]
 SCORES = (*control.SCORES, "moved", "half_life", "weight")
 LAGS, EPISODES = 20, 20  # lags of the weight; greedy episodes whose last steps are looked at
 FROZEN = 1e-12
-# {task: {method: (gradient, step size, lambda)}}
+TASKS: dict[str, dict[str, Any]] = {  # as in `stream-memory`
+    "KMemoryChain": {"length": 16, "k": 4},
+    "TMaze": {"length": 10, "noise": 0.1, "form": "cue"},
+    "ReacherPOMDP": {},
+}
+# {task: (step size with RTRL, with T-BPTT(1), lambda)}
 CHOSEN = {
     "KMemoryChain": (1e-3, 1e-3, 0.8),
     "TMaze": (1e-3, 3e-4, 0.8),
@@ -61,8 +65,7 @@ def settings(tasks: list[str], steps: int) -> list[Config]:
         arms = {"RTRL": ("RTRL", whole), "T-BPTT(1)": ("T-BPTT(1)", one), "frozen": ("T-BPTT(1)", FROZEN)}
         for method, (gradient, step_size) in arms.items():
             parts = streaming_agents.arguments(("RTU", gradient), streaming_agents.blocks, step_size, lambda_)
-            parts |= TASKS[task].arguments
-            configs.append(control.setting(task, method, steps, "ActorCritic", env=TASKS[task].settings, **parts))
+            configs.append(control.setting(task, method, steps, "ActorCritic", env=TASKS[task], **parts))
     return configs
 
 
@@ -98,14 +101,14 @@ def _cell(parameters: dict[str, np.ndarray]) -> np.ndarray:
 def weight(agent: Agent, env: gymnasium.Env) -> np.ndarray:
     """(LAGS,) the weight of an input by its lag at the last step of an episode, relative to lag 0.
 
-    It is that of the gradient of the policy's first number by the recurrent layer (`experiments.credit`).
+    It is that of the gradient of the policy's first number by the recurrent layer (`experiments.lags`).
     """
     parameters = {name.removeprefix("actor."): view for name, view in agent.parameters.items()}
     direction = next(view for name, view in parameters.items() if name.startswith("policy."))[0]
     body = [view for name, view in parameters.items() if name.startswith(("cell.", "hidden."))]
     weights = []
     for stream in _episodes(agent, env):
-        layer_terms = credit.terms(agent.cell, body, direction, stream, LAGS, layers=("0.",))
+        layer_terms = lags.terms(agent.cell, body, direction, stream, LAGS, layers=("0.",))
         weights.append(np.linalg.norm(layer_terms[-1], axis=1))
     mean = np.mean(weights, axis=0)
     return mean / mean[0]

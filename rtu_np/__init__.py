@@ -32,6 +32,8 @@ from rtu_np.learning.readout import HiddenReadout, LinearReadout
 from rtu_np.learning.swift_td import SwiftTD
 from rtu_np.prediction.parallel import run_many
 from rtu_np.prediction.td import TDLambda
+from rtu_np.recurrence.check import check_recurrence
+from rtu_np.recurrence.exact import bptt, rtrl
 
 __version__ = "0.1.0"
 __all__ = [
@@ -73,12 +75,15 @@ __all__ = [
     "TDLambda",
     "VanillaRNN",
     "WithLambda",
+    "bptt",
     "bytes_per_step",
     "check_gradients",
+    "check_recurrence",
     "flops",
     "gradient_angles",
     "ppo_network",
     "recurrent_network",
+    "rtrl",
     "run_many",
     "streaming_network",
 ]

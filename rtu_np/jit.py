@@ -41,7 +41,6 @@ import functools
 import gc
 import itertools
 import sys
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -53,10 +52,9 @@ from numba import types
 from numba.extending import overload as _overload
 from numba.extending import register_jitable
 
-from rtu_np import fingerprint, kernel_files, numba_compiler, subnormals
+from rtu_np import fingerprint, kernel_files, numba_compiler, progress, subnormals
 from rtu_np.fingerprint import Fingerprint, code_text, digest
 
-ANNOUNCE_AFTER = 3.0  # seconds of compiling before a message says so
 _PUBLIC: Any = {
     "nogil": True,
     "error_model": "numpy",  # Python's checks each division for zero: a branch that stops loops from vectorising
@@ -124,7 +122,8 @@ def compile_for(function: Callable, *specs: Any) -> Any:
     """
     if config.DISABLE_JIT:
         return function
-    key = function, Fingerprint(function, (kind for spec in specs for kind in _kinds(spec))).text
+    with progress.part(function.__name__, counts=False):
+        key = function, Fingerprint(function, (kind for spec in specs for kind in _kinds(spec))).text
     if key not in _compiled_for:
         _compiled_for[key] = njit(function)
     return _compiled_for[key]
@@ -151,7 +150,7 @@ def c_address(function: Callable, signature: Any) -> int:
         name_of = functools.partial(_file_name, function)
         cache = numba_compiler.KernelCache(name_of, kernel_files.read, kernel_files.write)
         options = {name: value for name, value in OPTIONS.items() if name != "nogil"}
-        with announce_compiling(), _without_collecting():
+        with progress.part(f"a pass of an optimiser, {signature.return_type}"), _without_collecting():
             _addresses[key] = numba_compiler.c_address(function, signature, options, cache)
     return _addresses[key]
 
@@ -188,10 +187,11 @@ def entry(function: Any, *arguments: Any) -> Callable:
     """
     if config.DISABLE_JIT:
         return function
-    types_of = tuple(numba.typeof(argument) for argument in arguments)
-    with announce_compiling(), _without_collecting():
-        function.compile(types_of)
-    return numba_compiler.entry_point(function, types_of)
+    with progress.part(getattr(function, "py_func", function).__name__):
+        types_of = tuple(numba.typeof(argument) for argument in arguments)
+        with _without_collecting():
+            function.compile(types_of)
+        return numba_compiler.entry_point(function, types_of)
 
 
 def address(function: Any, *arguments: Any) -> Any:
@@ -211,21 +211,6 @@ def call_at(address: Any, arguments: tuple) -> int:
     A function that is compiled into its caller would be compiled twice, and may have other bits there.
     """
     return address(*arguments)
-
-
-@contextmanager
-def announce_compiling() -> Iterator[None]:
-    """On a terminal, print a message if the code in this context compiles for long."""
-    text = "rtu_np: compiling for a network of this kind, up to a minute"
-    text += "" if numba_compiler.PLAIN else "; later processes find it compiled"
-    timer = threading.Timer(ANNOUNCE_AFTER, print, (text,), {"file": sys.stderr})
-    timer.daemon = True
-    if sys.stderr.isatty():
-        timer.start()
-    try:
-        yield
-    finally:
-        timer.cancel()
 
 
 @contextmanager

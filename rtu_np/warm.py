@@ -20,7 +20,6 @@ from typing import Any, NamedTuple
 
 import llvmlite.binding as llvm
 import numpy as np
-from tqdm import tqdm
 
 from rtu_np import kernel_files, numba_compiler
 from rtu_np.cells.gru import GRU
@@ -38,6 +37,7 @@ from rtu_np.gradients.tbptt import TBPTT
 from rtu_np.jit import config
 from rtu_np.learning.optimizers import SGD, Adam, ObGD, Optimizer, RMSProp
 from rtu_np.prediction.td import TDLambda
+from rtu_np.progress import progress_bar
 
 
 class NotStoredError(Exception):
@@ -147,7 +147,7 @@ def warm(learners: Sequence[str] = (), dtypes: Sequence[str] = ()) -> str:
         if not learners or start.learner in learners
         for dtype in dict.fromkeys(dtypes or [start.dtype])
     ]
-    with tqdm(total=len(chosen), disable=None, unit="learner") as bar:
+    with progress_bar(len(chosen), unit="learner") as bar:
         for k, (start, dtype) in enumerate(chosen, start=1):
             bar.set_postfix_str(f"{start.learner}, {start.parts}")
             done = _compile(start, dtype)

@@ -46,7 +46,7 @@ NAMES = {
     "epochs": "n_epochs",
     "told": "summary",
     "tell": "summary",
-    "_said": "announce_compiling",
+    "_said": "compiling",
     "_Ingredient": "InlineOnlyLibrary",
     "world": "env, spaces",
     "keeps_gradient": "register_stored_gradient",

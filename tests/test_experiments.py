@@ -60,6 +60,13 @@ def test_without_a_name_it_lists(capsys):
     assert printed.count("Claim: ") == printed.count("Minutes on two cores: ") == len(EXPERIMENTS)
 
 
+def test_an_unknown_name_is_one_line(capsys):
+    assert main(["no-such-experiment"]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("NAME is 'no-such-experiment': expected trace-conditioning, patterning, ")
+    assert error.endswith("; python -m experiments lists all experiments, --help lists the options\n")
+
+
 def test_bad_input_is_one_line(tmp_path, capsys):
     (tmp_path / "file").touch()
     (tmp_path / "foreign" / "trace-conditioning").mkdir(parents=True)
@@ -78,7 +85,6 @@ def test_bad_input_is_one_line(tmp_path, capsys):
         assert error.count("\n") == 1, error
         assert message in error
     for words, message in {
-        "no-such-experiment": "invalid choice: 'no-such-experiment' (choose from",
         "credit --no-such-option": "unrecognized arguments: --no-such-option",
         "credit --jobs many": "argument --jobs: invalid int value: 'many'",
     }.items():

@@ -74,6 +74,15 @@ def test_private_numba_stands_in_two_files():
     assert named == {"rtu_np/numba_compiler.py", "rtu_np/lean_numba.py"}
 
 
+def test_bars_are_made_in_one_place():
+    """So that all of them are shown in notebooks, too, and none on a pipe."""
+    others = [path for path in (*LIBRARY, *OTHERS) if "benchmarks" not in path.parts]
+    named = {
+        relative(path) for path in others if "tqdm import" in path.read_text() or "import tqdm" in path.read_text()
+    }
+    assert named == {"rtu_np/progress.py"}
+
+
 def test_environments_see_three_modules_of_the_library():
     """How to compile, how to check, and what a compiled environment is.
 

@@ -1,6 +1,5 @@
 """Compiling and dispatching. What is stored on disk: test_cache.py and test_cache_files.py."""
 
-import sys
 from typing import NamedTuple
 
 import numba
@@ -99,15 +98,6 @@ def test_views_cover_the_buffer_without_overlap():
     starts = [view.ctypes.data for view in views]
     assert all(start % 64 == 0 for start in starts)
     assert abs(starts[2] - starts[1]) % 4096 > 256  # apart within a page
-
-
-@compiled
-@pytest.mark.parametrize("terminal", [True, False])
-def test_long_compiling_is_said_on_a_terminal(terminal, monkeypatch, capsys):
-    monkeypatch.setattr(jit, "ANNOUNCE_AFTER", 0.0)
-    monkeypatch.setattr(sys.stderr, "isatty", lambda: terminal, raising=False)
-    jit.entry(numba.njit(lambda x: 2 * x), np.ones(3))
-    assert ("compiling for a network of this kind" in capsys.readouterr().err) == terminal
 
 
 @compiled

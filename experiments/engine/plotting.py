@@ -1,5 +1,6 @@
 """The style of all figures. This module knows no experiment."""
 
+import os
 from collections.abc import Iterable
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,15 +25,26 @@ _STYLE: Any = {
     "axes.titlelocation": "left",
     "legend.frameon": False,
     "lines.linewidth": 1.4,
+    "interactive": False,  # a figure for a file opens no window
 }
+
+
+def without_display() -> None:
+    """Let this process, and those that it starts, draw to files: unless the user chose a backend."""
+    os.environ.setdefault("MPLBACKEND", "Agg")
 
 
 @contextmanager
 def style():
-    """Matplotlib in this style, without a display. The import takes half a second, so it stands here."""
-    import matplotlib as mpl
+    """Matplotlib in this style. The import takes half a second, so it stands here.
 
-    mpl.use("Agg")
+    The backend stays as it is: a notebook shows its figures before and after. `without_display` is for commands.
+    """
+    import matplotlib as mpl
+    import matplotlib.pyplot as plt
+
+    # A backend that is loaded inside the context would lose what it sets then: that of notebooks shows no figure later.
+    plt.switch_backend(mpl.get_backend())
     with mpl.rc_context(_STYLE):
         yield
 

@@ -72,6 +72,18 @@ def save_run(folder: Path, arrays: dict[str, np.ndarray], manifest: dict[str, An
         shutil.rmtree(part, ignore_errors=True)
 
 
+def as_arrays(returned: Any) -> dict[str, np.ndarray]:
+    """What `run` returned, as arrays. TypeError if it is no dict of numbers and arrays."""
+    if not isinstance(returned, dict) or not returned or not all(isinstance(name, str) for name in returned):
+        kind = "an empty dict" if returned == {} else f"a {type(returned).__name__}"
+        raise TypeError(f"run returned {kind}: expected a dict of arrays by name, such as {{'final': 0.5}}")
+    arrays = {name: np.asarray(value) for name, value in returned.items()}
+    for name, array in arrays.items():
+        if array.dtype.hasobject:
+            raise TypeError(f"run returned {name!r} with {returned[name]!r}: expected a number or an array of numbers")
+    return arrays
+
+
 def _make_way(folder: Path, manifest: dict[str, Any]) -> None:
     """Rename a run of the same settings that other code made, so that it is not lost."""
     run = find(folder, manifest["settings"], manifest["seed"])

@@ -18,7 +18,6 @@ something else names it, or if the whole module counts: it does if `run` passes 
 
 import ast
 import hashlib
-import importlib
 import importlib.util
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -26,6 +25,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
+
+from experiments.engine import modules
 
 OURS = ("rtu_np", "envs", "experiments")
 WHOLE = ("rtu_np", "envs")
@@ -39,7 +40,9 @@ Target = tuple[str, str | None]  # a module, or a name in it
 
 
 def fingerprint(experiment: str) -> dict[str, str]:
-    """{source file: hash} of the code that `run` of the module `experiment` can reach, as this process has loaded it.
+    """{source file: hash} of the code that `run` of an experiment can reach, as this process has loaded it.
+
+    `experiment` is the dotted name of a module, or the path of a file.
 
     The files are read right after the first import, and again after a reload: an edit in between changes nothing that
     runs here.
@@ -50,7 +53,7 @@ def fingerprint(experiment: str) -> dict[str, str]:
     >>> [f"{file}.py" in made for file in ("experiments/prediction", "rtu_np/prediction/td", "rtu_np/__main__")]
     [True, True, False]
     """
-    importlib.import_module(experiment)
+    experiment = modules.module_of(experiment).__name__
     loaded, found = _made.get(experiment, ([], {}))
     if not found or any(_spec(name) is not spec for name, spec in loaded):
         reach = _Reach(experiment)

@@ -13,7 +13,6 @@ the sweep makes no more runs, since their results would be lost.
 
 import errno
 import hashlib
-import importlib
 import inspect
 import json
 import sys
@@ -26,9 +25,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from tqdm import tqdm
 
-from experiments.engine import results, sources
+from experiments.engine import modules, protocol, results, sources
+from rtu_np import progress
 from rtu_np.processes import SchedulerError, in_processes, on_dask
 
 ATTEMPTS = 2
@@ -40,16 +39,23 @@ NO_ROOM = [f"[Errno {number}]" for number in (errno.ENOSPC, errno.EDQUOT, errno.
 class Task:
     """One run: `experiment.run(settings, seed)` returns arrays, which are saved in `folder`."""
 
-    experiment: str  # the module's name
+    experiment: str  # the module's name, or the path of its file
     settings: dict[str, Any]
     seed: int
     folder: Path
     code: str  # the digest of the code that is to make it
+    label: str = ""  # the setting's; the experiment may know it only among the others
+
+    @property
+    def setting(self) -> str:
+        """The setting in a few words."""
+        label = self.label or protocol.experiment_at(self.experiment).label(self.settings)
+        step_size = self.settings.get("step_size")  # trials of one setting differ in it
+        is_said = step_size is None or "step_size" in label  # a default label names what differs
+        return label if is_said else f"{label}, step size {step_size:g}"
 
     def __str__(self) -> str:
-        label = importlib.import_module(self.experiment).label(self.settings)
-        step_size = self.settings.get("step_size")  # trials of one setting differ in it
-        return f"{label}{'' if step_size is None else f', step size {step_size:g}'}, seed {self.seed}"
+        return f"{self.setting}, seed {self.seed}"
 
 
 class OtherCodeError(Exception):
@@ -80,6 +86,17 @@ def look_up(task: Task, keep_stale: bool = False) -> Found:
     )
 
 
+def is_finished(task: Task, keep_stale: bool = False) -> bool:
+    """Whether a run is finished and counts, from its manifest alone. Nothing is changed, not even what is damaged."""
+    try:
+        manifest = json.loads((task.folder / "manifest.json").read_text())
+        same = (manifest["settings"], manifest["seed"]) == (json.loads(json.dumps(task.settings)), task.seed)
+        counts = keep_stale or sources.digest(results.code_of(manifest)) == task.code
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+    return same and counts and (task.folder / results.DONE).exists()
+
+
 def of_other_code(stale: list[Found], n_runs: int) -> str:
     """A clause that says how many of `n_runs` other code made, and which files have changed."""
     files = sorted({file for found in stale for file in found.changed})
@@ -100,7 +117,12 @@ def plan(experiment: str, configs: list[dict[str, Any]], seeds: list[int], root:
     Job arrays rely on this order. Folders are absolute, since a process elsewhere may have another working folder.
     """
     root, code = root.absolute(), sources.digest(sources.fingerprint(experiment))
-    return [Task(experiment, config, seed, folder_of(root, config, seed), code) for seed in seeds for config in configs]
+    named = list(zip(configs, protocol.experiment_at(experiment).labels(configs), strict=True))
+    return [
+        Task(experiment, config, seed, folder_of(root, config, seed), code, label)
+        for seed in seeds
+        for config, label in named
+    ]
 
 
 def folder_of(root: Path, settings: dict[str, Any], seed: int) -> Path:
@@ -113,6 +135,8 @@ def execute(task: Task) -> str:
     """Make one run in the present process. Return "", or the traceback if the run failed."""
     try:
         code = sources.fingerprint(task.experiment)
+        if sources.digest(code) != task.code and modules.renewed(task.experiment):
+            code = sources.fingerprint(task.experiment)  # a worker of a cluster outlives an edit of a user's file
         if sources.digest(code) != task.code:
             raise OtherCodeError(
                 f"this process has other code ({sources.digest(code)}) than the command that planned the run "
@@ -120,19 +144,26 @@ def execute(task: Task) -> str:
             )
         if look_up(task).counts:
             return ""  # finished by a process that died before it returned
-        experiment = importlib.import_module(task.experiment)
+        experiment = modules.module_of(task.experiment)
         results.began(task.folder)
-        start = time.perf_counter()
+        start, compiled = time.perf_counter(), progress.seconds_compiling()
         resumes = "unfinished" in inspect.signature(experiment.run).parameters
         # A state that other code saved is not continued: the run would be half of one code and half of the other.
         place = {"unfinished": results.unfinished(task.folder) / task.code} if resumes else {}
-        arrays = experiment.run(task.settings, task.seed, **place)
-        manifest = {"experiment": task.experiment, "settings": task.settings, "seed": task.seed, "code": code}
-        manifest |= {"seconds": time.perf_counter() - start, **results.circumstances()}
+        arrays = results.as_arrays(experiment.run(task.settings, task.seed, **place))
+        manifest = {"experiment": experiment.__name__, "settings": task.settings, "seed": task.seed, "code": code}
+        manifest |= {"seconds": time.perf_counter() - start, "compiling": progress.seconds_compiling() - compiled}
+        manifest |= results.circumstances()
         results.save_run(task.folder, arrays, manifest)
     except Exception:  # no error of a run may stop the other runs
         return traceback.format_exc()
     return ""
+
+
+def _execute_silently(task: Task) -> str:
+    """`execute` in a process of its own: lines of many processes would tear the bar."""
+    with progress.silent_unless(False):
+        return execute(task)
 
 
 Backend = Callable[[list[Task]], Generator[tuple[Task, str]]]
@@ -143,8 +174,11 @@ def run_all(
     backend: Backend,
     finished: Callable[[Task], Any] = lambda task: None,
     keep_stale: bool = False,
+    earlier: Callable[[Task], Any] | None = None,
 ) -> None:
     """Make all runs that are not finished yet. `finished(task)` is called for each run, earlier ones first.
+
+    `earlier(task)` is called in its place for the runs that are finished already.
 
     Runs that other code made are made again, and a line on standard error says so. With `keep_stale` they count.
 
@@ -158,7 +192,7 @@ def run_all(
         found = look_up(task, keep_stale)
         stale += [found] if found.is_stale else []
         if found.counts:
-            finished(task)
+            (earlier or finished)(task)
         else:
             waiting.append(task)
     if stale:
@@ -166,7 +200,7 @@ def run_all(
         print(f"{of_other_code(stale, len(tasks))}: {'used as they are' if keep_stale else again}", file=sys.stderr)
     failed: list[tuple[Task, str]] = []
     # Seeds are the outer loop, so the remaining runs are like the finished ones, and the bar estimates their time.
-    with tqdm(total=len(waiting), unit="run", disable=None, smoothing=0) as bar:
+    with progress.progress_bar(len(waiting), unit="run", smoothing=0) as bar:
         for attempt in range(1, ATTEMPTS + 1):
             failed = []
             with closing(backend(waiting)) as made:
@@ -179,7 +213,7 @@ def run_all(
                     if error:
                         failed.append((task, error))
                         again = "trying again" if attempt < ATTEMPTS else "given up"
-                        tqdm.write(f"{task} failed, {again}: {last}")
+                        progress.write_line(f"{task} failed, {again}: {last}")
                     else:
                         bar.update()
                         finished(task)
@@ -202,7 +236,8 @@ def processes(jobs: int | None = None) -> Backend:
     def run(tasks: list[Task]) -> Generator[tuple[Task, str]]:
         for task in tasks:
             results.forget_begun(task.folder)  # a mark of an earlier sweep would blame this run
-        return _tracebacks(in_processes(execute, tasks, jobs, lambda task: results.has_begun(task.folder)))
+        work = execute if jobs == 1 else _execute_silently
+        return _tracebacks(in_processes(work, tasks, jobs, lambda task: results.has_begun(task.folder)))
 
     return run
 
@@ -212,7 +247,7 @@ def dask(scheduler: str) -> Backend:
 
     def run(tasks: list[Task]) -> Generator[tuple[Task, str]]:
         try:
-            yield from _tracebacks(on_dask(execute, tasks, scheduler))
+            yield from _tracebacks(on_dask(_execute_silently, tasks, scheduler))
         except SchedulerError as error:
             raise SweepError(f"--scheduler: {error}") from error
 

@@ -45,6 +45,7 @@ from rtu_np.learning.diagnostics import Watch
 from rtu_np.learning.optimizers import cure_of_divergence
 from rtu_np.learning.outcomes import CONTINUES, DONE, END, IS_FIRST, PAUSED, REFUSED, STEPS, how_it_ends
 from rtu_np.numerics.buffers import allocate, size
+from rtu_np.progress import compiling
 from rtu_np.validation import brief, check_dtype, check_number, check_real, check_seed, check_settings
 
 _ONE_REWARD = "mo_gymnasium.wrappers.LinearReward makes one number of a vector"
@@ -117,7 +118,8 @@ class Agent(Loop):
         self._to_step = (spec, self._flat, self._buffers, *more)
         self._to_act = (spec, self._flat, self._acting, self._acting_buffers)
         self._compiled_step = compile_for(type(self)._step_kernel, spec)
-        self._step = entry(self._compiled_step, *self._to_step)
+        with compiling(f"{type(self).__name__} with {type(self.cell).__name__}"):  # type: ignore[attr-defined]
+            self._step = entry(self._compiled_step, *self._to_step)
         self._act: Any = None  # compiled at the first call of `act`
 
     # ------------------------------------------------------------------------------------------------- learning
@@ -247,7 +249,8 @@ class Agent(Loop):
 
     def _compile_act(self) -> None:
         if self._act is None:
-            self._act = entry(compile_for(act, self._spec), *self._to_act)
+            with compiling(f"act of {type(self).__name__}"):
+                self._act = entry(compile_for(act, self._spec), *self._to_act)
 
     def _check_reward(self, reward: Any) -> float:
         """The reward as a float, by the rule of `step`."""

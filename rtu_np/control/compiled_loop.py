@@ -25,6 +25,7 @@ from rtu_np.control.inputs import ENDED, EXECUTED, LENGTH, RETURN, REWARD
 from rtu_np.jit import address, call_at, compile_for, entry
 from rtu_np.learning.outcomes import CONTINUES, DONE, END, IS_FIRST, STEPS, TERMINATED, TRUNCATED
 from rtu_np.numerics.buffers import clear, copy
+from rtu_np.progress import compiling
 
 ENOUGH = 50_000  # steps of an agent's life from which on compiling a stretch pays
 LEAST = 1_000  # steps of one call, below which finding the compiled stretch takes longer than its steps
@@ -119,7 +120,8 @@ class CompiledLoop:
         self._held = step, compiled  # as long as their code may run
         self._noise = np.empty((0, agent._noise.size), agent.dtype)
         try:
-            self._run = entry(compiled, *self._to_run, self._noise, agent._rng, 1)
+            with compiling(f"stretches of {type(agent).__name__} in {type(inner).__name__}"):
+                self._run = entry(compiled, *self._to_run, self._noise, agent._rng, 1)
         except Exception as error:
             error.add_note(
                 f"env is a {type(inner).__name__}, marked with `compiled`: expected `begin` and `advance` that Numba "

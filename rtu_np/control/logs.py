@@ -16,9 +16,15 @@ from pathlib import Path
 from typing import Any
 
 from rtu_np import files
+from rtu_np.progress import seconds_compiling
 
 EVERY = 10_000
 _EPISODES = ("step", "episode", "return", "length", "steps_per_second")
+
+
+def _clock() -> float:
+    """Seconds of this process without those of compiling, so that a speed is that of steps."""
+    return time.perf_counter() - seconds_compiling()
 
 
 class Log:
@@ -32,7 +38,7 @@ class Log:
             raise TypeError(f"log is {folder!r}: expected the path of a folder, or None, which writes nothing")
         self._agent, self._folder = agent, None if folder is None else _folder(Path(folder).expanduser(), name)
         self.writes = self._folder is not None
-        self._at, self._since = agent.steps, time.perf_counter()
+        self._at, self._since = agent.steps, _clock()
         self._episodes: Any = None
         self._learning: Any = None
         self._board: Any = None
@@ -58,7 +64,7 @@ class Log:
         """
         if self._episodes is None or not ended:
             return
-        now, last = time.perf_counter(), ended[-1][0]
+        now, last = _clock(), ended[-1][0]
         speed = (last - self._at) / max(now - self._since, 1e-9)
         self._at, self._since = last, now
         rows = [

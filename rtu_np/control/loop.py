@@ -10,7 +10,6 @@ from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple
 
 import numpy as np
-from tqdm import tqdm
 
 from rtu_np.control import spaces
 from rtu_np.control.compiled_loop import CompiledLoop, compiled_loop
@@ -18,6 +17,7 @@ from rtu_np.control.inputs import ENDED, LENGTH, RETURN
 from rtu_np.control.logs import Log
 from rtu_np.interrupts import HoldCtrlC
 from rtu_np.learning.outcomes import CONTINUES, IS_FIRST, how_it_ends
+from rtu_np.progress import progress_bar, silent_unless
 from rtu_np.validation import check_count
 
 SPACES = ("observation_space", "action_space")
@@ -105,7 +105,7 @@ class Loop(ABC):
 
         Parameters
         ----------
-        progress : whether to show a bar, on a terminal
+        progress : whether to show a bar, on a terminal or in a notebook
         callback : called as `callback(agent)` after every step. Learning stops if it returns a false value that is not
             None, such as False, np.False_ or 0
         log : folder of `episodes.csv` and `learning.csv` (`rtu_np.control.logs`); "runs" makes a new folder in `runs`,
@@ -124,7 +124,8 @@ class Loop(ABC):
         self._check_length(steps)
         if not (callback is None or callable(callback)):
             raise TypeError(f"callback is {callback!r}: expected a function of the agent, or None")
-        loop = compiled_loop(self, env, steps) if callback is None else None  # may compile, so Ctrl-C is not held yet
+        with silent_unless(progress):  # may compile, so Ctrl-C is not held yet
+            loop = compiled_loop(self, env, steps) if callback is None else None
         ended: list[tuple[int, float, int]] = []
         with (
             HoldCtrlC(lambda: _episodes(ended), insists=True) as ctrl_c,
@@ -240,7 +241,7 @@ class Loop(ABC):
         seed : of the first episode; None for fresh entropy
         max_steps : the largest number of steps of all episodes together. An episode that is cut off is not among the
             returns, and a RuntimeWarning says so. For a task without end, `gymnasium.wrappers.TimeLimit` makes episodes
-        progress : whether to show a bar, on a terminal
+        progress : whether to show a bar, on a terminal or in a notebook
 
         Returns
         -------
@@ -259,7 +260,8 @@ class Loop(ABC):
         if self._env is not None and _innermost(env) is _innermost(self._env):
             self._env = None
         _moved_by(env, None)
-        self._compile_act()  # before Ctrl-C is held: it may take long
+        with silent_unless(progress):  # before Ctrl-C is held: it may take long
+            self._compile_act()
         own, drawn, returns = self._acting.copy(), self._acting_rng.bit_generator.state, list[float]()
         made, length, total = 0, 0, 0.0
         try:
@@ -326,10 +328,9 @@ def _unlike(call: str, result: Any, expected: str) -> TypeError:
     )
 
 
-def _bar(steps: int | None, progress: bool) -> tqdm:
-    """A bar on a terminal. The bar of an evaluation in a callback, below another, is removed at its end."""
-    how = {"delay": 1, "unit": "step", "unit_scale": True, "leave": None}
-    return tqdm(total=steps, disable=None if progress else True, **how)
+def _bar(steps: int | None, progress: bool) -> Any:
+    """The bar of a call. The bar of an evaluation in a callback, below another, is removed at its end."""
+    return progress_bar(steps, progress, delay=1, unit="step", unit_scale=True, leave=None)
 
 
 def _episodes(ended: list[tuple[int, float, int]]) -> Episodes:

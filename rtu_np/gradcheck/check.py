@@ -14,6 +14,11 @@ holds the states fixed that the layers above have from earlier steps. Steps befo
 
 Errors are relative to the largest entry of the expected array. If the activation function has a kink, the inputs are
 drawn so that no unit is near it.
+
+The table of blocks is about one sequence. The table of regimes is about conditions in which a mistake may hide
+(`rtu_np.gradcheck.regimes`), and about `learn`, the pass that learners run.
+
+A recurrence that is written as a plain function, with a gradient of its own, is checked by `check_recurrence`.
 """
 
 from functools import partial

@@ -1,7 +1,8 @@
 """What `check_gradients` found, as tables."""
 
 from dataclasses import dataclass
-from html import escape
+
+from rtu_np import tables
 
 TOLERANCE = {"float64": 1e-11, "float32": 1e-4}  # against BPTT and complex step
 TOLERANCE_DIFFERENCES = {"float64": 1e-6, "float32": 1e-4}
@@ -55,53 +56,48 @@ class GradientReport:
         return max(max(block.bptt, block.complex_step) for block in self.blocks)
 
     @property
-    def passed(self) -> bool:
+    def blocks_passed(self) -> bool:
+        """Whether all blocks passed; `passed` asks the regimes, too."""
         differences = max(block.central_differences for block in self.blocks)
-        exact = self.max_error <= self.tolerance and differences <= self.tolerance_differences
-        return exact and all(regime.passed for regime in self.regimes)
+        return self.max_error <= self.tolerance and differences <= self.tolerance_differences
 
-    def _tables(self) -> list[list[list[str]]]:
-        """Rows of each table; the first of each is its head."""
-        blocks = [["block", "size", "kind of gradient", "BPTT", "complex step", "differences"]]
+    @property
+    def passed(self) -> bool:
+        return self.blocks_passed and all(regime.passed for regime in self.regimes)
+
+    def _rows(self) -> list[list[str]]:
+        rows = [["block", "size", "kind of gradient", "BPTT", "complex step", "differences"]]
         for b in self.blocks:
             errors = [f"{error:.1e}" for error in (b.bptt, b.complex_step, b.central_differences)]
-            blocks.append([b.block, str(b.size), b.kind, *errors])
-        regimes = [["regime", "units", "inputs", "BPTT", "complex step", "learn", "float32", ""]]
+            rows.append([b.block, str(b.size), b.kind, *errors])
+        return rows
+
+    def _regime_rows(self) -> list[list[str]]:
+        rows = [["regime", "units", "inputs", "BPTT", "complex step", "learn", "float32", "passed"]]
         for r in self.regimes:
             errors = [f"{error:.1e}" for error in (r.bptt, r.complex_step, r.learn, r.float32)]
-            regimes.append([r.regime, str(r.units), str(r.inputs), *errors, "" if r.passed else "FAILED"])
-        return [blocks, regimes] if self.regimes else [blocks]
+            rows.append([r.regime, str(r.units), str(r.inputs), *errors, "yes" if r.passed else "NO"])
+        return rows
 
-    def _verdict(self) -> list[str]:
-        failed = sum(not regime.passed for regime in self.regimes)
-        lines = [f"not checked, {line}" for line in self.left_out]
-        if self.regimes:
-            counts = f"{len(self.regimes) - failed} of {len(self.regimes)} regimes passed"
-            lines.append(f"{counts}, allowed {TOLERANCE['float64']:.0e} (float32, one step: {TOLERANCE_ONE_STEP:.0e})")
-        lines.append(
-            f"{'passed' if self.passed else 'FAILED'}: largest error {self.max_error:.1e}, allowed "
+    def _verdict(self) -> str:
+        return (
+            f"{'passed' if self.blocks_passed else 'FAILED'}: largest error {self.max_error:.1e}, allowed "
             f"{self.tolerance:.0e} (differences {self.tolerance_differences:.0e})"
         )
-        return lines
+
+    def _regime_lines(self) -> list[str]:
+        passed, n = sum(regime.passed for regime in self.regimes), len(self.regimes)
+        return [
+            *(f"not checked: {line}" for line in self.left_out),
+            f"{'passed' if passed == n else 'FAILED'}: {passed} of {n} regimes, allowed {TOLERANCE['float64']:.0e} "
+            f"(float32, one step: {TOLERANCE_ONE_STEP:.0e})",
+        ]
 
     def __str__(self) -> str:
-        lines = [self.title]
-        for rows in self._tables():
-            widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-            left = {0, 2} if rows[0][2] == "kind of gradient" else {0}
-            for row in rows:
-                entries = [
-                    entry.ljust(width) if k in left else entry.rjust(width)
-                    for k, (entry, width) in enumerate(zip(row, widths, strict=True))
-                ]
-                lines.append("  ".join(entries).rstrip())
-        return "\n".join([*lines, *self._verdict()])
+        blocks = tables.as_text(self.title, self._rows(), "<><>>>", self._verdict())
+        return f"{blocks}\n{tables.as_text('', self._regime_rows(), '<>>>>>><', *self._regime_lines())}"
 
     def _repr_html_(self) -> str:
         """The same tables, for notebooks."""
-        parts = [f"<p>{escape(self.title)}</p>"]
-        for head, *body in self._tables():
-            rows = [f"<tr>{''.join(f'<th>{escape(entry)}</th>' for entry in head)}</tr>"]
-            rows += [f"<tr>{''.join(f'<td>{escape(entry)}</td>' for entry in row)}</tr>" for row in body]
-            parts.append(f"<table>{''.join(rows)}</table>")
-        return f"{''.join(parts)}<p><b>{'<br>'.join(map(escape, self._verdict()))}</b></p>"
+        blocks = tables.as_html(self.title, self._rows(), self._verdict())
+        return blocks + tables.as_html("", self._regime_rows(), *self._regime_lines())

@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 from joblib import cpu_count
-from tqdm import tqdm
 
 from rtu_np.interrupts import HoldCtrlC
 from rtu_np.prediction.td import TDLambda
+from rtu_np.progress import compiling, progress_bar, silent_unless
 from rtu_np.validation import check_count, count_dimensions
 
 
@@ -31,7 +31,7 @@ def run_many(
     observations : (T, n_inputs) one stream for all; or one for each, (k, T, n_inputs) or a list of k
     cumulants, discounts, terminated, truncated : (T,) for all; or one for each, (k, T) or a list of k
     n_threads : how many learners run at a time; by default one per core
-    progress : whether a run of more than a second shows a bar on a terminal
+    progress : whether a run of more than a second shows a bar, on a terminal or in a notebook
 
     Returns
     -------
@@ -72,8 +72,9 @@ def run_many(
         except (TypeError, ValueError) as error:
             raise type(error)(f"learners[{k}]: {error}") from error
 
-    for learner in learners:
-        learner.compile()
+    with silent_unless(progress), compiling(f"{len(learners)} learners", len(learners)):
+        for learner in learners:
+            learner.compile()
     predictions = [np.empty(len(stream[0]), learner.dtype) for learner, stream in zip(learners, streams, strict=True)]
     began = [learner.steps for learner in learners]
 
@@ -82,7 +83,7 @@ def run_many(
 
     with HoldCtrlC(so_far) as ctrl_c:
         total = sum(map(len, predictions))
-        bar = tqdm(total=total, disable=None if progress else True, delay=1, unit="step", unit_scale=True)
+        bar = progress_bar(total, progress, delay=1, unit="step", unit_scale=True)
         with bar, ThreadPoolExecutor(min(n_threads, len(learners))) as pool:
             runs = [
                 pool.submit(_learn, learner, stream, v, bar, ctrl_c)
@@ -97,7 +98,7 @@ def run_many(
 
 
 def _learn(
-    learner: TDLambda, stream: tuple[np.ndarray, ...], predictions: np.ndarray, bar: tqdm, ctrl_c: HoldCtrlC
+    learner: TDLambda, stream: tuple[np.ndarray, ...], predictions: np.ndarray, bar: Any, ctrl_c: HoldCtrlC
 ) -> None:
     """Learn from `stream`, until Ctrl-C."""
     if not ctrl_c.asked:

@@ -6,7 +6,6 @@ from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from rtu_np.cells.layer import Cell, GradientMethod, check_cell, check_gradient
 from rtu_np.interrupts import HoldCtrlC
@@ -30,6 +29,7 @@ from rtu_np.numerics.buffers import allocate, size
 from rtu_np.prediction.learner import Learner
 from rtu_np.prediction.scale import ENOUGH, watched
 from rtu_np.prediction.td_kernels import CUMULANT, DISCOUNT, paused, predict, run
+from rtu_np.progress import compiling, progress_bar, silent_unless
 from rtu_np.validation import (
     PLAIN,
     brief,
@@ -128,7 +128,8 @@ class TDLambda(Learner):
 
     @cached_property
     def _run(self) -> Callable:
-        compiled = entry(compile_for(run, self._spec), *self._to_step)
+        with compiling(f"{type(self).__name__} with {type(self.cell).__name__}"):
+            compiled = entry(compile_for(run, self._spec), *self._to_step)
         return compiled if self.steps >= ENOUGH else watched(compiled, partial(setattr, self, "_run"))
 
     def compile(self) -> None:
@@ -137,7 +138,8 @@ class TDLambda(Learner):
 
     @cached_property
     def _predict(self) -> Callable:
-        return entry(compile_for(predict, self._spec), *self._to_predict, 1)
+        with compiling(f"predict of {type(self).__name__} with {type(self.cell).__name__}"):
+            return entry(compile_for(predict, self._spec), *self._to_predict, 1)
 
     # ------------------------------------------------------------------------------------------------- learning
 
@@ -196,19 +198,19 @@ class TDLambda(Learner):
         ----------
         observations : (T, n_inputs)
         cumulants, discounts, terminated, truncated : (T,), as in `step`; the last three are optional
-        progress : whether a run of more than a second shows a bar, on a terminal
+        progress : whether a run of more than a second shows a bar, on a terminal or in a notebook; compiling is said
+            there, too
 
         Ctrl-C stops between steps, within about a second. The KeyboardInterrupt carries the predictions so far as
         `result` (t,), and `run` with the rows from t on continues, to the bit. FloatingPointError carries them, too.
         """
         stream = self.check_stream(observations, cumulants, discounts, terminated, truncated)
-        self.compile()
+        with silent_unless(progress):
+            self.compile()
         predictions, began = np.empty(len(stream[0]), self.dtype), self.steps
         with (
             HoldCtrlC(lambda: predictions[: self.steps - began]) as ctrl_c,
-            tqdm(
-                total=len(predictions), disable=None if progress else True, delay=1, unit="step", unit_scale=True
-            ) as bar,
+            progress_bar(len(predictions), progress, delay=1, unit="step", unit_scale=True) as bar,
         ):
             for n in self.learn_from(stream, predictions):
                 bar.update(n)

@@ -23,12 +23,12 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from rtu_np.cells.layer import Cell, GradientMethod, check_gradient
 from rtu_np.costs import bytes_per_step, flops
 from rtu_np.learning.optimizers import SGD, Optimizer
 from rtu_np.prediction.td import TDLambda
+from rtu_np.progress import progress_bar
 from rtu_np.timing.machine import Machine, bandwidth
 from rtu_np.timing.report import Timing
 from rtu_np.validation import brief, check_count, check_dtype, check_flag
@@ -216,7 +216,7 @@ def _compile_seconds(settings: dict[str, Any]) -> tuple[float, float]:
 
 def measure_all(settings: Sequence[dict[str, Any]], **options: Any) -> tuple[list[Timing], Machine]:
     """(a `measure` of each of `settings`, the machine's peaks), with a progress bar."""
-    with tqdm(total=len(settings) + 1, disable=None, unit="measurement") as bar:
+    with progress_bar(len(settings) + 1, unit="measurement") as bar:
         bar.set_postfix_str("the machine")
         machine = Machine.measure()
         bar.update()

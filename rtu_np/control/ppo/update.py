@@ -21,6 +21,7 @@ from rtu_np.control.ppo.storage import load, round_off
 from rtu_np.jit import compile_for, entry
 from rtu_np.learning.network import wrap_parameters
 from rtu_np.numerics.buffers import allocate, size
+from rtu_np.progress import compiling
 
 PARTS = 4
 _PAGE = 1024  # elements: separates the memory of the parts, in both precisions
@@ -72,9 +73,10 @@ class Update:
         self._loss_terms, self._moments = np.zeros(len(LOSS_TERMS)), np.zeros(2)
         self.summary, self.seconds = np.zeros(len(SUMMARY)), 0.0
         self._backup: list[tuple[np.ndarray, np.ndarray]] = []
-        self._compile()
-        if any(refresh):
-            _ = self._recompute  # compiled now, and not in mid-update
+        with compiling("the update of PPO", 5 + any(refresh)):
+            self._compile()
+            if any(refresh):
+                _ = self._recompute  # compiled now, and not in mid-update
 
     def _compile(self) -> None:
         """A function that gets a few arrays, in place of `spec` and `flat`, compiles in a tenth of the time."""

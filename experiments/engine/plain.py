@@ -1,0 +1,126 @@
+"""What an experiment of the user's need not write: labels, a table and a figure of whatever its runs return.
+
+An array of one number in each run is a column of the table, with its 95 % interval. An array `curve`, or else the first
+one with several numbers, is drawn against `steps`, if the runs have an array of this name and length.
+"""
+
+import json
+from typing import Any
+
+import numpy as np
+
+from experiments.engine import plotting
+from experiments.engine.results import Config, Results, interval
+
+
+def leaves(setting: Any, above: str = "") -> dict[str, Any]:
+    """{dotted name: value} of all that stands in a setting, in any depth.
+
+    Examples
+    --------
+    >>> leaves({"isi": 10, "cell": {"name": "GRU", "n_hidden": 4}})
+    {'isi': 10, 'cell.name': 'GRU', 'cell.n_hidden': 4}
+    """
+    if isinstance(setting, dict) and setting:
+        parts = setting.items()
+    elif isinstance(setting, list | tuple) and any(isinstance(part, dict) for part in setting):
+        parts = {str(k): part for k, part in enumerate(setting)}.items()
+    else:
+        return {above: setting}
+    out: dict[str, Any] = {}
+    for name, part in parts:
+        out |= leaves(part, f"{above}.{name}" if above else str(name))
+    return out
+
+
+def _word(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def label(config: Config) -> str:
+    """A setting in a few words: its parts have their names alone.
+
+    Examples
+    --------
+    >>> label({"isi": 10, "cell": {"name": "GRU", "n_hidden": 4}})
+    'isi 10, cell GRU'
+    """
+    words = {name: part.get("name", "...") if isinstance(part, dict) else part for name, part in config.items()}
+    return ", ".join(f"{name} {_word(value)}" for name, value in words.items())
+
+
+def labels(configs: list[Config]) -> list[str]:
+    """What distinguishes each of some settings from the others; if nothing does, their labels.
+
+    Examples
+    --------
+    >>> labels([{"isi": 10, "steps": 5}, {"isi": 20, "steps": 5}])
+    ['isi 10', 'isi 20']
+    """
+    flat = [leaves(config) for config in configs]
+    names = list(dict.fromkeys(name for each in flat for name in each))
+    varied = [name for name in names if len({json.dumps(each.get(name)) for each in flat}) > 1]
+    return [
+        ", ".join(f"{name} {_word(each[name])}" for name in varied if name in each) or label(config)
+        for config, each in zip(configs, flat, strict=True)
+    ]
+
+
+def describe(arrays: dict[str, np.ndarray]) -> str:
+    """The numbers of one finished run."""
+    return ", ".join(f"{name} {float(array.item()):.4g}" for name, array in arrays.items() if _is_number(array))
+
+
+def _is_number(array: np.ndarray) -> bool:
+    return array.size == 1 and array.dtype.kind in "biuf"
+
+
+def _numbers(results: Results) -> list[str]:
+    return [name for name, array in results[0][1][0].items() if _is_number(array)]
+
+
+def score(results: Results) -> dict[str, dict[str, float]]:
+    """{setting: numbers}: the mean over seeds of each number, with a 95 % bootstrap interval."""
+    table = {}
+    for text, (_, runs) in zip(labels([config for config, _ in results]), results, strict=True):
+        row: dict[str, float] = {"seeds": len(runs)}
+        for name in _numbers(results):
+            samples = np.array([arrays[name].item() for arrays in runs])
+            low, high = interval(samples)
+            row |= {name: float(samples.mean()), f"{name} low": float(low), f"{name} high": float(high)}
+        table[text] = row
+    return table
+
+
+def plot(results: Results) -> Any:
+    """A curve for each setting; or, if runs have no curves, their numbers side by side."""
+    import matplotlib.pyplot as plt
+
+    first = results[0][1][0]
+    curves = [name for name, a in first.items() if a.ndim == 1 and a.size > 1 and a.dtype.kind in "biuf"]
+    curves = [name for name in ("curve", *curves) if name in curves and name != "steps"]
+    texts = labels([config for config, _ in results])
+    if curves:
+        figure, axes = plt.subplots(figsize=(6.4, 4.2))
+        for k, (text, (_, runs)) in enumerate(zip(texts, results, strict=True)):
+            samples = [arrays[curves[0]] for arrays in runs]
+            n = min(map(len, samples))  # runs that stopped early have shorter curves
+            steps = runs[0].get("steps", np.zeros(0))
+            x = steps if steps.shape == samples[0].shape else np.arange(samples[0].size)
+            line = {"color": plotting.COLOURS[k % len(plotting.COLOURS)]}
+            line["linestyle"] = ("-", "--", ":")[k // len(plotting.COLOURS) % 3]
+            plotting.band(axes, x[:n], np.array([sample[:n] for sample in samples], float), label=text, **line)
+        axes.set(xlabel="step", ylabel=curves[0])
+        figure.legend(loc="outside lower center", ncols=plotting.legend_columns(figure, texts))
+    else:
+        names = _numbers(results) or [""]
+        figure, panels = plt.subplots(1, len(names), figsize=(3.2 * len(names) + 1, 0.35 * len(results) + 1.6))
+        for name, axes in zip(names, np.atleast_1d(panels), strict=True):
+            for k, (_, runs) in enumerate(results):
+                each = np.array([arrays[name].item() for arrays in runs]) if name else np.zeros(1)
+                low, high = interval(each)
+                axes.errorbar(each.mean(), k, xerr=[[each.mean() - low], [high - each.mean()]], fmt="o")
+            axes.set(yticks=range(len(results)), yticklabels=texts, xlabel=name)
+            axes.invert_yaxis()
+    plotting.headline(figure, ", ".join(curves[:1] or _numbers(results)), len(results[0][1]))
+    return figure

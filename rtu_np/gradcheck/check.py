@@ -28,6 +28,7 @@ import numpy as np
 
 from rtu_np.cells.layer import Cell, GradientMethod, check_cell, check_gradient
 from rtu_np.gradcheck.case import Case, Sequence
+from rtu_np.gradcheck.layers import Compiler
 from rtu_np.gradcheck.regimes import Conditions, check_regime, regimes
 from rtu_np.gradcheck.report import TOLERANCE, TOLERANCE_DIFFERENCES, BlockCheck, GradientReport, RegimeCheck
 from rtu_np.validation import brief, check_count, check_flag, check_seed
@@ -78,7 +79,8 @@ def check_gradients(
     thorough = check_flag("thorough", thorough)
     gradient = check_gradient(gradient)
     rng = check_seed("seed", seed)
-    layer = check_cell(cell).build(n_inputs, gradient, seed, dtype)
+    layer, compiler = check_cell(cell).build(n_inputs, gradient, seed, dtype), Compiler()
+    layer.compiled = compiler
     case = Case(layer, Sequence(steps, reset_at, dtype=layer.dtype, differences=True), rng)
 
     for name, view in layer.state.items():
@@ -95,8 +97,7 @@ def check_gradients(
         expected = (case.bptt(name), complex_step, _entrywise(at, partial(case.difference, name)))
         blocks.append(BlockCheck(name, at.size, case.kind(name), *(_error(carried[name], e) for e in expected)))
     reset = "" if reset_at is None else f", reset before step {reset_at}"
-    compiled_spec = layer.spec if layer.dtype == np.float64 else None
-    rows, left_out = _regimes(Conditions(cell, n_inputs, gradient, seed, compiled_spec, thorough))
+    rows, left_out = _regimes(Conditions(cell, n_inputs, gradient, seed, layer, thorough, compiler))
     return GradientReport(
         f"Gradient of {brief(cell)}, {n_inputs} inputs, by {brief(gradient)}: {steps} steps{reset}, "
         f"{layer.dtype.name}, seed {seed}",

@@ -1,5 +1,6 @@
 """A layer that also learns, as learners do it, in compiled code or in plain Python."""
 
+from collections.abc import Callable
 from functools import cached_property
 from typing import Any
 
@@ -15,11 +16,11 @@ class LearningLayer(Layer):
     """A `Layer` with the pass `learn`. Compiling takes seconds for each kind of layer; plain Python compiles nothing."""
 
     def __init__(
-        self, cell: Cell, n_inputs: int, gradient: GradientMethod, seed: int, dtype: Any, *, compiled: bool
+        self, cell: Cell, n_inputs: int, gradient: GradientMethod, seed: int, dtype: Any, compiled: Callable
     ) -> None:
         super().__init__(cell, n_inputs, gradient, seed, dtype)
         self.seed = seed
-        self.compiled = compile_for if compiled else _as_it_is  # type: ignore[method-assign]
+        self.compiled = compiled
         self._traces = allocate(self._params.size, self.dtype)
 
     @cached_property
@@ -39,16 +40,35 @@ class LearningLayer(Layer):
         arrays = self._params, self._traces, self._memory, self._x, self._dy
         self._compiled_learn(self.spec, *arrays, real(decay), step)
 
-    def copy(self, compiled: bool, dtype: Any = None) -> "LearningLayer":
+    def copy(self, compiled: Callable, dtype: Any = None) -> "LearningLayer":
         """Another layer with the same numbers, rounded to `dtype` if that is given."""
         dtype = self.dtype if dtype is None else dtype
-        other = LearningLayer(self.cell, self.n_inputs, self.gradient_method, self.seed, dtype, compiled=compiled)
+        other = LearningLayer(self.cell, self.n_inputs, self.gradient_method, self.seed, dtype, compiled)
         other._params[:], other._memory[:], other._traces[:] = self._params, self._memory, self._traces
         return other
 
 
-def _as_it_is(function: Any, spec: Any) -> Any:
+def plain_python(function: Callable, spec: Any) -> Callable:
+    """What a layer takes for `compiled` if nothing is to be compiled."""
     return function
+
+
+class Compiler:
+    """What a layer takes for `compiled` otherwise. To look for changed code takes milliseconds, here once for each kind."""
+
+    def __init__(self) -> None:
+        self._compiled: dict[tuple[Callable, Any], Callable] = {}
+
+    def __call__(self, function: Callable, spec: Any) -> Callable:
+        key = function, kinds(spec)
+        if key not in self._compiled:
+            self._compiled[key] = compile_for(function, spec)
+        return self._compiled[key]
+
+
+def kinds(spec: Any) -> Any:
+    """The types that compiled code depends on."""
+    return (type(spec), *map(kinds, spec)) if isinstance(spec, tuple) else None
 
 
 def _learn(spec, params, traces, memory, x, dy, decay, step):

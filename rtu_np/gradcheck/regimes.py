@@ -14,19 +14,24 @@ If the inputs are scaled, the weights by which they come in are scaled the other
 sensitivities have the inputs' scale.
 """
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from rtu_np import protocol
 from rtu_np.cells.layer import Cell, GradientMethod
 from rtu_np.cells.stack import Stack
 from rtu_np.gradcheck.case import DENSE, SPARSE, ZERO, Case, Sequence
-from rtu_np.gradcheck.layers import LearningLayer
-from rtu_np.gradcheck.report import RegimeCheck
+from rtu_np.gradcheck.layers import Compiler, LearningLayer, kinds, plain_python
+from rtu_np.gradcheck.report import TOLERANCE, TOLERANCE_ONE_STEP, RegimeCheck
+from rtu_np.gradients.rtrl import FullRTRLSpec
+from rtu_np.gradients.tbptt import TBPTT
 
 SIZES = (1, 7, 8, 9, 16, 17, 33)  # about the lengths of vectors: float64 and float32 have from 2 to 16 in one
 _STEPS, _LONG = 8, 2000
+_MUCH = 300_000  # products a step, of full RTRL in plain Python
 _SLOW = {"r_min": 0.99, "r_max": 1.0}
 _PASSES = ((0.7, 0.01), (0.9, None))  # (decay, step)
 
@@ -97,8 +102,9 @@ class Conditions(NamedTuple):
     n_inputs: int
     gradient: GradientMethod
     seed: int
-    compiled_spec: Any  # layers whose spec is of these types are compiled already; None to compile all
-    everything: bool  # whether to compile also `learn`, and float32
+    main: Any  # the layer whose functions are compiled already; layers of other types stay plain Python
+    everything: bool  # whether to compile all
+    compiler: Compiler
 
 
 def check_regime(regime: Regime, on: Conditions) -> RegimeCheck:
@@ -109,9 +115,12 @@ def check_regime(regime: Regime, on: Conditions) -> RegimeCheck:
     ValueError, TypeError : if the cell has no such settings, or if the inputs cannot be drawn
     """
     cell, rng = with_settings(on.cell, regime.settings), np.random.default_rng(on.seed)
-    layer = LearningLayer(cell, on.n_inputs, on.gradient, on.seed, "float64", compiled=True)
-    if not on.everything and _kinds(layer.spec) != _kinds(on.compiled_spec):
-        layer = layer.copy(compiled=False)
+    compiled = on.compiler if on.everything else plain_python
+    layer = LearningLayer(cell, on.n_inputs, on.gradient, on.seed, "float64", compiled)
+    if on.main.dtype == layer.dtype and kinds(on.main.spec) == kinds(layer.spec):
+        layer.compiled = on.compiler
+    if isinstance(layer.spec, FullRTRLSpec) and layer.spec.n_state**2 * layer.spec.n_params > _MUCH and not on.everything:
+        raise ValueError("full RTRL takes long; thorough=True checks it")
     sequence = regime.sequence
     for values in layer.parameters.values():
         values[...] = values.astype(sequence.dtype)
@@ -120,24 +129,24 @@ def check_regime(regime: Regime, on: Conditions) -> RegimeCheck:
     case = Case(layer, sequence, rng)
     for name, view in layer.state.items():
         view[...] = case.start[name]
-    learning, single, usual_y = 0.0, 0.0, 0.0
+    # All layers without a `learn` of their own share one of three passes.
+    learns = type(layer.spec) in protocol.learn.table or regime == BASIC[0]
+    learning, single, usual_y = 0.0 if learns else None, 0.0, 0.0
     # A float32 number each, as all others of the sequence.
     dys = np.concatenate([case.w[None], rng.standard_normal((2, case.w.size)).astype(sequence.dtype)])
     for t, x in enumerate(case.inputs):
         if t == sequence.reset_at:
             layer.reset()
         if t in (sequence.reset_at, sequence.steps - 1):
-            learning = max(learning, learning_error(layer, (x, case.inputs[0]), case.w, rng, on.everything))
-            single = max(single, single_precision_error(layer, x, dys, usual_y, on.everything))
+            if learning is not None:
+                learning = max(learning, learning_error(layer, (x, case.inputs[0]), case.w, rng, compiled))
+            single = max(single, single_precision_error(layer, x, dys, usual_y, compiled))
         usual_y = max(usual_y, float(np.abs(layer.advance(x)).max()))
     carried = {**layer.gradient(case.w), "x": layer.input_gradient(case.w)}
     bptt, complex_step = _errors(case, carried, rng)
-    return RegimeCheck(regime.name, layer.spec.n_hidden, on.n_inputs, bptt, complex_step, learning, single)
-
-
-def _kinds(spec: Any) -> Any:
-    """The types that compiled code depends on."""
-    return (type(spec), *map(_kinds, spec)) if isinstance(spec, tuple) else None
+    # A step of T-BPTT goes through all steps of its window, and the rounding of each counts.
+    allowed = TOLERANCE["float32"] if isinstance(on.gradient, TBPTT) else TOLERANCE_ONE_STEP
+    return RegimeCheck(regime.name, layer.spec.n_hidden, on.n_inputs, bptt, complex_step, learning, single, allowed)
 
 
 def _errors(case: Case, carried: dict[str, np.ndarray], rng: np.random.Generator) -> tuple[float, float]:
@@ -170,7 +179,7 @@ def _apart(actual: dict[str, np.ndarray], expected: dict[str, np.ndarray], at_le
 
 
 def learning_error(
-    layer: LearningLayer, inputs: tuple[np.ndarray, np.ndarray], dy: np.ndarray, rng: Any, compiled: bool
+    layer: LearningLayer, inputs: tuple[np.ndarray, np.ndarray], dy: np.ndarray, rng: Any, compiled: Callable
 ) -> float:
     """How far `learn` is from `advance` and `accumulate`, at one step and in what is carried to the next."""
     x, x_next = inputs
@@ -194,14 +203,16 @@ def learning_error(
     return error
 
 
-def single_precision_error(layer: LearningLayer, x: np.ndarray, dys: np.ndarray, usual_y: float, compiled: bool) -> float:
+def single_precision_error(
+    layer: LearningLayer, x: np.ndarray, dys: np.ndarray, usual_y: float, compiled: Callable
+) -> float:
     """How far one step in float32 is from the same step in float64, from the same float32 numbers.
 
     dys : several dy, since the entries of a small block may cancel for one of them
     usual_y : the largest output of steps before; the outputs of one step may be close to zero, by cancellation
     """
     single = layer.copy(compiled, "float32")
-    double = single.copy(compiled, "float64")
+    double = single.copy(layer.compiled, "float64")
     y, y_exact = single.advance(x), double.advance(x)
     one, other = (
         {name: np.stack(values) for name, *values in zip(each.parameters, *(each.gradient(dy).values() for dy in dys))}

@@ -6,7 +6,7 @@ from rtu_np import tables
 
 TOLERANCE = {"float64": 1e-11, "float32": 1e-4}  # against BPTT and complex step
 TOLERANCE_DIFFERENCES = {"float64": 1e-6, "float32": 1e-4}
-TOLERANCE_ONE_STEP = 1e-5  # of a step in float32 against the same step in float64
+TOLERANCE_ONE_STEP = 1e-5  # of a step in float32 against the same step in float64, unless it goes through a window
 
 
 @dataclass(frozen=True)
@@ -30,13 +30,14 @@ class RegimeCheck:
     inputs: int
     bptt: float
     complex_step: float
-    learn: float  # `learn` against `advance` and `accumulate`
+    learn: float | None  # `learn` against `advance` and `accumulate`; None for `learn` in three passes, checked once
     float32: float  # a step in float32 against the same step in float64
+    float32_allowed: float
 
     @property
     def passed(self) -> bool:
-        exact = max(self.bptt, self.complex_step, self.learn)
-        return exact <= TOLERANCE["float64"] and self.float32 <= TOLERANCE_ONE_STEP
+        exact = max(self.bptt, self.complex_step, self.learn or 0.0)
+        return exact <= TOLERANCE["float64"] and self.float32 <= self.float32_allowed
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,7 @@ class GradientReport:
     def _regime_rows(self) -> list[list[str]]:
         rows = [["regime", "units", "inputs", "BPTT", "complex step", "learn", "float32", "passed"]]
         for r in self.regimes:
-            errors = [f"{error:.1e}" for error in (r.bptt, r.complex_step, r.learn, r.float32)]
+            errors = ["-" if e is None else f"{e:.1e}" for e in (r.bptt, r.complex_step, r.learn, r.float32)]
             rows.append([r.regime, str(r.units), str(r.inputs), *errors, "yes" if r.passed else "NO"])
         return rows
 
@@ -86,11 +87,12 @@ class GradientReport:
         )
 
     def _regime_lines(self) -> list[str]:
+        allowed = max((regime.float32_allowed for regime in self.regimes), default=TOLERANCE_ONE_STEP)
         passed, n = sum(regime.passed for regime in self.regimes), len(self.regimes)
         return [
             *(f"not checked: {line}" for line in self.left_out),
             f"{'passed' if passed == n else 'FAILED'}: {passed} of {n} regimes, allowed {TOLERANCE['float64']:.0e} "
-            f"(float32, one step: {TOLERANCE_ONE_STEP:.0e})",
+            f"(float32, one step: {allowed:.0e})",
         ]
 
     def __str__(self) -> str:

@@ -1,10 +1,11 @@
 """The regimes of the gradient checker: mistakes that hide where random inputs and a single size do not look."""
 
 import pytest
-from cases import CASES, KINDS, in_plain_python
+from cases import KINDS, in_plain_python
 from mutants import rebuilt
 
-from rtu_np import GRU, RTRL, TBPTT, BlockDiagonalRNN, LinearRTU, check_gradients
+from rtu_np import GRU, RTRL, TBPTT, BlockDiagonalRNN, LinearRTU, check_gradients, protocol
+from rtu_np.__main__ import main
 from rtu_np.gradcheck.regimes import BASIC, SIZES
 
 GAMMA_X, TURNED = "+ work.gamma[i] * x_j\n            e2[j, i]", "work.g[i] * e2[j, i] + work.p[i] * e1_tm1"
@@ -19,13 +20,23 @@ BUGS = {
     "a sign in what learn carries": (
         "nonlinear RTU",
         "cells/nonlinear_rtu.py",
-        [("e1 = memory.g1[i] * e1_tm1 - memory.p1[i] * e2_tm1\n", "e1 = memory.g1[i] * e1_tm1 + memory.p1[i] * e2_tm1\n")],
+        [
+            (
+                "e1 = memory.g1[i] * e1_tm1 - memory.p1[i] * e2_tm1\n",
+                "e1 = memory.g1[i] * e1_tm1 + memory.p1[i] * e2_tm1\n",
+            )
+        ],
         {"dense"},
     ),
     "learn updates if there is no step": (
         "linear RTU",
         "cells/linear_rtu.py",
-        [("            if step is not None:\n                W1", "            if True:\n                step = step or 0.1\n                W1")],
+        [
+            (
+                "            if step is not None:\n                W1",
+                "            if True:\n                step = step or 0.1\n                W1",
+            )
+        ],
         {"dense"},
     ),
     "learn forgets the biases": (
@@ -104,3 +115,57 @@ def test_5e_5_shows_in_a_check_of_float32(mutant):
     report = package.check_gradients(package.LinearRTU(4), n_inputs=2, steps=15, dtype="float32")
     assert report.blocks_passed
     assert not report.passed, str(report)
+
+
+@in_plain_python
+def test_thorough_goes_through_sizes_and_long_runs():
+    report = check_gradients(LinearRTU(2), n_inputs=1, steps=5, thorough=True)
+    assert report.passed, str(report)
+    assert {regime.units for regime in report.regimes} == {2, *SIZES}
+    assert "2000 steps, r in [.99, 1)" in str(report)
+
+
+@in_plain_python
+def test_what_a_cell_cannot_have_is_said():
+    report = check_gradients(BlockDiagonalRNN(2), steps=5, thorough=True)
+    assert report.passed, str(report)
+    assert "not checked: dense (n_hidden=7): n_hidden is 7" in str(report)
+    assert "not checked: r in [.99, 1) (r_min=0.99, r_max=1.0): GRU has no setting r_min" in str(
+        check_gradients(GRU(2), steps=5)
+    )
+
+
+@in_plain_python
+@pytest.mark.parametrize("gradient", [RTRL(dense=True), TBPTT(1), TBPTT(3), TBPTT(100)], ids=str)
+def test_other_gradient_methods_pass_all_regimes(gradient):
+    for cell in (LinearRTU(3), GRU(3)):  # as many units as inputs: only the weights of inputs are scaled with these
+        report = check_gradients(cell, steps=5, gradient=gradient)
+        assert report.passed, str(report)
+        assert {regime.regime for regime in report.regimes} >= {regime.name for regime in BASIC[:-1]}
+
+
+def test_a_notebook_shows_both_tables():
+    report = check_gradients(LinearRTU(4), steps=5)
+    assert report._repr_html_().count("<table>") == 2
+
+
+@pytest.mark.parametrize("function", ["plain_forward", "backward", "credit"])
+def test_a_cell_without_a_function_is_refused_by_its_name(function, monkeypatch):
+    cell = LinearRTU(2)
+    kind = type(cell.spec(3))
+    monkeypatch.delitem(getattr(protocol, function).table, kind)
+    message = f"cell is a LinearRTU without `{function}` for its LinearRTUSpec: .*docs/own_stream.md"
+    with pytest.raises(TypeError, match=message):
+        check_gradients(cell)
+
+
+def test_flags_of_the_command_line(capsys):
+    small = ["gradcheck", "--n-hidden", "2", "--steps", "5"]
+    assert main([*small, "--stack", "min-gru", "--readout", "2", "--reset-at", "3"]) == 0
+    shown = capsys.readouterr().out
+    assert "Gradient of Stack([LinearRTU(2), MinGRU(2), Dense(2)])" in shown
+    assert "reset before step 3" in shown
+    assert main([*small, "--dense", "--tbptt", "3"]) == 2
+    assert (
+        capsys.readouterr().err == "gradcheck: --dense and --tbptt exclude each other: full RTRL, or truncated BPTT\n"
+    )

@@ -20,6 +20,10 @@ _BEFORE_ZEROS = 3  # steps with inputs, so that there is something to remember
 _DRAWS = 30
 
 
+class NotApplicableError(ValueError):
+    """A cell cannot be checked in these conditions."""
+
+
 class Sequence(NamedTuple):
     """What a layer goes through: how many steps, which inputs, and when it is reset."""
 
@@ -51,7 +55,8 @@ class Case:
     """A random sequence, and the value v as the gradient method differentiates it."""
 
     def __init__(self, layer: Layer, sequence: Sequence, rng: np.random.Generator) -> None:
-        gradient, steps, reset_at = layer.gradient_method, sequence.steps, sequence.reset_at
+        gradient: Any = layer.gradient_method
+        steps, reset_at = sequence.steps, sequence.reset_at
         self.spec = spec = layer.cell.spec(layer.n_inputs)
         self.layer_local = isinstance(gradient, RTRL) and not gradient.dense
         self.compiled = layer.compiled
@@ -191,7 +196,7 @@ def _inputs(spec: Any, params: Any, state: Any, sequence: Sequence, rng: np.rand
             if alive == y.size or (alive >= 0 and not x.any()):
                 break
         if alive < 0:
-            raise ValueError(
+            raise NotApplicableError(
                 f"cell has a unit within {_KINK} of the kink of its activation for each of {_DRAWS} random inputs, and "
                 "no derivative can be checked there: expected fewer units, or more inputs if the cell is a LayerNorm"
             )

@@ -27,12 +27,12 @@ from typing import Any
 import numpy as np
 
 from rtu_np.cells.layer import Cell, GradientMethod, check_cell, check_gradient
-from rtu_np.gradcheck.case import Case, Sequence
+from rtu_np.gradcheck.case import Case, NotApplicableError, Sequence
 from rtu_np.gradcheck.layers import Compiler
+from rtu_np.gradcheck.needed import check_functions
 from rtu_np.gradcheck.regimes import Conditions, check_regime, regimes
 from rtu_np.gradcheck.report import TOLERANCE, TOLERANCE_DIFFERENCES, BlockCheck, GradientReport, RegimeCheck
 from rtu_np.validation import brief, check_count, check_flag, check_seed
-
 
 
 def check_gradients(
@@ -54,17 +54,20 @@ def check_gradients(
     steps : length of the sequence
     gradient : how the gradient travels through time; RTRL() by default
     seed : of parameters, start, inputs and readout
-    dtype : of the gradient under test; the three others are float64
+    dtype : of the gradient in the table of blocks; the three others are float64. Regimes have both precisions
     reset_at : the layer is reset before this step, in [1, steps); by default it is not
+    thorough : whether to compile all that learners run, and to go through the regimes at 1, 7, 8, 9, 16, 17 and 33
+        units and through 2000 steps, within a minute. By default regimes are of the cell as it is, and one of 16 units;
+        `learn` and float32 run in plain Python
 
     Returns
     -------
-    GradientReport : errors by parameter block, input and readout
+    GradientReport : errors by parameter block, input and readout, and by regime
 
     Raises
     ------
-    ValueError, TypeError : by name, for an argument out of its range or of the wrong type, and if every input brings a
-        unit near a kink
+    ValueError, TypeError : by name, for an argument out of its range or of the wrong type, for a cell that lacks a
+        function, and if every input brings a unit near a kink
 
     Examples
     --------
@@ -79,7 +82,8 @@ def check_gradients(
     thorough = check_flag("thorough", thorough)
     gradient = check_gradient(gradient)
     rng = check_seed("seed", seed)
-    layer, compiler = check_cell(cell).build(n_inputs, gradient, seed, dtype), Compiler()
+    check_functions(cell, check_cell(cell).spec(n_inputs), gradient)
+    layer, compiler = cell.build(n_inputs, gradient, seed, dtype), Compiler()
     layer.compiled = compiler
     case = Case(layer, Sequence(steps, reset_at, dtype=layer.dtype, differences=True), rng)
 
@@ -112,10 +116,12 @@ def check_gradients(
 def _regimes(on: Conditions) -> tuple[list[RegimeCheck], list[str]]:
     """The rows, and why others are left out."""
     rows, left_out = [], []
-    for regime in regimes(on.everything):
+    for regime in regimes(on):
         try:
-            rows.append(check_regime(regime, on))
-        except (ValueError, TypeError) as error:
+            # As in compiled code, e^x beyond all numbers is infinity, without a warning.
+            with np.errstate(over="ignore", under="ignore"):
+                rows.append(check_regime(regime, on))
+        except NotApplicableError as error:
             settings = ", ".join(f"{name}={value}" for name, value in regime.settings.items())
             left_out.append(f"{regime.name}{f' ({settings})' if settings else ''}: {error}")
     return rows, left_out
@@ -168,5 +174,3 @@ def _error(actual: np.ndarray, expected: np.ndarray) -> float:
     if not (np.isfinite(actual).all() and scale > 0):
         return float("inf")  # a zero or non-finite gradient proves nothing
     return float(np.abs(actual - expected).max() / scale)
-
-

@@ -13,7 +13,7 @@ from rtu_np.numerics.buffers import allocate, leaves
 
 
 class LearningLayer(Layer):
-    """A `Layer` with the pass `learn`. Compiling takes seconds for each kind of layer; plain Python compiles nothing."""
+    """A `Layer` with the pass `learn`."""
 
     def __init__(
         self, cell: Cell, n_inputs: int, gradient: GradientMethod, seed: int, dtype: Any, compiled: Callable
@@ -44,8 +44,12 @@ class LearningLayer(Layer):
         """Another layer with the same numbers, rounded to `dtype` if that is given."""
         dtype = self.dtype if dtype is None else dtype
         other = LearningLayer(self.cell, self.n_inputs, self.gradient_method, self.seed, dtype, compiled)
-        other._params[:], other._memory[:], other._traces[:] = self._params, self._memory, self._traces
+        other.assign(self)
         return other
+
+    def assign(self, other: "LearningLayer") -> None:
+        """Take the numbers of another layer of the same cell."""
+        self._params[:], self._memory[:], self._traces[:] = other._params, other._memory, other._traces
 
 
 def plain_python(function: Callable, spec: Any) -> Callable:
@@ -54,7 +58,7 @@ def plain_python(function: Callable, spec: Any) -> Callable:
 
 
 class Compiler:
-    """What a layer takes for `compiled` otherwise. To look for changed code takes milliseconds, here once for each kind."""
+    """What a layer takes for `compiled` otherwise. Looking for changed code takes milliseconds, so it does so once."""
 
     def __init__(self) -> None:
         self._compiled: dict[tuple[Callable, Any], Callable] = {}

@@ -4,11 +4,14 @@ A regime is a short sequence of inputs of one kind, for a cell of one size. In e
 
 BPTT, complex step     the gradient carried by the cell, with backpropagation through time entry by entry, and with
                        complex step along a random direction in each block
-learn                  one forced step: `learn`, the pass that learners run, from the same parameters, traces and memory as
-                       `advance` and `accumulate`. Parameters, traces and the gradient carried to the step behind must be
-                       those of params <- params + step traces, traces <- decay traces + gradient. Once with a step, once
-                       without, as optimisers do that have a pass of their own
+learn                  one forced step: `learn`, the pass that learners run, from the same parameters, traces and memory
+                       as `advance` and `accumulate`. Parameters, traces and the gradient carried to the next step must
+                       be those of params <- params + step traces, traces <- decay traces + gradient. Once with a step,
+                       once without, for optimisers that have a pass of their own
 float32                one forced step: in float32, and in float64 from the same float32 parameters and memory
+
+By default, a regime is checked with the functions that are compiled anyway. What is not, `learn` and float32, runs in
+plain Python, since compiling takes seconds. `thorough` compiles all, and goes through all sizes and long runs.
 
 If the inputs are scaled, the weights by which they come in are scaled the other way. So units do not saturate, but
 sensitivities have the inputs' scale.
@@ -23,15 +26,17 @@ import numpy as np
 from rtu_np import protocol
 from rtu_np.cells.layer import Cell, GradientMethod
 from rtu_np.cells.stack import Stack
-from rtu_np.gradcheck.case import DENSE, SPARSE, ZERO, Case, Sequence
+from rtu_np.gradcheck.case import SPARSE, ZERO, Case, NotApplicableError, Sequence
 from rtu_np.gradcheck.layers import Compiler, LearningLayer, kinds, plain_python
 from rtu_np.gradcheck.report import TOLERANCE, TOLERANCE_ONE_STEP, RegimeCheck
 from rtu_np.gradients.rtrl import FullRTRLSpec
 from rtu_np.gradients.tbptt import TBPTT
+from rtu_np.numerics.buffers import leaves, size
 
 SIZES = (1, 7, 8, 9, 16, 17, 33)  # about the lengths of vectors: float64 and float32 have from 2 to 16 in one
 _STEPS, _LONG = 8, 2000
-_MUCH = 300_000  # products a step, of full RTRL in plain Python
+_SMALL = 0.1  # blocks that are smaller still hold little but the rounding of larger numbers
+_MUCH = 100_000  # products a step, of full RTRL in plain Python
 _SLOW = {"r_min": 0.99, "r_max": 1.0}
 _PASSES = ((0.7, 0.01), (0.9, None))  # (decay, step)
 
@@ -63,11 +68,12 @@ LONG = (
 )
 
 
-def regimes(thorough: bool) -> list[Regime]:
+def regimes(on: "Conditions") -> list[Regime]:
     """Those that every check goes through, or all."""
-    if not thorough:
-        return [*BASIC, _sized(BASIC[0], 16)]
-    return [*BASIC, *(_sized(regime, n) for n in SIZES for regime in BASIC), *LONG]
+    if not on.everything:
+        return [*BASIC, _sized(BASIC[0], 9 if isinstance(on.main.spec, FullRTRLSpec) else 16)]
+    sizes = [n for n in SIZES if n != getattr(on.cell, "n_hidden", None)]
+    return [*BASIC, *(_sized(regime, n) for n in sizes for regime in BASIC), *LONG]
 
 
 def _sized(regime: Regime, n: int) -> Regime:
@@ -79,7 +85,7 @@ def with_settings(cell: Cell, settings: dict[str, Any]) -> Cell:
 
     Raises
     ------
-    ValueError, TypeError : if no layer has a setting, or does not take the value
+    ValueError, TypeError : if no layer has a setting, or if a layer does not take the value
     """
     if not settings:
         return cell
@@ -87,9 +93,9 @@ def with_settings(cell: Cell, settings: dict[str, Any]) -> Cell:
     known = [getattr(layer, "__dataclass_fields__", {}).keys() & settings.keys() for layer in layers]
     for name in settings:
         if not any(name in each for each in known):
-            raise ValueError(f"a {type(cell).__name__} has no setting {name}")
+            raise ValueError(f"{type(cell).__name__} has no setting {name}")
     changed: list[Any] = [
-        replace(layer, **{name: settings[name] for name in names})  # type: ignore[type-var]
+        replace(layer, **{name: settings[name] for name in names}) if names else layer  # type: ignore[type-var]
         for layer, names in zip(layers, known, strict=True)
     ]
     return Stack(tuple(changed)) if isinstance(cell, Stack) else changed[0]
@@ -107,41 +113,51 @@ class Conditions(NamedTuple):
     compiler: Compiler
 
 
+def _layer(regime: Regime, on: Conditions) -> LearningLayer:
+    """The layer of a regime; NotApplicableError if there is none."""
+    compiled = on.compiler if on.everything else plain_python
+    try:
+        cell = with_settings(on.cell, regime.settings)
+        layer = LearningLayer(cell, on.n_inputs, on.gradient, on.seed, "float64", compiled)
+    except (ValueError, TypeError) as error:
+        raise NotApplicableError(str(error)) from error
+    spec = layer.spec
+    if not on.everything and isinstance(spec, FullRTRLSpec) and spec.n_state**2 * spec.n_params > _MUCH:
+        raise NotApplicableError("full RTRL takes long here; thorough=True checks it")
+    if on.main.dtype == layer.dtype and kinds(on.main.spec) == kinds(spec):
+        layer.compiled = on.compiler
+    return layer
+
+
 def check_regime(regime: Regime, on: Conditions) -> RegimeCheck:
     """One row of the report.
 
     Raises
     ------
-    ValueError, TypeError : if the cell has no such settings, or if the inputs cannot be drawn
+    NotApplicableError : if the cell does not have the settings, or if all inputs bring a unit near a kink
     """
-    cell, rng = with_settings(on.cell, regime.settings), np.random.default_rng(on.seed)
+    layer, rng = _layer(regime, on), np.random.default_rng(on.seed)
     compiled = on.compiler if on.everything else plain_python
-    layer = LearningLayer(cell, on.n_inputs, on.gradient, on.seed, "float64", compiled)
-    if on.main.dtype == layer.dtype and kinds(on.main.spec) == kinds(layer.spec):
-        layer.compiled = on.compiler
-    if isinstance(layer.spec, FullRTRLSpec) and layer.spec.n_state**2 * layer.spec.n_params > _MUCH and not on.everything:
-        raise ValueError("full RTRL takes long; thorough=True checks it")
     sequence = regime.sequence
-    for values in layer.parameters.values():
-        values[...] = values.astype(sequence.dtype)
-        if sequence.scale != 1.0 and values.ndim == 2 and len(values) == on.n_inputs:
-            values[...] = (values / sequence.scale).astype(sequence.dtype)
+    for name, values in layer.parameters.items():
+        scale = sequence.scale if name in _input_weights(layer) else 1.0
+        values[...] = (values / scale).astype(sequence.dtype)
     case = Case(layer, sequence, rng)
     for name, view in layer.state.items():
         view[...] = case.start[name]
     # All layers without a `learn` of their own share one of three passes.
     learns = type(layer.spec) in protocol.learn.table or regime == BASIC[0]
-    learning, single, usual_y = 0.0 if learns else None, 0.0, 0.0
-    # A float32 number each, as all others of the sequence.
-    dys = np.concatenate([case.w[None], rng.standard_normal((2, case.w.size)).astype(sequence.dtype)])
+    learning, single = 0.0 if learns else None, 0.0
+    dys = np.concatenate([case.w[None], rng.standard_normal((3, case.w.size)).astype(sequence.dtype)])
     for t, x in enumerate(case.inputs):
         if t == sequence.reset_at:
             layer.reset()
         if t in (sequence.reset_at, sequence.steps - 1):
             if learning is not None:
                 learning = max(learning, learning_error(layer, (x, case.inputs[0]), case.w, rng, compiled))
-            single = max(single, single_precision_error(layer, x, dys, usual_y, compiled))
-        usual_y = max(usual_y, float(np.abs(layer.advance(x)).max()))
+            inputs = np.stack([x, *case.inputs[:3]])
+            single = max(single, single_precision_error(layer, inputs, dys, compiled))
+        layer.advance(x)
     carried = {**layer.gradient(case.w), "x": layer.input_gradient(case.w)}
     bptt, complex_step = _errors(case, carried, rng)
     # A step of T-BPTT goes through all steps of its window, and the rounding of each counts.
@@ -149,17 +165,26 @@ def check_regime(regime: Regime, on: Conditions) -> RegimeCheck:
     return RegimeCheck(regime.name, layer.spec.n_hidden, on.n_inputs, bptt, complex_step, learning, single, allowed)
 
 
+def _input_weights(layer: LearningLayer) -> set[str]:
+    """The names of the parameters of which another input has another row."""
+    shapes = []
+    for n_inputs in (layer.n_inputs, layer.n_inputs + 1):
+        spec = layer.cell.spec(n_inputs)
+        flat = np.zeros(size(protocol.parameters, spec))
+        shapes.append({name: view.shape for name, view in leaves(protocol.parameters(spec, flat)[0]).items()})
+    return {name for name, shape in shapes[0].items() if shape != shapes[1].get(name)}
+
+
 def _errors(case: Case, carried: dict[str, np.ndarray], rng: np.random.Generator) -> tuple[float, float]:
-    """Against BPTT and complex step. If a whole block has gradient zero, relative to the largest entry of all blocks."""
+    """Against BPTT and complex step."""
     expected = {name: case.bptt(name) for name in carried}
-    largest = max(np.abs(values).max() for values in expected.values())
+    scales = _scales(expected)
     bptt = complex_step = 0.0
     for name, values in expected.items():
-        scale = np.abs(values).max() or largest
         direction = rng.choice([-1.0, 1.0], values.shape)
         along = np.sum(carried[name] * direction) - case.complex_step(name, direction)
-        bptt = max(bptt, relative(carried[name] - values, scale))
-        complex_step = max(complex_step, relative(along, scale))
+        bptt = max(bptt, relative(carried[name] - values, scales[name]))
+        complex_step = max(complex_step, relative(along, scales[name]))
     return bptt, complex_step
 
 
@@ -171,10 +196,16 @@ def relative(difference: Any, scale: float) -> float:
     return float(error / scale) if error > 0 else 0.0
 
 
-def _apart(actual: dict[str, np.ndarray], expected: dict[str, np.ndarray], at_least: float = 0.0) -> float:
-    """The largest error of an array, relative to its largest entry, or to that of all arrays if it is zero."""
-    largest = max(np.abs(values).max() for values in expected.values())
-    scales = {name: max(np.abs(values).max(), at_least) or largest for name, values in expected.items()}
+def _scales(expected: dict[str, np.ndarray]) -> dict[str, float]:
+    """What an error in each array is relative to: its largest entry, or a tenth of the largest entry of all."""
+    sizes = {name: float(np.abs(values).max()) for name, values in expected.items()}
+    least = _SMALL * max(sizes.values())
+    return {name: max(largest, least) for name, largest in sizes.items()}
+
+
+def _apart(actual: dict[str, np.ndarray], expected: dict[str, np.ndarray]) -> float:
+    """The largest error of all arrays."""
+    scales = _scales(expected)
     return max(relative(actual[name] - values, scales[name]) for name, values in expected.items())
 
 
@@ -203,20 +234,27 @@ def learning_error(
     return error
 
 
-def single_precision_error(
-    layer: LearningLayer, x: np.ndarray, dys: np.ndarray, usual_y: float, compiled: Callable
-) -> float:
+def single_precision_error(layer: LearningLayer, inputs: np.ndarray, dys: np.ndarray, compiled: Callable) -> float:
     """How far one step in float32 is from the same step in float64, from the same float32 numbers.
 
-    dys : several dy, since the entries of a small block may cancel for one of them
-    usual_y : the largest output of steps before; the outputs of one step may be close to zero, by cancellation
+    inputs, dys : of some steps, each from the same state: units may saturate for one input, and sums may cancel for one
+        dy, and then little but rounding is left. Errors are relative to the largest entry of all
     """
     single = layer.copy(compiled, "float32")
     double = single.copy(layer.compiled, "float64")
-    y, y_exact = single.advance(x), double.advance(x)
-    one, other = (
-        {name: np.stack(values) for name, *values in zip(each.parameters, *(each.gradient(dy).values() for dy in dys))}
-        for each in (single, double)
-    )
-    states = _apart(single.state, double.state) if double.state else 0.0
-    return max(_apart(one, other), _apart({"y": y}, {"y": y_exact}, usual_y), states)
+    before = single.copy(plain_python)
+    outputs, gradients = [], []
+    for each in (single, double):
+        of_steps, gradients_of_steps = [], []
+        for x, dy in zip(inputs, dys, strict=True):
+            each.assign(before)
+            y = each.advance(x)
+            of_steps.append({"y": y, **{f"state {name}": values.copy() for name, values in each.state.items()}})
+            gradients_of_steps.append(each.gradient(dy))
+        outputs.append(_stacked(of_steps))
+        gradients.append(_stacked(gradients_of_steps))
+    return max(_apart(*outputs), _apart(*gradients))
+
+
+def _stacked(steps: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    return {name: np.stack([step[name] for step in steps]) for name in steps[0]}

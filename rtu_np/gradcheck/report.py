@@ -97,7 +97,7 @@ class GradientReport:
 
     def __str__(self) -> str:
         blocks = tables.as_text(self.title, self._rows(), "<><>>>", self._verdict())
-        return f"{blocks}\n{tables.as_text('', self._regime_rows(), '<>>>>>><', *self._regime_lines())}"
+        return f"{blocks}\n{tables.as_text('', self._regime_rows(), '<>>>>>>>', *self._regime_lines())}"
 
     def _repr_html_(self) -> str:
         """The same tables, for notebooks."""

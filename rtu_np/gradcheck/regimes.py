@@ -35,7 +35,7 @@ from rtu_np.numerics.buffers import leaves, size
 
 SIZES = (1, 7, 8, 9, 16, 17, 33)  # about the lengths of vectors: float64 and float32 have from 2 to 16 in one
 _STEPS, _LONG = 8, 2000
-_SMALL = 0.1  # blocks that are smaller still hold little but the rounding of larger numbers
+_SMALL, _OUTPUT = 0.1, 0.5  # shares of the largest entry, see `_scales`; an output is a sum of states, and may cancel
 _MUCH = 100_000  # products a step, of full RTRL in plain Python
 _SLOW = {"r_min": 0.99, "r_max": 1.0}
 _PASSES = ((0.7, 0.01), (0.9, None))  # (decay, step)
@@ -178,7 +178,7 @@ def _input_weights(layer: LearningLayer) -> set[str]:
 def _errors(case: Case, carried: dict[str, np.ndarray], rng: np.random.Generator) -> tuple[float, float]:
     """Against BPTT and complex step."""
     expected = {name: case.bptt(name) for name in carried}
-    scales = _scales(expected)
+    scales = _scales(expected, _SMALL)
     bptt = complex_step = 0.0
     for name, values in expected.items():
         direction = rng.choice([-1.0, 1.0], values.shape)
@@ -196,16 +196,19 @@ def relative(difference: Any, scale: float) -> float:
     return float(error / scale) if error > 0 else 0.0
 
 
-def _scales(expected: dict[str, np.ndarray]) -> dict[str, float]:
-    """What an error in each array is relative to: its largest entry, or a tenth of the largest entry of all."""
+def _scales(expected: dict[str, np.ndarray], share: float) -> dict[str, float]:
+    """What an error in each array is relative to: its largest entry, or a share of the largest entry of all.
+
+    A block that is smaller holds little but the rounding of larger numbers.
+    """
     sizes = {name: float(np.abs(values).max()) for name, values in expected.items()}
-    least = _SMALL * max(sizes.values())
+    least = share * max(sizes.values())
     return {name: max(largest, least) for name, largest in sizes.items()}
 
 
-def _apart(actual: dict[str, np.ndarray], expected: dict[str, np.ndarray]) -> float:
+def _apart(actual: dict[str, np.ndarray], expected: dict[str, np.ndarray], share: float = _SMALL) -> float:
     """The largest error of all arrays."""
-    scales = _scales(expected)
+    scales = _scales(expected, share)
     return max(relative(actual[name] - values, scales[name]) for name, values in expected.items())
 
 
@@ -253,7 +256,7 @@ def single_precision_error(layer: LearningLayer, inputs: np.ndarray, dys: np.nda
             gradients_of_steps.append(each.gradient(dy))
         outputs.append(_stacked(of_steps))
         gradients.append(_stacked(gradients_of_steps))
-    return max(_apart(*outputs), _apart(*gradients))
+    return max(_apart(*outputs, _OUTPUT), _apart(*gradients))
 
 
 def _stacked(steps: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:

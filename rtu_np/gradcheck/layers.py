@@ -44,12 +44,16 @@ class LearningLayer(Layer):
         """Another layer with the same numbers, rounded to `dtype` if that is given."""
         dtype = self.dtype if dtype is None else dtype
         other = LearningLayer(self.cell, self.n_inputs, self.gradient_method, self.seed, dtype, compiled)
-        other.assign(self)
+        other.assign(self.numbers())
         return other
 
-    def assign(self, other: "LearningLayer") -> None:
-        """Take the numbers of another layer of the same cell."""
-        self._params[:], self._memory[:], self._traces[:] = other._params, other._memory, other._traces
+    def numbers(self) -> tuple[np.ndarray, ...]:
+        """Copies of parameters, memory and traces."""
+        return self._params.copy(), self._memory.copy(), self._traces.copy()
+
+    def assign(self, numbers: tuple[np.ndarray, ...]) -> None:
+        """Take the numbers of a layer of the same cell."""
+        self._params[:], self._memory[:], self._traces[:] = numbers
 
 
 def plain_python(function: Callable, spec: Any) -> Callable:

@@ -31,13 +31,13 @@ class RegimeCheck:
     bptt: float
     complex_step: float
     learn: float | None  # `learn` against `advance` and `accumulate`; None for `learn` in three passes, checked once
-    float32: float  # a step in float32 against the same step in float64
+    float32: float | None  # a step in float32 against the same step in float64; None in regimes of `thorough` alone
     float32_allowed: float
 
     @property
     def passed(self) -> bool:
         exact = max(self.bptt, self.complex_step, self.learn or 0.0)
-        return exact <= TOLERANCE["float64"] and self.float32 <= self.float32_allowed
+        return exact <= TOLERANCE["float64"] and (self.float32 or 0.0) <= self.float32_allowed
 
 
 @dataclass(frozen=True)

@@ -16,12 +16,14 @@ import numpy as np
 from tqdm import tqdm
 
 from rtu_np import (
+    ELSTM,
     GRU,
     LRU,
     RTRL,
     SGD,
     TBPTT,
     BlockDiagonalRNN,
+    GatedRTU,
     LinearRTU,
     MinGRU,
     NonlinearRTU,
@@ -33,7 +35,7 @@ from rtu_np import (
 )
 from rtu_np.gradcheck import gradient_angles
 
-DIAGONAL = [LinearRTU(32), NonlinearRTU(32), LRU(32), MinGRU(32), BlockDiagonalRNN(32)]
+DIAGONAL = [LinearRTU(32), NonlinearRTU(32), GatedRTU(32), LRU(32), MinGRU(32), ELSTM(32), BlockDiagonalRNN(32)]
 CELLS = [*DIAGONAL, VanillaRNN(32), GRU(32)]
 N_INPUTS = 8
 REPEATS = 7

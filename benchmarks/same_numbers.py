@@ -71,7 +71,8 @@ def cases() -> dict[str, Callable[[str], tuple[Any, Callable, Callable]]]:
         "LRU": r.LRU(9, 5, direct=True),
         "LRU tanh recurrence": r.LRU(9, projection=False, recurrence="tanh"),
         "GRU": r.GRU(7),
-        **({"MinGRU": r.MinGRU(9)} if hasattr(r, "MinGRU") else {}),  # an earlier commit may have none
+        # an earlier commit may have none of these
+        **{name: getattr(r, name)(9) for name in ("MinGRU", "ELSTM", "GatedRTU") if hasattr(r, name)},
         "VanillaRNN": r.VanillaRNN(7),
         "BlockDiagonalRNN": r.BlockDiagonalRNN(10),
         "Stack": r.Stack([r.Dense(6, "tanh"), r.LayerNorm("leaky_relu"), r.LinearRTU(9), r.Dense(5, "relu")]),

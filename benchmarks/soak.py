@@ -27,7 +27,7 @@ import numpy as np
 import envs
 import rtu_np
 from experiments.engine import results
-from rtu_np import files
+from rtu_np import files, metrics
 from rtu_np.control.agent import Agent
 
 PARTS = 20
@@ -75,7 +75,7 @@ def prediction_part(learner: rtu_np.TDLambda, stream: envs.TraceConditioning, st
         began = time.perf_counter()
         predictions = learner.run(observations, cumulants, progress=False)
         taken += time.perf_counter() - began
-        errors = (predictions - envs.returns(cumulants, learner.gamma))[
+        errors = (predictions - metrics.returns(cumulants, learner.gamma))[
             : -(len(cumulants) // 10)
         ]  # the end is not known
         squares, counted = squares + float(errors @ errors), counted + errors.size

@@ -28,7 +28,7 @@ import numpy as np
 import peers
 from tqdm import tqdm
 
-from rtu_np import SGD, Adam, LinearRTU, MinGRU, NonlinearRTU, ObGD, RMSProp, TDLambda, files, run_many
+from rtu_np import ELSTM, SGD, Adam, GatedRTU, LinearRTU, MinGRU, NonlinearRTU, ObGD, RMSProp, TDLambda, files, run_many
 from rtu_np.timing import enough_steps, measure, seconds_per_step, stream
 from rtu_np.timing.machine import Machine
 from rtu_np.validation import DTYPES
@@ -40,7 +40,12 @@ OPTIMIZERS = {"SGD": SGD(1e-6), "ObGD": ObGD(), "Adam": Adam(1e-6), "RMSProp": R
 REMAINDERS = [(8, 16), (10, 16), (15, 16), (17, 32), (31, 32)]  # units, and the next whole number of vectors
 WINDOWS = [1, 10]
 LEARNERS = 8
-YARDSTICKS: dict[type, str] = {LinearRTU: "yardstick.c", MinGRU: "yardstick_min_gru.c"}
+YARDSTICKS: dict[type, str] = {
+    LinearRTU: "yardstick.c",
+    MinGRU: "yardstick_min_gru.c",
+    ELSTM: "yardstick_elstm.c",
+    GatedRTU: "yardstick_gated_rtu.c",
+}
 C_FLAGS = ["-O3", "-march=native", "-ffast-math"]
 
 
@@ -215,6 +220,11 @@ def collect(rows: Iterable[dict[str, Any]], title: str) -> list[dict[str, Any]]:
 TABLES: dict[str, tuple[str, Callable[[int, list[tuple[int, int]]], Iterable[dict[str, Any]]]]] = {
     "grid": ("Beside C", grid),
     "MinGRU": ("MinGRU beside C", lambda n, sizes: grid(n, sizes, MinGRU, LinearRTU, "linear RTU / MinGRU")),
+    "ELSTM": ("ELSTM beside C", lambda n, sizes: grid(n, sizes, ELSTM, LinearRTU, "linear RTU / ELSTM")),
+    "GatedRTU": (
+        "GatedRTU beside C",
+        lambda n, sizes: grid(n, sizes, GatedRTU, NonlinearRTU, "nonlinear RTU / GatedRTU"),
+    ),
     "remainders": ("Units that fill no whole vector", lambda n, sizes: remainders(n)),
     "optimizers": (f"Optimisers, {MIDDLE[0]} x {MIDDLE[1]}", lambda n, sizes: optimizers(n)),
     "from Python": ("From Python", from_python),

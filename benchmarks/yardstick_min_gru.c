@@ -4,26 +4,11 @@
  * its FILE begins with W_z, W_h, b_z, b_h.
  */
 #define FEATURES 1
-#include "yardstick.h"
+#include "yardstick_gated.h"
 
 enum { B_Z, B_H, H, KEEP, BY_Z, BY_H, DRIVE_Z, DRIVE_H, E_Z, E_H, T_Z, T_H, VECTORS };
 enum { W_Z, W_H, EW_Z, EW_H, TW_Z, TW_H, MATRICES };
 static real *v[VECTORS], *m[MATRICES];
-
-enum { BLOCK = 32, NEAR = 16384 };
-
-static void drive_in_blocks(int n, int d, array w1, array w2, const real *restrict x, array drive1, array drive2) {
-  /* The sums of a block stay in registers. From beyond the first cache, one row after the other comes faster. */
-  for (int i = 0; i < n; i += BLOCK) {
-    real a[BLOCK] = {0}, b[BLOCK] = {0};
-    for (int j = 0; j < d; j++)
-      for (int k = 0; k < BLOCK; k++) {
-        a[k] += w1[(size_t)j * n + i + k] * x[j];
-        b[k] += w2[(size_t)j * n + i + k] * x[j];
-      }
-    for (int k = 0; k < BLOCK; k++) drive1[i + k] = a[k], drive2[i + k] = b[k];
-  }
-}
 
 static void move(int n, array z, array a, array b_z, array b_h, array h, array keep, array by_z, array by_h, array e_z,
                  array e_h, array y) {
@@ -39,30 +24,6 @@ static void move(int n, array z, array a, array b_z, array b_h, array h, array k
   }
 }
 
-static void learn_biases(int n, real step, real decay, array b_z, array b_h, array t_z, array t_h, array e_z, array e_h,
-                         array dv) {
-  for (int i = 0; i < n; i++) {
-    b_z[i] += step * t_z[i];
-    b_h[i] += step * t_h[i];
-    t_z[i] = decay * t_z[i] + dv[i] * e_z[i];
-    t_h[i] = decay * t_h[i] + dv[i] * e_h[i];
-  }
-}
-
-static void learn_weights(int n, int d, real step, real decay, const real *restrict x, array keep, array by_z, array by_h,
-                          array dv, array w_z, array w_h, array e_z, array e_h, array t_z, array t_h) {
-  for (int j = 0; j < d; j++, w_z += n, w_h += n, e_z += n, e_h += n, t_z += n, t_h += n)
-    for (int i = 0; i < n; i++) {
-      real s_z = keep[i] * e_z[i] + by_z[i] * x[j], s_h = keep[i] * e_h[i] + by_h[i] * x[j];
-      e_z[i] = s_z;
-      e_h[i] = s_h;
-      w_z[i] += step * t_z[i];
-      w_h[i] += step * t_h[i];
-      t_z[i] = decay * t_z[i] + dv[i] * s_z;
-      t_h[i] = decay * t_h[i] + dv[i] * s_h;
-    }
-}
-
 static void make(int n, int d) {
   for (int k = 0; k < VECTORS; k++) v[k] = zeros(n, k);
   for (int k = 0; k < MATRICES; k++) m[k] = zeros((size_t)n * d, 5 * k);
@@ -74,12 +35,11 @@ static void read_parameters(FILE *file, int n, int d) {
 }
 
 static void advance(int n, int d, const real *restrict x, real **y) {
-  const int blocks = n % BLOCK == 0 && (size_t)n * d * sizeof(real) <= NEAR;
-  (blocks ? drive_in_blocks : drive)(n, d, m[W_Z], m[W_H], x, v[DRIVE_Z], v[DRIVE_H]);
+  drive_well(n, d, m[W_Z], m[W_H], x, v[DRIVE_Z], v[DRIVE_H]);
   move(n, v[DRIVE_Z], v[DRIVE_H], v[B_Z], v[B_H], v[H], v[KEEP], v[BY_Z], v[BY_H], v[E_Z], v[E_H], y[0]);
 }
 
 static void learn(int n, int d, real step, real decay, const real *restrict x, real **y, real **dv_dy) {
-  learn_biases(n, step, decay, v[B_Z], v[B_H], v[T_Z], v[T_H], v[E_Z], v[E_H], dv_dy[0]);
+  learn_pair(n, step, decay, v[B_Z], v[B_H], v[T_Z], v[T_H], v[E_Z], v[E_H], dv_dy[0]);
   learn_weights(n, d, step, decay, x, v[KEEP], v[BY_Z], v[BY_H], dv_dy[0], m[W_Z], m[W_H], m[EW_Z], m[EW_H], m[TW_Z], m[TW_H]);
 }

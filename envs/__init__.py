@@ -3,7 +3,7 @@
 import gymnasium
 
 from envs import card_tables, cards, masked, popgym
-from envs.conditioning import TraceConditioning, returns
+from envs.conditioning import TraceConditioning
 from envs.memory_chain import KMemoryChain, MemoryChain
 from envs.patterning import NoisyPatterning, TracePatterning
 from envs.reacher_pomdp import ReacherPOMDP
@@ -19,7 +19,6 @@ __all__ = [
     "ThreeState",
     "TraceConditioning",
     "TracePatterning",
-    "returns",
 ]
 
 _STREAMS = (TraceConditioning, TracePatterning, NoisyPatterning, ThreeState)

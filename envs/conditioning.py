@@ -16,7 +16,7 @@ import numpy as np
 from envs.bayes import AFTER_CS, follow, table
 from envs.stream import Stream
 from rtu_np.compiled_environment import advance, begin, compiled
-from rtu_np.jit import kernel, njit
+from rtu_np.jit import kernel
 from rtu_np.validation import check_array, check_count, check_real
 
 DISCOUNTS = {4: 0.75, 5: 0.8, 10: 0.9, 20: 0.95, 30: 0.966, 40: 0.975, 80: 0.9875}  # the benchmark's, by ISI
@@ -99,28 +99,6 @@ def _show(dynamics, state, rng, observation):
         distractors[k] = max(distractors[k] - 1, 0)
     state[US_LEFT], state[CS_LEFT] = max(state[US_LEFT] - 1, 0), max(state[CS_LEFT] - 1, 0)
     state[UNTIL_CS], state[UNTIL_US] = max(state[UNTIL_CS] - 1, -1), max(state[UNTIL_US] - 1, -1)
-
-
-@njit
-def _returns(cumulants, gamma, out):
-    total = 0.0
-    for t in range(cumulants.shape[0] - 1, -1, -1):
-        out[t] = total
-        total = cumulants[t] + gamma * total
-
-
-def returns(cumulants: Any, gamma: float) -> np.ndarray:
-    """(T,) returns G_t = c_{t+1} + gamma G_{t+1} of cumulants (T,); those after the end count as zero.
-
-    Examples
-    --------
-    >>> returns([0.0, 0.0, 1.0, 0.0], 0.5)
-    array([0.5, 1. , 0. , 0. ])
-    """
-    cumulants = np.ascontiguousarray(check_array("cumulants", cumulants, (None,)), np.float64).copy()
-    out = np.empty_like(cumulants)
-    _returns(cumulants, check_real("gamma", gamma, low=0.0, high=1.0), out)
-    return out
 
 
 def _pair(name: str, value: Any) -> tuple[Any, Any]:

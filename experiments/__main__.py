@@ -48,6 +48,8 @@ EXPERIMENTS = {
     "stream-popgym": "experiments.stream_popgym",
     "staleness": "experiments.staleness",
     "credit": "experiments.credit",
+    "nexting-glucose": "experiments.nexting_glucose",
+    "nexting-machine": "experiments.nexting_machine",
     "reach": "experiments.reach",
 }
 

@@ -32,7 +32,6 @@ EARLIER = {
     ("fig05-reacher", "laptop"): ("1b59b72", OLD_ARM),
     ("stream-reacher", "laptop"): ("7ff0a2b", OLD_ARM),
     ("stream-mujoco", "laptop"): ("5032aef", OLD_AGENT),
-    ("stream-popgym", "laptop"): ("1b59b72", OLD_AGENT),
 }
 
 

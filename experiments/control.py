@@ -22,10 +22,12 @@ import numpy as np
 import rtu_np
 from envs import snapshot
 from experiments.engine import plotting
-from experiments.engine.results import Config, Results, interval
+from experiments.engine.results import Config, Results
 from rtu_np import archive, checkpoint
 from rtu_np.control.agent import Agent
 from rtu_np.control.loop import Episodes
+from rtu_np.intervals import curve, final, interval
+from rtu_np.plot import curve_style, learning_curves
 from rtu_np.progress import seconds_compiling
 
 BINS = 50  # points of a learning curve
@@ -102,12 +104,12 @@ def run(
     seed: int,
     unfinished: Path | None = None,
     watched: tuple[str, ...] = (),
-    look: Callable[[Agent], dict[str, np.ndarray]] = lambda agent: {},
+    examine: Callable[[Agent], dict[str, np.ndarray]] = lambda agent: {},
 ) -> dict[str, np.ndarray]:
     """Learn for the setting's number of steps.
 
     watched : names of diagnostics of the agent; the run stores their curves
-    look : makes more arrays of a run from the agent that has learned
+    examine : makes more arrays of a run from the agent that has learned
 
     A long run saves its state to the folder `unfinished` from time to time. If the folder has a state, the run
     continues from there. Its bits are those of a run without interruption.
@@ -147,13 +149,13 @@ def run(
         "steps": steps.astype(int),
         "returns": returns,
         "lengths": lengths.astype(int),
-        "curve": curve(steps, returns, config["steps"]),
+        "curve": curve(steps, returns, config["steps"], BINS),
         "final": np.array(final(steps, returns, config["steps"])),
         "microseconds": course["seconds"] / agent.steps * 1e6,
         "diverged": np.array(diverged),
         **({"greedy": greedy} if "greedy" in config else {}),
         **{name: course[name] for name in watched},
-        **look(agent),
+        **examine(agent),
     }
 
 
@@ -193,25 +195,6 @@ def _latest(unfinished: Path, config: Config, env: gymnasium.Env) -> tuple[Agent
         agent.resume(env)
         return agent, course
     return None
-
-
-def curve(steps: np.ndarray, returns: np.ndarray, total: int) -> np.ndarray:
-    """Mean return of the episodes that ended in each of BINS parts of a run.
-
-    A part without the end of an episode has the previous part's mean.
-    """
-    parts = np.minimum(steps * BINS // total, BINS - 1)
-    means = np.full(BINS, np.nan)
-    for k in range(BINS):
-        inside = returns[parts == k]
-        means[k] = inside.mean() if inside.size else means[k - 1] if k else np.nan
-    return means
-
-
-def final(steps: np.ndarray, returns: np.ndarray, total: int) -> float:
-    """Mean return of the episodes that ended in the last tenth of the steps. If no episode did, the last return."""
-    late = returns[steps > 0.9 * total]
-    return float(late.mean() if late.size else returns[-1] if returns.size else np.nan)
 
 
 def label(config: Config) -> str:
@@ -268,11 +251,9 @@ def plot(
     for ax, task in zip(axes.flat, tasks, strict=False):
         for config, runs in results:
             if config["task"] == task:
-                line = plotting.curve_style(methods.index(config["method"]))
-                steps = np.linspace(0, config["steps"], BINS + 1)[1:]
-                curves = np.array([r["curve"] for r in runs])
-                finite = np.isfinite(curves).all(0)
-                plotting.band(ax, steps[finite], curves[:, finite], label=config["method"], **line)
+                method, steps = config["method"], np.linspace(0, config["steps"], BINS + 1)[1:]
+                lines = {method: {**curve_style(methods.index(method)), "label": method}}
+                learning_curves({method: [r["curve"] for r in runs]}, steps, ax, lines=lines, ylabel="")
         for ceiling in (ceilings or {}).get(task, {}).values():
             ax.axhline(ceiling, color="0.6", linestyle="--", linewidth=0.8, zorder=0)
         ax.set(title=task, xlabel="step")

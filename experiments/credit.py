@@ -30,6 +30,7 @@ from experiments.engine import plotting
 from experiments.engine.results import Config, Results
 from rtu_np import GRU, RTRL, TBPTT, Adam, LinearRTU, TDLambda, checkpoint
 from rtu_np.cells.layer import Cell
+from rtu_np.plot import credit
 
 LAGS, TRIALS, WINDOW, LAMBDA = 40, 3, 4, 0.9
 CELLS: dict[str, tuple[Cell, Any]] = {
@@ -125,19 +126,13 @@ def plot(results: Results) -> Any:
     rows = -(-len(results) // columns)
     figure, axes = plt.subplots(rows, columns, figsize=(9, 3.2 * rows + 0.8), squeeze=False, sharex=True, sharey=True)
     for ax, (config, runs) in zip(axes.flat, results, strict=True):
-        for k, name in enumerate(runs[0]):
-            weight = np.array([r[name] for r in runs])
-            shown = weight.mean(0) > 0
-            line = {**plotting.curve_style(k), "markevery": 5}
-            if shown.sum() <= WINDOW:  # few points, on top of other curves
-                line |= {"markevery": 1, "markersize": 9, "markerfacecolor": "none", "zorder": 3}
-            text = name if ax is axes[0, 0] else None
-            plotting.band(ax, np.flatnonzero(shown), weight[:, shown], label=text, **line)
-        ax.set(yscale="log", title=label(config), ylim=(1e-4, 20))
+        credit({name: [r[name] for r in runs] for name in runs[0]}, ax)
+        ax.get_legend().remove()
+        ax.set(title=label(config), xlabel="", ylabel="")
     for ax in axes[-1]:
         ax.set_xlabel("lag of the input, steps")
     for ax in axes[:, 0]:
         ax.set_ylabel("weight, relative to lag 0")
-    figure.legend(loc="outside lower center", ncols=3)
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
     plotting.headline(figure, f"Trace conditioning, ISI 10, {results[1][0]['steps']:,} steps", len(results[0][1]))
     return figure

@@ -22,8 +22,9 @@ import numpy as np
 
 from experiments import control
 from experiments.control import describe, label, run
-from experiments.engine.results import Config, Results, interval
+from experiments.engine.results import Config, Results
 from experiments.streaming_agents import ONE_BOUND, RTUS
+from rtu_np.intervals import interval
 
 __all__ = ["PRESETS", "SCORES", "describe", "label", "plot", "run", "score"]
 

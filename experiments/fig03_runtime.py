@@ -32,9 +32,10 @@ import numpy as np
 import envs  # noqa: F401   registers the environments
 from experiments import ppo_agents
 from experiments.engine import plotting
-from experiments.engine.results import interval
 from rtu_np import GRU, LRU, PPO, RTRL, SGD, TBPTT, LinearRTU, TDLambda, ppo_network
 from rtu_np.cells.layer import Cell, GradientMethod
+from rtu_np.intervals import interval
+from rtu_np.plot import COLOURS
 from rtu_np.timing import seconds_per_step
 
 CELLS = {"RTU": LinearRTU, "LRU": LRU, "GRU": GRU}
@@ -184,7 +185,7 @@ def plot(results: Any) -> Any:
     panels = list(dict.fromkeys(against for against, _ in drawn))
     figure, axes = plt.subplots(1, len(panels), figsize=(5 * len(panels), 4.6), squeeze=False)
     ax_of = dict(zip(panels, axes[0], strict=True))
-    colour, marker = dict(zip(CELLS, plotting.COLOURS, strict=False)), dict(zip(CELLS, "os^", strict=True))
+    colour, marker = dict(zip(CELLS, COLOURS, strict=False)), dict(zip(CELLS, "os^", strict=True))
     windows = {
         against: sorted({x for (a, _), points in drawn.items() if a == against for x in points}) for against in panels
     }

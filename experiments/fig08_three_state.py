@@ -25,8 +25,10 @@ import numpy as np
 
 from envs.three_state import MIDDLE, ThreeState
 from experiments.engine import plotting
-from experiments.engine.results import Config, Results, interval
+from experiments.engine.results import Config, Results
 from rtu_np import RTRL, Adam, LinearRTU, TDLambda, VanillaRNN
+from rtu_np.intervals import interval
+from rtu_np.plot import curve_style, learning_curves
 
 CHECKPOINTS = 50
 RNN, RTU = "vanilla RNN", "linear RTU"
@@ -118,12 +120,14 @@ def plot(results: Results) -> Any:
 
     figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4.4))
     for k, (config, runs) in enumerate(results):
-        line = {**plotting.curve_style(k), "markevery": 8}
+        line = {**curve_style(k), "markevery": 8}
         correct, eigenvalues = (np.array([r[name] for r in runs]) for name in ("correct", "eigenvalues"))
         steps = runs[0]["steps"]
-        plotting.band(left, steps, correct, label=label(config), **line)
+        text = label(config)
+        lines = {text: {**line, "label": text}, "": line}
+        learning_curves({text: correct}, steps, left, lines=lines, ylabel="")
         if config["cell"] == RNN:
-            plotting.band(right, np.r_[0, steps], eigenvalues, **line)
+            learning_curves(eigenvalues, np.r_[0, steps], right, lines=lines, ylabel="")
     left.axhline(50, color="k", linestyle="--", linewidth=1)
     left.text(0.99, 50, "no memory", transform=left.get_yaxis_transform(), ha="right", va="bottom", fontsize=8)
     right.axhline(1.5, color="k", linestyle="--", linewidth=1)

@@ -23,9 +23,11 @@ import numpy as np
 from experiments import control
 from experiments.control import describe, label
 from experiments.engine import plotting
-from experiments.engine.results import Results, interval
+from experiments.engine.results import Results
 from experiments.ppo_agents import PUBLISHED, SHORT, SMALL, TUNING, UNITS, ppo
 from rtu_np import LinearRTU, ppo_network
+from rtu_np.intervals import interval
+from rtu_np.plot import curve_style, learning_curves
 
 __all__ = ["PRESETS", "SCORES", "describe", "label", "plot", "run", "score"]
 
@@ -65,9 +67,9 @@ def plot(results: Results) -> Any:
     for k, (config, runs) in enumerate(results):
         steps = np.linspace(0, config["steps"], control.BINS + 1)[1:]
         for ax, name in zip(axes, ("curve", "approximate_kl"), strict=True):
-            curves = np.array([r[name] for r in runs])
-            finite = np.isfinite(curves).all(0)
-            plotting.band(ax, steps[finite], curves[:, finite], label=config["method"], **plotting.curve_style(k))
+            method = config["method"]
+            lines = {method: {**curve_style(k), "label": method}}
+            learning_curves({method: [r[name] for r in runs]}, steps, ax, lines=lines, ylabel="")
     axes[0].set(xlabel="step", ylabel="return of an episode", title=results[0][0]["task"])
     axes[1].set(xlabel="step", ylabel="nats", title="approximate KL divergence of an update")
     for ax in axes:

@@ -47,8 +47,10 @@ import numpy as np
 from experiments import control
 from experiments.control import describe
 from experiments.engine import plotting
-from experiments.engine.results import Config, Results, interval
+from experiments.engine.results import Config, Results
 from rtu_np import RTRL, TBPTT, Adam, Epsilon, LinearRTU, MinGRU
+from rtu_np.intervals import interval
+from rtu_np.plot import GREY, curve_style
 
 __all__ = ["PRESETS", "SCORES", "describe", "label", "plot", "run", "score"]
 
@@ -139,9 +141,9 @@ def plot(results: Results) -> Any:
             if found:
                 x, greedy = zip(*found, strict=True)
                 shift = 2 ** (0.06 * (k - 1.5))  # so that no marker hides another
-                plotting.points(ax, [n * shift for n in x], list(greedy), label=method, **plotting.curve_style(k))
+                plotting.points(ax, [n * shift for n in x], list(greedy), label=method, **curve_style(k))
         for y in (0, 1):
-            ax.axhline(y, color=plotting.GREY, linewidth=0.8, zorder=0)
+            ax.axhline(y, color=GREY, linewidth=0.8, zorder=0)
         ax.set_xscale("log", base=2)
         ax.set_xticks(lengths, map(str, lengths))
         ax.minorticks_off()

@@ -16,13 +16,15 @@ from typing import Any, NamedTuple
 import numpy as np
 
 import envs
-from envs.conditioning import returns
 from experiments import representations
 from experiments.engine import plotting
-from experiments.engine.results import Config, Results, interval
+from experiments.engine.results import Config, Results
 from rtu_np import TBPTT, Adam, TDLambda, checkpoint
 from rtu_np.cells.layer import Cell, GradientMethod
+from rtu_np.intervals import interval
 from rtu_np.learning.readout import Readout
+from rtu_np.metrics import returns
+from rtu_np.plot import curve_style
 from rtu_np.progress import seconds_compiling
 
 BINS = 100  # points of a learning curve
@@ -206,7 +208,7 @@ def plot(results: Results, x_label: str | dict[str, str], title: str, columns: i
         ax.set_axis_off()
     for ax, (panel, drawn) in zip(axes.flat, found.items(), strict=False):
         for method, points in drawn.items():
-            line = plotting.curve_style(methods.index(method))
+            line = curve_style(methods.index(method))
             samples = [np.array([r["msre"] for r in runs]) for runs in points.values()]
             plotting.points(ax, list(points), samples, label=method, **line)
         floors = [r["floor"] for points in drawn.values() for runs in points.values() for r in runs]

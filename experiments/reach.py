@@ -2,7 +2,7 @@
 
 Real-time recurrent learning (RTRL) has the whole gradient, truncated backpropagation through time over one step,
 T-BPTT(1), its last term. On some tasks both learn, on others neither does. Four numbers say why. The first is the
-return, beside that of a third agent whose recurrent layer stays as it was drawn ("frozen": its Adam has a step size of
+return, next to that of a third agent whose recurrent layer stays as it was drawn ("frozen": its Adam has a step size of
 1e-12). If that one does as well, the task needs a memory but no gradient through time. The second is the length of the
 change of the recurrent layer, relative to its length at the start: did it move? The third is the median half-life of
 its units after learning. The fourth is the weight by lag: what the input k steps ago adds to the gradient of the
@@ -33,11 +33,13 @@ import numpy as np
 from experiments import control, lags, streaming_agents
 from experiments.control import describe, label
 from experiments.engine import plotting
-from experiments.engine.results import Config, Results, interval
+from experiments.engine.results import Config, Results
 from rtu_np import checkpoint
 from rtu_np.control.agent import Agent
 from rtu_np.control.inputs import input_statistics
+from rtu_np.intervals import interval
 from rtu_np.learning import normalizers
+from rtu_np.plot import band, curve_style
 
 __all__ = ["PRESETS", "SCORES", "describe", "label", "plot", "run", "score"]
 
@@ -77,10 +79,10 @@ PRESETS: dict[str, dict[str, Any]] = {
 
 def run(config: Config, seed: int, unfinished: Path | None = None) -> dict[str, np.ndarray]:
     """As `control.run`, with how far the actor's recurrent layer moved, its half-lives, and the weight by lag."""
-    return control.run(config, seed, unfinished, look=lambda agent: look(agent, config, seed))
+    return control.run(config, seed, unfinished, examine=lambda agent: examine(agent, config, seed))
 
 
-def look(agent: Agent, config: Config, seed: int) -> dict[str, np.ndarray]:
+def examine(agent: Agent, config: Config, seed: int) -> dict[str, np.ndarray]:
     """Three numbers about the recurrent layer of the actor, after learning."""
     env = control.make_env(config)
     before, after = (_cell(each.parameters) for each in (control.make_agent(config, env, seed), agent))
@@ -98,7 +100,7 @@ def _cell(parameters: dict[str, np.ndarray]) -> np.ndarray:
     return np.concatenate([view.ravel() for name, view in parameters.items() if name.startswith("actor.cell.")])
 
 
-def weight(agent: Agent, env: gymnasium.Env) -> np.ndarray:
+def weight(agent: Any, env: gymnasium.Env) -> np.ndarray:
     """(LAGS,) the weight of an input by its lag at the last step of an episode, relative to lag 0.
 
     It is that of the gradient of the policy's first number by the recurrent layer (`experiments.lags`).
@@ -163,7 +165,7 @@ def plot(results: Results) -> Any:
             text = f"{config['method']}: return {np.mean([r['final'] for r in runs]):.2f}"
             text += f", moved {np.mean([r['moved'] for r in runs]):.2f}"
             shown = curves.mean(0) > 0.01  # behind the length of most episodes there is next to nothing
-            plotting.band(ax, np.flatnonzero(shown), curves[:, shown], label=text, **plotting.curve_style(k))
+            band(ax, np.flatnonzero(shown), curves[:, shown], label=text, **curve_style(k))
         ax.set(title=task, xlabel="lag of the input, steps", yscale="log", ylim=(1e-2, 10))
         ax.set_xticks(range(0, LAGS + 1, 5))
         ax.legend(fontsize=7)

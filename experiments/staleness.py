@@ -25,9 +25,11 @@ import numpy as np
 
 from envs import TraceConditioning
 from experiments.engine import plotting
-from experiments.engine.results import Config, Results, interval
+from experiments.engine.results import Config, Results
 from rtu_np import GRU, RTRL, SGD, Adam, LinearRTU, NonlinearRTU, TDLambda, checkpoint
 from rtu_np.cells.layer import Cell
+from rtu_np.intervals import interval
+from rtu_np.plot import curve_style
 
 MOMENTS, SPACING, REPLAY = 5, 200, 20_000
 LAMBDA = 0.9
@@ -135,7 +137,7 @@ def plot(results: Results) -> Any:
         points = [(config["step_size"], _medians(runs)) for config, runs in results if config["name"] == name]
         for column, ax in enumerate(axes):
             samples = [medians[column] for _, medians in points]
-            line = plotting.curve_style(k)
+            line = curve_style(k)
             plotting.points(ax, [x for x, _ in points], samples, label=name if column == 0 else None, **line)
     for ax, y_label in zip(axes, ("angle, degrees", "|ratio of norms - 1|"), strict=True):
         ax.set(xscale="log", yscale="log", xlabel="step size of Adam", ylabel=y_label)

@@ -7,6 +7,10 @@ action and the previous reward, as in the paper. So an action can carry a note t
 Claim: if a task rewards memory, a recurrent trace unit (RTU) with real-time recurrent learning (RTRL) is above the same
 network with truncated backpropagation through time over one step, T-BPTT(1), and above a feedforward network.
 
+Expect, intervals apart: RTUs with RTRL above the feedforward network on RepeatFirst, CountRecall and Autoencode, and
+above T-BPTT(1) on Concentration and HigherLower, by little. No agent gets far on CountRecall, Concentration and
+Autoencode in a million steps. RepeatFirst is learned with either gradient.
+
 The table, and dashed lines in the figure, have three returns of `envs.card_ceilings`: the best of a policy that has the
 observation alone (*reactive*), of one that has the previous action and reward as well (*previous*), and of a perfect
 memory (*perfect*). docs/tasks.md says which of them are lower bounds.
@@ -15,8 +19,8 @@ Chosen here: the recurrent layer on the observation, and its rule (`experiments.
 method, Adam's step size in the recurrent layer and lambda are chosen on seeds 1000 and 1001, from 200,000 steps.
 For a feedforward network, which has no recurrent layer, lambda alone is chosen.
 
-Minutes on two cores: smoke 0.5, laptop 12 (estimated: .4 core hours), overnight 70 (estimated), paper 270 (estimated).
-A step of game and agent takes 5 to 17 us, of Concentration 13 to 45.
+Minutes on two cores: smoke 0.5, laptop 90 (3 core hours, next to other work), overnight 70 (estimated), paper 270
+(estimated). A step of game and agent takes 5 to 17 us, of Concentration 13 to 45.
 """
 
 from typing import Any

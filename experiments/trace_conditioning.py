@@ -30,10 +30,11 @@ from typing import Any
 import numpy as np
 
 from experiments import prediction
-from experiments.engine.plotting import COLOURS, GREY, band
-from experiments.engine.results import Config, Results, interval
+from experiments.engine.results import Config, Results
 from experiments.prediction import describe
 from rtu_np import LinearRTU, NonlinearRTU
+from rtu_np.intervals import interval
+from rtu_np.plot import COLOURS, GREY, learning_curves, prediction_closeup
 
 __all__ = ["PRESETS", "describe", "label", "plot", "run", "score"]
 
@@ -114,9 +115,9 @@ def plot(results: Results) -> Any:
         line = {"color": COLOURS[isis.index(config["isi"]) if len(isis) > 1 else k]}
         line["linestyle"] = "--" if len(isis) > 1 and config["isi"] in drawn else "-"
         drawn.add(config["isi"])
-        curves = np.array([r["curve"] for r in runs])
-        text = f"{label(config)} ({len(runs)} seeds)"
-        band(curve, runs[0]["steps"], curves, label=text, **line)
+        text, curves = label(config), np.array([r["curve"] for r in runs])
+        line["label"] = f"{text} ({len(runs)} seeds)"
+        learning_curves({text: curves}, runs[0]["steps"], curve, lines={text: line}, ylabel="")
     for isi, floor in {config["isi"]: float(np.mean([r["floor"] for r in runs])) for config, runs in results}.items():
         curve.axhline(floor, color=GREY, linestyle=":", linewidth=1)
         curve.text(0.02, floor, f"Bayes, ISI {isi}", color=GREY, transform=curve.get_yaxis_transform(), va="bottom")
@@ -128,18 +129,12 @@ def plot(results: Results) -> Any:
 
     config, runs = results[0]
     for name, title in (("before", "the first"), ("after", "the last")):
-        cs, us, target, prediction, bayes = runs[0][name]
-        t = np.arange(cs.size) + (0 if name == "before" else config["steps"] - cs.size)
-        ax = axes[name]
-        ax.fill_between(t, -0.35 * cs, 0, step="post", color=COLOURS[2], linewidth=0, label="CS")
-        ax.fill_between(t, -0.35 * us, 0, step="post", color=COLOURS[1], linewidth=0, label="US")
-        ax.plot(t, target, color=GREY, linewidth=1, label="return")
-        ax.plot(t, bayes, color="k", linestyle=":", linewidth=1, label="Bayes")
-        ax.plot(t, prediction, color=COLOURS[0], label="prediction")
-        ax.set(ylabel="discounted US", ylim=(-0.45, 2.3), xlim=(t[0], t[-1]))
-        ax.ticklabel_format(axis="x", style="plain", useOffset=False)
-        ax.locator_params(axis="x", nbins=5)  # steps have seven digits
+        cs, us, target, predicted, bayes = runs[0][name]
+        first, ax = (0 if name == "before" else config["steps"] - cs.size), axes[name]
+        signals = {"CS": cs, "US": us}
+        prediction_closeup(target, predicted, ax, reference={"Bayes": bayes}, signals=signals, first=first)
+        ax.set(xlabel="", ylabel="discounted US", ylim=(-0.45, 2.3))
         ax.set_title(f"{label(config)}, one seed: {title} {cs.size} steps")
-    axes["before"].legend(ncols=5, loc="upper left", fontsize=8)
+    axes["after"].legend().remove()
     axes["after"].set_xlabel("step")
     return figure

@@ -3,6 +3,8 @@
 from rtu_np import checkpoint
 from rtu_np.cells.block_diagonal import BlockDiagonalRNN
 from rtu_np.cells.dense import Dense, Identity
+from rtu_np.cells.elstm import ELSTM
+from rtu_np.cells.gated_rtu import GatedRTU
 from rtu_np.cells.gru import GRU
 from rtu_np.cells.initializers import LecunNormal, Orthogonal, SparseUniform
 from rtu_np.cells.layer_norm import LayerNorm
@@ -13,10 +15,13 @@ from rtu_np.cells.nonlinear_rtu import NonlinearRTU
 from rtu_np.cells.rnn import VanillaRNN
 from rtu_np.cells.stack import Stack
 from rtu_np.control.actor_critic import ActorCritic
+from rtu_np.control.callbacks import Checkpoints, Evaluation, continue_run, every
 from rtu_np.control.exploration import Epsilon
+from rtu_np.control.many import learn_many
 from rtu_np.control.policies import Gaussian
 from rtu_np.control.ppo.agent import PPO, ppo_network
 from rtu_np.control.q_lambda import QRC, QLambda
+from rtu_np.control.runs import make_again
 from rtu_np.control.softmax import Softmax
 from rtu_np.control.streaming import recurrent_network, streaming_network
 from rtu_np.costs import bytes_per_step, flops
@@ -30,13 +35,17 @@ from rtu_np.learning.optimizers import SGD, Adam, ObGD, RMSProp
 from rtu_np.learning.per_block import Blocks, WithLambda
 from rtu_np.learning.readout import HiddenReadout, LinearReadout
 from rtu_np.learning.swift_td import SwiftTD
+from rtu_np.prediction.input_stage import Normalize
 from rtu_np.prediction.parallel import run_many
+from rtu_np.prediction.regressor import OnlineRegressor
 from rtu_np.prediction.td import TDLambda
+from rtu_np.prediction.times import discounts_of
 from rtu_np.recurrence.check import check_recurrence
 from rtu_np.recurrence.exact import bptt, rtrl
 
 __version__ = "0.1.0"
 __all__ = [
+    "ELSTM",
     "GRU",
     "LRU",
     "PPO",
@@ -52,8 +61,11 @@ __all__ = [
     "Autostep",
     "BlockDiagonalRNN",
     "Blocks",
+    "Checkpoints",
     "Dense",
     "Epsilon",
+    "Evaluation",
+    "GatedRTU",
     "Gaussian",
     "HiddenReadout",
     "Identity",
@@ -64,7 +76,9 @@ __all__ = [
     "LinearReadout",
     "MinGRU",
     "NonlinearRTU",
+    "Normalize",
     "ObGD",
+    "OnlineRegressor",
     "Orthogonal",
     "QLambda",
     "RMSProp",
@@ -79,8 +93,13 @@ __all__ = [
     "bytes_per_step",
     "check_gradients",
     "check_recurrence",
+    "continue_run",
+    "discounts_of",
+    "every",
     "flops",
     "gradient_angles",
+    "learn_many",
+    "make_again",
     "ppo_network",
     "recurrent_network",
     "rtrl",

@@ -13,6 +13,7 @@ from types import MappingProxyType
 from typing import Any
 
 from rtu_np import (
+    ELSTM,
     GRU,
     LRU,
     RTRL,
@@ -25,6 +26,7 @@ from rtu_np import (
     Autostep,
     BlockDiagonalRNN,
     Dense,
+    GatedRTU,
     Intentional,
     LinearRTU,
     MinGRU,
@@ -48,6 +50,8 @@ CELLS: dict[str, Any] = {
     "lru": LRU,
     "gru": GRU,
     "min-gru": MinGRU,
+    "elstm": ELSTM,
+    "gated-rtu": GatedRTU,
     "vanilla-rnn": VanillaRNN,
     "block-diagonal-rnn": BlockDiagonalRNN,
 }

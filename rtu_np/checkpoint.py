@@ -149,7 +149,7 @@ def build(role: str, description: dict[str, Any]) -> Any:
     name = settings.pop("name")
     kind = _KINDS.get(name)
     if kind is None:
-        raise ValueError(f"{role} {name!r} is not part of rtu_np; pass it to load(): load(path, {role}=...)")
+        raise ValueError(f"{role} {name!r} is not part of rtu_np; pass it: {role}=...")
     for key, value in settings.items():
         if isinstance(value, list):
             settings[key] = tuple(build(role, each) for each in value)

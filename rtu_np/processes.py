@@ -5,8 +5,9 @@ returned. If it raised, or if its process died, the answer is an exception that 
 others. Processes are sent the function and the items by pickle.
 """
 
-from collections.abc import Callable, Generator, Sequence
-from contextlib import closing
+import signal
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing, contextmanager, nullcontext
 from typing import TypeVar
 
 from joblib import cpu_count
@@ -30,6 +31,7 @@ def in_processes(
     items: Sequence[Item],
     n_processes: int | None = None,
     has_begun: Callable[[Item], bool] = lambda item: True,
+    hear_ctrl_c: bool = True,
 ) -> Generator[tuple[Item, Answer | Exception]]:
     """`work` on every item, in processes of this machine.
 
@@ -44,6 +46,8 @@ def in_processes(
     n_processes : how many work at a time, by default one for each core. If it is 1, this process does the work itself
     has_begun : whether work on an item has begun and has not ended, so far as the caller can tell. It is asked after a
         process died. By default every item that is left counts as begun
+    hear_ctrl_c : whether Ctrl-C in a terminal, which reaches all processes of a group, interrupts those that work.
+        If it does not, `work` has to end by itself; not on Windows
 
     Yields
     ------
@@ -65,7 +69,7 @@ def in_processes(
     left = dict(enumerate(items))
     while left:
         died = False
-        with closing(_in_pool(work, left, workers)) as answers:
+        with closing(_in_pool(work, left, workers, hear_ctrl_c)) as answers:
             for k, answer in answers:
                 died = isinstance(answer, ProcessDiedError)
                 if died:
@@ -75,7 +79,7 @@ def in_processes(
             suspects = [k for k, item in left.items() if has_begun(item)]
             # A process may die before any item begins. The first item is then done alone, so that this loop ends.
             for k in suspects or list(left)[:1]:
-                ((_, answer),) = _in_pool(work, {k: left[k]}, 1)
+                ((_, answer),) = _in_pool(work, {k: left[k]}, 1, hear_ctrl_c)
                 yield left.pop(k), answer
 
 
@@ -87,7 +91,7 @@ def _answer(work: Callable[[Item], Answer], item: Item) -> Answer | Exception:
 
 
 def _in_pool(
-    work: Callable[[Item], Answer], items: dict[int, Item], workers: int
+    work: Callable[[Item], Answer], items: dict[int, Item], workers: int, hear_ctrl_c: bool
 ) -> Generator[tuple[int, Answer | Exception]]:
     """(key, answer) as items end. If a process dies, its answer says so and is the last one."""
     from concurrent.futures import as_completed
@@ -97,7 +101,8 @@ def _in_pool(
 
     # Processes that have nothing to do leave after 10 seconds, so that none stay behind if this process is killed.
     with ProcessPoolExecutor(min(workers, len(items)), timeout=10) as pool:
-        futures = {pool.submit(work, item): k for k, item in items.items()}
+        with nullcontext() if hear_ctrl_c else _blocking_ctrl_c():
+            futures = {pool.submit(work, item): k for k, item in items.items()}
         try:
             for future in as_completed(futures):
                 error = future.exception()
@@ -108,6 +113,19 @@ def _in_pool(
         finally:
             for future in futures:  # if nobody asks for more, what has not begun does not begin
                 future.cancel()
+
+
+@contextmanager
+def _blocking_ctrl_c() -> Iterator[None]:
+    """Processes that begin in this context never hear Ctrl-C, not even while they start. This one hears it later."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    earlier = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, earlier)
 
 
 def on_dask(

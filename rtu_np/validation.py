@@ -104,22 +104,32 @@ def check_dtype(name: str, value: Any) -> np.dtype:
 
 
 def check_number(
-    name: str, value: Any, *, dtype: Any = np.float64, interval: tuple[float, float] | None = None, hint: str = ""
+    name: str,
+    value: Any,
+    *,
+    dtype: Any = np.float64,
+    interval: tuple[float, float] | None = None,
+    hint: str = "",
+    missing: bool = False,
+    cure: str = "",
 ) -> float:
     """`value`, one number of data, as a float that is finite in `dtype`. TypeError, ValueError, by name.
 
     hint : the cure, if `value` is an array
+    missing, cure : as in `check_array`
 
     Examples
     --------
     >>> check_number("reward", np.array(2))
     2.0
     """
-    number = _as_float(name, value, hint)
+    number = math.nan if missing and _is_missing(value) else _as_float(name, value, hint, cure)
+    if missing and math.isnan(number):
+        return number
     if interval and not interval[0] <= number <= interval[1]:
         raise ValueError(f"{name} is {_as_given(value)}: expected a finite number in [{interval[0]}, {interval[1]}]")
     if not abs(number) <= largest(dtype):
-        raise ValueError(f"{name} is {_as_given(value)}: {_expected('a finite number', value, np.dtype(dtype))}")
+        raise ValueError(f"{name} is {_as_given(value)}: {_expected('a finite number', value, np.dtype(dtype), cure)}")
     return number
 
 
@@ -131,17 +141,23 @@ def check_array(
     hint: str = "",
     dtype: Any = None,
     interval: tuple[float, float] | None = None,
+    missing: bool = False,
+    cure: str = "",
 ) -> np.ndarray:
     """`value` as a finite real array of `shape` (None: any length). TypeError, ValueError, by name.
+
+    missing : whether values may be missing; they become NaN. cure : an argument that takes what is missing
 
     Strided, read-only, integer, boolean and float32 arrays pass unchanged; callers copy them if a kernel needs another
     layout or type. Objects that are real numbers become float64. With dtype float32 the array is converted, and with an
     `interval` its numbers must be in that.
     """
-    _check_mask(name, value)
+    if missing:
+        value = _unmasked(value)
+    _check_mask(name, value, cure=cure)
     array = _as_array(name, value)
     if array.dtype.kind == "O" and array.ndim == 0:
-        _as_float(name, array[()])  # None, or another object that is no array
+        _as_float(name, array[()], cure=cure)  # None, or another object that is no array
     if array.shape != shape and (
         array.ndim != len(shape) or any(n is not None and n != m for n, m in zip(shape, array.shape, strict=True))
     ):
@@ -151,20 +167,22 @@ def check_array(
         raise ValueError(f"{name} has shape {array.shape}: expected {expected}{hint and '; ' + hint}")
     given = array
     if array.dtype.kind == "O":
-        array = _numbers_of(name, array, value)
+        array = _numbers_of(name, array, value, missing, cure)
     exact = array
     if dtype == np.float32 or array.dtype.itemsize > 8:
         # A number beyond the range becomes infinite, and is reported below. A tiny one becomes zero.
         with np.errstate(all="ignore"):
             array = array.astype(dtype or np.float64, copy=False)
-    check_finite(name, array, given, value)
+    check_finite(name, np.where(np.isnan(array), 0, array) if missing else array, given, value, cure)
     if interval and array.size and not interval[0] <= exact.min() <= exact.max() <= interval[1]:
-        first = int(np.argmax((exact < interval[0]) | (exact > interval[1])))
-        raise ValueError(f"{name}[{first}] is {given[first]}: expected numbers in [{interval[0]}, {interval[1]}]")
+        first = tuple(int(k) for k in np.argwhere((exact < interval[0]) | (exact > interval[1]))[0])
+        raise ValueError(f"{_place(name, first)} is {given[first]}: expected numbers in [{interval[0]}, {interval[1]}]")
     return array
 
 
-def check_finite(name: str, array: np.ndarray, given: np.ndarray | None = None, source: Any = None) -> None:
+def check_finite(
+    name: str, array: np.ndarray, given: np.ndarray | None = None, source: Any = None, cure: str = ""
+) -> None:
     """ValueError if a number of `array` is not finite.
 
     given : the numbers before they were converted. source : the argument, whose column is named if it has names
@@ -172,7 +190,7 @@ def check_finite(name: str, array: np.ndarray, given: np.ndarray | None = None, 
     if array.dtype.kind == "f" and not np.isfinite(array).all():
         first = tuple(int(k) for k in np.argwhere(~np.isfinite(array))[0])
         number = (array if given is None else given)[first]
-        expected = _expected("finite numbers", number, array.dtype)
+        expected = _expected("finite numbers", number, array.dtype, cure)
         raise ValueError(f"{_place(name, first, source)} is {_as_given(number)}: {expected}")
 
 
@@ -194,15 +212,31 @@ def largest(dtype: Any) -> float:
     return float(np.finfo(dtype).max)
 
 
-def _check_mask(name: str, value: Any, at: tuple[int, ...] = ()) -> None:
+def _is_missing(value: Any) -> bool:
+    """Whether one number is None, pandas.NA, NaT or masked. NaN is missing, too, but it is a float."""
+    return value is np.ma.masked or type(value).__name__ in _MISSING
+
+
+def _unmasked(value: Any) -> Any:
+    """`value` with NaN for what is masked, also in lists."""
+    if isinstance(value, _MaskedArray):
+        return np.ma.filled(value.astype(object if value.dtype.kind == "O" else np.float64), np.nan)
+    if type(value) in (list, tuple) and not _FREQUENT.issuperset(map(type, value)):
+        return [_unmasked(part) for part in value]
+    return value
+
+
+def _check_mask(name: str, value: Any, at: tuple[int, ...] = (), cure: str = "") -> None:
     """ValueError if `value`, or an array in a list, has masked numbers: NumPy would read what is under the mask."""
     if isinstance(value, _MaskedArray):
         if np.ma.is_masked(value):
             first = tuple(int(k) for k in np.argwhere(np.ma.getmaskarray(value))[0])
-            raise ValueError(f"{_place(name, at + first)} is masked: expected numbers; {_IF_MISSING}")
+            raise ValueError(
+                f"{_place(name, at + first)} is masked: expected numbers; {_IF_MISSING}{cure and f', as {cure} does'}"
+            )
     elif type(value) in (list, tuple) and not _FREQUENT.issuperset(map(type, value)):
         for k, part in enumerate(value):
-            _check_mask(name, part, (*at, k))
+            _check_mask(name, part, (*at, k), cure)
 
 
 def _as_array(name: str, value: Any) -> np.ndarray:
@@ -222,25 +256,25 @@ def _as_array(name: str, value: Any) -> np.ndarray:
     return array
 
 
-def _numbers_of(name: str, objects: np.ndarray, source: Any) -> np.ndarray:
+def _numbers_of(name: str, objects: np.ndarray, source: Any, missing: bool, cure: str) -> np.ndarray:
     """An array of objects that are real numbers, as float64. TypeError, ValueError, by name."""
     numbers = np.empty(objects.size)
     for k, item in enumerate(objects.ravel()):
         try:
-            numbers[k] = _as_float(name, item)
+            numbers[k] = math.nan if missing and _is_missing(item) else _as_float(name, item)
         except (TypeError, ValueError):  # raise it again, with the place
             index = tuple(map(int, np.unravel_index(k, objects.shape)))
-            _as_float(_place(name, index, source), item)
+            _as_float(_place(name, index, source), item, cure=cure)
     return numbers.reshape(objects.shape)
 
 
-def _as_float(name: str, value: Any, hint: str = "") -> float:
+def _as_float(name: str, value: Any, hint: str = "", cure: str = "") -> float:
     """`value`, one real number, as a float; one beyond the range of floats becomes infinity.
 
-    TypeError, ValueError, by name; `hint` is the cure, if `value` is an array.
+    TypeError, ValueError, by name; `hint` is the cure if `value` is an array, `cure` takes it if it is missing.
     """
     if type(value) not in _FREQUENT:
-        _check_mask(name, value)
+        _check_mask(name, value, cure=cure)
         if isinstance(value, list | tuple) or (hasattr(value, "__array__") and not isinstance(value, np.generic)):
             array = _as_array(name, value)
             if array.ndim:
@@ -250,7 +284,7 @@ def _as_float(name: str, value: Any, hint: str = "") -> float:
             missing = type(value).__name__ in _MISSING or (isinstance(value, np.datetime64) and np.isnat(value))
             raise TypeError(
                 f"{name} is {_as_given(value)} of type {type(value).__name__}: expected a real number"
-                + (f"; {_IF_MISSING}" if missing else "")
+                + (f"; {_IF_MISSING}{cure and f', as {cure} does'}" if missing else "")
             )
     try:
         return float(value)
@@ -281,13 +315,14 @@ def _setting(value: Any) -> str:
     return repr(value) if isinstance(value, np.generic) else _as_given(value)
 
 
-def _expected(what: str, value: Any, dtype: np.dtype) -> str:
+def _expected(what: str, value: Any, dtype: np.dtype, cure: str = "") -> str:
     """What was expected instead of `value`, which is not finite in `dtype`, and the likely cause."""
     if _beyond_range(value):
         reach = f"in the range of {dtype.name}, up to {largest(dtype):.2g}"
         return f"expected {what} {reach}; is a unit or a fill value wrong?"
     return (
         f"expected {what}; does the source of the data produce NaN or infinity, by a division or for a missing value?"
+        + (f" {cure} takes what is missing" if cure and "nan" in str(value).lower() else "")
     )
 
 

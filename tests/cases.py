@@ -14,7 +14,20 @@ import gated_oracles
 import oracles
 import pytest
 
-from rtu_np import GRU, LRU, BlockDiagonalRNN, Dense, LayerNorm, LinearRTU, MinGRU, NonlinearRTU, Stack, VanillaRNN
+from rtu_np import (
+    ELSTM,
+    GRU,
+    LRU,
+    BlockDiagonalRNN,
+    Dense,
+    GatedRTU,
+    LayerNorm,
+    LinearRTU,
+    MinGRU,
+    NonlinearRTU,
+    Stack,
+    VanillaRNN,
+)
 from rtu_np.cells.eigenvalues import PARAMETERIZATIONS
 
 COMPILED = not os.environ.get("NUMBA_DISABLE_JIT")
@@ -67,6 +80,10 @@ def layer_norm(activation) -> Case:
     return Case(LayerNorm(activation), partial(oracles.layer_norm, activation), 0)
 
 
+def gated_rtu(activation) -> Case:
+    return Case(GatedRTU(4, activation, gate_bias=0.5), partial(gated_oracles.gated_rtu, activation), 8)
+
+
 def vanilla(activation) -> Case:
     return Case(VanillaRNN(4, activation), partial(oracles.vanilla_rnn, activation), 4)
 
@@ -84,12 +101,15 @@ KINDS = {
     "block-diagonal RNN": block_diagonal("tanh"),
     "GRU": Case(GRU(4), gated_oracles.gru, 4),
     "minGRU": Case(MinGRU(4), gated_oracles.min_gru, 4),
+    "eLSTM": Case(ELSTM(4), gated_oracles.elstm, 4),
+    "gated RTU": gated_rtu("tanh"),
     "stack": stacked(rtu(LinearRTU, "identity"), dense("tanh")),
 }
 # The five variants of Figure 1, the parameterisations of Figure 9, and the other activations.
 VARIANTS = {
     **{f"linear RTU, {name}": rtu(LinearRTU, name) for name in ("relu", "identity")},
     **{f"nonlinear RTU, {name}": rtu(NonlinearRTU, name) for name in ("relu", "identity")},
+    **{f"gated RTU, {name}": gated_rtu(name) for name in ("relu", "identity")},
     **{f"vanilla RNN, {name}": vanilla(name) for name in ("relu", "identity")},
     **{f"block-diagonal RNN, {name}": block_diagonal(name) for name in ("relu", "identity")},
     "linear RTU, linear projection": stacked(rtu(LinearRTU, "identity"), dense("identity")),

@@ -1,5 +1,6 @@
 """What the tests of the loop share: agents of every kind in the small world, and how to learn in spite of Ctrl-C."""
 
+import csv
 import os
 import signal
 
@@ -73,3 +74,9 @@ def in_stretches(agent, env, steps, errors=KeyboardInterrupt, stopped=int, **how
             n += 1
             stopped()
     return np.concatenate(parts, axis=1), n
+
+
+def rows_of(path) -> list[dict[str, str]]:
+    """The rows of a table, by the names of its columns."""
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))

@@ -9,7 +9,7 @@ MODES = {
     "bounds-checked": (
         {"NUMBA_BOUNDSCHECK": "1"},
         "oracle and (SGD or Adam or GRU or SwiftTD)",
-        ["test_td.py", "test_gradients.py", "test_rules.py"],
+        ["test_td.py", "test_td_many.py", "test_gradients.py", "test_rules.py"],
     ),
     "uncompiled": (
         {"NUMBA_DISABLE_JIT": "1"},
@@ -19,13 +19,20 @@ MODES = {
             *("test_gradcheck.py", "test_gradcheck_regimes.py", "test_gradients.py", "test_tbptt.py", "test_costs.py"),
             "test_actor_critic.py",
             *("test_loop.py", "test_ctrl_c.py", "test_agent_copies.py", "test_user_names.py"),
-            *("test_compiled_environment.py", "test_cards.py", "test_micro_rtrl.py", "test_explorer_numbers.py"),
+            *("test_compiled_environment.py", "test_cards.py", "test_inputs.py", "test_regressor.py"),
+            *("test_micro_rtrl.py", "test_explorer_numbers.py"),
+            *("test_callbacks.py", "test_runs.py"),
         ],
     ),
     "uncompiled learners": (
         {"NUMBA_DISABLE_JIT": "1"},
         "oracle or special or however or leaks or test_q_lambda or test_rules",
         ["test_td.py", "test_elementary.py", "test_envs.py", "test_q_lambda.py", "test_rules.py"],
+    ),
+    "uncompiled, many predictions": (
+        {"NUMBA_DISABLE_JIT": "1"},
+        "",
+        ["test_td_many.py", "test_td_many_learner.py", "test_campaign_many.py"],
     ),
     "uncompiled PPO": (
         {"NUMBA_DISABLE_JIT": "1"},
@@ -39,7 +46,10 @@ MODES = {
     "uncompiled campaign": (
         {"NUMBA_DISABLE_JIT": "1"},
         "",
-        ["test_campaign_td.py", "test_campaign_agents.py", "test_campaign_cells.py"],
+        [
+            *("test_campaign_td.py", "test_campaign_streams.py", "test_campaign_regressor.py"),
+            *("test_campaign_agents.py", "test_campaign_cells.py"),
+        ],
     ),
     # The least that Numba compiles for: narrow vectors, and no fused multiply-add.
     "plain processor": ({"NUMBA_CPU_NAME": "generic", "NUMBA_CPU_FEATURES": ""}, "", ["test_elementary.py"]),

@@ -217,7 +217,7 @@ class TDOracle:
             v_t, gradient = self.gradient(x)
             if terminated:
                 v_t = 0.0
-            if v_tm1 is not None:
+            if v_tm1 is not None and not np.isnan(c):  # without a cumulant there is no error to learn from
                 self.optimizer.step(self.params, self.traces, c + discount * v_t - v_tm1)
             self.traces = {k: discount * self.lambda_ * z + gradient[k] for k, z in self.traces.items()}
             predictions.append(v_t)

@@ -1,12 +1,11 @@
 """What all agents share: spaces, the loop, logs, evaluation, and what they refuse."""
 
-import csv
-
 import gymnasium
 import numpy as np
 import oracles
 import pytest
 from agent_cases import World, everything, make
+from loop_cases import rows_of
 from tolerances import PLAIN, assert_close
 
 from rtu_np import SGD, ActorCritic, Gaussian, LinearRTU, Softmax
@@ -143,18 +142,12 @@ def test_termination_bootstraps_nothing_and_truncation_does():
     assert (agents[1].traces["critic.value.w"] == 0).all()
 
 
-def rows_of(path):
-    with path.open(newline="") as file:
-        return list(csv.DictReader(file))
-
-
-def test_logs_go_on_where_a_loaded_agent_was(tmp_path, monkeypatch):
-    monkeypatch.setattr("rtu_np.control.logs.EVERY", 4)
+def test_logs_go_on_where_a_loaded_agent_was(tmp_path):
     assert EVERY == 10_000
     agent, world = make(False), World(False)
-    agent.learn(world, 8, progress=False, log=tmp_path / "log")
+    agent.learn(world, 8, progress=False, log=tmp_path / "log", log_every=4)
     agent.save(tmp_path / "agent.npz")
-    agent.learn(world, 8, progress=False, log=tmp_path / "log")
+    agent.learn(world, 8, progress=False, log=tmp_path / "log", log_every=4)
     episodes, learning = (rows_of(tmp_path / "log" / name) for name in ("episodes.csv", "learning.csv"))
     assert [row["step"] for row in episodes] == ["6", "10", "14"]
     assert [row["length"] for row in episodes] == ["6", "4", "4"]
@@ -163,13 +156,13 @@ def test_logs_go_on_where_a_loaded_agent_was(tmp_path, monkeypatch):
     assert float(learning[0]["critic.last_step"]) > 0
     assert float(learning[0]["mean_abs_delta"]) > 0
     loaded = ActorCritic.load(tmp_path / "agent.npz")
-    loaded.learn(World(False), 4, progress=False, log=tmp_path / "log")
+    loaded.learn(World(False), 4, progress=False, log=tmp_path / "log", log_every=4)
     assert [row["step"] for row in rows_of(tmp_path / "log" / "learning.csv")] == ["3", "7", "11"]
     with pytest.raises(ValueError, match="belongs to another run: expected an empty folder for a new agent"):
-        make(False).learn(world, 4, progress=False, log=tmp_path / "log")
+        make(False).learn(world, 4, progress=False, log=tmp_path / "log", log_every=4)
     make(False).learn(world, 4, progress=False, log=tmp_path / "runs")
     (folder,) = (tmp_path / "runs").iterdir()
-    assert folder.name.startswith("ActorCritic-World-")
+    assert folder.name.startswith("ActorCritic__World__LinearRTU-4__RTRL__seed-3__20")
 
 
 # ------------------------------------------------------------------------------------------------------------ refusal

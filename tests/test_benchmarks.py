@@ -1,5 +1,6 @@
 """What ours is timed against does the same work: it makes the same predictions while learning."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -11,23 +12,30 @@ from cases import COMPILED
 from tolerances import DIFFERENCES, FLOAT32, LEARNING, assert_close
 
 from envs import TraceConditioning
-from rtu_np import SGD, ActorCritic, LinearRTU, MinGRU, TDLambda, jit
+from rtu_np import ELSTM, SGD, ActorCritic, GatedRTU, LinearRTU, MinGRU, TDLambda, jit
 from rtu_np.timing import stream
 
 BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
 sys.path.insert(0, str(BENCHMARKS))
 import cards  # noqa: E402  a script beside the package, not a part of it
+import many_predictions  # noqa: E402
 import peers  # noqa: E402
 import soak  # noqa: E402
 import speed  # noqa: E402
 import subnormals  # noqa: E402
+import what_to_tune  # noqa: E402
 
 pytestmark = pytest.mark.skipif(not COMPILED, reason="plain Python is not what is timed")
 N, D, T = 10, 3, 400
 
 
 # What stands first in the file that a yardstick reads.
-YARDSTICKS = [(LinearRTU, ("nu_log", "theta_log", "W1", "W2")), (MinGRU, ("W_z", "W_h", "b_z", "b_h"))]
+YARDSTICKS = [
+    (LinearRTU, ("nu_log", "theta_log", "W1", "W2")),
+    (MinGRU, ("W_z", "W_h", "b_z", "b_h")),
+    (ELSTM, ("W_z", "W_f", "w_z", "w_f", "b_z", "b_f")),
+    (GatedRTU, ("nu_log", "theta_log", "W1", "W2", "W_g", "b_g")),
+]
 
 
 @pytest.fixture
@@ -45,7 +53,7 @@ def learning_of(cell):
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [("float64", LEARNING), ("float32", FLOAT32)])
-@pytest.mark.parametrize(("cell", "blocks"), YARDSTICKS, ids=["LinearRTU", "MinGRU"])
+@pytest.mark.parametrize(("cell", "blocks"), YARDSTICKS, ids=["LinearRTU", "MinGRU", "ELSTM", "GatedRTU"])
 def test_the_yardstick_in_c_predicts_what_we_predict(cell, blocks, dtype, tolerance, tmp_path):
     programs = speed.yardsticks(tmp_path, cell)
     if not programs:
@@ -57,6 +65,23 @@ def test_the_yardstick_in_c_predicts_what_we_predict(cell, blocks, dtype, tolera
     printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     got = np.array(printed.split(), float)
     assert_close(got, expected, tolerance)
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [("float64", LEARNING), ("float32", FLOAT32)])
+def test_the_yardstick_of_many_predictions_predicts_what_we_predict(dtype, tolerance, tmp_path):
+    programs, m = many_predictions.compiled(tmp_path), 6  # more than four, and no multiple of it
+    if not programs:
+        pytest.skip("there is no C compiler")
+    observations, _ = stream(T, D)
+    cumulants = np.random.default_rng(0).standard_normal((T, m))
+    learner = TDLambda(LinearRTU(N), D, 0.5 + 0.49 * np.arange(m) / m, 0.9, SGD(1e-3), seed=3)
+    parts = [learner.parameters[f"cell.{name}"] for name in YARDSTICKS[0][1]]
+    np.concatenate([np.ravel(part) for part in (*parts, observations, cumulants)]).tofile(tmp_path / "start")
+    command = [str(programs[dtype]), *map(str, (N, D, T, m)), str(tmp_path / "start")]
+    printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    expected = learner.run(observations, cumulants, progress=False)
+    assert np.abs(expected[T // 2 :]).max() > 1e-2
+    assert_close(np.array(printed.split(), float).reshape(T, m), expected, tolerance)
 
 
 @pytest.mark.parametrize("kind", ["scanned", "per call"])
@@ -128,3 +153,9 @@ def test_a_soak_of_prediction_measures_each_part():
     learner.traces["cell.W1"][:] = np.inf
     with pytest.raises(FloatingPointError, match="is not finite after 300 steps"):
         soak.check_finite(learner)
+
+
+def test_the_page_on_tuning_has_the_table_of_its_results():
+    docs = BENCHMARKS.parent / "docs"
+    found = json.loads((docs / "results" / "tuning" / "tuning.json").read_text())["streams"]
+    assert what_to_tune.table(found) in (docs / "what_to_tune.md").read_text()

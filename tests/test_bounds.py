@@ -26,6 +26,7 @@ from rtu_np import (
     Blocks,
     Dense,
     Epsilon,
+    GatedRTU,
     Intentional,
     LinearRTU,
     NonlinearRTU,
@@ -291,6 +292,22 @@ def test_default_learner_keeps_its_memory_within_bounds() -> None:
     nu = np.exp(learner.parameters["cell.nu_log"])
     assert nu.min() >= 1e-4 * (1 - 1e-12)
     assert nu.max() <= 10 * (1 + 1e-12)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_eq52_a_phase_behind_a_gate_is_bounded_and_does_not_wrap(dtype) -> None:
+    """theta and theta - 2 pi are two units there."""
+    learner = TDLambda(GatedRTU(4), 2, optimizer=SGD(1e-30), dtype=dtype)
+    nu, theta = (learner.parameters[f"cell.{name}"] for name in ("nu_log", "theta_log"))
+    nu[:] = np.log([1e-9, 1e-3, 2.0, 50.0])
+    theta[:] = np.log([1e-9, 2.0, 2 * TURN - 0.01, 50.0])
+    kept = nu[1:3].copy(), theta[1:3].copy()
+    learner.run(*stream(48), progress=False)
+    assert (nu[1:3] == kept[0]).all()
+    assert (theta[1:3] == kept[1]).all()
+    assert_close(nu[[0, 3]], np.log([1e-4, 10.0]), 1e-6)
+    assert_close(theta[[0, 3]], np.log([1e-4, 2 * TURN]), 1e-6)
+    assert learner.diagnostics()["cell.at_bound"] == 2
 
 
 def test_every_agent_has_bounds() -> None:

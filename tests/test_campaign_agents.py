@@ -18,6 +18,7 @@ from loop_cases import QUIET, state
 from rule_cases import RULES
 
 from rtu_np import (
+    ELSTM,
     GRU,
     LRU,
     PPO,
@@ -29,6 +30,7 @@ from rtu_np import (
     Adam,
     Dense,
     Epsilon,
+    GatedRTU,
     LinearReadout,
     LinearRTU,
     MinGRU,
@@ -45,7 +47,7 @@ pytestmark = pytest.mark.filterwarnings("ignore")
 SMALL = st.integers(1, 3)
 CELLS = SMALL.map(LinearRTU)
 if not COMPILED:
-    single = (SMALL.map(GRU), SMALL.map(LRU), SMALL.map(MinGRU))
+    single = (SMALL.map(GRU), SMALL.map(LRU), SMALL.map(MinGRU), SMALL.map(ELSTM), SMALL.map(GatedRTU))
     CELLS = st.one_of(CELLS, *single, SMALL.map(lambda n: Stack([Dense(n), LinearRTU(n)])))
 ROLLOUT = {"n_steps": 8, "n_minibatches": 2, "n_epochs": 2, "threads": 1}
 NARROW = {"actor": Dense(2, "tanh"), "critic": Dense(2, "tanh")}

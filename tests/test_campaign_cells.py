@@ -26,12 +26,14 @@ from envs import (
 )
 from envs.snapshot import Snapshot, capture, restore
 from rtu_np import (
+    ELSTM,
     GRU,
     LRU,
     RTRL,
     TBPTT,
     BlockDiagonalRNN,
     Dense,
+    GatedRTU,
     LayerNorm,
     LinearRTU,
     MinGRU,
@@ -61,6 +63,8 @@ GOOD = {
     LRU: {**UNITS, **ACTIVATION, "n_outputs": st.sampled_from([None, 1, np.int8(2)]), "direct": st.booleans()},
     GRU: {"n_hidden": SIZES},
     MinGRU: {"n_hidden": SIZES, "gate_bias": st.sampled_from([0.0, -3, np.float32(1.5), np.int8(-2)])},
+    ELSTM: {"n_hidden": SIZES, "forget_bias": st.sampled_from([0.0, 3, np.float32(1.5), np.int8(-2)])},
+    GatedRTU: {"n_hidden": SIZES, **ACTIVATION, **RING, "gate_bias": st.sampled_from([2.0, -3, np.float32(1.5)])},
     VanillaRNN: {"n_hidden": SIZES, **ACTIVATION},
     BlockDiagonalRNN: {"n_hidden": st.sampled_from([2, 4, np.int8(2)]), **ACTIVATION, **RING},
     Dense: {"n_outputs": SIZES, **ACTIVATION, "init": INIT},
@@ -73,7 +77,7 @@ BAD = {
     "r_min": [1.5, 1.0, *NO_REAL],
     "r_max": [1.5, *NO_REAL],
     "max_phase": [0, *NO_REAL],
-    "gate_bias": [bad for bad in NO_REAL if not (isinstance(bad, int) and bad == -1)],
+    **dict.fromkeys(("gate_bias", "forget_bias"), tuple(bad for bad in NO_REAL if type(bad) is not int or bad != -1)),
     **{name: ["", "sine", None, 0, [], {}] for name in ("activation", "recurrence", "parameterization")},
     **{name: ["", None, 0, 1, "yes", []] for name in ("projection", "direct")},
     "init": ["", None, LecunNormal, 0, LinearRTU(2)],

@@ -18,6 +18,7 @@ from rule_cases import RULES
 from td_cases import everything
 
 from rtu_np import (
+    ELSTM,
     GRU,
     LRU,
     RTRL,
@@ -26,6 +27,7 @@ from rtu_np import (
     Adam,
     BlockDiagonalRNN,
     Dense,
+    GatedRTU,
     HiddenReadout,
     LinearReadout,
     LinearRTU,
@@ -55,6 +57,8 @@ if not COMPILED:  # each would take seconds to compile
         SIZES.map(lambda n: BlockDiagonalRNN(2 * n)),
         SIZES.map(GRU),
         SIZES.map(MinGRU),
+        SIZES.map(ELSTM),
+        SIZES.map(GatedRTU),
         SIZES.map(VanillaRNN),
     )
     CELLS = st.one_of(single, st.builds(lambda cell, n: Stack([Dense(n, "tanh"), cell]), single, SIZES))
@@ -169,7 +173,8 @@ def test_settings(learner, types, bad, how):
 @door(20)
 @given(st.sampled_from([10**9, 10**12, 10**18, 10**30, 10**5000]), st.sampled_from(["n_inputs", "n_hidden"]), st.data())
 def test_sizes_beyond_memory(n, name, data):
-    kind = data.draw(st.sampled_from([LinearRTU, NonlinearRTU, LRU, GRU, MinGRU, VanillaRNN, BlockDiagonalRNN, Dense]))
+    gated = [GRU, MinGRU, ELSTM, GatedRTU]
+    kind = data.draw(st.sampled_from([LinearRTU, NonlinearRTU, LRU, *gated, VanillaRNN, BlockDiagonalRNN, Dense]))
     cell, n_inputs = (kind(2), n) if name == "n_inputs" else (kind(n), 2)
     made = outcome(lambda: TDLambda(cell, n_inputs=n_inputs if n > 10**9 else 10**11), MemoryError)
     assert re.search("needs (more than )?[0-9]+ (bytes|numbers).*expected", str(made)) or isinstance(made, TDLambda)

@@ -1,11 +1,13 @@
 """Identities that must hold between cells: of many units and one, of one kind and another."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 from cases import in_plain_python
 from tolerances import PLAIN, assert_close
 
-from rtu_np import GRU, LRU, BlockDiagonalRNN, LinearRTU, MinGRU, NonlinearRTU
+from rtu_np import ELSTM, GRU, LRU, BlockDiagonalRNN, GatedRTU, LinearRTU, MinGRU, NonlinearRTU
 
 N, D, STEPS = 5, 3, 60
 
@@ -28,18 +30,58 @@ def test_a_layer_of_n_units_is_n_layers_of_one(kind, rng):
 
 
 @in_plain_python
-@pytest.mark.parametrize("recurrence", ["identity", "tanh"])
-def test_an_lru_of_n_units_is_n_lrus_of_one(recurrence, rng):
-    whole = LRU(2, recurrence=recurrence, projection=False).build(D, seed=5)
-    parts = [LRU(1, recurrence=recurrence, projection=False).build(D, seed=6) for _ in range(2)]
+@pytest.mark.parametrize(
+    "make",
+    [partial(LRU, projection=False), partial(LRU, recurrence="tanh", projection=False), GatedRTU],
+    ids=["LRU", "LRU, tanh", "gated RTU"],
+)
+def test_complex_units_see_no_other_unit(make, rng):
+    whole = make(2).build(D, seed=5)
+    parts = [make(1).build(D, seed=6) for _ in range(2)]
     equal_to_its_parts(whole, parts, lambda value, i: value[..., i : i + 1], rng)
 
 
 @in_plain_python
-def test_a_min_gru_of_n_units_is_min_grus_of_one(rng):
-    whole = MinGRU(4).build(D, seed=5)
-    parts = [MinGRU(2).build(D, seed=6) for _ in range(2)]
+@pytest.mark.parametrize("kind", [MinGRU, ELSTM])
+def test_gated_units_see_no_other_unit(kind, rng):
+    whole = kind(4).build(D, seed=5)
+    parts = [kind(2).build(D, seed=6) for _ in range(2)]
     equal_to_its_parts(whole, parts, lambda value, i: value[..., 2 * i : 2 * i + 2], rng)
+
+
+@in_plain_python
+@pytest.mark.parametrize("activation", ["tanh", "identity"])
+@pytest.mark.parametrize("gate", [5.0, 0.7, -2.0])
+def test_a_gated_rtu_whose_gate_does_not_move_is_a_nonlinear_rtu(gate, activation, rng):
+    """With W_g = 0 the gate is one number, and log q shifts nu_log and theta_log."""
+    layer, rtu = GatedRTU(N, activation).build(D, seed=5), NonlinearRTU(N, activation).build(D, seed=6)
+    p, q = layer.parameters, rtu.parameters
+    p["W_g"][:], p["b_g"][:] = 0, gate + 0.1 * rng.standard_normal(N)
+    shut = 1 / (1 + np.exp(p["b_g"]))
+    for name, view in q.items():
+        view[:] = p[name] + (np.log1p(-shut) if name.endswith("_log") else 0)
+    for x in rng.standard_normal((STEPS, D)):
+        assert_close(layer.advance(x), rtu.advance(x), PLAIN, "y")
+    dy = rng.standard_normal(2 * N)
+    gated, plain = layer.gradient(dy), rtu.gradient(dy)
+    for name, value in plain.items():
+        assert_close(gated[name], value, PLAIN, name)
+    assert_close(gated["b_g"], shut * (plain["nu_log"] + plain["theta_log"]), PLAIN, "b_g")
+    assert_close(layer.input_gradient(dy), rtu.input_gradient(dy), PLAIN, "dx")
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_a_closed_gate_keeps_the_state_and_has_a_gradient(dtype, rng):
+    """Also if the rate underflows: gamma and its derivative are then no 0 / 0."""
+    layer = GatedRTU(2, "identity").build(D, seed=5, dtype=dtype)
+    for x in rng.standard_normal((5, D)):
+        kept = layer.advance(x).copy()
+    layer.parameters["b_g"][:] = [-60.0, -1e4]
+    with np.errstate(over="ignore"):
+        for x in rng.standard_normal((50, D)):
+            y = layer.advance(x)
+    assert_close(y, kept, 1e-5)
+    assert all(np.isfinite(value).all() and value.any() for value in layer.gradient(np.ones(4)).values())
 
 
 @in_plain_python
@@ -78,7 +120,7 @@ def equal_to_its_parts(whole, parts, part, rng):
     for x in rng.standard_normal((STEPS, D)):
         y = whole.advance(x)
         ys = [layer.advance(x) for layer in parts]
-    one_after_the_other = isinstance(whole.cell, BlockDiagonalRNN | MinGRU)
+    one_after_the_other = isinstance(whole.cell, BlockDiagonalRNN | MinGRU | ELSTM)
     split = (lambda a: a.reshape(2, 2)) if one_after_the_other else (lambda a: a.reshape(2, 2).T)
     assert_close(split(y), np.array(ys), PLAIN, "y")
     dy = rng.standard_normal(4)

@@ -5,11 +5,13 @@ import pytest
 from tolerances import assert_close
 
 from rtu_np import (
+    ELSTM,
     GRU,
     LRU,
     RTRL,
     BlockDiagonalRNN,
     Dense,
+    GatedRTU,
     LinearRTU,
     MinGRU,
     Stack,
@@ -96,6 +98,11 @@ def test_settings_out_of_range(kind, settings, error, message):
         (lambda: MinGRU(2.0), TypeError, "n_hidden is 2.0"),
         (lambda: MinGRU(2, gate_bias=np.inf), ValueError, "gate_bias is inf"),
         (lambda: MinGRU(2, gate_bias=None), TypeError, "gate_bias is None"),
+        (lambda: ELSTM(-1), ValueError, "n_hidden is -1"),
+        (lambda: ELSTM(2, forget_bias="2"), TypeError, "forget_bias is '2'"),
+        (lambda: GatedRTU(2, "sine"), ValueError, "activation is 'sine'"),
+        (lambda: GatedRTU(2, gate_bias=np.nan), ValueError, "gate_bias is nan"),
+        (lambda: GatedRTU(2, r_min=0.5, r_max=0.4), ValueError, "r_min is 0.5 and r_max 0.4"),
         (lambda: Dense(2.5), TypeError, "n_outputs is 2.5"),
         (lambda: Stack([LinearRTU(3)]), ValueError, "layers holds 1: expected at least two"),
         (lambda: Stack(LinearRTU(3)), TypeError, "layers is LinearRTU"),

@@ -139,13 +139,11 @@ def test_divergence(monkeypatch, agent):
 
 
 def test_logs(monkeypatch, tmp_path):
-    monkeypatch.setattr("rtu_np.control.logs.EVERY", 7)
-
     def work():
         env, folder = world("MemoryChain"), tmp_path / str(len(list(tmp_path.iterdir())))
         agent = AGENTS["Q"](env)
         for n in (3, 40, 30):
-            agent.learn(env, n, progress=False, log=folder)
+            agent.learn(env, n, progress=False, log=folder, log_every=7)
         episodes = [line.rsplit(",", 1) for line in (folder / "episodes.csv").read_text().splitlines()]
         assert all(float(speed) > 0 for _, speed in episodes[1:])
         return [row for row, _ in episodes], (folder / "learning.csv").read_text()

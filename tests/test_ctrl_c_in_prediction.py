@@ -13,7 +13,7 @@ from rtu_np import SGD, LinearRTU, TDLambda, run_many
 @pytest.fixture
 def slow(monkeypatch):
     """A stream of some seconds in the smallest stretches, and Ctrl-C in the middle."""
-    monkeypatch.setattr("rtu_np.prediction.td._BRIEF", 0.0)
+    monkeypatch.setattr("rtu_np.prediction.stretches._BRIEF", 0.0)
     rng = np.random.default_rng(0)
     learners(1)  # compiles
     timer = threading.Timer(0.3, ctrl_c)

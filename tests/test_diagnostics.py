@@ -18,6 +18,7 @@ from rtu_np import (
     ActorCritic,
     Adam,
     Dense,
+    GatedRTU,
     LinearRTU,
     ObGD,
     QLambda,
@@ -76,12 +77,13 @@ def test_the_last_step_and_its_shares(optimizer) -> None:
     ("cell", "gradient", "expected"),
     [
         (LRU(3), RTRL(), {"cell.at_bound": 0, "cell.dead": 0}),
+        (GatedRTU(3), RTRL(), {"cell.at_bound": 0, "cell.dead": 0}),
         (GRU(3), TBPTT(2), {}),
         (Stack([Dense(2, "relu"), LinearRTU(3), Dense(2, "relu")]), RTRL(), {"encoder.dead": 2, "hidden.dead": 2}),
         (Stack([Dense(2, "relu"), LinearRTU(3), Dense(2, "relu")]), TBPTT(2), {"hidden.dead": 2}),
         (Stack([LinearRTU(2, "tanh"), LinearRTU(3)]), RTRL(), {"cell.0.saturated": 4, "cell.1.at_bound": 0}),
     ],
-    ids=["LRU", "GRU", "stack", "stack by T-BPTT", "two recurrent layers"],
+    ids=["LRU", "gated RTU", "GRU", "stack", "stack by T-BPTT", "two recurrent layers"],
 )
 def test_layers_by_name(cell, gradient, expected) -> None:
     learner = TDLambda(cell, 2, gradient=gradient)

@@ -38,7 +38,7 @@ def run(command: list[str], folder: Path) -> str:
     return done.stdout
 
 
-_PAGES = ["own_stream", "check_your_own", "agents", "rules", "ppo", "tasks"]
+_PAGES = ["own_stream", "own_environment", "reading_the_logs", "check_your_own", "agents", "rules", "ppo", "tasks"]
 
 
 def frame(printed: str) -> str:

@@ -8,7 +8,8 @@ import pytest
 from gymnasium.utils.env_checker import check_env
 
 import envs
-from envs import NoisyPatterning, ThreeState, TraceConditioning, TracePatterning, returns
+from envs import NoisyPatterning, ThreeState, TraceConditioning, TracePatterning
+from rtu_np.metrics import returns
 
 IDS = [f"rtu_np/{name}-v0" for name in ("TraceConditioning", "TracePatterning", "NoisyPatterning", "ThreeState")]
 

@@ -5,6 +5,7 @@ import sys
 
 import pytest
 from cases import APPROXIMATE, CASES, COMPILED, KINDS, in_plain_python
+from gated_bug_cases import GATED_BUGS
 from mutants import rebuilt
 from tolerances import COMPLEX_STEP, DIFFERENCES
 
@@ -206,18 +207,18 @@ BUGS = {
     ),
     "a candidate's weights take the gate's share": (
         "minGRU",
-        "cells/min_gru.py",
-        [("keep[i] * e.dh_dW_h[j, i] + by_h[i] * x_j\n\n", "keep[i] * e.dh_dW_h[j, i] + by_z[i] * x_j\n\n")],
+        "cells/gated_units.py",
+        [("= keep[i] * e2[j, i] + by2[i] * x_j", "= keep[i] * e2[j, i] + by1[i] * x_j")],
     ),
     "reverse mode forgets what is kept": (
         "minGRU",
-        "cells/min_gru.py",
+        "cells/gated_units.py",
         [("dh[i] = record.keep[i] * total", "dh[i] = total")],
     ),
     "the input's gradient through the gate is lost": (
         "minGRU",
-        "cells/min_gru.py",
-        [("dz[i] = memory.by_z[i] * memory.credit[i]", "dz[i] = 0 * memory.credit[i]")],
+        "cells/gated_units.py",
+        [("ddrive1[i] = memory.by1[i] * memory.credit[i]", "ddrive1[i] = 0 * memory.credit[i]")],
     ),
     "a block is transposed": (
         "block-diagonal RNN",
@@ -255,6 +256,7 @@ BUGS = {
         [("out[i, c] += a * S[k, c]", "out[i, c] += 0 * S[k, c]")],
     ),
     "full RTRL transposes the Jacobian": ("GRU", "gradients/rtrl.py", [("a = J[i, k]", "a = J[k, i]")]),
+    **GATED_BUGS,
 }
 TRUNCATED_BUGS = {
     "the window is a step too short": [("for k in range(filled - 1, -1, -1)", "for k in range(filled - 1, 0, -1)")],

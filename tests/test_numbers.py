@@ -384,6 +384,6 @@ def test_pandas():
 
 def test_a_door_without_its_check_is_found(td, monkeypatch):
     """The table above turns red if a mask is overlooked, as NumPy overlooks it."""
-    monkeypatch.setattr("rtu_np.validation._check_mask", lambda *_: None)
+    monkeypatch.setattr("rtu_np.validation._check_mask", lambda *_, **__: None)
     with pytest.raises(pytest.fail.Exception, match="DID NOT RAISE"):
         test_every_door_of_td_refuses_the_same(copy.deepcopy(td), "run(observations", "masked")

@@ -10,7 +10,22 @@ from mutants import rebuilt
 from tolerances import PLAIN, assert_close
 
 import rtu_np
-from rtu_np import LRU, RTRL, SGD, TBPTT, Adam, LinearRTU, MinGRU, NonlinearRTU, ObGD, RMSProp, TDLambda, protocol
+from rtu_np import (
+    ELSTM,
+    LRU,
+    RTRL,
+    SGD,
+    TBPTT,
+    Adam,
+    GatedRTU,
+    LinearRTU,
+    MinGRU,
+    NonlinearRTU,
+    ObGD,
+    RMSProp,
+    TDLambda,
+    protocol,
+)
 from rtu_np.numerics.buffers import size
 
 D = 3
@@ -68,8 +83,10 @@ def behind(learner, package=rtu_np) -> dict[str, np.ndarray]:
         (LRU(9, projection=False, recurrence="tanh"), RTRL()),
         (LRU(11, 5), TBPTT(3)),
         (MinGRU(9), RTRL()),
+        (ELSTM(9, forget_bias=2.0), RTRL()),
+        (GatedRTU(9), RTRL()),
     ],
-    ids=["linear", "nonlinear", "LRU", "T-BPTT", "minGRU"],
+    ids=["linear", "nonlinear", "LRU", "T-BPTT", "minGRU", "eLSTM", "gated RTU"],
 )
 def test_dead_units_stay_dead(cell, gradient):
     """A nu of zero has no derivative, so the padding must not compute with its own."""

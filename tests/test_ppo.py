@@ -22,7 +22,8 @@ SOME = [(SIMPLE, RTRL(), True, "both")]
 ALL = [("linear RTU", RTRL(), True, refresh) for refresh in ("none", "gradients", "targets", "both")]
 ALL += [("GRU", TBPTT(T), False, refresh) for refresh in ("none", "both")]
 ALL += [(ENCODED, RTRL(), False, "none"), ("GRU behind an encoder", RTRL(dense=True), True, "gradients")]
-ALL += [("minGRU", RTRL(), True, "both"), ("minGRU", TBPTT(T), False, "none")]
+ALL += [("minGRU", RTRL(), True, "both"), ("minGRU", TBPTT(T), False, "none"), ("eLSTM", RTRL(), True, "none")]
+ALL += [("gated RTU", RTRL(), False, "gradients"), ("gated RTU", TBPTT(T), True, "none")]
 ADAM = Adam(0.01, epsilon=1e-5)
 
 

@@ -15,7 +15,7 @@ from rtu_np.jit import njit
 LARGEST_ERROR = 4e-3  # of a minibatch's gradient; that of a number is 2^-8
 SOME = [("linear RTU", RTRL())]
 ALL = [("linear RTU", RTRL()), ("nonlinear RTU", RTRL()), ("GRU", RTRL(dense=True)), ("block-diagonal RNN", RTRL())]
-ALL += [("minGRU", RTRL())]
+ALL += [("minGRU", RTRL()), ("eLSTM", RTRL()), ("gated RTU", RTRL())]
 ALL = [(name, gradient) for name, gradient in ALL if name in CELLS]
 HALF = {"dtype": "float32", "stored_dtype": "bfloat16"}
 

@@ -88,8 +88,9 @@ def test_a_setting_is_the_learner_that_was_written_down():
     config = prediction.setting(LinearRTU(3), TBPTT(2), steps=300, step_size=1e-2, dtype="float64", **PLACE)
     stream = prediction.follow(config, seed=1)
     env_seed, learner_seed = np.random.SeedSequence(1).generate_state(2).tolist()
-    from envs import TraceConditioning, returns
+    from envs import TraceConditioning
     from rtu_np import Adam
+    from rtu_np.metrics import returns
 
     env = TraceConditioning(isi=10)
     learner = TDLambda(

@@ -144,13 +144,13 @@ def test_checkpoints_and_logs_of_versions_that_did_not_clip(tmp_path):
     assert everything(loaded) == everything(agent)
     assert ActorCritic.load(older, clip_observations=10).inputs.clip_observations == 10
 
-    with Log(tmp_path / "log", "any", agent):
+    with Log(tmp_path / "log", agent, World(False), 10):
         pass
     table = tmp_path / "log" / "learning.csv"
     columns = table.read_text().strip().split(",")
     older_columns = [name for name in columns if name != "largest_observation"]
     table.write_text(f"{','.join(older_columns)}\n{','.join(['2'] * len(older_columns))}\n")
-    with Log(tmp_path / "log", "any", agent):
+    with Log(tmp_path / "log", agent, World(False), 10):
         pass
     assert table.read_text().splitlines()[1].split(",") == [
         "" if name == "largest_observation" else "2" for name in columns
@@ -209,7 +209,7 @@ def test_the_warning_changes_nothing_and_can_be_an_error():
         warnings.simplefilter("ignore")
         expected = quiet.run(np.stack([ONES, 1e3 * ONES], 1), ONES, progress=False)
     before = everything(strict)
-    with pytest.raises(UserWarning, match="Subtract the mean"):  # pytest makes errors of warnings
+    with pytest.raises(UserWarning, match="normalize=True"):  # pytest makes errors of warnings
         strict.run(np.stack([ONES, 1e3 * ONES], 1), ONES, progress=False)
     assert everything(strict) == before
     assert np.array_equal(strict.run(np.stack([ONES, 1e3 * ONES], 1), ONES, progress=False), expected)

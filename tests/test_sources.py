@@ -1,5 +1,6 @@
 """A sweep never shows a run of other code as its own: what counts as other code, and what happens to such runs."""
 
+import ast
 import importlib
 import json
 import os
@@ -230,6 +231,29 @@ def test_the_library_and_the_environments_count_whole():
     assert {"rtu_np/jit.py", "rtu_np/control/agent.py", "envs/masked.py", "experiments/control.py"} <= made.keys()
     assert not {"rtu_np/__main__.py", "experiments/engine/sweep.py", "experiments/fig02_resources.py"} & made.keys()
     assert len(files & made.keys()) > 60
+
+
+@pytest.mark.parametrize(
+    ("module", "function", "counts"),
+    [
+        ("rtu_np.plot", "learning_curves", False),
+        ("rtu_np.intervals", "interval", False),
+        ("rtu_np.intervals", "curve", True),
+        ("rtu_np.control.loop", "_bar", True),
+    ],
+)
+def test_what_draws_makes_no_run_again(module, function, counts, monkeypatch):
+    """Of the library's functions for figures and tables, those alone count that a run calls."""
+    before = sources.fingerprint("experiments.stream_mujoco")
+    spec, statements = sources._parsed[module]
+    changed = [
+        ast.parse(f"def {function}(): pass").body[0] if getattr(s, "name", "") == function else s for s in statements
+    ]
+    assert changed != statements
+    monkeypatch.setitem(sources._parsed, module, (spec, changed))
+    monkeypatch.setattr(sources, "_made", {})
+    after = sources.fingerprint("experiments.stream_mujoco")
+    assert sources.changed(before, after) == ([f"{module.replace('.', '/')}.py"] if counts else [])
 
 
 # ----------------------------------------------------------------------------------------------------- the command

@@ -116,7 +116,7 @@ def test_a_checkpoint_of_another_shape_or_version(tmp_path):
         ({"version": 99}, "has checkpoint format 99: expected 3; was it written by a newer version of rtu_np"),
         ({"format": "other"}, "another program"),
         ({"learner": "PPO"}, "not a checkpoint of TDLambda"),
-        ({"cell": {"name": "Mine"}}, "cell 'Mine' is not part of rtu_np; pass it to load"),
+        ({"cell": {"name": "Mine"}}, "cell 'Mine' is not part of rtu_np; pass it: cell="),
         ({"gamma": 7}, "gamma is 7"),
         ({"lambda_": None}, "lambda_ is None"),
     ):

@@ -15,12 +15,14 @@ from cases import COMPILED
 from gymnasium.spaces import Box
 
 from rtu_np import (
+    ELSTM,
     GRU,
     PPO,
     SGD,
     TBPTT,
     BlockDiagonalRNN,
     Dense,
+    GatedRTU,
     Identity,
     LinearRTU,
     MinGRU,
@@ -33,6 +35,7 @@ from rtu_np.control.ppo import update as ppo_update
 from rtu_np.control.ppo.loss import accumulate_gradient
 from rtu_np.numerics.buffers import any_nonzero, cut
 from rtu_np.prediction.td_kernels import run
+from rtu_np.prediction.td_many_kernels import run as run_many_predictions
 
 pytestmark = [
     pytest.mark.skipif(not COMPILED, reason="there is no machine code"),
@@ -81,8 +84,12 @@ def inner_loops(function, *arguments) -> Inner:
         (NonlinearRTU(10), "float32"),
         (MinGRU(10), "float64"),
         (MinGRU(10), "float32"),
+        (ELSTM(10), "float64"),
+        (ELSTM(10), "float32"),
+        (GatedRTU(10), "float64"),
+        (GatedRTU(10), "float32"),
     ],
-    ids=["linear, float64", "linear, float32", "nonlinear, float32", "minGRU, float64", "minGRU, float32"],
+    ids=str,
 )
 def test_every_inner_loop_of_a_step(cell, dtype):
     learner = TDLambda(cell, 2, optimizer=SGD(1e-3), dtype=dtype)
@@ -91,6 +98,16 @@ def test_every_inner_loop_of_a_step(cell, dtype):
     assert not found.scalar, found.scalar[0]
     assert found.checks == 0
     assert found.types == {WIDTH[dtype]}
+
+
+@pytest.mark.parametrize("body", ["traces", "frozen"])
+def test_inner_loops_of_many_predictions(body):
+    learner = TDLambda(LinearRTU(10), 2, gamma=[0.5, 0.9] * 3, optimizer=SGD(1e-3), dtype="float32", body=body)
+    found = inner_loops(run_many_predictions, *learner._to_step)
+    assert found.vectors >= 15
+    assert not found.scalar, found.scalar[0]
+    assert found.checks == 0
+    assert found.types == {"float"}
 
 
 @pytest.mark.parametrize(

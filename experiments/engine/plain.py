@@ -10,7 +10,9 @@ from typing import Any
 import numpy as np
 
 from experiments.engine import plotting
-from experiments.engine.results import Config, Results, interval
+from experiments.engine.results import Config, Results
+from rtu_np.intervals import interval
+from rtu_np.plot import COLOURS, band
 
 
 def leaves(setting: Any, above: str = "") -> dict[str, Any]:
@@ -107,9 +109,9 @@ def plot(results: Results) -> Any:
             n = min(map(len, samples))  # runs that stopped early have shorter curves
             steps = runs[0].get("steps", np.zeros(0))
             x = steps if steps.shape == samples[0].shape else np.arange(samples[0].size)
-            line = {"color": plotting.COLOURS[k % len(plotting.COLOURS)]}
-            line["linestyle"] = ("-", "--", ":")[k // len(plotting.COLOURS) % 3]
-            plotting.band(axes, x[:n], np.array([sample[:n] for sample in samples], float), label=text, **line)
+            line = {"color": COLOURS[k % len(COLOURS)]}
+            line["linestyle"] = ("-", "--", ":")[k // len(COLOURS) % 3]
+            band(axes, x[:n], np.array([sample[:n] for sample in samples], float), label=text, **line)
         axes.set(xlabel="step", ylabel=curves[0])
         figure.legend(loc="outside lower center", ncols=plotting.legend_columns(figure, texts))
     else:

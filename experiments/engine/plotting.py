@@ -1,4 +1,4 @@
-"""The style of all figures. This module knows no experiment."""
+"""The style of all figures, whose curves `rtu_np.plot` draws. This module knows no experiment."""
 
 import os
 from collections.abc import Iterable
@@ -8,13 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from experiments.engine.results import interval
 from rtu_np import files
+from rtu_np.intervals import interval
 
-# The first four differ in lightness as well as in hue, so they are readable in grey (after Okabe & Ito 2008).
-COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#000000", "#D55E00", "0.5")
-_MARKERS, _LINES = "os^DvXP*", ("-", "--", "-.", ":")
-GREY = "0.45"
 _STYLE: Any = {
     "figure.dpi": 120,
     "figure.constrained_layout.use": True,
@@ -62,12 +58,6 @@ def save(figure: Any, path: Path, warning: str = "") -> Path:
     return path
 
 
-def band(axes: Any, x: Any, samples: Any, **line: Any) -> None:
-    """Draw the mean of samples (seeds, points), with its 95 % interval as a band."""
-    (drawn,) = axes.plot(x, samples.mean(0), **line)
-    axes.fill_between(x, *interval(samples), color=drawn.get_color(), alpha=0.2, linewidth=0)
-
-
 def headline(figure: Any, text: str, seeds: int, published: str = "") -> None:
     """Write the title of the whole figure: its subject, its seeds, and the published size if that is larger."""
     text = f"{text}; mean of {seeds} seeds, 95 % intervals{published and f' (published: {published})'}"
@@ -79,16 +69,6 @@ def legend_columns(figure: Any, labels: Iterable[str]) -> int:
     texts = list(labels)
     entry = 0.6 + 0.07 * max(map(len, texts))  # inches
     return max(1, min(len(texts), 4, int(figure.get_figwidth() / entry)))
-
-
-def curve_style(k: int) -> dict[str, Any]:
-    """Colour, marker and line style of the k-th curve. Curves differ even in grey."""
-    return {
-        "color": COLOURS[k % len(COLOURS)],
-        "marker": _MARKERS[k % len(_MARKERS)],
-        "linestyle": _LINES[k % len(_LINES)],
-        "markersize": 4,
-    }
 
 
 def points(axes: Any, x: list[Any], samples: list[Any], **line: Any) -> None:

@@ -11,17 +11,15 @@ import os
 import platform
 import secrets
 import shutil
-import subprocess
 import sys
 import time
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from experiments.engine import sources
-from rtu_np import archive
+from rtu_np import archive, provenance
 
 Config = dict[str, Any]  # the settings of a run, as plain data
 Results = list[tuple[Config, list[dict[str, np.ndarray]]]]  # for each Config, the arrays of its runs, seed by seed
@@ -161,13 +159,10 @@ def unfinished(folder: Path) -> Path:
 
 def circumstances() -> dict[str, Any]:
     """Versions, commit and machine, for a manifest."""
-    commit = subprocess.run(
-        ["git", "rev-parse", "HEAD"], cwd=Path(__file__).parent, capture_output=True, text=True, check=False
-    ).stdout.strip()
     return {
-        "versions": {name: version(name) for name in ("numpy", "numba", "gymnasium")},
+        "versions": provenance.versions(("numpy", "numba", "gymnasium")),
         "python": platform.python_version(),
-        "commit": commit or "unknown",
+        "commit": provenance.commit(Path(__file__).parent) or "unknown",
         "host": platform.node(),
         "machine": f"{platform.machine()}, {os.cpu_count()} cores",
         "system": platform.system(),
@@ -189,11 +184,3 @@ def merge_manifests(manifests: list[dict[str, Any]]) -> dict[str, Any]:
 def _digest(manifest: dict[str, Any]) -> str:
     """The digest of a run's code; committed scores have the digest alone."""
     return manifest["code"] if isinstance(manifest.get("code"), str) else sources.digest(code_of(manifest))
-
-
-def interval(samples: np.ndarray, axis: int = 0, draws: int = 2000, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """95 % bootstrap interval (low, high) of the mean along `axis`, resampling seeds."""
-    samples = np.moveaxis(np.asarray(samples, float), axis, 0)
-    picks = np.random.default_rng(seed).integers(len(samples), size=(draws, len(samples)))
-    means = np.stack([samples[pick].mean(0) for pick in picks])
-    return np.percentile(means, 2.5, axis=0), np.percentile(means, 97.5, axis=0)

@@ -9,7 +9,8 @@ What counts, and why:
 
 - Of an experiment's module, and of every module of this folder or of the user's that it imports: the definitions that
   `run` names, those that they name, and so on; and the statements that do something when the module is imported.
-- Of `rtu_np` and `envs`: every file that is imported, whole, since kernels and environments are registered by import.
+- Of `rtu_np` and `envs`: every file that is imported, whole, since kernels and environments are registered by import;
+  except what draws and sums up (`IN_PARTS`), which registers nothing.
 - Nothing of the standard library and of installed packages: the manifest has the versions of the most important ones.
 
 This is an approximation. A function that is found by a name made at run time (`getattr(module, text)`) counts only if
@@ -30,6 +31,7 @@ from experiments.engine import modules
 
 OURS = ("rtu_np", "envs", "experiments")
 WHOLE = ("rtu_np", "envs")
+IN_PARTS = ("rtu_np.intervals", "rtu_np.plot", "rtu_np.provenance")  # of which a run computes with little or nothing
 _INSTALLED = {"site-packages", "dist-packages"}  # folders of installed packages
 _READS_ALL = {"globals", "vars", "eval", "exec", "__import__"}
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
@@ -149,7 +151,7 @@ class _Module:
 
     @property
     def is_whole(self) -> bool:
-        return self.name.partition(".")[0] in WHOLE
+        return self.name.partition(".")[0] in WHOLE and self.name not in IN_PARTS
 
     def read(self) -> None:
         for node in (node for statement in self.statements for node in ast.walk(statement)):

@@ -6,8 +6,8 @@ from pathlib import Path
 LINES = '''"""{title}: what is asked, and what to expect. Run it: python -m experiments {file} --preset smoke"""
 
 import numpy as np
-from envs.conditioning import TraceConditioning, returns
-from rtu_np import Adam, LinearRTU, TDLambda, checkpoint
+from envs import TraceConditioning
+from rtu_np import Adam, LinearRTU, TDLambda, checkpoint, metrics
 
 SETTING = {{
     "isi": 10,  # steps from the cue to what is predicted
@@ -26,7 +26,7 @@ def run(config, seed):
     learner = TDLambda(cell, env.n_inputs, env.gamma, 0.9, optimizer, seed=seed)
     observations, cumulants = env.generate(config["steps"], seed=seed)
     predictions = learner.run(observations, cumulants, progress=False)
-    error = (predictions - returns(cumulants, env.gamma)) ** 2
+    error = (predictions - metrics.returns(cumulants, env.gamma)) ** 2
     return {{"final": error[-len(error) // 10 :].mean(), "curve": [part.mean() for part in np.array_split(error, 50)]}}
 '''
 

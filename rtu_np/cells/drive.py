@@ -4,6 +4,7 @@
 """
 
 from rtu_np.jit import kernel, noalias
+from rtu_np.numerics.buffers import clear
 from rtu_np.numerics.products import dot
 
 _NEAR = 16384  # bytes of a matrix, so that two of them and their drives stay in the first cache
@@ -15,6 +16,17 @@ def drive(params, x_t, drive1, drive2):
     """drive1, drive2 <- W1 x, W2 x. The unit index is innermost: no reduction, so the loop vectorises."""
     W1, W2 = params.weights
     _drive_rows(W1, W2, x_t, W1.shape[0], drive1, drive2)
+
+
+@kernel
+@noalias
+def drive_one(W, x_t, drive):
+    """drive <- W x"""
+    clear(drive)
+    for j in range(W.shape[0]):
+        x_j = x_t[j]
+        for i in range(drive.shape[0]):
+            drive[i] += W[j, i] * x_j
 
 
 @kernel
@@ -69,3 +81,11 @@ def input_gradient_of(spec, params, ddrive1, ddrive2, dx):
     (W1, W2), n = params.weights, spec.n_hidden
     for j in range(dx.shape[0]):
         dx[j] = dot(W1[j][:n], ddrive1) + dot(W2[j][:n], ddrive2)
+
+
+@kernel
+@noalias
+def add_input_gradient_of_one(W, ddrive, dx):
+    """dx <- dx + W ddrive, with ddrive the gradient by W x"""
+    for j in range(dx.shape[0]):
+        dx[j] += dot(W[j][: ddrive.shape[0]], ddrive)

@@ -63,6 +63,11 @@ class RTheta(NamedTuple):
     """r clipped to R_BOUNDS, theta as it is"""
 
 
+class GatedNuLogThetaLog(NamedTuple):
+    """As NuLogThetaLog, of an eigenvalue whose rate and phase a gate multiplies. So theta and theta - 2 pi are not the
+    same unit, and phases do not wrap: they have an upper bound."""
+
+
 PARAMETERIZATIONS = {
     "nu_log/theta_log": NuLogThetaLog(),
     "nu_log/theta": NuLogTheta(),
@@ -85,7 +90,7 @@ class LongMemory(NamedTuple):
 
 
 # Operations that `eigenvalue` takes for one unit.
-EIGENVALUE_FLOPS = {NuLogThetaLog: 5, NuLogTheta: 4, NuTheta: 3, RTheta: 4}
+EIGENVALUE_FLOPS = {NuLogThetaLog: 5, NuLogTheta: 4, NuTheta: 3, RTheta: 4, GatedNuLogThetaLog: 7}
 
 
 PerEigenvalue = Annotated[np.ndarray, padded, "n"]
@@ -117,6 +122,7 @@ def eigenvalue_parameters(form, n, flat):
 
 
 eigenvalue_parameters.register(NuLogThetaLog)(layout_of(NuLogThetaLogParameters, "form", "n"))
+eigenvalue_parameters.register(GatedNuLogThetaLog)(layout_of(NuLogThetaLogParameters, "form", "n"))
 eigenvalue_parameters.register(NuLogTheta)(layout_of(NuLogThetaParameters, "form", "n"))
 eigenvalue_parameters.register(NuTheta)(layout_of(NuThetaParameters, "form", "n"))
 eigenvalue_parameters.register(RTheta)(layout_of(RThetaParameters, "form", "n"))
@@ -135,6 +141,7 @@ def store(form, nu, theta):
     """The two numbers (a, b) that store the decay rate nu = -log r and the phase theta."""
 
 
+@plain_eigenvalue.register(GatedNuLogThetaLog)
 @plain_eigenvalue.register(NuLogThetaLog)
 def _plain_nu_log_theta_log(form, nu_log, theta_log):
     nu, theta = np.exp(nu_log), np.exp(theta_log)
@@ -161,6 +168,7 @@ def _plain_r_theta(form, r, theta):
 
 
 store.register(NuLogThetaLog)(lambda form, nu, theta: (np.log(nu), np.log(theta)))
+store.register(GatedNuLogThetaLog)(store.table[NuLogThetaLog])
 store.register(NuLogTheta)(lambda form, nu, theta: (np.log(nu), theta))
 store.register(NuTheta)(lambda form, nu, theta: (nu, theta))
 store.register(RTheta)(lambda form, nu, theta: (np.exp(-nu), theta))
@@ -223,6 +231,7 @@ def modulus_bounds(form, slowest):
     """(least a, largest a) while learning, as floats, for the least rate nu."""
 
 
+@modulus_bounds.register(GatedNuLogThetaLog)
 @modulus_bounds.register(NuLogThetaLog)
 @modulus_bounds.register(NuLogTheta)
 def _nu_log_bounds(form, slowest):
@@ -262,6 +271,19 @@ def _confine_modulus_and_phase(form, span, a, b):
         b[i] = low if b[i] < low else b[i]
         above += b[i] > highest
     return above > 0
+
+
+@confine_eigenvalues.register(GatedNuLogThetaLog)
+@noalias
+def _confine_modulus_and_bound_phase(form, span, a, b):
+    bounds = modulus_bounds(form, slowest_of(span))
+    low, high, highest = a.dtype.type(bounds[0]), a.dtype.type(bounds[1]), a.dtype.type(_WRAP_ABOVE)
+    for i in range(a.shape[0]):
+        inside = low if a[i] < low else a[i]
+        a[i] = high if inside > high else inside
+        inside = low if b[i] < low else b[i]
+        b[i] = highest if inside > highest else inside
+    return False
 
 
 @generic
@@ -312,4 +334,6 @@ def at_bounds(form, span, a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.
     """(whether a unit has the longest memory, whether another bound holds it) for each of n units."""
     low, high = (a.dtype.type(bound) for bound in modulus_bounds(form, slowest_of(span)))
     slow, fast = (a >= high, a <= low) if isinstance(form, RTheta) else (a <= low, a >= high)
-    return slow, fast | (b <= low) if isinstance(form, NuLogThetaLog) else fast
+    if isinstance(form, GatedNuLogThetaLog):
+        fast |= b >= b.dtype.type(_WRAP_ABOVE)
+    return slow, fast | (b <= low) if isinstance(form, NuLogThetaLog | GatedNuLogThetaLog) else fast

@@ -24,16 +24,15 @@ import numpy as np
 
 from rtu_np import protocol
 from rtu_np.cells.diagonal import Padded, PaddedRows
-from rtu_np.cells.drive import drive_backward, drive_in_fours, input_gradient_of
+from rtu_np.cells.drive import drive_in_fours
+from rtu_np.cells.gated_units import PaddedState, register_gated
 from rtu_np.cells.initializers import LecunNormal
 from rtu_np.cells.layer import Cell
-from rtu_np.cells.rows import accumulate_four
-from rtu_np.cells.states import HiddenState, hidden_state
+from rtu_np.cells.states import HiddenState
 from rtu_np.jit import kernel, like, noalias
-from rtu_np.numerics.buffers import add_scaled, aligned, assign, copy
+from rtu_np.numerics.buffers import copy
 from rtu_np.numerics.elementary import sigmoid
 from rtu_np.numerics.layout import layout_of
-from rtu_np.protocol import PerInput, PerOutput, PerUnit
 from rtu_np.validation import check_count, check_real, make_plain
 
 
@@ -103,53 +102,26 @@ class MinGRUParameters(NamedTuple):
     biases: Annotated[MinGRUBiases, kernel(layout_of(MinGRUBiases))]
 
 
-class MinGRURecord(NamedTuple):
-    state: Annotated[HiddenState, hidden_state, aligned]
-    y: PerUnit
-    keep: PerUnit  # dh_t/dh_tm1 = 1 - u
-    by_z: PerUnit  # q_z: dh_t/d(what enters the gate)
-    by_h: PerUnit  # q_h: dh_t/da
+class MinGRUWeightSensitivities(NamedTuple):
+    dh_dW_z: PaddedRows
+    dh_dW_h: PaddedRows
 
 
-class MinGRUWork(NamedTuple):
-    dz: PerUnit  # scratch
-    da: PerUnit
-
-
-class PaddedState(NamedTuple):
-    h: Padded
+class MinGRUBiasSensitivities(NamedTuple):
+    dh_db_z: Padded
+    dh_db_h: Padded
 
 
 class MinGRUSensitivities(NamedTuple):
     """Sensitivities of each unit to its own parameters. Those to parameters of other units are zero."""
 
-    dh_dW_z: PaddedRows
-    dh_dW_h: PaddedRows
-    dh_db_z: Padded
-    dh_db_h: Padded
+    weights: Annotated[MinGRUWeightSensitivities, kernel(layout_of(MinGRUWeightSensitivities))]
+    biases: Annotated[MinGRUBiasSensitivities, kernel(layout_of(MinGRUBiasSensitivities))]
 
 
-min_gru_work, min_gru_sensitivities = kernel(layout_of(MinGRUWork)), kernel(layout_of(MinGRUSensitivities))
-
-
-class MinGRUMemory(NamedTuple):
-    state: Annotated[PaddedState, kernel(layout_of(PaddedState))]
-    sensitivities: Annotated[MinGRUSensitivities, min_gru_sensitivities]
-    y: PerOutput  # the latest output
-    x: PerInput  # the latest input
-    keep: Padded
-    by_z: Padded
-    by_h: Padded
-    credit: Padded  # dy
-    work: Annotated[MinGRUWork, min_gru_work]
-
-
+register_gated(MinGRUSpec)
 protocol.parameters.register(MinGRUSpec)(layout_of(MinGRUParameters))
-protocol.state.register(MinGRUSpec)(hidden_state)
-protocol.record.register(MinGRUSpec)(layout_of(MinGRURecord))
-protocol.work.register(MinGRUSpec)(min_gru_work)
-protocol.memory.register(MinGRUSpec)(layout_of(MinGRUMemory))
-protocol.stored_sensitivities.register(MinGRUSpec)(min_gru_sensitivities)
+protocol.stored_sensitivities.register(MinGRUSpec)(layout_of(MinGRUSensitivities))
 
 
 # ------------------------------------------------------------------------------------------- reference: plain NumPy
@@ -188,27 +160,28 @@ def plain_backward(spec, params, state_tm1, x_t, state_t, dy, dstate):
 @protocol.plain_advance.register(MinGRUSpec)
 def plain_advance(spec, params, memory, x_t):
     h, (u, g, slope) = memory.state.h, _plain_gate(spec, params, memory.state, x_t)
-    by_z, by_h, e = (g - h) * u * (1 - u), u * slope, memory.sensitivities
+    by_z, by_h, (weights, biases) = (g - h) * u * (1 - u), u * slope, memory.sensitivities
     h = (1 - u) * h + u * g
     return memory._replace(
         state=PaddedState(h),
         sensitivities=MinGRUSensitivities(
-            (1 - u) * e.dh_dW_z + np.outer(x_t, by_z),
-            (1 - u) * e.dh_dW_h + np.outer(x_t, by_h),
-            (1 - u) * e.dh_db_z + by_z,
-            (1 - u) * e.dh_db_h + by_h,
+            MinGRUWeightSensitivities(
+                (1 - u) * weights.dh_dW_z + np.outer(x_t, by_z),
+                (1 - u) * weights.dh_dW_h + np.outer(x_t, by_h),
+            ),
+            MinGRUBiasSensitivities((1 - u) * biases.dh_db_z + by_z, (1 - u) * biases.dh_db_h + by_h),
         ),
         y=h,
-        by_z=by_z,
-        by_h=by_h,
+        by1=by_z,
+        by2=by_h,
     )
 
 
 @protocol.plain_gradient.register(MinGRUSpec)
 def plain_gradient(spec, params, memory, dy):
-    (W_z, W_h), (to_W_z, to_W_h, to_b_z, to_b_h) = params.weights, memory.sensitivities
+    (W_z, W_h), ((to_W_z, to_W_h), (to_b_z, to_b_h)) = params.weights, memory.sensitivities
     weights, biases = MinGRUWeights(dy * to_W_z, dy * to_W_h), MinGRUBiases(dy * to_b_z, dy * to_b_h)
-    return MinGRUParameters(weights, biases), W_z @ (memory.by_z * dy) + W_h @ (memory.by_h * dy)
+    return MinGRUParameters(weights, biases), W_z @ (memory.by1 * dy) + W_h @ (memory.by2 * dy)
 
 
 # --------------------------------------------------------------------------------------------------------- kernels
@@ -230,33 +203,19 @@ def _step(h, z, a):
 @noalias
 def forward(spec, params, work, state_tm1, x_t, record):
     b_z, b_h = params.biases
-    drive_in_fours(params, x_t, record.by_z, record.by_h)
+    drive_in_fours(params, x_t, record.by1, record.by2)
     for i in range(spec.n_hidden):
-        z, a = record.by_z[i] + b_z[i], record.by_h[i] + b_h[i]
-        h, record.keep[i], record.by_z[i], record.by_h[i] = _step(state_tm1.h[i], z, a)
+        z, a = record.by1[i] + b_z[i], record.by2[i] + b_h[i]
+        h, record.keep[i], record.by1[i], record.by2[i] = _step(state_tm1.h[i], z, a)
         record.state.h[i] = h
         record.y[i] = h
-
-
-@protocol.backward.register(MinGRUSpec)
-@noalias
-def backward(spec, params, work, state_tm1, x_t, record, dy, adjoint):
-    (db_z, db_h), dh, dz, da = adjoint.params.biases, adjoint.state.h, work.dz, work.da
-    for i in range(spec.n_hidden):
-        total = dh[i] + dy[i]
-        dz[i] = record.by_z[i] * total
-        da[i] = record.by_h[i] * total
-        dh[i] = record.keep[i] * total
-        db_z[i] += dz[i]
-        db_h[i] += da[i]
-    drive_backward(spec, params, x_t, dz, da, adjoint)
 
 
 @protocol.move.register(MinGRUSpec)
 @noalias
 def move(spec, params, memory, x_t):
-    (b_z, b_h), h, keep, by_z, by_h = params.biases, memory.state.h, memory.keep, memory.by_z, memory.by_h
-    e = memory.sensitivities
+    (b_z, b_h), h, keep, by_z, by_h = params.biases, memory.state.h, memory.keep, memory.by1, memory.by2
+    e = memory.sensitivities.biases
     copy(x_t, memory.x)
     drive_in_fours(params, x_t, by_z, by_h)
     for i in range(h.shape[0]):
@@ -264,119 +223,6 @@ def move(spec, params, memory, x_t):
         e.dh_db_z[i] = keep[i] * e.dh_db_z[i] + by_z[i]
         e.dh_db_h[i] = keep[i] * e.dh_db_h[i] + by_h[i]
     copy(h[: spec.n_hidden], memory.y)
-
-
-@protocol.propagate.register(MinGRUSpec)
-@noalias
-def propagate(spec, memory):
-    e, keep, by_z, by_h = memory.sensitivities, memory.keep, memory.by_z, memory.by_h
-    for j in range(spec.n_inputs):
-        x_j = memory.x[j]
-        for i in range(keep.shape[0]):
-            e.dh_dW_z[j, i] = keep[i] * e.dh_dW_z[j, i] + by_z[i] * x_j
-            e.dh_dW_h[j, i] = keep[i] * e.dh_dW_h[j, i] + by_h[i] * x_j
-
-
-@protocol.credit.register(MinGRUSpec)
-@noalias
-def credit(spec, params, memory, dy):
-    copy(dy, memory.credit)
-
-
-@kernel
-@noalias
-def _contract_biases(e, credit, decay, out):
-    """out <- decay out + (dh/dparameter)^T credit"""
-    for i in range(credit.shape[0]):
-        out.b_z[i] = decay * out.b_z[i] + credit[i] * e.dh_db_z[i]
-        out.b_h[i] = decay * out.b_h[i] + credit[i] * e.dh_db_h[i]
-
-
-@kernel
-@noalias
-def _contract(spec, e, credit, decay, out):
-    """out <- decay out + (dh/dparameter)^T credit, with the sensitivities e."""
-    dW_z, dW_h = out.weights
-    _contract_biases(e, credit, decay, out.biases)
-    for j in range(spec.n_inputs):
-        for i in range(credit.shape[0]):
-            dW_z[j, i] = decay * dW_z[j, i] + credit[i] * e.dh_dW_z[j, i]
-            dW_h[j, i] = decay * dW_h[j, i] + credit[i] * e.dh_dW_h[j, i]
-
-
-@protocol.accumulate.register(MinGRUSpec)
-def accumulate(spec, memory, decay, out):
-    _contract(spec, memory.sensitivities, memory.credit, decay, out)
-
-
-@protocol.learn.register(MinGRUSpec)
-@noalias
-def learn(spec, params, traces, memory, decay, step):
-    (W_z, W_h), (z_z, z_h), e = params.weights, traces.weights, memory.sensitivities
-    keep, by_z, by_h, credit = memory.keep, memory.by_z, memory.by_h, memory.credit
-    if step is not None:
-        add_scaled(params.biases, traces.biases, step)
-    _contract_biases(e, credit, decay, traces.biases)
-    for j in range(spec.n_inputs):
-        x_j = memory.x[j]
-        for i in range(keep.shape[0]):
-            e_z = keep[i] * e.dh_dW_z[j, i] + by_z[i] * x_j
-            e_h = keep[i] * e.dh_dW_h[j, i] + by_h[i] * x_j
-            e.dh_dW_z[j, i] = e_z
-            e.dh_dW_h[j, i] = e_h
-            if step is not None:
-                W_z[j, i] += step * z_z[j, i]
-                W_h[j, i] += step * z_h[j, i]
-            z_z[j, i] = decay * z_z[j, i] + credit[i] * e_z
-            z_h[j, i] = decay * z_h[j, i] + credit[i] * e_h
-
-
-@protocol.input_gradient.register(MinGRUSpec)
-@noalias
-def input_gradient(spec, params, memory, dx):
-    dz, da = memory.work.dz, memory.work.da
-    for i in range(spec.n_hidden):
-        dz[i] = memory.by_z[i] * memory.credit[i]
-        da[i] = memory.by_h[i] * memory.credit[i]
-    input_gradient_of(spec, params, dz, da, dx)
-
-
-# ------------------------------------------------------------------------------------------- stored sensitivities
-
-
-@protocol.store_sensitivities.register(MinGRUSpec)
-def store_sensitivities(spec, memory, stored):
-    assign(stored, memory.sensitivities)
-
-
-@protocol.accumulate_stored.register(MinGRUSpec)
-def accumulate_stored(spec, stored, dstate, out):
-    _contract(spec, stored, hidden_state(spec, dstate)[0].h, stored.dh_db_z.dtype.type(1), out)
-
-
-@accumulate_four.register(MinGRUSpec)
-def _accumulate_four(spec, stored, dstates, out):
-    a, b = hidden_state(spec, dstates[0])[0], hidden_state(spec, dstates[1])[0]
-    c, d = hidden_state(spec, dstates[2])[0], hidden_state(spec, dstates[3])[0]
-    _contract_four(spec, stored, (a.h, b.h, c.h, d.h), out)
-
-
-@kernel
-@noalias
-def _contract_four(spec, stored, dstates, out):
-    """out <- out + (dh/dparameters)^T dstate of four steps, in one pass over `out`"""
-    (dW_z, dW_h), (db_z, db_h) = out
-    a, b, c, d = stored
-    da, db, dc, dd = dstates
-    for i in range(spec.n_hidden):
-        db_z[i] += da[i] * a.dh_db_z[i] + db[i] * b.dh_db_z[i] + dc[i] * c.dh_db_z[i] + dd[i] * d.dh_db_z[i]
-        db_h[i] += da[i] * a.dh_db_h[i] + db[i] * b.dh_db_h[i] + dc[i] * c.dh_db_h[i] + dd[i] * d.dh_db_h[i]
-    for j in range(spec.n_inputs):
-        for i in range(spec.n_hidden):
-            first = da[i] * a.dh_dW_z[j, i] + db[i] * b.dh_dW_z[j, i]
-            dW_z[j, i] += first + dc[i] * c.dh_dW_z[j, i] + dd[i] * d.dh_dW_z[j, i]
-            second = da[i] * a.dh_dW_h[j, i] + db[i] * b.dh_dW_h[j, i]
-            dW_h[j, i] += second + dc[i] * c.dh_dW_h[j, i] + dd[i] * d.dh_dW_h[j, i]
 
 
 # ----------------------------------------------------------------------------------------------------------- costs

@@ -213,32 +213,52 @@ def plain_gradient(spec, params, memory, dy):
 @protocol.forward.register(NonlinearRTUSpec)
 @noalias
 def forward(spec, params, work, state_tm1, x_t, record):
-    n = spec.n_hidden
     rotate(params, work, state_tm1, x_t, record)
-    for i in range(n):
+    activate_record(spec, record)
+
+
+@kernel
+@noalias
+def activate_record(spec, record):
+    """record.state and record.y <- f(z); on entry, record.state is z"""
+    for i in range(spec.n_hidden):
         c1 = activate(spec.activation, record.state.c1[i])
         c2 = activate(spec.activation, record.state.c2[i])
         record.state.c1[i] = c1
         record.state.c2[i] = c2
         record.y[i] = c1
-        record.y[n + i] = c2
+        record.y[spec.n_hidden + i] = c2
 
 
 @protocol.backward.register(NonlinearRTUSpec)
 @noalias
 def backward(spec, params, work, state_tm1, x_t, record, dy, adjoint):
+    activation_backward(spec, record.y, dy, adjoint.state)
+    rotation_backward(spec, params, work, state_tm1, x_t, record, adjoint)
+
+
+@kernel
+@noalias
+def activation_backward(spec, y, dy, dstate):
+    """dstate <- dL/dz; on entry, it is dL/dstate through the later steps"""
     n = spec.n_hidden
     for i in range(n):
-        adjoint.state.c1[i] = slope(spec.activation, record.y[i]) * (adjoint.state.c1[i] + dy[i])
-        adjoint.state.c2[i] = slope(spec.activation, record.y[n + i]) * (adjoint.state.c2[i] + dy[n + i])
-    rotation_backward(spec, params, work, state_tm1, x_t, record, adjoint)
+        dstate.c1[i] = slope(spec.activation, y[i]) * (dstate.c1[i] + dy[i])
+        dstate.c2[i] = slope(spec.activation, y[n + i]) * (dstate.c2[i] + dy[n + i])
 
 
 @protocol.move.register(NonlinearRTUSpec)
 @noalias
 def move(spec, params, memory, x_t):
-    n, work = spec.n_hidden, memory.work
     move_rotation(spec, params, memory, x_t)
+    activate_units(spec, memory)
+
+
+@kernel
+@noalias
+def activate_units(spec, memory):
+    """memory.state and memory.y <- f(z); the slopes f' into sensitivities and rotation, and into two scratch vectors"""
+    work = memory.work
     slope1, slope2 = work.scratch1, work.scratch2
     for i in range(slope1.shape[0]):
         c1 = activate(spec.activation, memory.state.c1[i])
@@ -247,9 +267,9 @@ def move(spec, params, memory, x_t):
         slope2[i] = slope(spec.activation, c2)
         memory.state.c1[i] = c1
         memory.state.c2[i] = c2
-    for i in range(n):
+    for i in range(spec.n_hidden):
         memory.y[i] = memory.state.c1[i]
-        memory.y[n + i] = memory.state.c2[i]
+        memory.y[spec.n_hidden + i] = memory.state.c2[i]
     apply_slopes(spec, memory.units, slope1, slope2)
     for i in range(slope1.shape[0]):
         memory.g1[i] = slope1[i] * work.g[i]
@@ -261,8 +281,9 @@ def move(spec, params, memory, x_t):
 
 
 @protocol.propagate.register(NonlinearRTUSpec)
+@kernel
 @noalias
-def propagate(spec, memory):
+def propagate_recurrence(spec, memory):
     for j in range(spec.n_inputs):
         x_j = memory.x[j]
         for i in range(memory.g1.shape[0]):
@@ -276,6 +297,7 @@ def propagate(spec, memory):
 
 
 @protocol.credit.register(NonlinearRTUSpec)
+@kernel
 @noalias
 def credit(spec, params, memory, dy):
     n = spec.n_hidden
@@ -286,7 +308,7 @@ def credit(spec, params, memory, dy):
 
 @kernel
 @noalias
-def _contract(spec, sensitivities, d1, d2, decay, out):
+def contract(spec, sensitivities, d1, d2, decay, out):
     """out <- decay out + (dc/dparameter)^T d, with the given sensitivities."""
     dW1, dW2 = out.weights
     accumulate_units(spec, sensitivities.units, d1, d2, decay, out)
@@ -304,7 +326,7 @@ def _sensitivities_of(memory):
 
 @protocol.accumulate.register(NonlinearRTUSpec)
 def accumulate(spec, memory, decay, out):
-    _contract(spec, _sensitivities_of(memory), memory.credit1, memory.credit2, decay, out)
+    contract(spec, _sensitivities_of(memory), memory.credit1, memory.credit2, decay, out)
 
 
 @protocol.store_sensitivities.register(NonlinearRTUSpec)
@@ -315,12 +337,13 @@ def store_sensitivities(spec, memory, stored):
 @protocol.accumulate_stored.register(NonlinearRTUSpec)
 def accumulate_stored(spec, stored, dstate, out):
     d, _ = diagonal_state(spec, dstate)
-    _contract(spec, stored, d.c1, d.c2, stored.dc1_dW1.dtype.type(1), out)
+    contract(spec, stored, d.c1, d.c2, stored.dc1_dW1.dtype.type(1), out)
 
 
 @protocol.learn.register(NonlinearRTUSpec)
+@kernel
 @noalias
-def learn(spec, params, traces, memory, decay, step):
+def learn_recurrence(spec, params, traces, memory, decay, step):
     (W1, W2), (z1, z2), d1, d2 = params.weights, traces.weights, memory.credit1, memory.credit2
     learn_units(spec, params, traces, memory, decay, step)
     for j in range(spec.n_inputs):
@@ -347,8 +370,9 @@ def learn(spec, params, traces, memory, decay, step):
 
 
 @protocol.input_gradient.register(NonlinearRTUSpec)
+@kernel
 @noalias
-def input_gradient(spec, params, memory, dx):
+def recurrence_input_gradient(spec, params, memory, dx):
     ddrive1, ddrive2 = memory.work.scratch1, memory.work.scratch2
     for i in range(spec.n_hidden):
         ddrive1[i] = memory.gamma1[i] * memory.credit1[i]

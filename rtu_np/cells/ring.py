@@ -51,6 +51,13 @@ class Ring(Cell):
         nu = -0.5 * np.log(np.clip(r_squared, 1e-300, 1.0 - 2.0**-53))
         return nu, self.max_phase * (1.0 - rng.random(n))
 
+    @property
+    def span(self) -> Any:
+        """How long units may remember while the cell learns: for longer than nearly all of the ring."""
+        rate = -np.log(self.r_min) if self.r_min > 0 else np.inf
+        within = min(rate / 100, self.max_phase / 1000) >= eigenvalues.SLOWEST
+        return eigenvalues.OrdinaryMemory() if within else eigenvalues.LongMemory()
+
 
 @dataclass(frozen=True)
 class ComplexDiagonal(Ring):
@@ -72,13 +79,6 @@ class ComplexDiagonal(Ring):
         check_count("n_hidden", self.n_hidden)
         super().__post_init__()
         eigenvalues.parameterization(self.parameterization)
-
-    @property
-    def span(self) -> Any:
-        """How long units may remember while the cell learns: for longer than nearly all of the ring."""
-        rate = -np.log(self.r_min) if self.r_min > 0 else np.inf
-        within = min(rate / 100, self.max_phase / 1000) >= eigenvalues.SLOWEST
-        return eigenvalues.OrdinaryMemory() if within else eigenvalues.LongMemory()
 
     @property
     def form(self) -> Any:

@@ -207,11 +207,19 @@ def rotate(params, work, state_tm1, x_t, record):
 @noalias
 def move_rotation(spec, params, memory, x_t):
     """memory.state <- z; memory.units <- the sensitivities of z, as if f were the identity."""
-    work, units, c1, c2 = memory.work, memory.units, memory.state.c1, memory.state.c2
-    drive1, drive2 = work.scratch1, work.scratch2
+    work = memory.work
     copy(x_t, memory.x)
     prepare_rotation(spec, params, work)
-    drive(params, x_t, drive1, drive2)
+    drive(params, x_t, work.scratch1, work.scratch2)
+    turn_units(spec, memory)
+
+
+@kernel
+@noalias
+def turn_units(spec, memory):
+    """As `move_rotation`, with the rotation in memory.work, and W1 x and W2 x in its first two scratch vectors."""
+    work, units, c1, c2 = memory.work, memory.units, memory.state.c1, memory.state.c2
+    drive1, drive2 = work.scratch1, work.scratch2
     for i in range(c1.shape[0]):
         g, p, gamma, dgamma = work.g[i], work.p[i], work.gamma[i], work.dgamma[i]
         dlog_r, dtheta = work.dlog_r[i], work.dtheta[i]

@@ -155,7 +155,7 @@ def critic_step(spec, flat, time_step, gamma):
     """The critic's step; returns delta, or NaN if the value is not finite."""
     critic, _ = network_arrays(spec, flat)
     x, first, reward, end = time_step
-    v_t, delta = learn_step(spec, critic, TimeStep(x, first, reward, x.dtype.type(gamma), end))
+    v_t, delta = learn_step(spec, critic, TimeStep(x, first, reward, x.dtype.type(gamma), end, True))
     return delta if np.isfinite(v_t) else v_t
 
 

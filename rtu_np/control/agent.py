@@ -15,14 +15,13 @@ import os
 from abc import abstractmethod
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
-from rtu_np import checkpoint
 from rtu_np.cells.layer import Cell
 from rtu_np.compiled_environment import replaces_functions
-from rtu_np.control import spaces
+from rtu_np.control import agent_files, spaces
 from rtu_np.control.acting import act, acting_memory
 from rtu_np.control.actions import Actions
 from rtu_np.control.compiled_loop import CompiledLoop
@@ -37,7 +36,7 @@ from rtu_np.control.inputs import (
     likely_cause,
     why_refused,
 )
-from rtu_np.control.loop import SPACES, Loop
+from rtu_np.control.loop import Loop
 from rtu_np.control.policies import Gaussian, Policy
 from rtu_np.control.softmax import Softmax
 from rtu_np.jit import compile_for, entry
@@ -69,6 +68,7 @@ class Agent(Loop):
         self.dtype, self.inputs = check_dtype("dtype", dtype), inputs.checked()
         self._inputs = self.inputs.spec(n_observation, self.actions.width, self.gamma)
         seeds: Any = check_seed("seed", seed).bit_generator.seed_seq
+        self.seed = agent_files.plain_seed(seeds)  # which may be that of fresh entropy
         start, drawing, acting, environment = seeds.spawn(4)
         self._start = np.random.default_rng(start)
         self._rng, self._acting_rng = np.random.default_rng(drawing), np.random.default_rng(acting)
@@ -314,19 +314,12 @@ class Agent(Loop):
 
         Returns the file's path: one without a suffix gets `.npz`. The file is written completely, or not at all.
         """
-        settings = {name: checkpoint.describe(part) for name, part in self._settings().items()}
-        generators = {"rng": self._rng.bit_generator.state, "acting_rng": self._acting_rng.bit_generator.state}
-        environment: dict[str, Any] = {name: spaces.describe(getattr(self, name)) for name in SPACES}
-        environment["env_seed"] = self._env_seed
-        page = {"learner": type(self).__name__, "settings": settings, **generators, **environment}
-        return checkpoint.save(path, page, self._arrays())
+        return agent_files.save(self, path)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Settings, spaces and arrays for `copy.deepcopy` and `pickle`; as in a file, no environment."""
-        arrays = {name: view.copy() for name, view in self._arrays().items()}
-        stand_in = _Spaces(self.observation_space, self.action_space)
-        generators = self._rng.bit_generator.state, self._acting_rng.bit_generator.state
-        return _revived, (type(self), stand_in, self._settings(), arrays, generators, self._env_seed, self._closed)
+        stand_in = agent_files.Spaces(self.observation_space, self.action_space)
+        return agent_files.revived, (type(self), stand_in, self._settings(), agent_files.contents(self))
 
     @classmethod
     def load(cls, path: str | os.PathLike, **given: Any) -> Any:
@@ -338,54 +331,4 @@ class Agent(Loop):
         OSError : what the system says: the file is missing, or may not be read
         TypeError : if a name that is given is not a setting of this agent
         """
-        page, arrays = checkpoint.load(path)
-        if page.get("learner") != cls.__name__:
-            raise ValueError(
-                f"path {os.fspath(path)!r} is a checkpoint of {page.get('learner')}: expected one of {cls.__name__}"
-            )
-        described = page.get("settings")
-        if not isinstance(described, dict):
-            raise ValueError(f"path {os.fspath(path)!r} has no settings of an agent; is it damaged?")
-        described.setdefault("clip_observations", None)  # an older file lacks it
-        if unknown := given.keys() - described.keys():
-            raise TypeError(f"{min(unknown)} is given: expected settings of {cls.__name__}, {', '.join(described)}")
-        with checkpoint.building(path, page, arrays):
-            settings = {
-                name: given[name] if name in given else checkpoint.build(name, part) if isinstance(part, dict) else part
-                for name, part in described.items()
-            }
-            stand_in = _Spaces(spaces.build(page["observation_space"]), spaces.build(page["action_space"]))
-            agent = cls(stand_in, **settings)
-            agent._rng.bit_generator.state = page["rng"]
-            agent._acting_rng.bit_generator.state = page["acting_rng"]
-            agent._env_seed = page["env_seed"]
-        clock = arrays.get("clock", agent._episode)
-        if (clock.shape, clock.dtype) == (agent._clock.shape, agent._clock.dtype):
-            agent._clock[:] = clock  # the number of stored transitions depends on it
-        checkpoint.restore(path, agent._arrays(), arrays)
-        return agent
-
-
-class _Spaces(NamedTuple):
-    """Enough of an environment to make an agent for it."""
-
-    observation_space: Any
-    action_space: Any
-
-
-def _revived(
-    kind: type[Agent],
-    stand_in: _Spaces,
-    settings: dict[str, Any],
-    arrays: dict[str, np.ndarray],
-    generators: tuple[Any, Any],
-    env_seed: int,
-    closed: bool,
-) -> Agent:
-    agent = kind(stand_in, **settings)
-    agent._rng.bit_generator.state, agent._acting_rng.bit_generator.state = generators
-    agent._env_seed, agent._closed = env_seed, closed
-    agent._clock[:] = arrays["clock"]  # the number of stored transitions depends on it
-    for name, view in agent._arrays().items():
-        view[...] = arrays[name]
-    return agent
+        return agent_files.load(cls, path, given)

@@ -3,24 +3,25 @@
 import math
 import os
 import warnings
-import weakref
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from rtu_np.control import spaces
+from rtu_np.control.callbacks import Callbacks
 from rtu_np.control.compiled_loop import CompiledLoop, compiled_loop
+from rtu_np.control.environments import check_free, five, innermost, learning_in, moved_by, two, was_moved_by_another
 from rtu_np.control.inputs import ENDED, LENGTH, RETURN
-from rtu_np.control.logs import Log
+from rtu_np.control.logs import EVERY, Log
 from rtu_np.interrupts import HoldCtrlC
 from rtu_np.learning.outcomes import CONTINUES, IS_FIRST, how_it_ends
 from rtu_np.progress import progress_bar, silent_unless
 from rtu_np.validation import check_count
 
-SPACES = ("observation_space", "action_space")
 _SHOWN = 100  # episodes whose mean return the progress bar shows
 _BETWEEN = 500  # steps between two updates of the progress bar
 
@@ -46,6 +47,8 @@ class Loop(ABC):
     _executed: np.ndarray  # the present action, as an array
     _acting: np.ndarray  # the memory of `act`
     _acting_rng: np.random.Generator
+    _log: Log | None = None  # while `learn` runs
+    log_folder: Path | None = None  # of the last call of `learn`, if it wrote a log
 
     @property
     @abstractmethod
@@ -87,8 +90,9 @@ class Loop(ABC):
         env: Any,
         steps: int,
         progress: bool = True,
-        callback: Callable[[Any], Any] | None = None,
+        callback: Callable[[Any], Any] | Sequence[Callable[[Any], Any]] | None = None,
         log: str | os.PathLike | None = "runs",
+        log_every: int = EVERY,
     ) -> Episodes:
         """Act in `env` and learn on every step, for `steps` steps. Returns the episodes that ended.
 
@@ -101,15 +105,18 @@ class Loop(ABC):
         environment may have moved on without the agent, so the next call begins an episode.
 
         A compiled environment (`rtu_np.compiled_environment`) and the agent make stretches of a tenth of a second in
-        compiled code, with the same bits, if there is no callback. Ctrl-C is then heard between stretches.
+        compiled code, with the same bits, unless a callback looks at every step. Ctrl-C is then heard between
+        stretches.
 
         Parameters
         ----------
-        progress : whether to show a bar, on a terminal or in a notebook
-        callback : called as `callback(agent)` after every step. Learning stops if it returns a false value that is not
-            None, such as False, np.False_ or 0
-        log : folder of `episodes.csv` and `learning.csv` (`rtu_np.control.logs`); "runs" makes a new folder in `runs`,
-            None writes nothing
+        progress : whether to show a bar, on a terminal or in a notebook, and to print the log's folder
+        callback : called as `callback(agent)` after every step, or after steps that it names, or a list of such
+            functions (`rtu_np.control.callbacks`). Learning stops if one returns a false value that is not None, such
+            as False, np.False_ or 0
+        log : folder of `settings.json`, `episodes.csv` and `learning.csv` (`rtu_np.control.logs`); "runs" makes a new
+            folder in `runs`, None writes nothing. `log_folder` is its path
+        log_every : steps between two rows of `learning.csv`
 
         Raises
         ------
@@ -122,29 +129,31 @@ class Loop(ABC):
         self._check_open()
         self._check_spaces(env)
         self._check_length(steps)
-        if not (callback is None or callable(callback)):
-            raise TypeError(f"callback is {callback!r}: expected a function of the agent, or None")
+        callbacks, log_every = Callbacks(callback), check_count("log_every", log_every)
+        callbacks.check(self, env)
         with silent_unless(progress):  # may compile, so Ctrl-C is not held yet
-            loop = compiled_loop(self, env, steps) if callback is None else None
+            loop = compiled_loop(self, env, steps) if callbacks.leave_stretches else None
         ended: list[tuple[int, float, int]] = []
         with (
             HoldCtrlC(lambda: _episodes(ended), insists=True) as ctrl_c,
-            _learning_in(env, self),
-            Log(log, f"{type(self).__name__}-{_name_of(env)}", self) as table,
+            learning_in(env, self),
+            Log(log, self, env, steps, log_every) as table,
+            _logging(self, table, progress),
             _bar(steps, progress) as bar,
         ):
             self._enter(env)
             k = shown = 0
+            due = callbacks.until(self.steps)
             while k < steps:
                 if ctrl_c.asked:
                     ctrl_c.stop()
                 if loop is not None and loop.is_ready():
-                    k += self._stretch(env, loop, min(steps - k, table.until_row(self.steps)), ended, table)
+                    k += self._stretch(env, loop, min(steps - k, table.until_row(self.steps), due - k), ended, table)
                 else:
                     k += 1
                     action = self.actions.to_environment(self._executed)
                     try:
-                        observation, reward, terminated, truncated, _ = _five(env.step(action))
+                        observation, reward, terminated, truncated, _ = five(env.step(action))
                         self.step(observation, reward, terminated, truncated)
                     except BaseException:
                         self._env = None  # which may be a step ahead of the agent
@@ -159,13 +168,14 @@ class Loop(ABC):
                     if ended:
                         recent = np.mean([total for _, total, _ in ended[-_SHOWN:]])
                         bar.set_postfix_str(f"return {recent:.4g}", refresh=False)
-                if callback is not None:
+                if k >= due:
                     ctrl_c.released = True
-                    answer = callback(self)
+                    goes_on = callbacks.call(self)
                     ctrl_c.released = False
-                    if answer is not None and not answer:
+                    if not goes_on:
                         break
-                    if self._env is not env:  # the callback has called `reset`, for example
+                    due = k + callbacks.until(self.steps)
+                    if self._env is not env:  # a callback has called `reset`, for example
                         self._enter(env)
         return _episodes(ended)
 
@@ -193,21 +203,29 @@ class Loop(ABC):
         table.episodes(int(self._episode[ENDED]), ended[-1:])
         self._begin_episode(env)
 
+    def log_scalars(self, numbers: dict[str, float]) -> None:
+        """Let TensorBoard show numbers at the present step, {"group/name": number}; for callbacks.
+
+        Nothing happens if `learn` does not run, writes no log, or if TensorBoard is not installed.
+        """
+        if self._log is not None:
+            self._log.show(self.steps, numbers)
+
     def _check_length(self, steps: int) -> None:  # noqa: B027   most agents learn at every step
         """Warn if `steps` are too few to learn anything from."""
 
     def _enter(self, env: Any) -> None:
         """Continue in the middle of the episode in `env`, or begin an episode."""
-        if env is not self._env or _was_moved_by_another(env, self):
+        if env is not self._env or was_moved_by_another(env, self):
             self.reset()
-        _moved_by(env, self)
+        moved_by(env, self)
         if self._clock[IS_FIRST]:
             self._begin_episode(env)
 
     def _begin_episode(self, env: Any) -> None:
         """Begin an episode. The agent's seed gives the seed of the first episode in an environment."""
         seed = None if env is self._env else self._env_seed + self.steps  # other episodes after each change of env
-        observation, _ = _two(env.reset(seed=seed))
+        observation, _ = two(env.reset(seed=seed))
         self._env = env
         self.step(observation)
 
@@ -215,7 +233,7 @@ class Loop(ABC):
         """Continue in env, which is in the middle of the episode that this agent left: `learn` will not reset env."""
         self._check_spaces(env)
         self._env = env
-        _moved_by(env, self)
+        moved_by(env, self)
 
     def _check_spaces(self, env: Any) -> None:
         spaces.check_spaces(env, self.observation_space, self.action_space)
@@ -256,10 +274,10 @@ class Loop(ABC):
         check_count("episodes", episodes)
         most = math.inf if max_steps is None else check_count("max_steps", max_steps)
         self._check_spaces(env)
-        _check_free(env)
-        if self._env is not None and _innermost(env) is _innermost(self._env):
+        check_free(env)
+        if self._env is not None and innermost(env) is innermost(self._env):
             self._env = None
-        _moved_by(env, None)
+        moved_by(env, None)
         with silent_unless(progress):  # before Ctrl-C is held: it may take long
             self._compile_act()
         own, drawn, returns = self._acting.copy(), self._acting_rng.bit_generator.state, list[float]()
@@ -267,13 +285,13 @@ class Loop(ABC):
         try:
             with HoldCtrlC(lambda: np.array(returns), insists=True) as ctrl_c, _bar(max_steps, progress) as bar:
                 while len(returns) < episodes and made < most:
-                    observation, _ = _two(env.reset(seed=None if returns else seed))
+                    observation, _ = two(env.reset(seed=None if returns else seed))
                     reward, total, length, over = 0.0, 0.0, 0, False
                     while not over and made < most:
                         if ctrl_c.asked:
                             ctrl_c.stop()
                         action = self.act(observation, deterministic, reward, episode_start=length == 0)
-                        observation, reward, terminated, truncated, _ = _five(env.step(action))
+                        observation, reward, terminated, truncated, _ = five(env.step(action))
                         over = bool(terminated or truncated) and how_it_ends(terminated, truncated) != CONTINUES
                         reward = self._check_reward(reward)
                         total, length, made = total + reward, length + 1, made + 1
@@ -301,31 +319,16 @@ class Loop(ABC):
         return np.array(returns)
 
 
-def _name_of(env: Any) -> str:
-    spec = getattr(env, "spec", None)
-    return (spec.id if spec is not None else type(env).__name__).replace("/", "-")
-
-
-def _five(result: Any) -> Any:
-    """What `env.step` returned, if it has five parts."""
-    if type(result) is tuple and len(result) == 5:
-        return result
-    raise _unlike("step", result, "(observation, reward, terminated, truncated, info)")
-
-
-def _two(result: Any) -> Any:
-    """What `env.reset` returned, if it has two parts."""
-    if type(result) is tuple and len(result) == 2:
-        return result
-    raise _unlike("reset", result, "(observation, info)")
-
-
-def _unlike(call: str, result: Any, expected: str) -> TypeError:
-    parts = f"{len(result)} parts" if isinstance(result, tuple | list) else f"a {type(result).__name__}"
-    return TypeError(
-        f"env.{call} returned {parts}: expected {expected}. Does env follow an older Gym? The package shimmy makes a "
-        "new one of it"
-    )
+@contextmanager
+def _logging(agent: Loop, table: Log, progress: bool) -> Iterator[None]:
+    """Let callbacks find the log of the agent that learns."""
+    agent._log, agent.log_folder = table, table.folder
+    if progress:
+        table.name_folder()
+    try:
+        yield
+    finally:
+        agent._log = None
 
 
 def _bar(steps: int | None, progress: bool) -> Any:
@@ -336,53 +339,3 @@ def _bar(steps: int | None, progress: bool) -> Any:
 def _episodes(ended: list[tuple[int, float, int]]) -> Episodes:
     columns = np.array(ended).reshape(-1, 3).T
     return Episodes(columns[0].astype(int), columns[1], columns[2].astype(int))
-
-
-# --------------------------------------------------------------------------- environments in which agents learn now
-
-_LEARNERS: dict[int, Any] = {}  # {id of the innermost environment: the agent that learns in it}
-_NOBODY = object()
-_LAST: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()  # {innermost environment: who moved it last}
-
-
-def _innermost(env: Any) -> Any:
-    """The environment inside all wrappers."""
-    if hasattr(env, "unwrapped"):
-        return env.unwrapped
-    return _innermost(env.env) if hasattr(env, "env") else env
-
-
-def _moved_by(env: Any, agent: Any) -> None:
-    """Note that `agent` moves `env` from now on; None: somebody from whose steps no agent learns."""
-    with suppress(TypeError):  # an environment of a kind that has no weak references, or no hash
-        _LAST[_innermost(env)] = None if agent is None else weakref.ref(agent)
-
-
-def _was_moved_by_another(env: Any, agent: Any) -> bool:
-    try:
-        last = _LAST.get(_innermost(env), _NOBODY)
-    except TypeError:
-        return False
-    return last is not _NOBODY and (last is None or last() is not agent)
-
-
-def _check_free(env: Any) -> None:
-    if id(_innermost(env)) in _LEARNERS:
-        raise RuntimeError(
-            f"env is {env}, in which an agent learns at this moment: expected another environment, made in the same "
-            "way. The agent would learn on from steps that it has not made; is this call in a callback of learn?"
-        )
-
-
-@contextmanager
-def _learning_in(env: Any, agent: Loop) -> Iterator[None]:
-    """Let no other call act in `env`. RuntimeError if one does."""
-    _check_free(env)
-    if agent in _LEARNERS.values():
-        raise RuntimeError("this agent learns at this moment: expected a call of learn after it, not in its callback")
-    key = id(_innermost(env))
-    _LEARNERS[key] = agent
-    try:
-        yield
-    finally:
-        del _LEARNERS[key]

@@ -95,6 +95,7 @@ def _eigenvalues(spec: Any, params: Any) -> tuple[Any, Any, np.ndarray, np.ndarr
         spec = spec.cell
     if isinstance(getattr(params, "lower", None), DiagonalParameters):  # a recurrence and its projection
         spec, params = spec.lower, params.lower
+    params = getattr(params, "recurrence", params)  # behind a gate; then the numbers are those of an open gate
     return (spec.form, spec.span, *params.eigenvalue) if isinstance(params, DiagonalParameters) else None
 
 

@@ -77,7 +77,7 @@ class NamedNetwork(NamedTuple):
     spec: NetworkSpec
     network: Network
     readout: str | None
-    gradients: tuple[np.ndarray, ...] = ()  # flat, stored between steps beside the traces
+    gradients: tuple[np.ndarray, ...] = ()  # flat or in rows, stored between steps beside the traces
     direction: np.ndarray | None = None  # of the latest step, if that is not the TD error times the traces
 
 
@@ -190,7 +190,7 @@ def wrap(named: NamedNetwork) -> None:
     spec, network = named.spec, named.network
     flat, factors = wrap_parameters(spec, network.params, named_moments(spec, network), network.flat_params.size)
     for gradient in (network.flat_traces, *named.gradients):
-        gradient *= flat
+        gradient *= flat[: gradient.shape[-1]]
     protocol.rescale(spec.cell, network.params.cell, network.memory, factors.cell)
 
 

@@ -2,6 +2,7 @@
 
 import os
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,21 +13,49 @@ from rtu_np.cells.layer import Cell, GradientMethod, check_parameters
 from rtu_np.interrupts import HoldCtrlC
 from rtu_np.learning import network
 from rtu_np.learning.diagnostics import Watch, of_network
-from rtu_np.learning.network import NamedNetwork, Network, NetworkSpec, forward_arrays, network_arrays
+from rtu_np.learning.network import NamedNetwork, NetworkSpec, forward_arrays, network_arrays
 from rtu_np.learning.optimizers import Optimizer
 from rtu_np.learning.outcomes import IS_FIRST, LOOK_EVERY, STEPS
 from rtu_np.learning.readout import Readout
+from rtu_np.prediction.input_stage import InputStage
 
 
 class Learner(ABC):
     """Base of learners with one network. A subclass makes `_spec` and the arrays, and names its settings."""
 
+    _PARTS: tuple[str, ...] = ("cell", "readout", "optimizer", "gradient")  # the arguments of `_parts`
+    _NUMBERS: tuple[str, ...] = ("n_inputs", "gamma", "lambda_", "dtype")  # those of `_numbers`
     _spec: NetworkSpec
     _flat: np.ndarray  # laid out by `network_arrays`
     _clock: np.ndarray  # STEPS, IS_FIRST
     _prediction: np.ndarray  # laid out by `forward_arrays`
     _watch: Watch
+    _inputs: InputStage
+    _signals: np.ndarray  # (rows, ...) of a stretch of stream
     dtype: np.dtype
+    _layout: Callable = staticmethod(network_arrays)
+
+    # Shapes of one prediction. A learner of many has others.
+
+    def _stage(self, rows: int) -> tuple[Any, np.ndarray, np.ndarray]:
+        """Arrays for the observations, signals and predictions of `rows` steps."""
+        return self._inputs.rows(rows), np.zeros((rows, 3), self.dtype), np.zeros(rows, self.dtype)
+
+    def _write(self, slot: int, signal: np.ndarray) -> None:
+        """Write rows of a signal of a checked stream to where compiled code reads them."""
+        self._signals[: len(signal), slot] = signal
+
+    def _result(self, prediction: np.ndarray) -> Callable[[], Any]:
+        """The function that returns what a step has written."""
+        return prediction.item
+
+    def empty(self, n_steps: int) -> np.ndarray:
+        """An array for the predictions of `n_steps` steps."""
+        return np.empty(n_steps, self.dtype)
+
+    @classmethod
+    def _saved_as(cls) -> str:
+        return cls.__name__
 
     @abstractmethod
     def _parts(self) -> dict[str, Any]:
@@ -37,8 +66,9 @@ class Learner(ABC):
         """{argument: number} of the other arguments except the seed."""
 
     @property
-    def _views(self) -> Network:
-        return network_arrays(self._spec, self._flat)[0]
+    def _views(self) -> Any:
+        """Named views into `_flat`: a `Network`, or what else `_layout` makes."""
+        return self._layout(self._spec, self._flat)[0]
 
     @property
     def _network(self) -> NamedNetwork:
@@ -73,6 +103,7 @@ class Learner(ABC):
             network.wrap(self._network)
         if self.steps % LOOK_EVERY == 0:
             self._watch.check([self._network], self.steps)
+        self._inputs.warn_if_silent(self.steps)
 
     def diagnostics(self) -> dict[str, float]:
         """{name: number} about learning: half-lives and periods of units, how many are at a bound, dead or saturated,
@@ -92,10 +123,14 @@ class Learner(ABC):
         return of_network(self._network, self.dtype.type(1))
 
     def reset(self) -> None:
-        """Forget the stream: memory, traces and the memory of `predict` are cleared. Parameters stay."""
+        """Forget the stream: memory, traces, held inputs and the memory of `predict` are cleared.
+
+        Parameters, and the statistics by which inputs are normalised, stay.
+        """
         self._views.flat_memory[:] = 0
         self._views.flat_traces[:] = 0
         self._prediction[:] = 0
+        self._inputs.forget()
         self._clock[IS_FIRST] = 1
 
     def save(self, path: str | os.PathLike) -> Path:
@@ -104,7 +139,8 @@ class Learner(ABC):
         A path without a suffix gets `.npz`. The file is written completely, or not at all.
         """
         settings = {role: checkpoint.describe(part) for role, part in self._parts().items()}
-        return checkpoint.save(path, {"learner": type(self).__name__, **settings, **self._numbers()}, self._arrays())
+        page = {"learner": self._saved_as(), **settings, **self._numbers(), **self._inputs.saved()}
+        return checkpoint.save(path, page, self._arrays())
 
     @classmethod
     def load(
@@ -126,32 +162,38 @@ class Learner(ABC):
         """
         given = {"cell": cell, "optimizer": optimizer, "readout": readout, "gradient": gradient}
         settings, arrays = checkpoint.load(path)
-        if settings.pop("learner", None) != cls.__name__:
+        if settings.pop("learner", None) != cls._saved_as():
             raise ValueError(
-                f"path {os.fspath(path)!r} is not a checkpoint of {cls.__name__}; was it saved by another learner?"
+                f"path {os.fspath(path)!r} is not a checkpoint of {cls._saved_as()}; was it saved by another learner?"
             )
         with checkpoint.building(path, settings, arrays):
             parts: dict[str, Any] = {
-                role: checkpoint.build(role, settings[role]) if part is None else part for role, part in given.items()
+                role: checkpoint.build(role, settings[role]) if given[role] is None else given[role]
+                for role in cls._PARTS
             }
-            numbers = {name: settings[name] for name in ("n_inputs", "gamma", "lambda_", "dtype")}
-            learner = cls(**parts, **numbers)
+            numbers = {name: settings[name] for name in cls._NUMBERS}
+            numbers |= {name: settings[name] for name in ("body",) if name in settings}  # of many predictions
+            learner = cls(**parts, **numbers, **InputStage.built(settings))
+            learner._inputs.name_columns(settings.get("columns"))
         checkpoint.restore(path, learner._arrays(), arrays)
         return learner
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Settings and arrays for `copy.deepcopy` and `pickle`, which would copy a view as an array of its own."""
         arrays = {name: view.copy() for name, view in self._arrays().items()}
-        return _revived, (type(self), {**self._parts(), **self._numbers()}, arrays)
+        settings = {**self._parts(), **self._numbers(), **self._inputs.settings()}
+        return _revived, (type(self), settings, arrays, self._inputs.columns)
 
     def _arrays(self) -> dict[str, np.ndarray]:
         """{name: view} of all arrays that change while learning."""
         prediction = forward_arrays(self._spec, self._prediction)[0].flat_state
-        return {**network.checkpoint_arrays(self._spec, self._views), "clock": self._clock, "prediction": prediction}
+        own = {"clock": self._clock, "prediction": prediction, **self._inputs.arrays()}
+        return {**network.checkpoint_arrays(self._spec, self._views), **own}
 
 
-def _revived(kind: Any, settings: dict[str, Any], arrays: dict[str, np.ndarray]) -> Any:
+def _revived(kind: Any, settings: dict[str, Any], arrays: dict[str, np.ndarray], columns: Any = None) -> Any:
     learner = kind(**settings)
+    learner._inputs.name_columns(columns)
     for name, view in learner._arrays().items():
         view[...] = arrays[name]
     return learner

@@ -8,6 +8,7 @@ import numpy as np
 from joblib import cpu_count
 
 from rtu_np.interrupts import HoldCtrlC
+from rtu_np.prediction.frames import like
 from rtu_np.prediction.td import TDLambda
 from rtu_np.progress import compiling, progress_bar, silent_unless
 from rtu_np.validation import check_count, count_dimensions
@@ -29,13 +30,14 @@ def run_many(
     ----------
     learners : k learners, all different
     observations : (T, n_inputs) one stream for all; or one for each, (k, T, n_inputs) or a list of k
-    cumulants, discounts, terminated, truncated : (T,) for all; or one for each, (k, T) or a list of k
+    cumulants, discounts, terminated, truncated : (T,) for all; or one for each, (k, T) or a list of k. If learners have
+        many predictions, cumulants are (T, m) or (k, T, m), and discounts (T,), (T, m) or (k, T, m)
     n_threads : how many learners run at a time; by default one per core
     progress : whether a run of more than a second shows a bar, on a terminal or in a notebook
 
     Returns
     -------
-    list of k arrays (T,) : the predictions of each learner
+    list of k arrays (T,), or (T, m) : the predictions of each learner; Series, or DataFrames, for DataFrames
 
     Raises
     ------
@@ -62,9 +64,10 @@ def run_many(
         )
     n_threads = cpu_count() if n_threads is None else check_count("n_threads", n_threads)
 
-    signals = {"cumulants": cumulants, "discounts": discounts, "terminated": terminated, "truncated": truncated}
-    each = {"observations": _one_each("observations", observations, 2, len(learners))}
-    each |= {name: _one_each(name, value, 1, len(learners)) for name, value in signals.items()}
+    ndim = max(learner.empty(0).ndim for learner in learners)
+    given = {"observations": (observations, 2), "cumulants": (cumulants, ndim), "discounts": (discounts, ndim)}
+    given |= {"terminated": (terminated, 1), "truncated": (truncated, 1)}
+    each = {name: _one_each(name, value, most, len(learners)) for name, (value, most) in given.items()}
     streams = []
     for k, learner in enumerate(learners):
         try:
@@ -73,13 +76,15 @@ def run_many(
             raise type(error)(f"learners[{k}]: {error}") from error
 
     with silent_unless(progress), compiling(f"{len(learners)} learners", len(learners)):
-        for learner in learners:
+        for learner, given in zip(learners, each["observations"], strict=True):
             learner.compile()
-    predictions = [np.empty(len(stream[0]), learner.dtype) for learner, stream in zip(learners, streams, strict=True)]
+            learner._inputs.remember(given)
+    predictions = [learner.empty(len(stream[0])) for learner, stream in zip(learners, streams, strict=True)]
     began = [learner.steps for learner in learners]
 
     def so_far() -> list[np.ndarray]:
-        return [v[: learner.steps - n] for v, learner, n in zip(predictions, learners, began, strict=True)]
+        made = [v[: learner.steps - n] for v, learner, n in zip(predictions, learners, began, strict=True)]
+        return list(map(like, each["observations"], made, each["cumulants"]))
 
     with HoldCtrlC(so_far) as ctrl_c:
         total = sum(map(len, predictions))
@@ -94,7 +99,7 @@ def run_many(
                 run.result()
             except FloatingPointError as error:
                 raise FloatingPointError(f"learners[{k}]: {error}") from error
-    return predictions
+    return list(map(like, each["observations"], predictions, each["cumulants"]))
 
 
 def _learn(

@@ -6,77 +6,79 @@ error in the second half is 4 % of the variance if means are 0 and deviations 1.
 these limits. A rare event has a small deviation, so smallness is judged by the largest number.
 """
 
-import sys
 import warnings
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
+from rtu_np.prediction.callers import outside
+from rtu_np.prediction.input_stage import InputStage
 from rtu_np.prediction.td_kernels import CUMULANT
 
 LARGE, SMALL = 30.0, 1e-3
 ENOUGH, _AT_MOST = 100, 10_000  # rows
 
 
-def watched(compiled: Callable, forget: Callable[[Callable], Any]) -> Callable:
+def watched(compiled: Callable, forget: Callable[[Callable], Any], inputs: InputStage) -> Callable:
     """`compiled`, the compiled `td_kernels.run` of a new learner, for single steps, of which it also sees the rows.
 
     A longer run first passes its rows to `include(observations, cumulants)` of the function. After enough rows it warns
     if they are out of scale, and calls `forget(compiled)`, which replaces the function. So later steps pay nothing.
+    Observations that `inputs` normalises are at scale.
     """
     rows: list[np.ndarray] = []
+    n_rows: list[int] = []
 
     def include(observations: np.ndarray, cumulants: np.ndarray) -> None:
-        row = np.column_stack([observations[:_AT_MOST], cumulants[:_AT_MOST]]).astype(np.float64)
-        if np.isfinite(row).all():
+        judged = observations[:_AT_MOST, : 0 if inputs.normalize else None]
+        row = np.column_stack([judged, cumulants[:_AT_MOST]]).astype(np.float64)
+        if not (np.isinf(row).any() or (inputs.missing is None and np.isnan(row).any())):  # else it is refused
             rows.append(_sums(row))
-        if sum(each[0, 0] for each in rows) >= ENOUGH:
+            n_rows.append(len(row))
+        if sum(n_rows) >= ENOUGH:
             forget(compiled)
-            _judge(rows)
+            _judge(rows, judged.shape[1], sum(n_rows))
 
-    def run(spec: Any, flat: Any, clock: Any, observations: Any, signals: Any, *rest: Any) -> int:
-        if len(observations) == 1:  # a single step
-            include(observations, signals[:, CUMULANT])
-        return compiled(spec, flat, clock, observations, signals, *rest)
+    def run(spec: Any, flat: Any, clock: Any, observations: Any, signals: Any, predictions: Any, n_steps: int) -> int:
+        if len(signals) == 1:  # a single step
+            include(inputs.raw(observations), signals[:, CUMULANT : CUMULANT + predictions.size])
+        return compiled(spec, flat, clock, observations, signals, predictions, n_steps)
 
     run.include = include  # type: ignore[attr-defined]
     return run
 
 
 def _sums(rows: np.ndarray) -> np.ndarray:
-    """(4, columns): how many rows, their sums, sums of squares, and largest magnitudes."""
+    """(4, columns): how many numbers, their sums, sums of squares, and largest magnitudes."""
+    known = ~np.isnan(rows)
+    rows = np.where(known, rows, 0)
     with np.errstate(all="ignore"):
-        return np.stack([np.full(rows.shape[1], len(rows)), rows.sum(0), (rows**2).sum(0), np.abs(rows).max(0)])
+        return np.stack([known.sum(0), rows.sum(0), (rows**2).sum(0), np.abs(rows).max(0)])
 
 
-def _judge(sums: list[np.ndarray]) -> None:
-    """Warn once if observations or cumulants are out of scale."""
+def _judge(sums: list[np.ndarray], last: int, n_rows: int) -> None:
+    """Warn once if observations or cumulants are out of scale. The cumulants begin at the column `last`."""
     with np.errstate(all="ignore"):
         n, total, squares, _ = np.sum(sums, axis=0)
+        n = np.maximum(n, 1)
         largest = np.max(sums, axis=0)[3]
         mean = total / n
         deviation = np.sqrt(np.maximum(squares / n - mean**2, 0))
     far = [int(k) for k in np.flatnonzero(~((np.abs(mean) <= LARGE) & (deviation <= LARGE)))]
-    last = len(mean) - 1
     for part in (slice(0, last), slice(last, None)):
         if 0 < largest[part].max(initial=0) < SMALL:
             far.append(part.start)
     if far:
-        names = {k: f"observations[:, {k}]" if k < last else "cumulants" for k in sorted(far)}
+        of_cumulant = "cumulants" if last + 1 == len(mean) else "cumulants[:, {}]"
+        names = {k: f"observations[:, {k}]" if k < last else of_cumulant.format(k - last) for k in sorted(far)}
         seen = [f"{name} of mean {mean[k]:.2g} and deviation {deviation[k]:.2g}" for k, name in names.items()]
         more = f" and {len(seen) - 3} more columns" if len(seen) > 3 else ""
+        cures = ["TDLambda(..., normalize=True) does that to observations"] if min(far) < last else []
+        if max(far) >= last:
+            cures.append("divide cumulants by their deviation or typical size, and multiply predictions by that")
         warnings.warn(
-            f"in its first {n[0]:.0f} steps the stream has {', '.join(seen[:3])}{more}: TDLambda learns well if means "
-            "are near 0 and deviations near 1. Subtract the mean of an observation and divide by its deviation. Divide "
-            "cumulants by their deviation or typical size, and multiply predictions by that (docs/own_stream.md)",
-            stacklevel=_outside(),
+            f"in its first {n_rows} steps the stream has {', '.join(seen[:3])}{more}: TDLambda learns well if means "
+            f"are near 0 and deviations near 1; {'; '.join(cures)} (docs/own_stream.md)",
+            stacklevel=outside(),
         )
-
-
-def _outside() -> int:
-    """The `stacklevel` for `_judge` of the first caller outside this package."""
-    package, level, frame = __name__.partition(".")[0] + ".", 1, sys._getframe(1)
-    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith(package):
-        level, frame = level + 1, frame.f_back
-    return level

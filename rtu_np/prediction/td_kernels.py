@@ -11,7 +11,8 @@ step (derivations (18)-(20); Sutton 1988, with accumulating traces):
 
 Termination: the step learns with v_t = 0, then memory and traces are cleared. Truncation: the step learns with
 gamma_t v_t, then memory and traces are cleared. The first step after a clear has no v_tm1: it ignores c_t and learns
-nothing. A discount of 0 cuts the bootstrap and the traces; the memory stays.
+nothing. A discount of 0 cuts the bootstrap and the traces; the memory stays. Without a known cumulant, nothing is
+learned at that step, and memory and traces go on (derivations (76)).
 """
 
 from typing import Any, NamedTuple
@@ -34,8 +35,9 @@ from rtu_np.learning.outcomes import (
     STEPS,
     TERMINATED,
 )
-from rtu_np.learning.passes import AlongTraces, EitherWay, InOwnPass, is_along
-from rtu_np.numerics.buffers import clear, copy, finite
+from rtu_np.learning.passes import AlongTraces, EitherWay, InOwnPass, WithGradient, is_along
+from rtu_np.numerics.buffers import clear, copy
+from rtu_np.prediction import inputs
 
 # Slots of a row of signals, next to END.
 CUMULANT, DISCOUNT = 0, 2
@@ -44,11 +46,12 @@ CUMULANT, DISCOUNT = 0, 2
 class TimeStep(NamedTuple):
     """One step of a stream."""
 
-    x: np.ndarray  # (n_inputs,)   the observation
+    x: np.ndarray  # (n_inputs,)   the input of the network
     first: Any  # whether it is the first step after a clear
     cumulant: Any  # arrives with the observation
     discount: Any
     end: Any  # how the step ends (`rtu_np.learning.outcomes`)
+    known: Any  # whether there is a cumulant
 
 
 @kernel
@@ -63,7 +66,9 @@ def learn_step(spec, network, time_step):
         return v_t, zero
     if time_step.end == TERMINATED:
         v_t = zero
-    delta = zero if time_step.first else time_step.cumulant + time_step.discount * v_t - v_tm1
+    delta = zero
+    if time_step.known and not time_step.first:
+        delta = time_step.cumulant + time_step.discount * v_t - v_tm1
     readout.feature_gradient(spec.readout, params.readout, activations, network.dy)
     protocol.credit(spec.cell, params.cell, memory, network.dy)
     update(spec.optimizer, spec, network, time_step, delta)
@@ -83,11 +88,28 @@ def update(optimizer, spec, network, time_step, delta):
 def _update_one_way(optimizer, spec, network, time_step, delta):
     params, memory = network.params, network.memory
     step = optimizers.step(optimizer, network.flat_traces, delta)
-    if not time_step.first:
+    if not time_step.first and (time_step.known or _carries_traces(optimizer)):
         optimizers.update(optimizer, network.flat_params, network.flat_traces, network.moments, delta)
     traces, decay = destination(optimizer, spec, network, time_step.discount)
     protocol.learn(spec.cell, params.cell, traces.cell, memory, decay, step)
     readout.learn(spec.readout, params.readout, traces.readout, network.activations, memory.y, decay, step)
+
+
+@generic
+def _carries_traces(optimizer):
+    """Whether the optimiser's pass advances the traces: it then has to go on, with a TD error of zero."""
+
+
+@_carries_traces.otherwise
+@kernel
+def _no(optimizer):
+    return False
+
+
+@_carries_traces.register(WithGradient)
+@kernel
+def _yes(optimizer):
+    return True
 
 
 @update.register(EitherWay)
@@ -107,17 +129,20 @@ def run(spec, flat, clock, observations, signals, predictions, n_steps):
     result is REFUSED, and nothing has changed. If Python has work before the next step, the result is `paused(steps)`.
 
     flat, clock (2,) : modified in place; see the slots of the clock
+    observations : (at least n_steps, n_inputs), or `inputs.Rows`, of which statistics and memory are modified in place
     signals : (at least n_steps, 3); see the slots
     predictions : (at least n_steps,) written
     """
     network, _ = network_arrays(spec, flat)
     if protocol.degenerate(spec.cell, network.params.cell):
         return REFUSED
-    if not (finite(observations, n_steps) and finite(signals, n_steps)):
+    if not (inputs.usable(observations, n_steps) and inputs.usable_signals(observations, signals, n_steps)):
         return REFUSED
     for t in range(n_steps):
         cumulant, discount, end = signals[t, CUMULANT], signals[t, DISCOUNT], signals[t, END]
-        time_step = TimeStep(observations[t], clock[IS_FIRST] != 0, cumulant, discount, end)
+        first, known = clock[IS_FIRST] != 0, inputs.known(observations, cumulant)
+        (x_t,) = inputs.take(observations, t, first)
+        time_step = TimeStep(x_t, first, cumulant, discount, end, known)
         v_t, _ = learn_step(spec, network, time_step)
         if not np.isfinite(v_t):
             return t
@@ -130,6 +155,8 @@ def run(spec, flat, clock, observations, signals, predictions, n_steps):
                 return t
             if outcome == PAUSED or clock[STEPS] % LOOK_EVERY == 0:
                 return paused(t + 1)
+        if inputs.silent(observations):
+            return paused(t + 1)
     return n_steps
 
 
@@ -143,11 +170,13 @@ def predict(spec, flat, scratch, observations, predictions, n_steps):
     """Predict for `n_steps` steps without learning.
 
     scratch : modified in place; it begins with the state, which advances
+    observations : as in `run`; statistics stay as they are
     predictions : (at least n_steps,) written
     """
     params, (p, _) = network_arrays(spec, flat)[0].params, forward_arrays(spec, scratch)
     protocol.prepare(spec.cell, params.cell, p.work)
     for t in range(n_steps):
-        protocol.forward(spec.cell, params.cell, p.work, p.state, observations[t], p.record)
+        (x_t,) = inputs.read(observations, t)
+        protocol.forward(spec.cell, params.cell, p.work, p.state, x_t, p.record)
         predictions[t] = readout.value(spec.readout, params.readout, p.activations, p.record.y)
         copy(p.flat_state_t, p.flat_state)

@@ -41,8 +41,8 @@ BUGS = {
     ),
     "learn forgets the biases": (
         "minGRU",
-        "cells/min_gru.py",
-        [("        add_scaled(params.biases, traces.biases, step)\n", "        pass\n")],
+        "cells/gated_units.py",
+        [("        add_scaled(params, traces, step)\n", "        pass\n")],
         {"dense"},
     ),
     "learn in three passes decays twice": (

@@ -25,6 +25,7 @@ from rtu_np import (
     AdaptiveObGD,
     Autostep,
     BlockDiagonalRNN,
+    Dense,
     GatedRTU,
     Intentional,
     LinearRTU,
@@ -32,6 +33,7 @@ from rtu_np import (
     NonlinearRTU,
     ObGD,
     RMSProp,
+    Stack,
     VanillaRNN,
     gradcheck,
     kernel_files,
@@ -77,11 +79,17 @@ def parser(program: str, also: Mapping[str, str]) -> argparse.ArgumentParser:
     check.set_defaults(run=check_gradient)
     check.add_argument("--cell", choices=CELLS, default="linear-rtu")
     check.add_argument("--activation", choices=ACTIVATIONS, help="of the cell; its own default if not given")
+    check.add_argument(
+        "--stack", choices=CELLS, nargs="+", default=[], help="layers above the cell, with as many units"
+    )
+    check.add_argument("--readout", type=int, metavar="N", help="a linear layer with N outputs on top")
     check.add_argument("--tbptt", type=int, metavar="T", help="truncated BPTT through T steps, instead of RTRL")
     check.add_argument("--dense", action="store_true", help="full RTRL, for any cell")
     check.add_argument("--n-hidden", type=int, default=8, help="units")
     check.add_argument("--n-inputs", type=int, default=3, help="width of the input")
     check.add_argument("--steps", type=int, default=60, help="length of the sequence")
+    check.add_argument("--reset-at", type=int, metavar="T", help="reset the layer before step T")
+    check.add_argument("--thorough", action="store_true", help="all regimes, compiled, at seven sizes, within a minute")
     check.add_argument("--seed", type=int, default=0)
     check.add_argument("--dtype", choices=DTYPES, default="float64")
 
@@ -121,11 +129,22 @@ def _command(commands: Any, name: str, text: str) -> argparse.ArgumentParser:
 
 
 def check_gradient(arguments: argparse.Namespace) -> int:
+    if arguments.dense and arguments.tbptt is not None:
+        raise ValueError("--dense and --tbptt exclude each other: full RTRL, or truncated BPTT")
     settings = {} if arguments.activation is None else {"activation": arguments.activation}
     cell = CELLS[arguments.cell](n_hidden=arguments.n_hidden, **settings)
-    gradient = RTRL(dense=arguments.dense) if arguments.tbptt is None else TBPTT(arguments.tbptt)
+    layers = [cell, *(CELLS[name](n_hidden=arguments.n_hidden) for name in arguments.stack)]
+    if arguments.readout is not None:
+        layers.append(Dense(arguments.readout, "identity"))
     report = gradcheck.check_gradients(
-        cell, arguments.n_inputs, arguments.steps, gradient, arguments.seed, arguments.dtype
+        cell if len(layers) == 1 else Stack(tuple(layers)),
+        arguments.n_inputs,
+        arguments.steps,
+        RTRL(dense=arguments.dense) if arguments.tbptt is None else TBPTT(arguments.tbptt),
+        arguments.seed,
+        arguments.dtype,
+        arguments.reset_at,
+        arguments.thorough,
     )
     print(report)
     return 0 if report.passed else 1

@@ -103,6 +103,8 @@ class Layer:
     ['W1', 'W2', 'nu_log', 'theta_log']
     """
 
+    compiled: Callable = staticmethod(compile_for)  # how a subclass has its functions compiled, or not
+
     def __init__(
         self, settings: Cell, n_inputs: int, gradient: GradientMethod | None, seed: int | None, dtype: Any
     ) -> None:
@@ -122,11 +124,11 @@ class Layer:
 
     @cached_property
     def _compiled_advance(self) -> Callable:
-        return compile_for(_advance, self.spec)
+        return self.compiled(_advance, self.spec)
 
     @cached_property
     def _compiled_gradient(self) -> Callable:
-        return compile_for(_gradient, self.spec)
+        return self.compiled(_gradient, self.spec)
 
     def __getstate__(self) -> dict[str, Any]:
         """Without compiled functions, which belong to this process."""

@@ -180,7 +180,7 @@ BUGS = {
     ),
     "no importance ratio in the trace": (NETWORK, "decays[j] = ratio * (discount", "decays[j] = (discount", "traces"),
     "no importance ratio in the update": (NETWORK, "error = ratio * (signal", "error = (signal", "traces"),
-    "the bias does not bootstrap": (NETWORK, "v_t[j] = params.b[j] + now", "v_t[j] = now", "traces"),
+    "the bias does not bootstrap": (NETWORK, "v_t[j] += b[j]", "pass", "traces"),
     "the first step learns": (KERNELS, "if learns:", "if True:", "Adam"),
     "the bias learns without a trace": (NETWORK, "decays[j] * z[j] + one", "one", "traces"),
     "a readout has its neighbour's trace": (NETWORK, "z.w[int(group)]", "z.w[0]", "traces"),

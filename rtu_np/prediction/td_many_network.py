@@ -122,7 +122,7 @@ def read_both(params, y_tm1, y_t, v_tm1, v_t):
     """v_tm1, v_t (m,) <- W y + b, of the features before and now"""
     m = v_t.shape[0]
     whole = m - m % 4
-    for j in range(0, whole, 4):
+    for j in range(whole - 4, -1, -4):  # back, as rows learn forth: the latest are in the nearest cache
         read_four(params.w, j, y_tm1, y_t, v_tm1, v_t)
     for j in range(whole, m):
         v_tm1[j], v_t[j] = _two_dots(params.w[j], y_tm1, y_t)

@@ -183,7 +183,7 @@ BUGS = {
     "the bias does not bootstrap": (NETWORK, "v_t[j] += b[j]", "pass", "traces"),
     "the first step learns": (KERNELS, "if learns:", "if True:", "Adam"),
     "the bias learns without a trace": (NETWORK, "decays[j] * z[j] + one", "one", "traces"),
-    "a readout has its neighbour's trace": (NETWORK, "z.w[int(group)]", "z.w[0]", "traces"),
+    "a readout has its neighbour's trace": (NETWORK, "z.w[int(n.group[start])]", "z.w[0]", "traces"),
     "only the first prediction's trace moves the body": (CELLS, "many.factors[j])", "many.factors[0])", "traces"),
     "the gradient has another readout": (CELLS, "many.dy[j + k]", "many.dy[j]", "traces"),
     "the third trace is left out of the sum": (CELLS, "sum1 + f2 * z1", "sum1", "traces"),

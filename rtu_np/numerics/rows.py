@@ -1,8 +1,12 @@
-"""Inner products of four rows of a matrix with two vectors: eight sums, which are finished together.
+"""Passes over the rows of a matrix that LLVM's loops do not make: four rows with two vectors, many rows with one.
 
-LLVM makes of an inner product a vector of partial sums, and then adds these up, for each product on its own: with rows
-of 128 numbers that takes as long as the products. Here eight vectors of partial sums become one by halves. Each halving
-adds up two vectors at once, so eight take seven halvings, and not eight times four.
+read_four      LLVM makes of an inner product a vector of partial sums, and then adds these up, for each product on its
+               own. With rows of 128 numbers, that takes as long as the products. Here eight vectors of partial sums are
+               added up together: each halving makes one vector of two, so all eight take fifteen additions, not 32.
+add_to_rows    LLVM reads the vector again for each row. Here up to sixteen registers hold it.
+
+Both are written in LLVM's own language, with vectors of 64 bytes; for a processor with shorter ones, LLVM splits them.
+Called from Python, they are plain NumPy.
 """
 
 import functools
@@ -83,21 +87,6 @@ def _add_to_rows(typing_context, w, start, stop, factors, z):
     return signature, build
 
 
-def _vector_of(array):
-    return ir.VectorType(ir.FloatType() if array.dtype == types.float32 else ir.DoubleType(), _VECTOR * 8 // array.dtype.bitwidth)
-
-
-def _repeat(builder, vector, number):
-    """A vector that has one number at each place."""
-    first = builder.insert_element(ir.Constant(vector, ir.Undefined), number, ir.Constant(ir.IntType(32), 0))
-    return builder.shuffle_vector(first, first, _indices([0] * vector.count))
-
-
-def _store(builder, numbers, start, data):
-    place = builder.bitcast(builder.gep(data, [start]), numbers.type.as_pointer())
-    builder.store(numbers, place, align=_VECTOR // numbers.type.count)
-
-
 @intrinsic
 def _read_four(typing_context, w, j, a, b, of_a, of_b):
     signature = types.none(w, types.intp, a, b, of_a, of_b)
@@ -136,16 +125,32 @@ def _read_four(typing_context, w, j, a, b, of_a, of_b):
     return signature, build
 
 
-def _load(builder: Any, vector: Any, start: Any, data: Any) -> Any:
+def _vector_of(array):
+    number = ir.FloatType() if array.dtype == types.float32 else ir.DoubleType()
+    return ir.VectorType(number, _VECTOR * 8 // array.dtype.bitwidth)
+
+
+def _repeat(builder, vector, number):
+    """A vector that has one number at each place."""
+    first = builder.insert_element(ir.Constant(vector, ir.Undefined), number, ir.Constant(ir.IntType(32), 0))
+    return builder.shuffle_vector(first, first, _indices([0] * vector.count))
+
+
+def _store(builder, numbers, start, data):
+    place = builder.bitcast(builder.gep(data, [start]), numbers.type.as_pointer())
+    builder.store(numbers, place, align=_VECTOR // numbers.type.count)
+
+
+def _load(builder, vector, start, data):
     place = builder.bitcast(builder.gep(data, [start]), vector.as_pointer())
     return builder.load(place, align=_VECTOR // vector.count)
 
 
-def _indices(numbers: Any) -> Any:
+def _indices(numbers):
     return ir.Constant(ir.VectorType(ir.IntType(32), len(numbers)), list(numbers))
 
 
-def _finish(builder: Any, sums: list) -> Any:
+def _finish(builder, sums):
     """The sum of each of eight vectors, in the first eight places of a vector."""
     lanes = sums[0].type.count
     chunk = lanes  # how many numbers of each sum stand side by side

@@ -22,7 +22,7 @@ def _read(flat, vectors, n, j, sums):
 
 @njit
 def _add(flat, vectors, n, start, stop):
-    w, rest = padded_rows(flat, ROWS, n)
+    w, _ = padded_rows(flat, ROWS, n)
     z, factors = padded(vectors, n)
     add_to_rows(w, start, stop, factors, z)
 

@@ -14,8 +14,8 @@ from rtu_np.learning.network import Weights, weights
 from rtu_np.learning.passes import AlongTraces, InOwnPass
 from rtu_np.learning.readout import NoActivations
 from rtu_np.numerics.buffers import clear, copy, padded, padded_rows, whole
-from rtu_np.numerics.rows import add_to_rows, read_four
 from rtu_np.numerics.layout import layout_of
+from rtu_np.numerics.rows import add_to_rows, read_four
 from rtu_np.prediction.td_kernels import CUMULANT, DISCOUNT
 
 RATIO, SLOTS = 3, 4  # a row of signals has m numbers in each slot

@@ -10,11 +10,11 @@ Called from Python, they are plain NumPy.
 """
 
 import functools
+from contextlib import contextmanager
 from typing import Any
 
 from llvmlite import ir
 from numba import extending, types
-from numba.core import cgutils
 
 from rtu_np.jit import overload
 
@@ -68,7 +68,7 @@ def _add_to_rows(typing_context, w, start, stop, factors, z):
             """Add to `count` vectors of each row; those of z stay in registers."""
             places = [builder.mul(builder.add(first, ir.Constant(start.type, k)), lanes) for k in range(count)]
             of_z = [_load(builder, vector, place, z.data) for place in places]
-            with cgutils.for_range_slice(builder, start, stop, one, inc=True) as (j, _):
+            with _counting(builder, start, stop, one) as j:
                 factor = _repeat(builder, vector, builder.load(builder.gep(factors.data, [j])))
                 row = builder.gep(rows.data, [builder.mul(j, width)])
                 for place, each in zip(places, of_z, strict=True):
@@ -79,7 +79,7 @@ def _add_to_rows(typing_context, w, start, stop, factors, z):
         done = zero
         for count in (16, 8, 1):
             end = builder.and_(n_vectors, ir.Constant(start.type, -count))
-            with cgutils.for_range_slice(builder, done, end, ir.Constant(start.type, count), inc=True) as (first, _):
+            with _counting(builder, done, end, ir.Constant(start.type, count)) as first:
                 add(first, count)
             done = end
         return context.get_dummy_value()
@@ -101,11 +101,15 @@ def _read_four(typing_context, w, j, a, b, of_a, of_b):
         for i in range(4):
             row = builder.add(at, ir.Constant(at.type, i))
             rows.append(builder.gep(arrays[0].data, [builder.mul(row, width)]))
-        sums = [cgutils.alloca_once_value(builder, ir.Constant(vector, [0.0] * lanes)) for _ in range(8)]
+        with builder.goto_entry_block():
+            sums = [builder.alloca(vector) for _ in range(8)]
+        for place in sums:
+            builder.store(ir.Constant(vector, [0.0] * lanes), place)
 
         n_vectors = builder.udiv(builder.extract_value(arrays[2].shape, 0), ir.Constant(at.type, lanes))
-        with cgutils.for_range(builder, n_vectors) as loop:
-            start = builder.mul(loop.index, ir.Constant(at.type, lanes))
+        zero, one = (ir.Constant(at.type, each) for each in (0, 1))
+        with _counting(builder, zero, n_vectors, one) as k_vector:
+            start = builder.mul(k_vector, ir.Constant(at.type, lanes))
             load = functools.partial(_load, builder, vector, start)
             factors = load(arrays[2].data), load(arrays[3].data)
             for i, row in enumerate(rows):
@@ -139,6 +143,23 @@ def _repeat(builder, vector, number):
 def _store(builder, numbers, start, data):
     place = builder.bitcast(builder.gep(data, [start]), numbers.type.as_pointer())
     builder.store(numbers, place, align=_VECTOR // numbers.type.count)
+
+
+@contextmanager
+def _counting(builder, start, stop, step):
+    """A loop: its number, from `start` to before `stop`."""
+    before = builder.block
+    head, body, after = (builder.append_basic_block() for _ in range(3))
+    builder.branch(head)
+    builder.position_at_end(head)
+    number = builder.phi(start.type)
+    number.add_incoming(start, before)
+    builder.cbranch(builder.icmp_signed("<", number, stop), body, after)
+    builder.position_at_end(body)
+    yield number
+    number.add_incoming(builder.add(number, step), builder.block)
+    builder.branch(head)
+    builder.position_at_end(after)
 
 
 def _load(builder, vector, start, data):

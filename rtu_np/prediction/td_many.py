@@ -158,9 +158,9 @@ class ManyPredictions(TDLambda):
         if signal.strides[0]:
             staged[: len(signal)] = signal
             self._standing.pop(slot, None)
-        elif self._standing.get(slot) != (row := signal[0].tobytes()):  # one row for all steps is written once
-            staged[:] = signal[0]
-            self._standing[slot] = row
+        elif self._standing.get(slot) != (row := next(iter(signal))).tobytes():  # a row for all steps is written once
+            staged[:] = row
+            self._standing[slot] = row.tobytes()
 
     def _result(self, prediction: np.ndarray) -> Callable[[], np.ndarray]:
         return prediction[0].copy

@@ -191,7 +191,7 @@ def test_looks_and_pauses(monkeypatch):
     """A look at whether learning goes on, and Ctrl-C, between steps."""
     agent, twin = made("shared", "SGD"), made("shared", "SGD")
     s = many_oracle.stream(LOOK_EVERY // 64 + 40, D, M, seed=14, each=False)
-    monkeypatch.setattr("rtu_np.prediction.td._BRIEF", 0.0)
+    monkeypatch.setattr("rtu_np.prediction.stretches._BRIEF", 0.0)
     for each in (agent, twin):
         each._clock[0] = LOOK_EVERY - 20
     assert np.array_equal(steps(agent, s), run(twin, s))
@@ -200,7 +200,7 @@ def test_looks_and_pauses(monkeypatch):
 
 @pytest.mark.skipif(not COMPILED, reason="learns for seconds")
 def test_ctrl_c(monkeypatch):
-    monkeypatch.setattr("rtu_np.prediction.td._BRIEF", 0.0)
+    monkeypatch.setattr("rtu_np.prediction.stretches._BRIEF", 0.0)
     rng = np.random.default_rng(0)
     xs, cs = rng.standard_normal((300_000, D)), rng.standard_normal((300_000, M))
     one, other = made(), made()

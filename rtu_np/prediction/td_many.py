@@ -139,12 +139,11 @@ class ManyPredictions(TDLambda):
         m = np.arange(self.gamma.size)
         _, first, which = np.unique(self.gamma, return_index=True, return_inverse=True)
         self._views.group[:] = m if self.body == "traces" else first[which]
-        ones = np.ones(self.gamma.size, self.dtype)
-        self._defaults = {DISCOUNT: self.gamma.astype(self.dtype), RATIO: ones}  # are written once, not at each step
-        self._overwritten = {DISCOUNT, RATIO}
+        self._gamma, self._one = self.gamma.astype(self.dtype), self.dtype.type(1)
+        self._standing: dict[int, bytes] = {}  # by slot, the row that all staged rows have
 
     def _rows(self) -> int:
-        return max(128, super()._rows() // self.gamma.size)
+        return max(256, super()._rows() // self.gamma.size)
 
     def _stage(self, rows: int) -> tuple[Any, np.ndarray, np.ndarray]:
         m = self.gamma.size
@@ -156,14 +155,12 @@ class ManyPredictions(TDLambda):
             self._signals[: len(signal), slot * m] = signal
             return
         staged = self._signals[:, slot * m : (slot + 1) * m]
-        constant = signal.strides[0] == 0  # one row for all steps
-        if constant and slot in self._defaults and np.array_equal(next(iter(signal)), self._defaults[slot]):
-            if slot in self._overwritten:
-                staged[:] = self._defaults[slot]
-                self._overwritten.discard(slot)
-        else:
+        if signal.strides[0]:
             staged[: len(signal)] = signal
-            self._overwritten.add(slot)
+            self._standing.pop(slot, None)
+        elif self._standing.get(slot) != (row := next(iter(signal))).tobytes():  # a row for all steps is written once
+            staged[:] = row
+            self._standing[slot] = row.tobytes()
 
     def _result(self, prediction: np.ndarray) -> Callable[[], np.ndarray]:
         return prediction[0].copy
@@ -237,7 +234,8 @@ class ManyPredictions(TDLambda):
         rows = f"{hint}, and a column for each of {shape[1]} predictions"
         cumulants = check_array("cumulants", cumulants, shape, hint=rows, dtype=self.dtype, **self._inputs.gaps)
         signals = [cumulants]
-        for name, value, default, high in (("discounts", discounts, self.gamma, 1.0), ("ratios", ratios, 1.0, np.inf)):
+        given = ("discounts", discounts, self._gamma, 1.0), ("ratios", ratios, self._one, np.inf)
+        for name, value, default, high in given:
             signal = default
             if value is not None and count_dimensions(name, value) == 1:  # for all predictions
                 signal = check_array(name, value, shape[:1], hint=hint, dtype=self.dtype, interval=(0.0, high))[:, None]

@@ -50,6 +50,7 @@ from rtu_np.prediction.td_many_network import (
     Traces,
     decay_rows,
     find_errors,
+    find_neighbours,
     many_arrays,
     move_rows,
     read_both,
@@ -253,6 +254,7 @@ def run(spec, flat, clock, observations, signals, predictions, n_steps):
     if protocol.degenerate(spec.cell, network.params.cell):
         return REFUSED
     prepare(spec.body, spec, network)
+    find_neighbours(spec, network)
     for t in range(n_steps):
         end, first = signals[t, END * spec.readout.m], clock[IS_FIRST] != 0
         known = _known(observations, signals[t, : spec.readout.m])
@@ -307,5 +309,5 @@ def predict(spec, flat, scratch, observations, predictions, n_steps):
         (x_t,) = inputs.read(observations, t)
         protocol.forward(spec.cell, params.cell, p.work, p.state, x_t, p.record)
         copy(p.record.y, y_t)
-        read_both(params.readout, y_t, y_t, predictions[t], predictions[t])
+        read_both(params.readout, y_t, y_t, network.v_tm1, predictions[t])
         copy(p.flat_state_t, p.flat_state)

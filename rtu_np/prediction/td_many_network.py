@@ -15,6 +15,7 @@ from rtu_np.learning.passes import AlongTraces, InOwnPass
 from rtu_np.learning.readout import NoActivations
 from rtu_np.numerics.buffers import clear, copy, padded, padded_rows, whole
 from rtu_np.numerics.layout import layout_of
+from rtu_np.numerics.rows import add_to_rows, read_four
 from rtu_np.prediction.td_kernels import CUMULANT, DISCOUNT
 
 RATIO, SLOTS = 3, 4  # a row of signals has m numbers in each slot
@@ -89,6 +90,7 @@ class ManyNetwork(NamedTuple):
     flat_memory: Annotated[np.ndarray, whole]
     direction: Annotated[Weights, weights]  # scratch, as all that follows
     flat_direction: Annotated[np.ndarray, whole]
+    stops: PerPrediction  # where the neighbours with one trace end, if they start here (`find_neighbours`)
     v_tm1: PerPrediction
     v_t: PerPrediction
     factors: PerPrediction  # of the traces, in the direction of the step
@@ -118,10 +120,21 @@ def _two_dots(w, a, b):
 @kernel
 def read_both(params, y_tm1, y_t, v_tm1, v_t):
     """v_tm1, v_t (m,) <- W y + b, of the features before and now"""
-    for j in range(v_t.shape[0]):
-        before, now = _two_dots(params.w[j], y_tm1, y_t)
-        v_tm1[j] = params.b[j] + before
-        v_t[j] = params.b[j] + now
+    m = v_t.shape[0]
+    whole = m - m % 4
+    for j in range(whole - 4, -1, -4):  # back, as rows learn forth: the latest are in the nearest cache
+        read_four(params.w, j, y_tm1, y_t, v_tm1, v_t)
+    for j in range(whole, m):
+        v_tm1[j], v_t[j] = _two_dots(params.w[j], y_tm1, y_t)
+    _add_biases(params.b, v_tm1, v_t)
+
+
+@kernel
+@noalias
+def _add_biases(b, v_tm1, v_t):
+    for j in range(b.shape[0]):
+        v_tm1[j] += b[j]
+        v_t[j] += b[j]
 
 
 @kernel
@@ -165,6 +178,17 @@ def _errors_themselves(optimizer, spec, network):
     pass
 
 
+@kernel
+def find_neighbours(spec, network):
+    """network.stops <- for each prediction whose trace is another than its neighbour's before, the next such one"""
+    n, m = network, spec.readout.m
+    start = 0
+    for j in range(1, m + 1):
+        if j == m or n.group[j] != n.group[start]:
+            n.stops[start] = j
+            start = j
+
+
 @generic
 def move_rows(optimizer, spec, network):
     """The readout's rows, or those of the direction, <- factors times traces."""
@@ -173,12 +197,10 @@ def move_rows(optimizer, spec, network):
 @move_rows.register(AlongTraces)
 def _add_to_parameters(optimizer, spec, network):
     n, out, z = network, network.params.readout, network.traces.readout
-    start, m = 0, spec.readout.m
-    while start < m:  # neighbours with one trace together
-        stop, group = start + 1, n.group[start]
-        while stop < m and n.group[stop] == group:
-            stop += 1
-        _add_to_rows(out.w[start:stop], n.factors[start:stop], z.w[int(group)])
+    start = 0
+    while start < spec.readout.m:
+        stop = int(n.stops[start])
+        add_to_rows(out.w, start, stop, n.factors, z.w[int(n.group[start])])
         start = stop
     _add_products(out.b, n.factors, z.b)
 
@@ -190,14 +212,6 @@ def _store_direction(optimizer, spec, network):
         _write_row(out.w[j], n.factors[j], z.w[int(n.group[j])])
     clear(out.b)
     _add_products(out.b, n.factors, z.b)
-
-
-@kernel
-@noalias
-def _add_to_rows(targets, factors, z):
-    for j in range(targets.shape[0]):
-        for k in range(targets.shape[1]):
-            targets[j, k] += factors[j] * z[k]
 
 
 @kernel
@@ -217,9 +231,11 @@ def _add_products(target, factors, z):
 @kernel
 def decay_rows(spec, network):
     n, z = network, network.traces.readout
-    for j in range(spec.readout.m):
+    j = 0
+    while j < spec.readout.m:
         if int(n.group[j]) == j:
             _decay_row(z.w[j], n.decays[j], n.y_t)
+        j = int(n.stops[j])
     _decay_biases(z.b, n.decays)
 
 

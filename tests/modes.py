@@ -17,6 +17,12 @@ MODES = {
         [
             *("test_cells.py", "test_cells_alike.py", "test_cells_settings.py"),
             *("test_gradcheck.py", "test_gradcheck_regimes.py", "test_gradients.py", "test_tbptt.py", "test_costs.py"),
+        ],
+    ),
+    "uncompiled agents and streams": (
+        {"NUMBA_DISABLE_JIT": "1"},
+        "not process and not test_command_line",
+        [
             "test_actor_critic.py",
             *("test_loop.py", "test_ctrl_c.py", "test_agent_copies.py", "test_user_names.py"),
             *("test_compiled_environment.py", "test_cards.py", "test_inputs.py", "test_regressor.py"),

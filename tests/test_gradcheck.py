@@ -9,6 +9,7 @@ from gated_bug_cases import GATED_BUGS
 from mutants import rebuilt
 from tolerances import COMPLEX_STEP, DIFFERENCES
 
+import rtu_np
 from rtu_np import RTRL, TBPTT, Dense, LinearRTU, NonlinearRTU, Stack, check_gradients
 from rtu_np.gradcheck import TOLERANCE, TOLERANCE_DIFFERENCES, gradient_angles
 
@@ -21,6 +22,12 @@ else:
     PAIRS += [(name, RTRL(), None) for name in CASES if name not in KINDS]
     for method, reset in ((RTRL(dense=True), 6), (TBPTT(1), None), (TBPTT(4), 6), (TBPTT(100), None)):
         PAIRS += [(name, method, reset) for name in CASES]
+
+
+@pytest.fixture
+def blocks_alone(monkeypatch):
+    """A function after which a package checks no regimes: most of the time, and test_gradcheck_regimes.py has them."""
+    return lambda package: monkeypatch.setattr(package.gradcheck.check, "regimes", lambda on: [])
 
 
 @pytest.mark.parametrize("seed", range(3 if COMPILED else 1))
@@ -38,7 +45,9 @@ def test_both_cells_are_exact(kind, activation, seed):
 
 
 @pytest.mark.parametrize(("name", "gradient", "reset_at"), PAIRS)
-def test_every_combination(name, gradient, reset_at):
+def test_every_combination(name, gradient, reset_at, blocks_alone):
+    if reset_at is not None or isinstance(gradient, TBPTT):  # regimes do not depend on the step of a reset
+        blocks_alone(rtu_np)
     report = check_gradients(CASES[name].cell, 3, 12, gradient, seed=5, reset_at=reset_at)
     assert report.passed, str(report)
     kinds = {block.kind for block in report.blocks if block.block not in ("x", "readout.w", "readout.b")}
@@ -276,9 +285,10 @@ TRUNCATED_BUGS = {
 
 @in_plain_python
 @pytest.mark.parametrize("bug", BUGS, ids=lambda bug: bug.replace(" ", "-"))
-def test_a_planted_bug_turns_it_red(bug, mutant):
+def test_a_planted_bug_turns_it_red(bug, mutant, blocks_alone):
     name, file, replacements = BUGS[bug]
     package = mutant(file, replacements)
+    blocks_alone(package)
     report = package.check_gradients(rebuilt(package, KINDS[name].cell), n_inputs=2, steps=15)
     assert not report.passed, str(report)
 
@@ -286,8 +296,9 @@ def test_a_planted_bug_turns_it_red(bug, mutant):
 @in_plain_python
 @pytest.mark.parametrize("bug", TRUNCATED_BUGS, ids=lambda bug: bug.replace(" ", "-"))
 @pytest.mark.parametrize("name", KINDS)
-def test_a_bug_in_the_window_turns_it_red(bug, name, mutant):
+def test_a_bug_in_the_window_turns_it_red(bug, name, mutant, blocks_alone):
     package = mutant("gradients/tbptt.py", TRUNCATED_BUGS[bug])
+    blocks_alone(package)
     report = package.check_gradients(rebuilt(package, KINDS[name].cell), 2, 15, package.TBPTT(4))
     assert not report.passed, str(report)
 

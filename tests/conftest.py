@@ -48,7 +48,7 @@ def pytest_collection_finish(session):
         return
     asked = any(map(_is_mode, session.items))
     if asked and not session.config.option.collectonly and not modes.IN_ONE:
-        session.config.modes = {mode: modes.start(mode) for mode in modes.MODES}
+        session.config.modes = {mode: modes.start(mode) for mode in modes.MODES if modes.ALL or mode not in modes.LONG}
 
 
 def pytest_unconfigure(config):

@@ -62,6 +62,15 @@ MODES = {
     # No mode of Numba, but minutes of compiling, for which there is a second core.
     "smoke presets": ({"RTU_NP_TESTS_BESIDE": "1"}, "smoke", ["test_experiments.py"]),
 }
+# They repeat in plain Python what other tests do compiled, and take minutes. With RTU_NP_TESTS=all they run, too.
+LONG = (
+    "uncompiled agents and streams",
+    "uncompiled learners",
+    "uncompiled, many predictions",
+    "uncompiled PPO",
+    "uncompiled campaign",
+)
+ALL = os.environ.get("RTU_NP_TESTS") == "all"
 IN_ONE = any(flag in os.environ for environment, _, _ in MODES.values() for flag in environment)
 
 

@@ -5,12 +5,14 @@ workers of pytest-xdist, all processes are started as the session begins (confte
 """
 
 import pytest
-from modes import IN_ONE, MODES, start
+from modes import ALL, IN_ONE, LONG, MODES, start
 
 
 @pytest.mark.skipif(IN_ONE, reason="this is one of the other modes")
 @pytest.mark.parametrize("mode", MODES)
 def test_in_mode(mode, request):
+    if mode in LONG and not ALL:
+        pytest.skip("takes minutes; RTU_NP_TESTS=all runs it")
     process = getattr(request.config, "modes", {}).get(mode) or start(mode)
     out, _ = process.communicate()
     assert process.returncode == 0, out[-5000:]

@@ -210,14 +210,14 @@ def _scales(expected: dict[str, np.ndarray], share: float) -> dict[str, float]:
     A block that is smaller holds little but the rounding of larger numbers.
     """
     sizes = {name: float(np.abs(values).max()) for name, values in expected.items()}
-    least = share * max(sizes.values())
+    least = share * max(sizes.values(), default=0.0)
     return {name: max(largest, least) for name, largest in sizes.items()}
 
 
 def _apart(actual: dict[str, np.ndarray], expected: dict[str, np.ndarray], share: float = _SMALL) -> float:
     """The largest error of all arrays."""
     scales = _scales(expected, share)
-    return max(relative(actual[name] - values, scales[name]) for name, values in expected.items())
+    return max((relative(actual[name] - values, scales[name]) for name, values in expected.items()), default=0.0)
 
 
 def learning_error(

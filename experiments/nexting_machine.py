@@ -34,8 +34,8 @@ EVERY, FIRST = 0.1, 100  # seconds; rows that come before learning
 GAMMAS = {"1 s": 0.9, "10 s": 0.99}
 N = len(machine.SIGNALS)
 PRESETS: dict[str, dict[str, Any]] = {
-    "smoke": {"settings": [{"seconds": 4.0}], "seeds": range(1)},
-    "laptop": {"settings": [{"seconds": 300.0}], "seeds": range(1)},
+    "smoke": {"settings": [{"steps": 40}], "seeds": range(1)},
+    "laptop": {"settings": [{"steps": 3000}], "seeds": range(1)},
 }
 
 
@@ -70,9 +70,9 @@ class Nexting:
 
 def run(config: Config, seed: int) -> dict[str, np.ndarray]:
     """Learn live. rows (T, N) and predictions (T, 2 N); microseconds that learning takes of a row, the median."""
-    nexting = Nexting(seed, min(FIRST, round(config["seconds"] / EVERY / 4)))
+    nexting = Nexting(seed, min(FIRST, config["steps"] // 4))
     rows, predictions, spent = [], [], []
-    for row in machine.rows(config["seconds"], EVERY):
+    for row in machine.rows(config["steps"] * EVERY, EVERY):
         began = time.perf_counter()
         predictions.append(nexting.step(row))
         spent.append(time.perf_counter() - began)
@@ -86,7 +86,7 @@ def run(config: Config, seed: int) -> dict[str, np.ndarray]:
 
 
 def label(config: Config) -> str:
-    return f"{config['seconds']:g} seconds"
+    return f"{config['steps'] * EVERY:g} seconds"
 
 
 def describe(arrays: dict[str, np.ndarray]) -> str:

@@ -14,7 +14,7 @@ from rtu_np.interrupts import HoldCtrlC
 from rtu_np.learning import network
 from rtu_np.learning.diagnostics import Watch, of_network
 from rtu_np.learning.network import NamedNetwork, NetworkSpec, forward_arrays, network_arrays
-from rtu_np.learning.optimizers import Optimizer
+from rtu_np.learning.optimizers import Optimizer, cure_of_divergence
 from rtu_np.learning.outcomes import IS_FIRST, LOOK_EVERY, STEPS
 from rtu_np.learning.readout import Readout
 from rtu_np.prediction.input_stage import InputStage
@@ -30,6 +30,7 @@ class Learner(ABC):
     _clock: np.ndarray  # STEPS, IS_FIRST
     _prediction: np.ndarray  # laid out by `forward_arrays`
     _watch: Watch
+    optimizer: Optimizer
     _inputs: InputStage
     _signals: np.ndarray  # (rows, ...) of a stretch of stream
     dtype: np.dtype
@@ -76,6 +77,13 @@ class Learner(ABC):
 
     def _check_parameters(self) -> None:
         check_parameters(self._spec.cell, self._views.params.cell)
+
+    def _diverged(self) -> FloatingPointError:
+        """The error of a learner that is no longer finite."""
+        return FloatingPointError(
+            f"learning diverged by step {self.steps}: predictions or parameters are no longer finite. The usual cure "
+            f"is {cure_of_divergence(self.optimizer)}. To go on, load a checkpoint saved earlier."
+        )
 
     @property
     def steps(self) -> int:

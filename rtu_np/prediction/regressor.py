@@ -12,7 +12,7 @@ from rtu_np.learning import network
 from rtu_np.learning.diagnostics import Watch
 from rtu_np.learning.heads import HeadSpec
 from rtu_np.learning.network import NamedNetwork, network_arrays
-from rtu_np.learning.optimizers import Adam, Optimizer, check_optimizer, cure_of_divergence
+from rtu_np.learning.optimizers import Adam, Optimizer, check_optimizer
 from rtu_np.learning.outcomes import PAUSED, REFUSED
 from rtu_np.numerics.buffers import allocate, leaves, size
 from rtu_np.prediction import regressor_arrays as arrays
@@ -307,10 +307,7 @@ class OnlineRegressor(Learner):
         if done == REFUSED:
             self._check_parameters()
             self._inputs.check("x", self._x, self._shape)
-        raise FloatingPointError(
-            f"learning diverged by step {self.steps}: predictions or parameters are no longer finite. The usual cure "
-            f"is {cure_of_divergence(self.optimizer)}. To go on, load a checkpoint saved earlier."
-        )
+        raise self._diverged()
 
     def predict(self, x: Any, reset: bool = False) -> Any:
         """Predict without learning. `predict` has a memory of its own that `learn_one` and `run` do not touch.

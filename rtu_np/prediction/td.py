@@ -11,7 +11,7 @@ from rtu_np.jit import compile_for, entry
 from rtu_np.learning import network
 from rtu_np.learning.diagnostics import Watch
 from rtu_np.learning.network import forward_arrays
-from rtu_np.learning.optimizers import Adam, Optimizer, check_optimizer, cure_of_divergence
+from rtu_np.learning.optimizers import Adam, Optimizer, check_optimizer
 from rtu_np.learning.outcomes import (
     CONTINUES,
     END,
@@ -331,10 +331,7 @@ class TDLambda(InChunks, Learner):
         """Raise the error for a compiled run that stopped early."""
         if done == REFUSED:
             self._check_parameters()
-        raise FloatingPointError(
-            f"learning diverged by step {self.steps}: predictions or parameters are no longer finite. The usual cure "
-            f"is {cure_of_divergence(self.optimizer)}. To go on, load a checkpoint saved earlier."
-        )
+        raise self._diverged()
 
     # ------------------------------------------------------------------------------------------------ prediction
 

@@ -27,7 +27,7 @@ class Valued(NamedTuple):
 class QLambdaReference(AgentReference):
     """The reference of `QLambda`."""
 
-    mistakes = (*SHARED, mistakes.NEW_TRACE, mistakes.NOT_CUT, mistakes.CUT_LATE, mistakes.NOT_LARGEST)
+    mistakes: tuple[str, ...] = (*SHARED, mistakes.NEW_TRACE, mistakes.NOT_CUT, mistakes.CUT_LATE, mistakes.NOT_LARGEST)
 
     def __init__(self, agent: Any) -> None:
         super().__init__(agent, agent.epsilon)

@@ -33,7 +33,8 @@ class ActorCriticReference(AgentReference):
         rules = (agent.actor_optimizer, agent.critic_optimizer)
         nets = [Net(of, rule, agent.gamma, agent.dtype) for of, rule in zip(agent._networks(), rules, strict=False)]
         self.actor, self.critic = nets[0], nets[1] if len(nets) > 1 else None
-        self.nets, self._gradient, self._old_error = nets, None, 0.0
+        self.nets, self._old_error = nets, 0.0
+        self._gradient: Arrays | None = None
 
     def observe(self, state: Arrays, row: dict[str, Any], found: Arrays) -> Acted:
         turn = self.turn(state, row, found)

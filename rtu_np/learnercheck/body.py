@@ -2,8 +2,8 @@
 
 It knows `protocol.plain_forward` alone: no sensitivities, no traces, no kernel of the learner.
 
-RTRL      S <- J S + F, dense, with the parameters that the learner has at each step. Layer-local RTRL of a stack carries
-          the effect of a layer's parameters on the state of this layer alone
+RTRL      S <- J S + F, dense, with the parameters that the learner has at each step. Layer-local RTRL of a stack
+          carries the effect of a layer's parameters on the state of this layer alone
 TBPTT(T)  the last T steps again, from the state before them, with today's parameters
 """
 

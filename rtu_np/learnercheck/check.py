@@ -27,7 +27,6 @@ from rtu_np.learnercheck.many import ManyTD
 from rtu_np.learnercheck.regression import Regression
 from rtu_np.learnercheck.report import TOLERANCE, Difference, LearnerReport, PartCheck
 from rtu_np.learnercheck.td import TD
-from rtu_np.prediction.learner import Learner
 from rtu_np.prediction.regressor import OnlineRegressor
 from rtu_np.prediction.td import TDLambda
 from rtu_np.prediction.td_many import ManyPredictions
@@ -114,7 +113,7 @@ def check_learner(
     if tolerance is not None:
         allowed = check_real("tolerance", tolerance, low=0.0, low_open=True)
     name, by = _reference(subject, rule, reference)
-    of = f" of {brief(subject.cell)}" if isinstance(subject, Agent | Learner) else ""  # type: ignore[attr-defined]
+    of = f" of {brief(subject.cell)}" if hasattr(subject, "cell") and name in RULES else ""
     title = f"Update of {type(subject).__name__}{of} by {name}: {len(rows)} steps, {'float32' if single else 'float64'}"
     least = _ROUNDING * np.finfo(np.float32 if single else np.float64).eps / allowed
     comparison = _Comparison(by, allowed, float(least))
@@ -270,7 +269,7 @@ def _check_names(expected: Arrays, found: Arrays) -> None:
             raise ValueError(f"reference returned {name!r}: expected an attribute of the learner: {', '.join(found)}")
         if np.size(array) != found[name].size:
             raise ValueError(
-                f"reference returned {name} of shape {np.shape(array)}: expected {found[name].shape}, as the learner has"
+                f"reference returned {name} of shape {np.shape(array)}: expected that of the learner, {found[name].shape}"
             )
 
 

@@ -1,15 +1,13 @@
 """What mistake explains how a learner and its reference part.
 
-For each known mistake of a rule, the reference computes what the mistake leads to. A hint is given if that is what the
-learner has, from the first step up to the most steps of all mistakes. If no mistake of the rule does, the change of each
-part that is wrong is compared with the expected one: its sign, a factor, nothing at all, or only at some kind of step.
+For each known mistake of a rule, the reference computes what the mistake leads to. A hint is given if the learner has
+the same, from the first step up to the most steps of all mistakes. If no mistake explains the first wrong step, the
+change of each part is compared with the expected one: its sign, a factor, nothing at all, or one kind of step alone.
 """
 
 from typing import Any
 
 import numpy as np
-
-from rtu_np.learnercheck.body import Arrays
 
 _EXACT = 1e-6  # to which a factor has to hold
 _MOST = 3  # hints of one kind
@@ -53,38 +51,38 @@ def _pattern(name: str, wrong: list, steps: Any) -> str:
     changes = [_changes(step, name) for step in wrong]
     expected = np.concatenate([e for e, _ in changes])
     found = np.concatenate([f for _, f in changes])
+    if not expected.any():
+        return f"it changes, though no change is expected{at}"
     if not any(step.expected[name].any() for step in wrong):
         return f"it is not set to zero{at}"
     if not found.any():
         return f"it does not change{at}"
     factors = found[expected != 0] / expected[expected != 0]
-    if factors.size and np.ptp(factors) <= _EXACT * np.abs(factors).max() and not found[expected == 0].any():
-        return (
-            f"its change has the wrong sign{at}"
-            if np.isclose(factors[0], -1)
-            else (f"its change is {factors[0]:.6g} times what is expected{at}")
-        )
+    factor = factors[0]
+    if np.ptp(factors) <= _EXACT * abs(factor) and not np.isclose(factor, 1) and not found[expected == 0].any():
+        if np.isclose(factor, -1):
+            return f"its change has the wrong sign{at}"
+        return f"its change is {factor:.6g} times what is expected{at}"
     return f"it is wrong{at}" if at else ""
 
 
 def _changes(step: Any, name: str) -> tuple[np.ndarray, np.ndarray]:
-    start: Arrays = step.state
-    before = np.ravel(start.get(name, 0.0 * step.found[name]))
-    expected, found = np.ravel(step.expected[name]) - before, np.ravel(step.found[name]) - before
+    """The expected and the found change of an array."""
+    start = np.ravel(step.state.get(name, 0.0 * step.found[name]))
+    expected, found = np.ravel(step.expected[name]) - start, np.ravel(step.found[name]) - start
     known = ~np.isnan(expected)
     return expected[known], found[known]
 
 
 def _kind_of_step(name: str, wrong: list, steps: Any) -> str:
-    """In words, the only kind of step at which it is wrong; "" if there is no such kind."""
-    rows = [step.row for step in steps if name in step.errors]
+    """In words, the kind of step of which all are wrong, and no others; "" if there is no such kind."""
+    rows, at_fault = [step.row for step in steps if name in step.errors], [step.row for step in wrong]
     kinds = {
         " at steps that terminate": lambda row: bool(row.get("terminated")),
         " at steps that are truncated": lambda row: bool(row.get("truncated")) and not row.get("terminated"),
         " at the end of an episode": lambda row: any(bool(row.get(key)) for key in ("terminated", "truncated", "ends")),
     }
     for text, belongs in kinds.items():
-        n = sum(map(belongs, rows))
-        if 0 < n < len(rows) and all(belongs(step.row) for step in wrong):
-            return text if len(wrong) == n else f"{text}, not at all of them"
+        if all(map(belongs, at_fault)) and len(at_fault) == sum(map(belongs, rows)) < len(rows):
+            return text
     return ""

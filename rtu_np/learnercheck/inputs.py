@@ -67,13 +67,14 @@ class AgentInputs:
         how : whether the step is the first, whether it ends the episode, and a mistake
         """
         first, ends, mistake = how
-        found, previous = {}, np.zeros_like(state["previous"])
+        found: Arrays = {}
+        previous = np.zeros_like(state["previous"])
         G, *of_return = (state[f"inputs.return.{name}"] for name in ("G", "n", "mean", "M"))
         if not first:
             if self._s.scale_rewards:
                 done = ends and mistake != mistakes.DONE_LATE
                 G = (0.0 if done else self._gamma) * G + reward
-                of_return = list(_welford(*of_return, G))
+                of_return = list(_welford(*of_return, G))  # type: ignore[call-arg]
                 reward = reward / _root(*of_return)[0]
             previous = state["previous"].copy()
             previous[-1:] = reward

@@ -10,8 +10,8 @@ import numpy as np
 
 from rtu_np.control.agent import Agent
 from rtu_np.control.inputs import input_statistics
-from rtu_np.learning.network import NamedNetwork
 from rtu_np.learnercheck.body import Arrays
+from rtu_np.learning.network import NamedNetwork
 from rtu_np.numerics.buffers import leaves
 from rtu_np.prediction.learner import Learner
 from rtu_np.prediction.regressor import OnlineRegressor
@@ -53,17 +53,20 @@ def state_of(learner: Any) -> Any:
         if isinstance(learner, OnlineRegressor):
             arrays["inputs.x"] = learner._all.delayed.x
             if "delayed.state" in arrays:
-                state = leaves(learner._all.delayed.forward.state).values()
-                arrays["delayed.state"] = np.concatenate([np.ravel(view) for view in state])
+                arrays["delayed.state"] = _joined(learner._all.delayed.forward.state)
         elif learner._inputs.on:
             arrays["inputs.x"] = learner._inputs._x
     for each in networks:
-        memory = each.network.memory
-        state = [np.ravel(view) for view in leaves(memory.state).values()]
-        arrays[f"{each.prefix}memory.state"] = np.concatenate(state) if state else np.zeros(0)
-        arrays[f"{each.prefix}memory.y"] = memory.y
+        arrays[f"{each.prefix}memory.state"] = _joined(each.network.memory.state)
+        arrays[f"{each.prefix}memory.y"] = each.network.memory.y
         del arrays[f"{each.prefix}memory"]
     return {name: np.array(array, dtype=np.float64) for name, array in arrays.items()}
+
+
+def _joined(views: Any) -> np.ndarray:
+    """All numbers of views, without what stands between them."""
+    parts = [np.ravel(view) for view in leaves(views).values()]
+    return np.concatenate(parts) if parts else np.zeros(0)
 
 
 def is_state(value: Any) -> bool:

@@ -17,7 +17,7 @@ class ManyTD(TD):
     mistakes = (
         *(mistakes.END_BOOTSTRAPS, mistakes.TRUNCATED_AS_END, mistakes.TRACES_STAY, mistakes.MEMORY_STAYS),
         *(mistakes.FIRST_LEARNS, mistakes.NEW_TRACE, mistakes.NO_GAMMA, mistakes.NO_LAMBDA, mistakes.NO_DECAY),
-        *(mistakes.SIGN, mistakes.STALE_VALUE, mistakes.NO_CORRECTION, mistakes.RATIO_TWICE, mistakes.OWN_KAPPA),
+        *(mistakes.SIGN, mistakes.STALE_VALUE, mistakes.NO_CORRECTION, mistakes.RATIO_LEFT, mistakes.OWN_KAPPA),
         mistakes.LATE,
     )
 
@@ -46,9 +46,9 @@ class ManyTD(TD):
     def expected(self, at: Predicted, mistake: str = "") -> Arrays:
         step, state, learner = at.step, at.step.state, self.learner
         errors = self._error(at, mistake)
-        discount = 1.0 if mistake == mistakes.NO_GAMMA else self._discount(step)
-        decays = discount * (1.0 if mistake == mistakes.NO_LAMBDA else learner.lambda_)
-        decays = decays * (1.0 if mistake == mistakes.RATIO_TWICE else self._ratio(step)) + np.zeros(self._m)
+        discount: Any = 1.0 if mistake == mistakes.NO_GAMMA else self._discount(step)
+        decays: Any = discount * (1.0 if mistake == mistakes.NO_LAMBDA else learner.lambda_)
+        decays = decays * (1.0 if mistake == mistakes.RATIO_LEFT else self._ratio(step)) + np.zeros(self._m)
         decays = decays if mistake != mistakes.NO_DECAY else np.ones(self._m)
         z = {name: array for name, array in state.items() if name.startswith("traces.")}
         behind = {name: self._decayed(name, array, decays, at) for name, array in z.items()}

@@ -5,14 +5,14 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from rtu_np import protocol
+from rtu_np.learnercheck import mistakes, rules
+from rtu_np.learnercheck.body import Arrays, Body, Moved, derivatives
 from rtu_np.learning import passes
 from rtu_np.learning.network import NamedNetwork, named, weights
 from rtu_np.learning.outcomes import EXAMINE_EVERY, STEPS
 from rtu_np.learning.parts import DELTA, DISCOUNT, Parts
 from rtu_np.learning.per_block import Blocks, WithLambda
 from rtu_np.learning.readout import HiddenReadoutSpec
-from rtu_np.learnercheck import mistakes, rules
-from rtu_np.learnercheck.body import Arrays, Body, Moved, derivatives
 from rtu_np.numerics.activations import plain_activate
 from rtu_np.numerics.buffers import rebuild, size
 
@@ -200,7 +200,7 @@ class Net:
         return {f"{self.prefix}moments.gradient": self.padded(gradient), f"{self.prefix}moments.latest": latest}
 
     def confine(self, expected: Arrays, clock: np.ndarray) -> None:
-        """Bring expected parameters to the bounds of the cell, if it is time. ValueError if a phase is to be wrapped."""
+        """Bring expected parameters to the bounds of the cell, if it is time. ValueError if a phase is wrapped."""
         if clock[STEPS] % EXAMINE_EVERY != 0:
             return
         views = rebuild(self._views, [expected[f"{self.prefix}params.{name}"] for name in self.body.names])

@@ -116,11 +116,12 @@ class Regression:
             variance[j] += (apart * (distance - mean[j]) - variance[j]) / n[j]
             about, size = old if mistake == mistakes.LATE_SCALE else (mean[j], variance[j])
             y = (distance - about) / np.sqrt(size) if size > 0 else 0.0
-            errors[j] = {
+            descent: dict[str, Any] = {
                 "squared": lambda y=y, j=j: y - o[j],
                 "huber": lambda y=y, j=j: np.clip(y - o[j], -1.0, 1.0),
                 "logistic": lambda j=j: given[j] - 1 / (1 + np.exp(-o[j])),
-            }[loss]()
+            }
+            errors[j] = descent[loss]()
         scale = {"scale.n": n, "scale.mean": mean, "scale.variance": variance}
         return -errors if mistake == mistakes.SIGN else errors, seen, scale
 

@@ -67,7 +67,8 @@ class LearnerReport:
             *([] if self.difference is None else [str(self.difference)]),
             *(f"note: {note}" for note in self.notes),
             *(f"hint: {hint}" for hint in self.hints),
-            f"{'passed' if self.passed else 'FAILED'}: largest error {self.max_error:.1e}, allowed {self.tolerance:.0e}",
+            f"{'passed' if self.passed else 'FAILED'}: largest error {self.max_error:.1e}, "
+            f"allowed {self.tolerance:.0e}",
         ]
 
     def __str__(self) -> str:

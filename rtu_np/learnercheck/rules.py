@@ -38,7 +38,7 @@ def obgd(s: Any, at: Seen) -> Change:
     return s.step_size / max(1.0, bound) * at.delta * at.z, {}
 
 
-def _mean(old: np.ndarray, beta: float, new: Any) -> np.ndarray:
+def _mean(old: Any, beta: Any, new: Any) -> Any:
     return beta * old + (1 - beta) * new
 
 

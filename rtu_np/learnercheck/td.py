@@ -47,7 +47,7 @@ def flag(row: dict[str, Any], name: str) -> bool:
 class TD:
     """The reference of `TDLambda`."""
 
-    mistakes = (
+    mistakes: tuple[str, ...] = (
         *(mistakes.END_BOOTSTRAPS, mistakes.TRUNCATED_AS_END, mistakes.TRACES_STAY, mistakes.MEMORY_STAYS),
         *(mistakes.FIRST_LEARNS, mistakes.OLD_ERROR, mistakes.NEW_TRACE, mistakes.NO_GAMMA, mistakes.NO_LAMBDA),
         *(mistakes.NO_DECAY, mistakes.REPLACED, mistakes.SIGN, mistakes.STALE_VALUE, mistakes.NO_CORRECTION),

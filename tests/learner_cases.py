@@ -46,7 +46,7 @@ def many(optimizer):
 
 
 def regressor(**settings):
-    return moved(OnlineRegressor(LinearRTU(2), 2, optimizer=SGD(0.01), **settings))
+    return moved(OnlineRegressor(LinearRTU(2), 2, **{"optimizer": SGD(0.01), **settings}))
 
 
 def moved(learner):

@@ -1,4 +1,4 @@
-"""Bugs planted in the package in memory, for tests that run it uncompiled: milliseconds, where a copy takes a second."""
+"""Bugs planted in the package in memory, for tests that run it uncompiled: a copy takes a second, this milliseconds."""
 
 import contextlib
 import gc

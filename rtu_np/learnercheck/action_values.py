@@ -104,7 +104,7 @@ class QRCReference(QLambdaReference):
     """The reference of `QRC`."""
 
     mistakes = (
-        *(name for name in SHARED if name != mistakes.REPLACED),
+        *(name for name in SHARED if name not in (mistakes.REPLACED, mistakes.BOUND)),
         *(mistakes.NOT_CUT, mistakes.CUT_LATE, mistakes.NOT_LARGEST),
         *(mistakes.NO_TARGET_GRADIENT, mistakes.NO_H, mistakes.NO_BETA),
     )

@@ -99,7 +99,7 @@ def check_learner(
     ...     n = state["n"] + 1
     ...     return {"n": n, "mean": state["mean"] + (step["x"] - state["mean"]) / n}
     >>> print(check_learner(Mean(), [(3.0,), (5.0,), (4.0,)], reference=running))
-    Update of Mean by running: 3 steps, float64
+    Update of Mean against running: 3 steps, float64
     part of the state  size  largest error  parts at step
     n                     1        0.0e+00              -
     mean                  1        5.0e-01              1
@@ -114,7 +114,7 @@ def check_learner(
         allowed = check_real("tolerance", tolerance, low=0.0, low_open=True)
     name, by = _reference(subject, rule, reference)
     of = f" of {brief(subject.cell)}" if hasattr(subject, "cell") and name in RULES else ""
-    title = f"Update of {type(subject).__name__}{of} by {name}: {len(rows)} steps, {'float32' if single else 'float64'}"
+    title = f"Update of {type(subject).__name__}{of} against {name}: {len(rows)} steps, {'float32' if single else 'float64'}"
     least = _ROUNDING * np.finfo(np.float32 if single else np.float64).eps / allowed
     comparison = _Comparison(by, allowed, float(least))
     for t, row in enumerate(rows):

@@ -1,6 +1,7 @@
 """`check_learner`: that it passes right learners, finds bugs, says what they are, and refuses what it cannot check."""
 
 import copy
+from dataclasses import dataclass
 
 import gymnasium
 import numpy as np
@@ -18,6 +19,7 @@ from rtu_np import (
     PPO,
     QRC,
     RTRL,
+    SGD,
     TBPTT,
     ActorCritic,
     Adam,
@@ -88,10 +90,11 @@ def test_a_compiled_learner_in_float32_passes():
 
 
 @in_plain_python
-def test_the_learner_stays_as_it_is():
+def test_the_learner_stays_as_it_is_and_may_be_in_mid_stream():
     for made in (td(), agent(QRC)):
+        made.step([1.0] * (2 if isinstance(made, TDLambda) else 3), 0.5)
         earlier = everything(made)
-        check_learner(made, STEPS)
+        assert check_learner(made, STEPS).passed
         assert everything(made) == earlier
 
 
@@ -187,6 +190,13 @@ def test_nan_in_a_learner_is_an_error():
     assert report.max_error == np.inf
 
 
+def set_to(learner, **attributes):
+    """A subject whose copy has these attributes."""
+    learner.__class__ = type("Changed", (type(learner),), {"__deepcopy__": lambda self, memo: self})
+    vars(learner).update(attributes)
+    return learner
+
+
 REFUSED = {
     "PPO": (lambda: check_learner(PPO(World(True), LinearRTU(2))), ValueError, "learner is a PPO: expected a learner"),
     "a number": (lambda: check_learner(3), TypeError, "learner is 3: expected an object with a method `step`"),
@@ -195,6 +205,16 @@ REFUSED = {
         lambda: check_learner(Generator(), [], reference=linear_td),
         TypeError,
         "learner is .*, which cannot be copied .*generator",
+    ),
+    "an optimiser of one's own": (
+        lambda: check_learner(td(Slow())),
+        ValueError,
+        r"learner has the optimiser Slow\(step_size=0.001\): expected SGD, .*give a reference",
+    ),
+    "a gradient that is not known": (
+        lambda: check_learner(set_to(td(), gradient="UORO()")),
+        ValueError,
+        r"learner has gradient='UORO\(\)': expected RTRL\(\), RTRL\(dense=True\) or TBPTT",
     ),
     "no reference": (lambda: check_learner(LinearTD(), own_rows()), ValueError, "a LinearTD without reference="),
     "no rows": (lambda: check_learner(td(), []), ValueError, "stream has no rows"),
@@ -240,11 +260,16 @@ REFUSED = {
     "a wrong shape": (
         lambda: check_learner(LinearTD(), own_rows(), reference=lambda state, step: {"w": np.zeros(3)}),
         ValueError,
-        r"reference returned w of shape \(3,\): expected that of the learner, \(2,\)",
+        r"reference returned w of shape \(3,\): expected \(2,\), as in the learner",
     ),
     "a tolerance": (lambda: check_learner(td(), tolerance=0), ValueError, "tolerance is 0"),
     "a bad row": (lambda: check_learner(td(), [([1.0, 2.0, 3.0], 1.0)]), ValueError, r"x has shape \(3,\)"),
 }
+
+
+@dataclass(frozen=True)
+class Slow(SGD):
+    """An optimiser of one's own."""
 
 
 class Generator:

@@ -4,8 +4,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from rtu_np.control.exploration import Epsilon
 from rtu_np.control.inputs import COUNT, DRAWN, HIGHEST, LATEST, LOWEST, SUM_ABS, SUM_SQUARES
 from rtu_np.control.policies import Gaussian
+from rtu_np.control.softmax import Softmax
 from rtu_np.learnercheck import mistakes, policies
 from rtu_np.learnercheck.body import Arrays
 from rtu_np.learnercheck.inputs import AgentInputs
@@ -54,6 +56,11 @@ class AgentReference:
     """A base: it makes turns of rows, and expects inputs, the clock and actions."""
 
     def __init__(self, agent: Any, policy: Any) -> None:
+        if not isinstance(policy, Softmax | Gaussian | Epsilon):
+            raise ValueError(
+                f"learner has the policy {policy!r}: expected Softmax or Gaussian, whose equations are known; for any "
+                "other, give a reference"
+            )
         self.agent, self.policy, self._inputs = agent, policy, AgentInputs(agent)
         n = agent.actions.n
         self.choices = [] if not agent.actions.discrete else list(n) if isinstance(n, tuple) else [n]

@@ -18,6 +18,9 @@ from rtu_np.control.actor_critic import ActorCritic
 from rtu_np.control.agent import Agent
 from rtu_np.control.ppo.agent import PPO
 from rtu_np.control.q_lambda import QRC, QLambda
+from rtu_np.gradcheck.needed import check_functions
+from rtu_np.gradients.rtrl import RTRL
+from rtu_np.gradients.tbptt import TBPTT
 from rtu_np.learnercheck import hints
 from rtu_np.learnercheck.action_values import QLambdaReference, QRCReference
 from rtu_np.learnercheck.actor_critic import ActorCriticReference
@@ -58,7 +61,7 @@ def check_learner(
     ----------
     learner : a `TDLambda` of one or many predictions, an `OnlineRegressor`, an `ActorCritic`, `QLambda` or `QRC`; or an
         object of your own with a method `step`, whose attributes (numbers, arrays, dicts and lists of them) are its
-        state. A copy of it learns; the learner stays as it is
+        state. A copy of it learns, that of a learner of this package from the start of an episode on
     stream : the rows of `step`, one for each step, as a tuple or as a dict of its arguments. Or a number of steps, for
         a learner of this package: of a random stream with ends of both kinds, which also has missing values, discounts
         and importance ratios if the learner takes them
@@ -114,8 +117,11 @@ def check_learner(
         allowed = check_real("tolerance", tolerance, low=0.0, low_open=True)
     name, by = _reference(subject, rule, reference)
     of = f" of {brief(subject.cell)}" if hasattr(subject, "cell") and name in RULES else ""
-    title = f"Update of {type(subject).__name__}{of} against {name}: {len(rows)} steps, {'float32' if single else 'float64'}"
+    what = f"{type(subject).__name__}{of} against {name}"
+    title = f"Update of {what}: {len(rows)} steps, {'float32' if single else 'float64'}"
     least = _ROUNDING * np.finfo(np.float32 if single else np.float64).eps / allowed
+    if name in RULES:
+        subject.reset()  # what a reference carries begins with an episode
     comparison = _Comparison(by, allowed, float(least))
     for t, row in enumerate(rows):
         comparison.step(t, subject, row)
@@ -145,7 +151,16 @@ def _reference(subject: Any, rule: str | None, reference: Callable | None) -> tu
         )
     if rule not in (None, own):
         raise ValueError(f"rule is {rule!r} for a {type(subject).__name__}: expected {own!r}")
-    return own, RULES[own][1](subject)
+    gradient = subject.gradient
+    if not (isinstance(gradient, TBPTT) or gradient in (RTRL(), RTRL(dense=True))):
+        raise ValueError(
+            f"learner has gradient={gradient!r}: expected RTRL(), RTRL(dense=True) or TBPTT(T), which a reference can "
+            "carry; check_gradients says what another one is"
+        )
+    by = RULES[own][1](subject)
+    for net, cell in zip(by.nets, (subject.cell, getattr(subject, "critic_cell", None)), strict=False):
+        check_functions(cell or subject.cell, net.spec.cell, gradient)
+    return own, by
 
 
 class _Given:
@@ -269,7 +284,7 @@ def _check_names(expected: Arrays, found: Arrays) -> None:
             raise ValueError(f"reference returned {name!r}: expected an attribute of the learner: {', '.join(found)}")
         if np.size(array) != found[name].size:
             raise ValueError(
-                f"reference returned {name} of shape {np.shape(array)}: expected that of the learner, {found[name].shape}"
+                f"reference returned {name} of shape {np.shape(array)}: expected {found[name].shape}, as in the learner"
             )
 
 

@@ -25,7 +25,7 @@ class ManyTD(TD):
         super().__init__(learner)
         network, learns = NamedNetwork("", learner._spec, learner._views, "readout"), learner.body != "frozen"
         self.net = Net(network, learner.optimizer, 0.0, learner.dtype, learns)
-        self._m = learner.gamma.size
+        self.nets, self._m = [self.net], learner.gamma.size
 
     def _error(self, at: Predicted, mistake: str) -> Any:
         step, (v_tm1, v_t) = at.step, at.values

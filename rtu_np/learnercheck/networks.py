@@ -16,6 +16,8 @@ from rtu_np.learning.readout import HiddenReadoutSpec
 from rtu_np.numerics.activations import plain_activate
 from rtu_np.numerics.buffers import rebuild, size
 
+_READOUTS = ("LinearReadoutSpec", "HiddenReadoutSpec", "RowsSpec", "HeadSpec", "TwoHeadsSpec")
+
 
 class Rule(NamedTuple):
     """The rule of a range of the weights."""
@@ -55,10 +57,15 @@ class Net:
         self.body = Body(of.spec.cell, self._views, "", learns)
         self.stored = isinstance(passes.spec_of(of.spec.optimizer), Parts)
         self._rules = self._rules_of(optimizer)
+        if type(of.spec.readout).__name__ not in _READOUTS:
+            raise ValueError(
+                f"learner has a readout of {of.spec.readout!r}: expected LinearReadout() or HiddenReadout(n), whose "
+                "equations are known; for any other, give a reference"
+            )
 
     def _rules_of(self, optimizer: Any) -> list[Rule]:
         if not self.stored:
-            return [Rule(optimizer, 0, self.n, self.spec.lambda_, "")]
+            return [Rule(_known(optimizer), 0, self.n, self.spec.lambda_, "")]
         found = []
         for part in passes.spec_of(self.spec.optimizer).parts:
             rule = optimizer
@@ -66,7 +73,7 @@ class Net:
                 rule = optimizer.rules().get(part.block, optimizer.others)
             lambda_ = rule.lambda_ if isinstance(rule, WithLambda) else self.spec.lambda_
             rule = rule.rule if isinstance(rule, WithLambda) else rule
-            found.append(Rule(rule, part.start, part.stop, lambda_, f"{part.block or 'rule'}."))
+            found.append(Rule(_known(rule), part.start, part.stop, lambda_, f"{part.block or 'rule'}."))
         return found
 
     # ------------------------------------------------------------------------------------------------------ its arrays
@@ -209,6 +216,16 @@ class Net:
                 f"stream takes a phase of the learner above 4 pi by step {int(clock[STEPS])}, and it is wrapped there: "
                 "expected a shorter stream, or smaller steps; wrapping is not checked"
             )
+
+
+def _known(optimizer: Any) -> Any:
+    """The optimiser, if its step is known here. ValueError if it is not."""
+    if type(optimizer).__name__ not in rules.RULES:
+        raise ValueError(
+            f"learner has the optimiser {optimizer!r}: expected {', '.join(rules.RULES)}, whose steps are known; "
+            "for any other, give a reference"
+        )
+    return optimizer
 
 
 def _decay(discount: float, lambda_: float, mistake: str) -> float:

@@ -43,6 +43,7 @@ class Regression:
         self.learner, self._m = learner, learner.n_targets
         network = NamedNetwork("", learner._spec, learner._views, "readout")
         self.net = Net(network, learner.optimizer, 0.0, learner.dtype)
+        self.nets = [self.net]
         self._behind = learner.horizon > 0 and learner.delay == "behind"
         self._stored = learner.horizon > 0 and learner.delay == "stored"
 

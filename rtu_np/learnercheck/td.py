@@ -58,7 +58,7 @@ class TD:
         self.learner = learner
         network = NamedNetwork("", learner._spec, learner._views, "readout")
         self.net = Net(network, learner.optimizer, learner.gamma, learner.dtype)
-        self._old_error = 0.0
+        self.nets, self._old_error = [self.net], 0.0
 
     def observe(self, state: Arrays, row: dict[str, Any], found: Arrays) -> Predicted:
         """Go on by a step. `found` : the state behind it, of which the network's input is taken."""

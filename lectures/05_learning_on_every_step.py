@@ -43,8 +43,9 @@ for t in reversed(range(T - 1)):
 # writes some.
 #
 # **Line 1, move.** The state goes on, $c_t = \lambda c_{t-1} + \gamma W x_t$, and so do its sensitivities,
-# $S_t = \lambda S_{t-1} + F_t$, equations (3) and (11) of [the derivations](../docs/derivations.md#learning-from-a-stream).
-# Here $\lambda$ is the eigenvalue of a unit, and $\gamma$ the scale of its input.
+# $S_t = \lambda S_{t-1} + F_t$. These are equations (3) and (11) of
+# [the derivations](../docs/derivations.md#learning-from-a-stream), with $\lambda$ the eigenvalue of a unit, and
+# $\gamma$ the scale of its input.
 
 # %%
 N, D = 4, 2
@@ -213,7 +214,7 @@ LABELS += ["$\\delta_t$", "$\\partial v_t / \\partial y_t$", "$\\mathbf{z}$"]
 
 
 def arrows(order):
-    """(lane, from, to) of each reading: `from` is the line that wrote last in this step, 0 if it was an earlier step."""
+    """(lane, from, to) of each reading; `from` is the line that has written last, 0 if that was at an earlier step."""
     found = []
     for k, line in enumerate(order, start=1):
         for lane in uses[line][0] & set(LANES):
@@ -225,8 +226,8 @@ def arrows(order):
 
 def swimlanes(axes, order):
     for lane, source, k in arrows(order):
-        today = {"color": COLOURS[0], "linewidth": 4, "alpha": 0.5}
-        axes.plot([source, k], [lane, lane], **today if source else {"color": COLOURS[6], "linestyle": ":", "zorder": 1})
+        today, earlier = {"color": COLOURS[0], "linewidth": 4, "alpha": 0.5}, {"color": COLOURS[6], "linestyle": ":"}
+        axes.plot([source, k], [lane, lane], zorder=1, **(today if source else earlier))
     for k, line in enumerate(order, start=1):
         read, written = ([LANES.index(name) for name in names if name in LANES] for names in uses[line])
         axes.plot([k] * len(written), written, "o", color=COLOURS[0], markersize=9)
@@ -241,7 +242,8 @@ figure, axes = plt.subplots(1, 2, figsize=(9, 4.6), layout="constrained", sharey
 for each, order, title in zip(axes, (ORDER, swapped), ("the right order", "4 and 5 swapped"), strict=True):
     swimlanes(each, order)
     each.set_title(title)
-axes[0].set_yticks(range(len(LANES)), LABELS);
+axes[0].set_yticks(range(len(LANES)), LABELS)
+plt.show()
 
 # %% [markdown]
 # Look at the lowest lane. In the right order the update reads yesterday's traces: they belong to $v_{t-1}$, whose error
@@ -272,7 +274,8 @@ assert pairs == {1: {"y", "y_tm1"}, 2: set(), 3: {"readout"}, 4: {"z"}}
 
 # %% [markdown]
 # Lines 2 and 3 have no place in common but one that both read. Swapping them is allowed. All other swaps change
-# something. How much? That the picture does not say; numbers do.
+# something. How much? That the picture does not say; numbers do. A cross marks where a run ends, since it predicts what
+# is impossible.
 
 
 # %%
@@ -293,9 +296,12 @@ def distance(k):
 figure, axes = plt.subplots(figsize=(7, 3.2), layout="constrained")
 for k, colour in ((4, COLOURS[6]), (1, COLOURS[1]), (3, COLOURS[0])):
     axes.semilogy(200 * np.arange(1, len(distance(k)) + 1), distance(k), color=colour, label=f"{k} and {k + 1} swapped")
+    if len(swaps[k]) < T:
+        axes.plot(200 * len(distance(k)), distance(k)[-1], "x", color=colour, markersize=10)
 axes.axhline(np.sqrt(error(right)), color=GREY, linestyle=":", label="error of the right order")
-axes.set(xlabel="step", ylabel="distance from\nthe right predictions", xlim=(0, T), ylim=(3e-6, 10))
-axes.legend(fontsize=8, loc="center right");
+axes.set(xlabel="step", ylabel="distance from\nthe right predictions", xlim=(0, T), ylim=(1e-6, 10))
+axes.legend(fontsize=8, loc="center right")
+plt.show()
 
 # %% [markdown]
 # * **2 and 3**: not a bit changes.
@@ -361,15 +367,16 @@ def both_sides(order):
                 left = left + m["delta"] * m["z"]["W1"]
         v.append(m["v"])
         grad.append(m["grad"]["W1"])
-    target, right = v[-1], 0.0
+    target, ahead = v[-1], 0.0
     for t in reversed(range(299)):
         target = reward[t + 1] + GAMMA * ((1 - LAMBDA) * v[t + 1] + LAMBDA * target)
-        right = right + (target - v[t]) * grad[t]
-    return left, right
+        ahead = ahead + (target - v[t]) * grad[t]
+    return left, ahead
 
 
-def off(left, right):
-    return np.linalg.norm(left - right) / np.linalg.norm(right)
+def off(left, ahead):
+    return np.linalg.norm(left - ahead) / np.linalg.norm(ahead)
+
 
 print(f"off by {off(*both_sides(swap(4))):.1f} times the length of the right side")
 assert off(*both_sides(ORDER)) < 1e-12

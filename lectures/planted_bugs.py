@@ -49,36 +49,36 @@ def gradient(w, start, xs, dy, resets=()):
     return {name: (dy * e[name]).sum(axis=-2) for name in w}  # (15)
 
 
-def planted(bug: int) -> Callable:
-    """`gradient` with the bug of this number; 0 is without any."""
-    source = inspect.getsource(gradient)
-    for old, new in BUGS[bug][1] if bug else ():
-        assert source.count(old) == 1, f"{old!r} stands {source.count(old)} times in gradient"
+def changed(function: Callable, *replacements: tuple[str, str]) -> Callable:
+    """A function of this file with parts of its source replaced: (what stands there, what is written instead)."""
+    source = inspect.getsource(function)
+    for old, new in replacements:
+        if source.count(old) != 1:
+            raise ValueError(f"{old!r} stands {source.count(old)} times in {function.__name__}: expected once")
         source = source.replace(old, new)
     names = dict(globals())
     exec(source, names)
-    return names["gradient"]
+    return names[function.__name__]
 
 
-BUGS: dict[int, tuple[str, list[tuple[str, str]]]] = {
-    1: ("theta", [("theta * pair(-u[1], u[0])", "pair(-u[1], u[0])")]),
-    2: ("sign nu", [("-nu * u + nu", "nu * u + nu")]),
-    3: ("gamma const", [("-nu * u + nu * np.exp(-2 * nu) / gamma * drive", "-nu * u")]),
-    4: ("turn the wrong way", [("turn(g, p, e[name])", "turn(g, -p, e[name])")]),
-    5: ("slope lost", [("(1 - c**2) * (turn", "(turn")]),
-    6: ("trunc 1", [("turn(g, p, e[name]) + direct[name]", "direct[name]")]),
-    7: ("W2 = i W1", [('"W2": pair(0 * x_scaled, x_scaled)', '"W2": pair(0 * x_scaled, x_scaled)'), ("    return {name", "    e['W2'] = pair(-e['W1'][..., 1, :], e['W1'][..., 0, :])\n    return {name")]),
-    8: ("reset", [("c, e = start, zero\n        u", "c = start\n        u")]),
-    9: ("new state", [("        x_scaled", "        u = turn(g, p, c)\n        x_scaled")]) ,
-    10: ("slope at value", [("(1 - c**2) * (turn", "(1 - np.tanh(c)**2) * (turn")]),
-    11: ("dy", [("(dy * e[name])", "e[name]")]),
-    12: ("slope only", [("(1 - c**2) * (turn(g, p, e[name]) + direct[name])", "turn(g, p, e[name]) + (1-c**2) * direct[name]")]),
-    13: ("gamma twice", [("/ gamma * drive", "* drive")]),
-    14: ("log gamma", [("x_scaled = gamma", "x_scaled = np.log(gamma)")]),
-    15: ("swapped", [('"W1": pair(x_scaled, 0 * x_scaled)','"W1": pair(0 * x_scaled, x_scaled)'),('"W2": pair(0 * x_scaled, x_scaled)','"W2": pair(x_scaled, 0 * x_scaled)')]),
-    16: ("+=", [("e = {name: (1 - c**2) * (turn","e = {name: e[name] + (1 - c**2) * (turn")]),
-    17: ("last step", [("in enumerate(xs)", "in enumerate(xs[:-1])")]),
-    18: ("dgamma sqrt", [("np.exp(-2 * nu) / gamma","np.exp(-nu) / gamma")]),
-    19: ("nu factor", [("-nu * u + nu * np.exp(-2 * nu) / gamma * drive","-u + np.exp(-2 * nu) / gamma * drive")]),
-    20: ("only r", [("turn(g, p, e[name])","turn(np.hypot(g, p), 0 * p, e[name])")]),
+def planted(bug: int) -> Callable:
+    """`gradient` with the bug of this number."""
+    return changed(gradient, BUGS[bug][1])
+
+
+# The cause, as a letter in the lecture's list, and what is written instead of what.
+BUGS: dict[int, tuple[str, tuple[str, str]]] = {
+    1: ("G", ("theta * pair(-u[1], u[0])", "pair(-u[1], u[0])")),
+    2: ("I", ("x_scaled = gamma * x", "x_scaled = np.log(gamma) * x")),
+    3: ("B", ("            c, e = start, zero", "            c = start")),
+    4: ("A", ("-nu * u + nu * np.exp(-2 * nu) / gamma * drive", "-nu * u")),
+    5: ("C", ("turn(g, p, e[name]) + direct[name]", "direct[name]")),
+    6: (
+        "J",
+        ("        c = np.tanh(u + gamma * drive)", "        c = np.tanh(u + gamma * drive)\n        u = turn(g, p, c)"),
+    ),
+    7: ("D", ("    return {name", '    e["W2"] = pair(-e["W1"][..., 1, :], e["W1"][..., 0, :])\n    return {name')),
+    8: ("H", ("turn(g, p, e[name])", "turn(g, -p, e[name])")),
+    9: ("E", ("(1 - c**2)", "(1 - np.tanh(c) ** 2)")),
+    10: ("F", ("e = {name: (", "e = {name: e[name] + (")),
 }

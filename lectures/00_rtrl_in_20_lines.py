@@ -57,9 +57,10 @@ axes.plot(nudged, label="its sensitivity $e_t = dc_t / dw$")
 axes.set(xlabel="step $t$", title="The pulse fades; the effect of $w$ on it first has to build up")
 axes.legend()
 plt.show()
+
 # %% [markdown]
-# At the pulse $w$ has no effect at all: there is nothing to remember yet. The effect is largest 9 steps later, at 1.25,
-# when the state itself has fallen from 0.46 to 0.15.
+# At the pulse $w$ has no effect at all: there is nothing to remember yet. The effect is largest 9 steps later, at
+# 1.25, when the state itself has fallen from 0.46 to 0.15.
 
 # %%
 assert nudged[5] == 0
@@ -141,6 +142,7 @@ for k, (name, taught) in enumerate([("w", 0.9), ("u", 0.5)]):
 axes.set(xlabel="step $t$", title="Learning on every step, from one stream")
 axes.legend(ncols=2)
 plt.show()
+
 # %% [markdown]
 # After 100 steps the learner's $w$ is 0.36, and after 500 steps it is the teacher's, to three digits.
 
@@ -154,18 +156,18 @@ assert np.allclose(history[500], [0.9, 0.5], atol=0.0005)
 # The loop stores `c`, `e` and `p`: five numbers, after 1,000 steps or after a billion. Backpropagation through time
 # (BPTT) would have to store every state, and could give its gradient only at the end.
 #
-# For one unit that is all. For $n$ units that see each other, every state depends on every parameter, and `e` becomes a
-# large matrix: lecture 2. For a recurrent trace unit it stays small:
-# [micro_rtrl.py](micro_rtrl.py) is the program of one such unit, on one screen.
+# For one unit that is all. For $n$ units that see each other, every state depends on every parameter, and `e` becomes
+# a large matrix: lecture 2. For a recurrent trace unit it stays small: [micro_rtrl.py](micro_rtrl.py) is the program
+# of one such unit, on one screen.
 #
-# A warning. While $w$ moves, `e` still contains terms that were computed with earlier values of $w$. RTRL is *exact for
-# fixed parameters*, and a little stale while they move.
+# A warning. While $w$ moves, `e` still contains terms that were computed with earlier values of $w$. RTRL is *exact
+# for fixed parameters*, and a little stale while they move.
 
 # %% [markdown]
 # ## Exercise 1
 #
-# `learn` has an argument `past`. With 0 the sensitivity is the direct effect alone: truncated BPTT with a window of one
-# step. How many steps does the learner need until $w$ is within 0.01 of the teacher's, with `past=1.0` and with
+# `learn` has an argument `past`. With 0 the sensitivity is the direct effect alone: truncated BPTT with a window of
+# one step. How many steps does the learner need until $w$ is within 0.01 of the teacher's, with `past=1.0` and with
 # `past=0.0`? Why does it arrive at all?
 #
 # ## Exercise 2
@@ -177,8 +179,8 @@ assert np.allclose(history[500], [0.9, 0.5], atol=0.0005)
 # ## Solution 1
 #
 # 297 steps with the past, and 570 without. It arrives, since the target shows an error at every step: a wrong $w$ is
-# noticed one step after the pulse, and that is what the direct effect sees. Lecture 4
-# has a task in which the error comes later than the window reaches.
+# noticed one step after the pulse, and that is what the direct effect sees. Lecture 4 has a task in which the error
+# comes later than the window reaches.
 
 # %%
 steps = {past: np.argmax(abs(learn(x, target, past=past)[:, 0] - 0.9) < 0.01) for past in (1.0, 0.0)}

@@ -21,8 +21,8 @@ from rtu_np.plot import COLOURS, GREY, credit, learning_curves
 # ## The game
 #
 # At each step the agent sees the suit of a card, and names a suit. If that is the suit of the card three steps ago, the
-# reward is 1/49, otherwise -1/49. So an episode is worth 1 if all answers are right. Guessing is worth -0.5, since one
-# guess in four is right.
+# reward is positive, otherwise negative. An episode is worth 1 if all answers are right, and -1 if all are wrong.
+# Guessing is worth -0.5, since one guess in four is right.
 
 # %%
 env = gymnasium.make("rtu_np/RepeatPreviousEasy-v0")
@@ -101,12 +101,13 @@ axes.set_title("The same memory; one gradient reaches back, one does not")
 plt.show()
 
 # %% [markdown]
-# With RTRL all three seeds end above 0.95: nearly every card is right. With T-BPTT(1) they end between 0.2 and 0.45.
+# With RTRL all three seeds end above 0.95: nearly every card is right. With T-BPTT(1) they end between 0.1 and 0.5.
 # That is better than guessing, and we will see why; it is not a memory that was learned.
 
 # %%
 assert (late(curves["RTRL"]) > 0.95).all()
-assert (abs(late(curves["T-BPTT(1)"]) - 0.325) < 0.125).all()  # from 0.2 to 0.45
+assert (late(curves["T-BPTT(1)"]) > 0.1).all()
+assert (late(curves["T-BPTT(1)"]) < 0.5).all()
 
 # %% [markdown]
 # ## Why: credit against lag

@@ -4,7 +4,7 @@
 # A learner of a stream does five things at every step, and their order matters: each reads what others have written,
 # today or yesterday.
 #
-# One idea: *a step is a list of lines; draw who reads what, and you see which two lines may be swapped.*
+# One idea: *a step is a list of lines; who reads what says which two may be swapped.*
 #
 # Each number in the text stands in an `assert`.
 
@@ -19,11 +19,11 @@ from rtu_np.plot import COLOURS, GREY
 # %% [markdown]
 # ## What is learned
 #
-# At step $t$ the learner sees $x_t$ and a cumulant $C_t$, a number like a reward. It predicts the discounted sum of all
-# cumulants to come, $G_t = C_{t+1} + \gamma C_{t+2} + \gamma^2 C_{t+3} + \ldots$
+# At step $t$ the learner sees $x_t$ and a cumulant $C_t$, here a reward. It predicts the discounted sum of all rewards
+# to come, $G_t = C_{t+1} + \gamma C_{t+2} + \gamma^2 C_{t+3} + \ldots$
 #
 # In our stream a cue comes at one step in ten, at random, and three steps after each cue a reward of 1. So the learner
-# has to remember the cues of the last three steps.
+# has to remember the last three steps.
 
 # %%
 GAMMA, LAMBDA, GAP = 0.8, 0.9, 3
@@ -142,8 +142,8 @@ def run(m, alpha=0.01, order=ORDER):
 # %% [markdown]
 # ## Does it learn?
 #
-# No learner can know the cues that have not come yet. They are worth a mean squared error of 0.066. A learner that
-# always predicts the mean has 0.26, and ours has 0.076 in the second half of the run.
+# Nobody knows the cues that have not come yet. They are worth a mean squared error of 0.066. Always predicting the mean
+# has 0.26, and our learner 0.076 in the second half of the run.
 
 # %%
 right = run(start())
@@ -160,7 +160,7 @@ assert np.isclose(G.var(), 0.26, atol=0.005)
 assert np.isclose(error(right), 0.076, atol=0.0006)
 
 # %% [markdown]
-# Is it right? `TDLambda` is the same learner, compiled. It makes the same predictions, to rounding.
+# `TDLambda` is the same learner, compiled. It makes the same predictions, to rounding.
 
 # %%
 assert np.allclose(package().run(stream, reward, progress=False), right, rtol=0, atol=1e-12)
@@ -238,10 +238,9 @@ plt.show()
 #   $\nabla v_{t-1}$. After about 3,800 steps a prediction is above 5, which no return can be.
 # * **4 and 5**: the same happens after about 1,900 steps.
 #
-# Why does the last swap explode? The update moves $v_t$ by $\alpha \delta_t \lVert \nabla v_t \rVert^2$, as if
-# $\delta_t$ were its error. But $\delta_t = C_t + \gamma v_t - v_{t-1}$ grows with $v_t$. A positive error raises
-# $v_t$, and this raises the error. In the right order the update moves $v_{t-1}$, which stands in $\delta_t$ with a
-# minus: the error shrinks.
+# Why does the last swap explode? The update moves $v_t$, as if $\delta_t$ were its error. But $\delta_t = C_t + \gamma
+# v_t - v_{t-1}$ grows with $v_t$: a positive error raises $v_t$, and this raises the error. In the right order the
+# update moves $v_{t-1}$, which stands in $\delta_t$ with a minus: the error shrinks.
 
 # %%
 assert np.array_equal(swaps[2], right)
@@ -269,8 +268,8 @@ assert np.isclose(len(swaps[4]), 1_900, rtol=0.05)
 #
 # ## Exercise 2
 #
-# Line 2 reads $v_{t-1}$ again, with today's weights. It is tempting to keep yesterday's `v` instead. Write that as
-# `compare_stored`, and find a step size at which it matters.
+# Line 2 reads $v_{t-1}$ again, with today's weights. Write `compare_stored`, which keeps yesterday's `v` instead, and
+# find a step size at which this matters.
 
 # %% [markdown]
 # ## Solution 1

@@ -71,6 +71,8 @@ def execute(path: Path) -> Any:
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
     for k, cell in enumerate(code, start=1):
         cell.execution_count = k
+        # bars, and the line that says what is compiled, which differ from run to run
+        cell.outputs = [out for out in cell.outputs if out.get("name") != "stderr"]
         for output in cell.outputs:
             if "execution_count" in output:
                 output["execution_count"] = k

@@ -30,7 +30,11 @@ pytestmark = [
 FIRST = notebooks.LECTURES[0]
 each = pytest.mark.parametrize("path", notebooks.LECTURES, ids=lambda path: path.stem)
 NUMBER = re.compile(r"-?\d+(?:,\d{3})*(?:\.\d+)?(?:e[+-]?\d+)?")
+CITED = r"(?<![\w`])\((\d{1,3})\)"  # (11), but not T-BPTT(10)
 MINUTES = 15
+# How far arrays that are drawn may differ on another processor. Learning makes more of a rounding error.
+TOLERANCE = 1e-5
+TOLERANCES = {"04_what_t_bptt_forgets": 0.01}
 
 
 def committed(path: Path):
@@ -79,7 +83,7 @@ def same_text(ours: str, theirs: str) -> bool:
     return all(abs(a - b) <= 1.01 * place or max(abs(a), abs(b)) < 1e-9 for a, b, place in values)
 
 
-def same_figures(ours: list, theirs: list, tolerance: float = 1e-5) -> bool:
+def same_figures(ours: list, theirs: list, tolerance: float = TOLERANCE) -> bool:
     """The same arrays in the same places, to a tolerance relative to their root mean square."""
 
     def kinds(figures):
@@ -106,7 +110,7 @@ def numbers_without_code(cells: list) -> list[str]:
 
     Not looked at: formulas, code, links, headings, and references such as (11) or "lecture 4".
     """
-    text = re.sub(r"(?s:\$\$.*?\$\$)|`[^`]*`|\]\([^)]*\)|^#.*$|\(\d+\)", " ", text_of(cells), flags=re.MULTILINE)
+    text = re.sub(r"(?s:\$\$.*?\$\$)|`[^`]*`|\]\([^)]*\)|^#.*$|" + CITED, " ", text_of(cells), flags=re.MULTILINE)
     text = re.sub(r"\$([^$]*)\$", lambda maths: " = ".join(maths[1].split("=")[1:]), text)  # r = 0.9 is a number
     found = re.findall(r"(?<![\w.,-])\d+(?:,\d{3})*(?:\.\d+)?(?![\w.]*\d)", text)
     literals = {
@@ -138,7 +142,10 @@ def test_the_source_runs_and_the_notebook_shows_what_it_does(path):
     assert same_text(printed, "".join(out.text for out in outputs(notebook, ("output_type", "stream"))))
     shown = [out.metadata.get("drawn") for out in outputs(notebook, ("output_type", "display_data"))]
     assert figures, "a lecture has a picture"
-    assert same_figures(figures, shown), f"python lectures/notebooks.py {path.name[:2]} makes the notebook again"
+    tolerance = TOLERANCES.get(path.stem, TOLERANCE)
+    assert same_figures(figures, shown, tolerance), (
+        f"python lectures/notebooks.py {path.name[:2]} makes the notebook again"
+    )
 
 
 @each
@@ -187,7 +194,7 @@ def test_links_and_equations_exist(path):
         assert "://" in target or (path.parent / target).exists(), target
     page = (ROOT / "docs" / "derivations.md").read_text(encoding="utf-8")
     known = set(re.findall(r"\\tag\{(\d+)\}", page))
-    assert set(re.findall(r"\((\d{1,3})\)", re.sub(r"`[^`]*`|\$[^$]*\$", "", text))) <= known
+    assert set(re.findall(CITED, re.sub(r"`[^`]*`|\$[^$]*\$", "", text))) <= known
 
 
 def test_the_index_has_each_lecture_by_its_title():

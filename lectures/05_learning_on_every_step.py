@@ -252,7 +252,7 @@ assert np.isclose(len(swaps[4]), 1_900, rtol=0.05)
 # ## What to take along
 #
 # $\mathbf{z}_{t-1}$ and $\mathbf{z}_t$ stand in the same array, and the order of the lines says which of them is meant.
-# So compare a learner with one that somebody else wrote, for a few thousand steps, to the last digits.
+# So compare a learner with one by somebody else, for thousands of steps, to the last digits.
 
 # %% [markdown]
 # ## Exercise 1

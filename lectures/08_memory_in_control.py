@@ -112,8 +112,9 @@ assert (late(curves["T-BPTT(1)"]) < 0.5).all()
 # %% [markdown]
 # ## Why: credit against lag
 #
-# This is the question of [lecture 4](04_what_t_bptt_forgets.ipynb). Show a card to a layer of these units, then nothing for some steps, and ask for the gradient of its features by the
-# weights `W1` and `W2`, which let cards in. The length of this gradient is the credit that the card gets at that lag.
+# This is the question of [lecture 4](04_what_t_bptt_forgets.ipynb). Show a card to a layer of these units, then nothing
+# for some steps, and ask for the gradient of its features by the weights `W1` and `W2`, which let cards in. The length
+# of this gradient is the credit that the card gets at that lag.
 
 
 # %%

@@ -24,10 +24,7 @@ LECTURES = sorted(FOLDER.glob("[0-9][0-9]_*.py"))
 MOST_BYTES = 300_000
 _MINUTES = 10
 # The kernel starts in the folder of the lectures, so it finds this file.
-_FIRST = """import notebooks
-from rtu_np import progress
-notebooks.store_what_figures_draw(get_ipython())
-progress.ANNOUNCE_AFTER = 3600.0  # how long compiling takes is no output of a lecture"""
+_FIRST = "import notebooks\nnotebooks.store_what_figures_draw(get_ipython())"
 _DRAWN = "application/json"
 
 

@@ -223,10 +223,10 @@ figure, axes = plt.subplots(figsize=(7, 3.2), layout="constrained")
 for k, colour in ((4, COLOURS[6]), (1, COLOURS[1]), (3, COLOURS[0])):
     whole = len(swaps[k]) // 200 * 200
     distance = abs(swaps[k] - right[: len(swaps[k])])[:whole].reshape(-1, 200).mean(axis=1)
-    axes.semilogy(range(200, whole + 1, 200), distance, color=colour, label=f"{k} and {k + 1} swapped")
-    axes.plot(whole, distance[-1], "x", color=colour, markersize=10)
+    axes.semilogy(np.arange(200, whole + 1, 200) / 1000, distance, color=colour, label=f"{k} and {k + 1} swapped")
+    axes.plot(whole / 1000, distance[-1], "x", color=colour, markersize=10)
 axes.axhline(np.sqrt(error(right)), color=GREY, linestyle=":", label="error of the right order")
-axes.set(xlabel="step", ylabel="distance from the\nright predictions", ylim=(1e-6, 10))
+axes.set(xlabel="thousand steps", ylabel="distance from the\nright predictions", ylim=(1e-6, 10))
 axes.legend(fontsize=8, loc="center right")
 plt.show()
 

@@ -94,9 +94,10 @@ def late(returns):
 curves = trained({"RTRL": RTRL(), "T-BPTT(1)": TBPTT(1)})
 
 figure, axes = plt.subplots(figsize=(7, 3.4), layout="constrained")
-learning_curves(curves, np.linspace(0, STEPS, BINS + 1)[1:], axes)
+learning_curves(curves, np.linspace(0, STEPS / 1000, BINS + 1)[1:], axes)
 axes.axhline(-0.5, color=GREY, linestyle=":")
-axes.text(STEPS, -0.48, "guessing", ha="right", va="bottom", color=GREY)
+axes.set_xlabel("thousand steps")
+axes.text(STEPS / 1000, -0.48, "guessing", ha="right", va="bottom", color=GREY)
 axes.set_title("The same memory; one gradient reaches back, one does not")
 plt.show()
 

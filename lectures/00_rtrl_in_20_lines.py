@@ -6,7 +6,7 @@
 #
 # One idea: *the effect of a parameter on the state is carried along, next to the state.*
 #
-# Each number in the text stands in an `assert`. Change what you like, and see which of them fail.
+# Each result in the text stands in an `assert`. Change what you like, and see which of them fail.
 
 # %%
 import matplotlib.pyplot as plt

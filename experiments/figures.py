@@ -10,20 +10,21 @@ import argparse
 import inspect
 import json
 import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from experiments.__main__ import EXPERIMENTS, parser
+import numpy as np
+
+from experiments.__main__ import EXPERIMENTS
 from experiments.claims import EARLIER
-from experiments.engine import committed, plotting, protocol, results, running
+from experiments.engine import committed, plotting, protocol, results, sweep
 from rtu_np import files, timing
 from rtu_np.commands import exit_code
 from rtu_np.timing import figure as timing_figure
 from rtu_np.timing.machine import Machine
 
-DOCS = Path(__file__).parent.parent / "docs"
+RESULTS = Path(__file__).parent.parent / "docs" / "results"
 TIMING = "timing"
 _LAST = "return of an episode in the last tenth of the steps"
 # Figures whose curves git does not have, and whose tables say what they showed: {experiment: what the numbers are}.
@@ -42,22 +43,44 @@ def pages(folder: Path) -> Iterator[Path]:
     yield from (file for file in sorted(folder.glob("*/*.json")) if file.with_suffix(".png").exists())
 
 
+def read(file: Path) -> dict[str, Any]:
+    return json.loads(file.read_text())
+
+
+def experiment_of(file: Path) -> protocol.Experiment:
+    return protocol.find(file.parent.name, EXPERIMENTS)
+
+
 def from_scores(experiment: protocol.Experiment, preset: str, page: dict[str, Any], folder: Path) -> results.Results:
     """The committed results, if git has the scores of the runs that made the page; empty if it has not."""
     file = folder / experiment.name / f"{preset}.scores.jsonl"
     if preset not in experiment.PRESETS or not file.exists():
         return []
-    scores = committed.Scores(file, experiment.SCORES)
-    with tempfile.TemporaryDirectory() as empty:
-        words = [experiment.name, "--preset", preset, "--plot-only", "--output", empty]
-        outcome = running.run_stages(experiment, parser("").parse_args(words), scores)
-    return outcome.found if outcome and experiment.score(outcome.found) == page["scores"] else []
+    scores, earlier = committed.Scores(file, experiment.SCORES), list[results.Results]()
+    stages = experiment.stages(experiment.PRESETS[preset])
+    for k, (settings, seeds) in enumerate(stages, 1):
+        stage: results.Results = []
+        for config in settings(earlier):
+            shown = page["seeds"] if k == len(stages) else seeds
+            runs = [scores.find(sweep.Task(experiment.place, config, seed, folder, "")) for seed in shown]
+            if None in runs:
+                return []
+            stage.append((config, [run[0] for run in runs if run]))
+        earlier.append(stage)
+    return earlier[-1] if _same(experiment.score(earlier[-1]), page["scores"]) else []
+
+
+def _same(table: dict[str, dict[str, float]], other: dict[str, dict[str, float]]) -> bool:
+    """Whether two tables have the same rows, columns and numbers, but for rounding."""
+    if {row: list(numbers) for row, numbers in table.items()} != {row: list(each) for row, each in other.items()}:
+        return False
+    values = [[number for row in each.values() for number in row.values()] for each in (table, other)]
+    return np.allclose(*values, rtol=1e-9, atol=0, equal_nan=True)
 
 
 def drawn(file: Path) -> tuple[Any, str]:
     """(figure, what it was drawn from) of a page; (None, why not) if git has too little."""
-    page = json.loads(file.read_text())
-    experiment = protocol.find(file.parent.name, EXPERIMENTS)
+    page, experiment = read(file), experiment_of(file)
     if found := from_scores(experiment, file.stem, page, file.parent.parent):
         return experiment.plot(found), "the scores of its runs"
     table, seeds = page["scores"], len(page["seeds"])
@@ -71,7 +94,7 @@ def drawn(file: Path) -> tuple[Any, str]:
 
 def draw_timing(file: Path, path: Path) -> None:
     """The figure of `python -m rtu_np timing`."""
-    page = json.loads(file.read_text())
+    page = read(file)
     timings = [timing.Timing(**row) for row in page["timings"]]
     path.parent.mkdir(parents=True, exist_ok=True)
     with files.replacing(path) as part:
@@ -81,10 +104,10 @@ def draw_timing(file: Path, path: Path) -> None:
 def main(argv: list[str] | None = None) -> int:
     top = argparse.ArgumentParser(prog="python -m experiments.figures", description=__doc__)
     top.add_argument("names", nargs="*", metavar="NAME", help="experiments; all, if none is named")
-    top.add_argument("--output", type=Path, default=DOCS / "results", help="the folder of the figures")
+    top.add_argument("--output", type=Path, default=RESULTS, help="the folder of the figures")
     arguments = top.parse_args(argv)
     with plotting.style():
-        for file in pages(DOCS / "results"):
+        for file in pages(RESULTS):
             if arguments.names and file.parent.name not in arguments.names:
                 continue
             path = arguments.output / file.parent.name / f"{file.stem}.png"

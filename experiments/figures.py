@@ -74,8 +74,8 @@ def _same(table: dict[str, dict[str, float]], other: dict[str, dict[str, float]]
     """Whether two tables have the same rows, columns and numbers, but for rounding."""
     if {row: list(numbers) for row, numbers in table.items()} != {row: list(each) for row, each in other.items()}:
         return False
-    values = [[number for row in each.values() for number in row.values()] for each in (table, other)]
-    return np.allclose(*values, rtol=1e-9, atol=0, equal_nan=True)
+    ours, theirs = ([number for row in each.values() for number in row.values()] for each in (table, other))
+    return np.allclose(ours, theirs, rtol=1e-9, atol=0, equal_nan=True)
 
 
 def drawn(file: Path) -> tuple[Any, str]:

@@ -284,10 +284,10 @@ def _errors() -> dict[str, float]:
     """{label: distance to full RTRL, relative to it} of the gradient by the parameters that the label is about."""
     inputs = noise(30, 3)
     layers: dict[str, tuple[Cell, GradientMethod, str]] = {
-        "exact for fixed parameters": (Stack([Dense(4, "tanh"), LinearRTU(4, "tanh")]), RTRL(), "1."),
-        "truncated": (Stack([Dense(4, "tanh"), LinearRTU(4, "tanh")]), TBPTT(2), "1."),
-        "layer-local": (Stack([LinearRTU(4, "tanh"), LinearRTU(4, "tanh")]), RTRL(), "0."),
-        "one-step": (Stack([Dense(4, "tanh"), LinearRTU(4, "tanh")]), RTRL(), "0."),
+        "exact for fixed parameters": (Stack((Dense(4, "tanh"), LinearRTU(4, "tanh"))), RTRL(), "1."),
+        "truncated": (Stack((Dense(4, "tanh"), LinearRTU(4, "tanh"))), TBPTT(2), "1."),
+        "layer-local": (Stack((LinearRTU(4, "tanh"), LinearRTU(4, "tanh"))), RTRL(), "0."),
+        "one-step": (Stack((Dense(4, "tanh"), LinearRTU(4, "tanh"))), RTRL(), "0."),
     }
     found = {}
     for label, (cell, gradient, block) in layers.items():

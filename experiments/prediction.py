@@ -216,6 +216,8 @@ def draw(settings: list[Config], table: Table, x_label: str | dict[str, str], ti
         ax.set(xscale="log", yscale="log", title=panel)
         ax.set_xlabel(x_label if isinstance(x_label, str) else x_label[panel])
         xs = sorted({x for rows in drawn.values() for x in rows if x is not None})
+        if len(xs) == 1:
+            ax.set_xlim(xs[0] / 2, xs[0] * 2)
         if xs and xs[0] >= 1:  # x counts units, steps, ...: its ticks are the measured numbers
             ax.set_xticks(xs, [f"{x:g}" for x in xs])
             ax.set_xticks([], minor=True)

@@ -134,7 +134,7 @@ def plot(results: Results) -> Any:
         first, ax = (0 if name == "before" else config["steps"] - cs.size), axes[name]
         signals = {"CS": cs, "US": us}
         prediction_closeup(target, predicted, ax, reference={"Bayes": bayes}, signals=signals, first=first)
-        ax.set(xlabel="", ylabel="discounted US", ylim=(-0.45, 2.3))
+        ax.set(xlabel="", ylabel="discounted US", ylim=(-0.45, 2.8))  # with room for the legend
         ax.set_title(f"one seed: {title} {cs.size} steps")
     axes["after"].legend().remove()
     axes["after"].set_xlabel("step")

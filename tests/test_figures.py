@@ -44,16 +44,16 @@ def test_committed_figures_can_be_read_and_are_those_that_the_command_draws(file
 
 
 def test_scores_that_do_not_give_the_committed_table_are_not_drawn():
-    """As of a robot's page, which is of earlier agents."""
-    file = figures.RESULTS / "defaults" / "memory.json"
+    """As the scores of robots, whose table is of earlier agents."""
+    file = figures.RESULTS / "memory-chain" / "longer.json"
     page = figures.read(file)
     experiment = figures.experiment_of(file)
-    assert figures.from_scores(experiment, "memory", page, figures.RESULTS)
-    row = page["scores"]["TMaze: PPO"]
+    assert figures.from_scores(experiment, "longer", page, figures.RESULTS)
+    row = page["scores"]["RTU, RTRL, lambda 0.8, length 256"]
     row["return"] += 0.01
-    assert not figures.from_scores(experiment, "memory", page, figures.RESULTS)
+    assert not figures.from_scores(experiment, "longer", page, figures.RESULTS)
     row["return"] -= 0.01
-    assert not figures.from_scores(experiment, "memory", {**page, "seeds": [0, *page["seeds"]]}, figures.RESULTS)
+    assert not figures.from_scores(experiment, "longer", {**page, "seeds": [0, *page["seeds"]]}, figures.RESULTS)
 
 
 def crowded(ax):

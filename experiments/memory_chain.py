@@ -80,9 +80,14 @@ def setting(method: str, length: int, lambda_: float, steps: int) -> Config:
     return {**config, "greedy": EPISODES}
 
 
+def seen(config: Config) -> Config:
+    """The setting with what its runs' names do not say: the agent sees the observation alone, unlike by default."""
+    return {**config, "parts": {"previous": False, **config["parts"]}}
+
+
 def run(config: Config, seed: int, unfinished: Path | None = None) -> dict[str, np.ndarray]:
-    """As `control.run`. The agent sees the observation alone, which is not `QLambda`'s default, nor in the settings."""
-    return control.run({**config, "parts": {"previous": False, **config["parts"]}}, seed, unfinished)
+    """As `control.run`, from the observation alone."""
+    return control.run(seen(config), seed, unfinished)
 
 
 def settings(steps: int, lengths: list[int]) -> list[Config]:

@@ -174,7 +174,7 @@ def prediction_closeup(
     ax.locator_params(axis="x", nbins=5)  # steps may have seven digits
     (low, high), rows = ax.get_ylim(), -(-len(ax.get_legend_handles_labels()[0]) // 5)
     ax.set_ylim(low, high + 0.15 * rows * (high - low))  # room for the legend
-    ax.legend(ncols=5, loc="upper left", fontsize=8)
+    ax.legend(ncols=5, loc="upper left", fontsize=8, handlelength=1.2, columnspacing=1.2, borderpad=0.2)
     return ax
 
 

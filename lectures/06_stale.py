@@ -216,7 +216,7 @@ plt.show()
 medians = {name: np.median(points, axis=1) for name, points in measured.items()}  # (step sizes, [angle, error])
 every, longer = medians.values()
 assert every[1, 0] < 0.5
-assert (longer[:, 0] > 3 * every[:, 0]).all()
+assert (longer[:, 0] > 2 * every[:, 0]).all()
 assert longer[3, 0] > 50
 assert np.allclose(longer[2:, 1], 0.2, atol=0.06)
 

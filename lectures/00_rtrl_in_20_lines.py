@@ -6,7 +6,7 @@
 #
 # One idea: *the effect of a parameter on the state is carried along, next to the state.*
 #
-# Each number in the text stands in an `assert`. Change what you like, and see which of them fail.
+# Each result in the text stands in an `assert`. Change what you like, and see which of them fail.
 
 # %%
 import matplotlib.pyplot as plt
@@ -73,7 +73,7 @@ assert np.allclose(c[[5, 14]], [0.46, 0.15], atol=0.005)
 #
 # Running twice is a detour. Differentiate the step by $w$, and keep in mind that $c_{t-1}$ depends on $w$, too:
 #
-# $$ e_t = \tanh'(\cdot) \, ( \underbrace{w \, e_{t-1}}_{\text{through the past}} + \underbrace{c_{t-1}}_{\text{here and
+# $$ e_t = \tanh'(\cdot) ( \underbrace{w e_{t-1}}_{\text{through the past}} + \underbrace{c_{t-1}}_{\text{here and
 # now}} ) $$
 #
 # This is all of RTRL. The new sensitivity needs the old one, and nothing older. In the letters of
@@ -157,8 +157,8 @@ assert np.allclose(history[500], [0.9, 0.5], atol=0.0005)
 # (BPTT) would have to store every state, and could give its gradient only at the end.
 #
 # For one unit that is all. For $n$ units that see each other, every state depends on every parameter, and `e` becomes
-# a large matrix: lecture 2. For a recurrent trace unit it stays small: [micro_rtrl.py](micro_rtrl.py) is the program
-# of one such unit, on one screen.
+# a large matrix: [lecture 2](02_why_n4.ipynb). For a recurrent trace unit it stays small:
+# [micro_rtrl.py](micro_rtrl.py) is the program of one such unit, on one screen.
 #
 # A warning. While $w$ moves, `e` still contains terms that were computed with earlier values of $w$. RTRL is *exact
 # for fixed parameters*, and a little stale while they move.
@@ -179,8 +179,8 @@ assert np.allclose(history[500], [0.9, 0.5], atol=0.0005)
 # ## Solution 1
 #
 # 297 steps with the past, and 570 without. It arrives, since the target shows an error at every step: a wrong $w$ is
-# noticed one step after the pulse, and that is what the direct effect sees. Lecture 4 has a task in which the error
-# comes later than the window reaches.
+# noticed one step after the pulse, and that is what the direct effect sees. [Lecture 4](04_what_t_bptt_forgets.ipynb)
+# has a task in which the error comes later than the window reaches.
 
 # %%
 steps = {past: np.argmax(abs(learn(x, target, past=past)[:, 0] - 0.9) < 0.01) for past in (1.0, 0.0)}

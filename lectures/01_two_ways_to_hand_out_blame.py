@@ -67,8 +67,8 @@ assert np.isclose(forward_answer, backward_answer, rtol=1e-12)
 assert np.isclose(forward_answer, 0.0588, atol=0.00005)
 
 # %% [markdown]
-# Both answer 0.0588. They never looked at the same step: one multiplied $q$ by 24 matrices from the left, the other
-# multiplied $(1, 1)$ by the same 24 matrices from the right.
+# Both answer 0.0588. One went from the first step to the last, the other from the last to the first, over the same 24
+# matrices.
 #
 # ## They meet at every step
 #
@@ -192,7 +192,8 @@ for method in (rtrl, bptt):
 # | backward, BPTT | $a$: one number for each state | all steps since the start | at the end |
 #
 # With many parameters and a short past, backward is cheaper. On a stream that never ends, only forward can go on; the
-# question is what $e$ costs, and lecture 2 answers it. Truncated BPTT goes backward, but only a few steps: lecture 4.
+# question is what $e$ costs, and [lecture 2](02_why_n4.ipynb) answers it. Truncated BPTT goes backward, but only a few
+# steps: [lecture 4](04_what_t_bptt_forgets.ipynb).
 
 # %% [markdown]
 # ## Exercise 1

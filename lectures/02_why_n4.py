@@ -186,8 +186,8 @@ assert np.isclose(2_934_016 / 7_712, 380, atol=0.5)
 # other coordinates.
 #
 # What is lost is a nonlinear exchange between units from step to step. A layer behind the recurrence brings
-# nonlinearity back, since it has no memory. But a second *recurrent* layer on top mixes again: the blocks of the lower
-# layer then depend on the states of the upper one (31).
+# nonlinearity back and has no memory, so it adds nothing to $S$. But a second *recurrent* layer on top does:
+# parameters of the lower layer act on the states of the upper one, and $S$ gets blocks for these (31).
 
 # %% [markdown]
 # ## Exercise 1

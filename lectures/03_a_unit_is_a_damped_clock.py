@@ -80,7 +80,7 @@ assert np.isclose(np.log(abs(c[7]) / abs(c[0])) / np.log(0.95), 7)
 # lived a bit longer? Parameters are the logarithms $\nu^{\log}$ and $\theta^{\log}$ (5), so that a unit step means "so
 # many times longer", for short memories and for long ones. Differentiate $c_t = \gamma \lambda^t$:
 #
-# $$ \frac{dc_t}{d\theta^{\log}} = \mathrm{i} \theta t \, c_t , \qquad
+# $$ \frac{dc_t}{d\theta^{\log}} = \mathrm{i} \theta t c_t , \qquad
 # \frac{dc_t}{d\nu^{\log}} = \left( -\nu t + \frac{\nu r^2}{\gamma^2} \right) c_t . $$
 #
 # Look at the factor $t$. A clock that is a little too fast is a little off after one turn, and more and more off
@@ -109,8 +109,8 @@ plt.show()
 # %% [markdown]
 # The effect of the speed is largest one time constant after the pulse, here after 19 or 20 steps, when only 0.38 of
 # the hand is left. It has fallen to half of its peak after 52 steps, when of the hand 0.07 is left. **What the
-# parameters learn from is older than what the state shows.** If you cut the past off, this is what you lose: lecture
-# 4.
+# parameters learn from is older than what the state shows.** If you cut the past off, this is what you lose:
+# [lecture 4](04_what_t_bptt_forgets.ipynb).
 
 # %%
 assert np.argmax(abs(by_theta)) in (19, 20)
@@ -124,7 +124,7 @@ assert np.isclose(r**52, 0.07, atol=0.005)
 # No closed formula is needed. RTRL carries each sensitivity with the state, and lets it turn and shrink as the state
 # does ((11) with (9) and (10)):
 #
-# $$ e_t = \lambda e_{t-1} + \partial \lambda \, c_{t-1} + \partial \gamma \, W x_t , $$
+# $$ e_t = \lambda e_{t-1} + \partial \lambda c_{t-1} + \partial \gamma W x_t , $$
 #
 # with $\partial \lambda = \mathrm{i} \theta \lambda$ for $\theta^{\log}$, and $\partial \lambda = -\nu \lambda$,
 # $\partial \gamma = \nu r^2 / \gamma$ for $\nu^{\log}$. The factor $\theta$ in the first one is easily forgotten.

@@ -16,9 +16,9 @@ from rtu_np import GRU, RTRL, TBPTT, Adam, LinearRTU, OnlineRegressor, bptt, flo
 # %% [markdown]
 # ## A sum over lags
 #
-# From lecture 1: going back from step $t$, the blame is $a_t$ at lag 0, and each step back multiplies it by the
-# transposed Jacobian. The gradient is the sum of $a_s \cdot q_s$ over all steps $s$, where $q_s$ is the direct effect
-# of the parameters in that step ((17) and (29) of [the
+# From [lecture 1](01_two_ways_to_hand_out_blame.ipynb): going back from step $t$, the blame is $a_t$ at lag 0, and
+# each step back multiplies it by the transposed Jacobian. The gradient is the sum of $a_s \cdot q_s$ over all steps
+# $s$, where $q_s$ is the direct effect of the parameters in that step ((17) and (29) of [the
 # derivations](../docs/derivations.md#other-ways-of-carrying-the-gradient)).
 #
 # For a recurrent trace unit (RTU) the Jacobian turns and shrinks to $r$. So the blame at lag $k$ has the length $r^k$,
@@ -92,9 +92,10 @@ axes.legend()
 plt.show()
 
 # %% [markdown]
-# Each of the three falls about as $r^T$. The reason is the staircase of lecture 1: the terms that T-BPTT($T$) leaves
-# out add up to $a_{t-T} \cdot e_{t-T}$, which is a gradient as large as any, $T$ steps ago, times $r^T$. RTRL carries
-# it along in $e$; T-BPTT sets it to zero.
+# Each of the three falls about as $r^T$. The reason is the staircase of
+# [lecture 1](01_two_ways_to_hand_out_blame.ipynb): the terms that T-BPTT($T$) leaves out add up to
+# $a_{t-T} \cdot e_{t-T}$, which is a gradient as large as any, $T$ steps ago, times $r^T$. RTRL carries it along in
+# $e$; T-BPTT sets it to zero.
 
 # %%
 assert np.allclose(off[:5], r ** np.array(windows[:5])[:, None], rtol=0.5)
@@ -177,7 +178,8 @@ assert np.isclose(4_545 / 696, 6.5, atol=0.05)
 
 # %% [markdown]
 # This is no law against short windows. If an error is made at every step after a cause, one step of credit may do
-# (exercise 2; lecture 0 has another case). And dense networks have no cheap RTRL (lecture 2).
+# (exercise 2; [lecture 0](00_rtrl_in_20_lines.ipynb) has another case). And dense networks have no cheap RTRL
+# ([lecture 2](02_why_n4.ipynb)).
 
 # %% [markdown]
 # ## Exercise 1

@@ -149,7 +149,10 @@ def main(arguments: list[str] | None = None) -> int:
         parser.error(f"no lecture has the number {', '.join(unknown)}: expected some of {', '.join(sorted(numbers))}")
     for path in LECTURES:
         if not asked or path.name[:2] in asked:
-            made = make(path)
+            try:
+                made = make(path)
+            except ModuleNotFoundError as error:
+                parser.error(f'{error.name} is missing: python -m pip install -e ".[lectures]" installs it')
             print(f"{made.name}: {made.stat().st_size:,} bytes")
     return 0
 

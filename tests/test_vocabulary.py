@@ -15,6 +15,7 @@ SOURCES = sorted([*(path for top in FOLDERS for path in (ROOT / top).rglob("*.py
 PAGES = [
     *sorted((ROOT / "docs").glob("*.md")),
     *sorted((ROOT / "docs" / "explorer").iterdir()),
+    ROOT / "lectures" / "README.md",
     ROOT / "CONTRIBUTING.md",
     ROOT / "README.md",
 ]

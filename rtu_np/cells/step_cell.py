@@ -1,9 +1,9 @@
 """A cell from one function: `from_step` takes a step in NumPy, and generates the functions of `rtu_np.protocol`.
 
 The step is called once with arrays that note what is done to them (`step_graph`). From the graph come the kernels
-`forward` and `backward` (`step_source`), whose derivatives are dual numbers (`step_rules`; derivations (88), (89)). RTRL
-and truncated BPTT are those of all cells. If units do not see one another, RTRL has one sensitivity for each parameter
-(`unitwise`; derivations (90)).
+`forward` and `backward` (`step_source`), whose derivatives are dual numbers (`step_rules`; derivations (88), (89)).
+RTRL and truncated BPTT are those of all cells. If units do not see one another, RTRL has one sensitivity for each
+parameter (`unitwise`; derivations (90)).
 
 A kernel is generated for all sizes, in place, and allocates nothing. Its source has all that the step was, also the
 numbers that the step has read, and calls no function of the user's. A hash of the source names the type that kernels
@@ -26,8 +26,10 @@ import numpy as np
 from rtu_np import protocol
 from rtu_np.cells import step_check
 from rtu_np.cells.layer import Cell
-from rtu_np.cells.step_graph import Buffer, Graph, Length, Node, Traced, has_kink
+from rtu_np.cells.step_graph import Graph
+from rtu_np.cells.step_rules import WATCHED
 from rtu_np.cells.step_source import Outputs, Source, Writer, reachable
+from rtu_np.cells.step_trace import trace
 from rtu_np.cells.unitwise import register_unitwise
 from rtu_np.jit import kernel, noalias
 from rtu_np.numerics.buffers import aligned, clear, copy, packed, size
@@ -104,23 +106,26 @@ class StepCell(Cell):
         if self.n_outputs is not None:
             check_count("n_outputs", self.n_outputs)
         check_flag("elementwise", self.elementwise)
-        for name, value, expected in (
-            ("step", self.step, "step(params, state, x) -> (state, y)"),
-            ("init", self.init, "init(n_inputs, n_hidden, rng) -> {name: array}"),
+        in_place = "step(params, state, x, next_state, y)"
+        for name, function, counts, expected in (
+            ("step", self.step, (3, 5), f"step(params, state, x) -> (state, y), or {in_place}"),
+            ("init", self.init, (3,), "init(n_inputs, n_hidden, rng) -> {name: array}"),
         ):
-            if not callable(value):
-                raise TypeError(f"{name} is {value!r}: expected a function {expected}")
-        if _count_arguments(self.step) not in (3, 5):
-            raise TypeError(
-                f"step {self.name} has {_count_arguments(self.step)} arguments: expected step(params, state, x), or "
-                "step(params, state, x, next_state, y)"
-            )
+            if not callable(function):
+                raise TypeError(f"{name} is {function!r}: expected a function {expected}")
+            if (n := _count_arguments(function)) not in counts:
+                raise TypeError(f"{name} has {n} arguments without defaults: expected {expected}")
         if not isinstance(self.state, tuple) or not self.state:
             raise TypeError(f'state is {self.state!r}: expected a tuple of names, such as ("h", "c")')
         for name in self.state:
             _check_name("state", name)
         make_plain(self)
-        object.__setattr__(self, "_widths", {})  # {shapes of the parameters: n_inputs}, for `initialise`
+        object.__setattr__(self, "_widths", {})
+
+    @property
+    def widths(self) -> dict[tuple, int]:
+        """{shapes of the parameters: n_inputs}, for `initialise`, which gets the parameters alone."""
+        return self.__dict__["_widths"]
 
     @property
     def name(self) -> str:
@@ -146,8 +151,8 @@ class StepCell(Cell):
             array = np.asarray(value)
             if array.dtype.kind not in "fiub" or array.ndim > 2 or not array.size:
                 raise ValueError(
-                    f"init makes {name} of dtype {array.dtype} and shape {array.shape}: expected real numbers in at most "
-                    "two dimensions"
+                    f"init makes {name} of dtype {array.dtype} and shape {array.shape}: expected real numbers in at "
+                    "most two dimensions"
                 )
             check_finite(f"init's {name}", array)
             arrays[name] = array.astype(np.float64)
@@ -156,29 +161,33 @@ class StepCell(Cell):
     def spec(self, n_inputs: int) -> Any:
         params = self.starting_values(n_inputs, np.random.default_rng(0))
         shapes = tuple((name, array.shape) for name, array in params.items())
-        self._widths[shapes] = n_inputs
+        self.widths[shapes] = n_inputs
+        graph, outputs = trace(self, dict(shapes), n_inputs)
         step_check.check_pure(self, params, n_inputs)
-        graph, outputs = _trace(self, dict(shapes), n_inputs)
         if self.elementwise:
-            step_check.check_elementwise(self, graph, list(outputs.states), params, n_inputs)
+            step_check.check_elementwise(self, graph, outputs.states, params, n_inputs)
         kind = _kind(self, graph, outputs, shapes)
         _CELLS[kind] = self
         lengths = [length for _, shape in shapes for length in shape]
         n_state = len(self.state) * self.n_hidden
         without = kind(n_inputs, self.n_hidden, self.width, len(self.state), n_state, 0, *lengths)
-        return without._replace(n_params=size(protocol.parameters, without))
+        spec = without._replace(n_params=size(protocol.parameters, without))
+        if kind not in _COMPARED:
+            _compare(self, spec)
+            _COMPARED.add(kind)
+        return spec
 
     def initialise(self, params: Any, rng: np.random.Generator) -> None:
         shapes = tuple((name, view.shape) for name, view in _as_given(params).items())
-        for view, value in zip(params, self.starting_values(self._widths[shapes], rng).values(), strict=True):
+        for view, value in zip(params, self.starting_values(self.widths[shapes], rng).values(), strict=True):
             view[...] = value
 
 
 def _count_arguments(function: Callable) -> int:
-    try:
-        return len(inspect.signature(function).parameters)
-    except (TypeError, ValueError):
-        return 0
+    """How many arguments a call has to give."""
+    starred = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    parameters = inspect.signature(function).parameters.values()
+    return sum(each.default is each.empty and each.kind not in starred for each in parameters)
 
 
 def _check_name(argument: str, name: Any) -> None:
@@ -186,88 +195,6 @@ def _check_name(argument: str, name: Any) -> None:
         raise ValueError(f"{argument} {name!r}: expected a name such as 'W', which Python takes for a variable")
     if name in _RESERVED:
         raise ValueError(f"{argument} {name!r}: expected another name, since generated code needs this one")
-
-
-# --------------------------------------------------------------------------------------------------------- tracing
-
-
-class _Parameters(step_check.Named):
-    """The parameters while a step is traced: a name that is not there is an error, and what is read is noted."""
-
-    def __init__(self, cell: StepCell, arrays: dict[str, Traced]) -> None:
-        super().__init__(arrays)
-        self.__dict__.update(cell=cell, read=set())
-
-    def __getitem__(self, name: str) -> Traced:
-        if name not in self:
-            raise ValueError(
-                f"step {self.cell.name} reads params[{name!r}], and init makes {', '.join(self) or 'no parameters'}: "
-                "expected one of these; does init lack it, or is the name misspelt?"
-            )
-        self.read.add(name)
-        return super().__getitem__(name)
-
-    def values(self) -> Any:
-        return [self[name] for name in self]
-
-    def items(self) -> Any:
-        return [(name, self[name]) for name in self]
-
-
-def _trace(cell: StepCell, shapes: dict[str, tuple[int, ...]], n_inputs: int) -> tuple[Graph, Outputs]:
-    """The graph of a step. ValueError, TypeError, by name."""
-    graph, n = Graph(cell.name), Length(cell.n_hidden, "spec.n_hidden")
-
-    def leaf(text: str, *lengths: Length) -> Traced:
-        array = Traced(graph, graph.node("leaf", (), lengths, text))
-        array.is_argument = True
-        return array
-
-    made = {}
-    for name, shape in shapes.items():
-        lengths = [Length(m, f"spec.size_{name}_{k}") for k, m in enumerate(shape)]
-        made[name] = leaf(f"params.{name}", *(lengths or [Length(1, "1")]))
-        if not shape:
-            made[name] = made[name][0]
-    params = _Parameters(cell, made)
-    state = step_check.Named((name, leaf(f"state_tm1.{name}", n)) for name in cell.state)
-    x = leaf("x_t", Length(n_inputs, "spec.n_inputs"))
-    try:
-        after, y = step_check.call(cell, params, state, x, lambda name, m: Buffer(graph, name, Length(m, str(m))))
-    except (ValueError, TypeError) as error:
-        if f"step {cell.name} " in str(error):
-            raise error from None
-        raise TypeError(f"step {cell.name} cannot be differentiated: {_one_line(error)}") from error
-    except (AttributeError, IndexError, KeyError, NotImplementedError) as error:
-        raise TypeError(f"step {cell.name} cannot be differentiated: {_one_line(error)}") from error
-    if unused := set(params) - params.read:
-        raise ValueError(
-            f"init makes {', '.join(sorted(unused))}, and step {cell.name} does not read it: expected the parameters of "
-            "the step alone"
-        )
-    states = [_output(cell, graph, f"the state {name!r}", after[name], n) for name in cell.state]
-    return graph, Outputs(
-        cell.state, tuple(states), _output(cell, graph, "y", y, Length(cell.width, "spec.n_outputs"))
-    )
-
-
-def _output(cell: StepCell, graph: Graph, what: str, value: Any, length: Length) -> Node:
-    node = graph.as_node(value)
-    shape = tuple(each.number for each in node.shape)
-    if shape != (length.number,):
-        setting = "n_hidden" if length.text == "spec.n_hidden" else "n_outputs"
-        raise ValueError(
-            f"step {cell.name} returns {what} of shape {shape}: expected ({length.number},), which is ({setting},)"
-        )
-    if node.is_condition:
-        raise TypeError(f"step {cell.name} returns {what} of true and false: expected numbers")
-    graph.equate(node.shape[0], length)
-    return node
-
-
-def _one_line(error: Exception) -> str:
-    text = f"{type(error).__name__}: {error}".partition("\n")[0]
-    return text if len(text) <= 160 else text[:157] + "..."
 
 
 # ------------------------------------------------------------------------------------------------------ generation
@@ -287,7 +214,7 @@ def _kind(cell: StepCell, graph: Graph, outputs: Outputs, shapes: tuple) -> type
     module = sys.modules[__name__]
     if not hasattr(module, name):
         _register(name, cell, ranks, graph, source)
-        if has_kink(reachable([*outputs.states, outputs.y])):
+        if any(node.op in WATCHED for node in reachable([*outputs.states, outputs.y])):
             protocol.preactivations.register(getattr(module, name))(_distances)
     return getattr(module, name)
 
@@ -347,6 +274,33 @@ def _compiled(name: str, function: str, source: str, graph: Graph) -> Callable:
 # ------------------------------------------------------------------------------------------- reference: plain NumPy
 
 
+_COMPARED: set[type] = set()
+
+
+def _compare(cell: StepCell, spec: Any) -> None:
+    """ValueError if the generated step, in plain Python, gives other numbers than the user's."""
+    rng = np.random.default_rng(1)
+    flat, work, record, before = (
+        np.zeros(size(layout, spec)) for layout in (protocol.parameters, protocol.work, protocol.record, protocol.state)
+    )
+    params, state_tm1 = protocol.parameters(spec, flat)[0], protocol.state(spec, before)[0]
+    for view in (*params, *state_tm1):
+        view[...] = rng.standard_normal(view.shape)
+    x, views = rng.standard_normal(spec.n_inputs), protocol.record(spec, record)[0]
+    with np.errstate(all="ignore"):
+        protocol.forward(spec, params, protocol.work(spec, work)[0], state_tm1, x, views)
+        after, y = _plain_forward(spec, params, state_tm1, x)
+    for name, made, expected in (*zip(cell.state, views.state, after, strict=True), ("y", views.y, y)):
+        scale = np.abs(expected).max(where=np.isfinite(expected), initial=1.0)
+        differs = np.argwhere(~np.isclose(made, expected, rtol=0, atol=1e-9 * scale, equal_nan=True))
+        if differs.size:
+            k = int(differs[0, 0])
+            raise ValueError(
+                f"step {cell.name} gives {name}[{k}] = {made[k]:.6g} while it is taken apart, and {expected[k]:.6g} "
+                "with numbers: expected the same; does it change an array of which it has a part, or ask for a type?"
+            )
+
+
 def _plain_forward(spec, params, state_tm1, x_t):
     after, y = _run(spec, params, state_tm1, x_t)
     return type(state_tm1)(*after.values()), y
@@ -360,7 +314,8 @@ def _distances(spec, params, state_tm1, x_t):
 
 
 def _run(spec, params, state_tm1, x_t, kinks=None):
-    return step_check.run(_CELLS[type(spec)], _as_given(params), state_tm1._asdict(), x_t, kinks)
+    watches = type(spec) in protocol.preactivations.table
+    return step_check.run(_CELLS[type(spec)], (_as_given(params), state_tm1._asdict(), x_t), watches, kinks)
 
 
 def _as_given(params: Any) -> dict[str, np.ndarray]:

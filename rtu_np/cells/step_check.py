@@ -58,7 +58,7 @@ class Watched(np.ndarray):
             if ufunc is not np.logaddexp:
                 _distances.append(np.ravel(arrays[0].real - (arrays[1].real if len(arrays) == 2 else 0)))
             result = analytic(*arrays)
-        if out:
+        if out and out[0].ndim:  # a number is not changed, but a name gets another one
             out[0].view(np.ndarray)[...] = result
             return out[0]
         return np.asarray(result).view(Watched)
@@ -71,17 +71,23 @@ class Watched(np.ndarray):
         return np.asarray(super().__getitem__(key)).view(Watched)
 
 
-def run(cell: Any, params: dict[str, Any], state: dict[str, Any], x: Any, kinks: list | None = None) -> tuple:
+def run(cell: Any, arguments: tuple[dict, dict, Any], watches: bool = True, kinks: list | None = None) -> tuple:
     """(arrays of the next state by name, y) of one step in NumPy; the numbers may be complex.
 
+    arguments : parameters and state by name, and the input
+    watches : whether the step may have kinks
     kinks : gets the distances from kinks, if it is given
     """
+    params, state, x = arguments
     _distances.clear()
-    given = [
-        Named((name, np.array(value).view(Watched)) for name, value in group.items()) for group in (params, state)
-    ]
     dtype = np.result_type(x, *params.values(), *state.values(), np.float64)
-    after, y = call(cell, *given, np.array(x).view(Watched), lambda name, n: np.zeros(n, dtype).view(Watched))
+
+    def watched(value: Any) -> np.ndarray:
+        array = np.array(value, dtype)  # all of one type, so that any can be added to another in place
+        return array.view(Watched) if watches else array
+
+    given, before = (Named((name, watched(value)) for name, value in group.items()) for group in (params, state))
+    after, y = call(cell, given, before, watched(x), lambda name, n: watched(np.zeros(n)))
     if kinks is not None:
         kinks += _distances
     return {name: np.asarray(value) for name, value in after.items()}, np.asarray(y)
@@ -95,7 +101,7 @@ def call(cell: Any, params: Named, state: Named, x: Any, buffer: Callable[[str, 
     name, names = cell.name, cell.state
     before = state if len(names) > 1 else state[names[0]]
     if cell.in_place:
-        after = Named((each, buffer(f"the next state {each!r}", cell.n_hidden)) for each in names)
+        after = Named((each, buffer(f"state {each!r}", cell.n_hidden)) for each in names)
         y = buffer("y", cell.width)
         cell.step(params, before, x, after if len(names) > 1 else after[names[0]], y)
         return after, y
@@ -105,12 +111,11 @@ def call(cell: Any, params: Named, state: Named, x: Any, buffer: Callable[[str, 
     after, y = returned
     if len(names) == 1:
         return Named({names[0]: after}), y
-    if isinstance(after, tuple | list) and len(after) == len(names):
-        after = dict(zip(names, after, strict=True))
-    if not isinstance(after, dict) or after.keys() != set(names):
+    by_name = dict(zip(names, after, strict=False)) if isinstance(after, tuple | list) else after
+    if not isinstance(by_name, dict) or by_name.keys() != set(names) or len(after) != len(names):
         found = ", ".join(map(repr, after)) if isinstance(after, dict) else type(after).__name__
         raise ValueError(f"step {name} returns the state {found}: expected {', '.join(map(repr, names))}")
-    return Named(after), y
+    return Named(by_name), y
 
 
 def check_pure(cell: Any, params: dict[str, np.ndarray], n_inputs: int) -> None:
@@ -119,40 +124,57 @@ def check_pure(cell: Any, params: dict[str, np.ndarray], n_inputs: int) -> None:
     state = {name: rng.standard_normal(cell.n_hidden) for name in cell.state}
     x = rng.standard_normal(n_inputs)
     with np.errstate(all="ignore"):
-        one, other = run(cell, params, state, x), run(cell, params, state, x)
-    for name, a, b in [*((f"the next state {n!r}", one[0][n], other[0][n]) for n in cell.state), ("y", one[1], other[1])]:
+        one, other = run(cell, (params, state, x)), run(cell, (params, state, x))
+    for name, a, b in [*((f"state {n!r}", one[0][n], other[0][n]) for n in cell.state), ("y", one[1], other[1])]:
         if a.shape != b.shape or not np.array_equal(a, b, equal_nan=True):
             raise ValueError(
-                f"step {cell.name} is not a pure function: two calls with the same arguments give another {name}; does "
-                "it draw random numbers, or keep a state of its own?"
+                f"step {cell.name} is not a pure function: two calls with the same arguments give another value of "
+                f"{name}; does it draw random numbers, or keep a state of its own?"
             )
 
 
 # ---------------------------------------------------------------------------------------------------- unit by unit
 
-_OWN, _OTHERS = 0, 1  # a number depends on what belongs to its own unit, or to other units, too
+_OWN, _OTHERS = -1, -2  # the number at place i depends on what belongs to unit i mod n, or to other units, too
 
 
 def seen(nodes: list[Node], n: int) -> dict[Node, dict[str, int]]:
-    """What each node depends on: {argument: _OWN or _OTHERS}. A number at place i of a vector is one of unit i mod n."""
+    """What each node depends on: {argument: _OWN, _OTHERS, or the unit that a single number belongs to}."""
     found: dict[Node, dict[str, int]] = {}
     for node in nodes:
         whole = bool(node.shape) and node.shape[-1].number % n == 0
         deps: dict[str, int] = {}
-        for arg in node.args:
-            kept = node.is_elementwise and bool(arg.shape)
-            kept |= node.op == "slice" and whole and node.value.number % n == 0
-            kept |= node.op == "row" or (node.op == "product" and arg is node.args[1] and whole and not node.value)
-            kept |= node.op == "concatenate" and all(bool(a.shape) and a.shape[0].number % n == 0 for a in node.args)
+        start = 0
+        for k, arg in enumerate(node.args):
             for name, how in found[arg].items():
-                deps[name] = max(deps.get(name, _OWN), how if kept else _OTHERS)
-        if node.op == "leaf" and not node.value.startswith("x_t"):
+                how = _carried(node, k, how, n, start % n)
+                deps[name] = how if deps.get(name, how) == how else _OTHERS
+            start += arg.shape[0].number if arg.shape else 1
+        if node.op == "leaf" and node.value != "x_t":
             deps[node.value] = _OWN if whole else _OTHERS
         found[node] = deps
     return found
 
 
-def check_elementwise(cell: Any, graph: Graph, states: list[Node], params: dict[str, np.ndarray], n_inputs: int) -> None:
+def _carried(node: Node, k: int, how: int, n: int, unit: int) -> int:
+    """What becomes of a dependence of the k-th argument, which begins at a place of `unit` if arguments are joined."""
+    arg, whole = node.args[k], bool(node.shape) and node.shape[-1].number % n == 0
+    if node.is_elementwise:
+        kept = bool(arg.shape) == bool(node.shape)
+    elif node.op == "slice" and not node.shape:
+        return node.value.number % n if how == _OWN else _OTHERS
+    elif node.op == "slice":
+        kept = whole and node.value.number % n == 0
+    else:
+        kept = node.op == "row" or (node.op == "product" and k == 1 and whole and not node.value)
+        if node.op == "concatenate":
+            if not arg.shape:
+                return _OWN if how == unit else _OTHERS
+            kept = unit == 0
+    return how if kept else _OTHERS
+
+
+def check_elementwise(cell: Any, graph: Graph, states: tuple[Node, ...], params: dict, n_inputs: int) -> None:
     """ValueError if the next state of a unit depends on another unit's state or parameters, with an entry."""
     deps, n = seen(list(graph.nodes.values()), cell.n_hidden), cell.n_hidden
     mixed = sorted({name for node in states for name, how in deps[node].items() if how == _OTHERS})
@@ -160,16 +182,15 @@ def check_elementwise(cell: Any, graph: Graph, states: list[Node], params: dict[
         return
     first = min(mixed, key=lambda each: (not each.startswith("state"), each))
     group, _, name = first.partition(".")
-    shown = f"params[{name!r}]" if group == "params" else (name if len(cell.state) > 1 else "the state")
+    shown = f"params[{name!r}]" if group == "params" else (name if len(cell.state) > 1 else "state")
     found = _entry(cell, params, n_inputs, group, name)
-    what = (
-        f"the next state of unit {found[0]} depends on {shown}{list(found[1])}, with the derivative {found[2]:.3g}"
-        if found
-        else f"the next state of a unit depends on {shown} of other units"
-    )
+    what = f"a unit depends on {shown} of another unit"
+    if found:
+        unit, index, slope = found
+        what = f"unit {unit} depends on {shown}{list(index) or ''}, with the derivative {slope:.3g}"
     raise ValueError(
-        f"elementwise is True, and in step {cell.name} {what}: expected units that see their own state and the last axis "
-        f"({n}, or a multiple of it) of their own parameters; or elementwise=False"
+        f"elementwise is True, and in step {cell.name} the next state of {what}: expected units that see their own "
+        f"state and the last axis ({n}, or a multiple of it) of their own parameters; or elementwise=False"
     )
 
 
@@ -186,15 +207,11 @@ def _entry(cell: Any, params: dict, n_inputs: int, group: str, name: str) -> tup
         moved = array.astype(complex)
         moved[index] += 1j * _COMPLEX_STEP
         with np.errstate(all="ignore"):
-            after, _ = run(cell, **_moved(at, group, name, moved), x=x)
+            both = {**at, group: {**at[group], name: moved}}
+            after, _ = run(cell, (both["params"], both["state_tm1"], x))
         for values in after.values():
             slopes = values.imag / _COMPLEX_STEP
             others = [i for i in range(n) if slopes[i] != 0 and not (index and i == index[-1] % n)]
             if others:
                 return others[0], index, float(slopes[others[0]])
     return None
-
-
-def _moved(at: dict, group: str, name: str, moved: np.ndarray) -> dict:
-    both = {**at, group: {**at[group], name: moved}}
-    return {"params": both["params"], "state": both["state_tm1"]}

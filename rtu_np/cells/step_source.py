@@ -10,21 +10,8 @@ its slopes, through a product by the matrix.
 import re
 from typing import NamedTuple
 
+from rtu_np.cells.step_duals import Duals, Place
 from rtu_np.cells.step_graph import Graph, Length, Node
-from rtu_np.cells.step_rules import RULES
-
-
-class Place(NamedTuple):
-    """What a loop reads: an array, and where."""
-
-    array: str  # an expression of compiled code
-    start: str
-    is_one: bool  # one number, the same in all turns
-
-    def at(self, i: str) -> str:
-        if self.is_one:
-            return f"{self.array}[{self.start}]"
-        return f"{self.array}[{i}]" if self.start == "0" else f"{self.array}[{self.start} + {i}]"
 
 
 class Block:
@@ -70,7 +57,7 @@ class Writer:
         self._stored: dict[Node, str] = {}  # the array of a result, in the record
         self._adjoints: dict[Node, str] = {}
         self._active: dict[Node, bool] = {}
-        self._values: dict[float | str, str] = {}
+        self._values: dict[str, str] = {}
         self._n_names = 0
         self.blocks = self._make_blocks()
 
@@ -168,8 +155,9 @@ class Writer:
 
     def number(self, node: Node) -> str:
         """The name of a constant, in the precision of the data."""
-        value = node.value.text if isinstance(node.value, Length) else node.value
-        return self._values.setdefault(value, f"k{len(self._values)}")
+        value = node.value
+        text = value.text if isinstance(value, Length) else re.sub("inf|nan", r"np.\g<0>", repr(value))
+        return self._values.setdefault(text, f"k{len(self._values)}")
 
     def new_name(self) -> str:
         self._n_names += 1
@@ -187,11 +175,11 @@ class Writer:
         return Source(forward, _function("backward", arguments, backward), self.record, self.work)
 
     def _preamble(self) -> list[str]:
-        numbers = {"one": 1.0, "zero": 0.0, "half": 0.5, **{name: value for value, name in self._values.items()}}
-        return ["real = x_t.dtype.type", *(f"{name} = real({value})" for name, value in numbers.items())]
+        numbers = {"one": "1.0", "zero": "0.0", "half": "0.5", **{name: text for text, name in self._values.items()}}
+        return ["real = x_t.dtype.type", *(f"{name} = real({text})" for name, text in numbers.items())]
 
     def _loop(self, block: Block) -> list[str]:
-        duals = _Duals(self, block)
+        duals = Duals(self)
         for node in block.nodes:
             duals.compute(node)
         lines, length = duals.lines, self._text(block.nodes[0])
@@ -224,8 +212,8 @@ class Writer:
                 return [f"for i in range({self._text(node)}):", f"    {out}[i] = dot({matrix}[i], {vector})"]
             return [f"clear({out})", f"add_product({vector}, {matrix}, {out})"]
         if node.op == "sum":
-            place = self.place(node.args[0])
-            return [f"{out}[0] = zero", f"for i in range({self._text(node.args[0])}):", f"    {out}[0] += {place.at('i')}"]
+            term, n = self.place(node.args[0]).at("i"), self._text(node.args[0])
+            return [f"{out}[0] = zero", f"for i in range({n}):", f"    {out}[0] += {term}"]
         lines, end = [], "0"
         for arg in node.args:
             place = self.place(arg) if arg.op != "number" else None
@@ -239,8 +227,8 @@ class Writer:
         return lines
 
     def _vector(self, node: Node) -> str:
-        place = self.place(node)
-        return place.array if node.op != "slice" else f"{place.array}[{place.start} : {place.start} + {self._text(node)}]"
+        place, n = self.place(node), self._text(node)
+        return place.array if node.op != "slice" else f"{place.array}[{place.start} : {place.start} + {n}]"
 
     # ----------------------------------------------------------------------------------------------- backward
 
@@ -320,69 +308,11 @@ class Writer:
             if vector.op == "slice":
                 array = f"{array}[{place.start} : {place.start} + {self._text(vector)}]"
             return [*lines, f"add_product({got}, {self._array(matrix)}, {array})"]
-        back = [f"for i in range({self._text(vector)}):", f"    {place.at('i')} += dot({self._array(matrix)}[i], {got})"]
+        row = f"{self._array(matrix)}[i]"
+        back = [f"for i in range({self._text(vector)}):", f"    {place.at('i')} += dot({row}, {got})"]
         if place.array == "work.dx":  # the gradient by the input is often not needed
             back = ["if adjoint.x.shape[0] > 0:", *(f"    {line}" for line in back)]
         return [*lines, *back]
-
-
-class _Duals:
-    """The lines of a loop: values, and tangents by each input of the loop."""
-
-    def __init__(self, writer: Writer, block: Block) -> None:
-        self.writer, self.block = writer, block
-        self.values: dict[Node, str] = {}
-        self.tangents: dict[Node, dict[Node, str]] = {}
-        self.lines: list[str] = []
-        self._names: dict[str, str] = {}
-
-    def _name(self, text: str) -> str:
-        """A name of an expression, which is computed once."""
-        if re.fullmatch(r"\w+", text) or text == "-1":
-            return text
-        if text not in self._names:
-            self._names[text] = name = self.writer.new_name()  # a condition has another type than a number
-            self.lines.append(f"{name} = {text}")
-        return self._names[text]
-
-    def _times(self, a: str, b: str) -> str:
-        for one, other in ((a, b), (b, a)):
-            if one == "1":
-                return other
-            if one == "-1":
-                return {"1": "-1", "-1": "1"}.get(other) or self._name(f"-{other}")
-        return self._name(f"{a} * {b}")
-
-    def _read(self, node: Node) -> None:
-        writer = self.writer
-        if node.op == "number":
-            self.values[node], self.tangents[node] = writer.number(node), {}
-            return
-        place = writer.place(node)
-        text = place.at("{i}")
-        self.values[node] = self._name(f"{text} > half" if node.is_condition else text)
-        self.tangents[node] = {node: "1"} if writer.is_active(node) else {}
-
-    def compute(self, node: Node) -> None:
-        rule = RULES[node.op]
-        for arg in node.args:
-            if arg not in self.values:
-                self._read(arg)
-        values = [self.values[arg] for arg in node.args]
-        self.values[node] = y = self._name(rule.value.format(*values))
-        tangents: dict[Node, str] = {}
-        for arg, slope in zip(node.args, rule.slopes, strict=True):
-            if slope == "0" or not self.tangents[arg]:
-                continue
-            factor = self._name(slope.format(*values, y=y))
-            for read, tangent in self.tangents[arg].items():
-                share = self._times(factor, tangent)
-                tangents[read] = share if read not in tangents else self._plus(tangents[read], share)
-        self.tangents[node] = tangents
-
-    def _plus(self, a: str, b: str) -> str:
-        numbers = {"1": "one", "-1": "-one"}  # an integer would lift float32 arithmetic to float64
-        return self._name(f"{numbers.get(a, a)} + {numbers.get(b, b)}")
 
 
 def reachable(outputs: list[Node]) -> list[Node]:

@@ -133,7 +133,7 @@ def accumulate_stored(spec, stored, dstate, out):
 
 
 def register_unitwise(kind: type) -> None:
-    """Register RTRL for specs of the type `kind`, which have n_arrays, n_state and n_params, and unpadded parameters."""
+    """Register RTRL for specs of the type `kind`, which have n_arrays, n_state and n_params. No parameter is padded."""
     shared = {
         protocol.memory: layout_of(UnitwiseMemory),
         protocol.move: move,

@@ -65,12 +65,15 @@ class Writer:
 
     def _make_blocks(self) -> list[Block]:
         blocks: dict[object, Block] = {}
-        for node in reachable([*self.states, self.y]):
-            self._stages[node] = stage = self._stage(node)
-            if node.op in _SIMPLE:
-                continue
-            key = (stage, self._text(node)) if node.is_elementwise else node
-            blocks.setdefault(key, Block(stage, [])).nodes.append(node)
+        nodes = reachable([*self.states, self.y])
+        for node in nodes:
+            self._stages[node] = self._stage(node)
+        self._delay(nodes)
+        for node in nodes:
+            if node.op not in _SIMPLE:
+                stage = self._stages[node]
+                key = (stage, self._text(node)) if node.is_elementwise else node
+                blocks.setdefault(key, Block(stage, [])).nodes.append(node)
         ordered = sorted(blocks.values(), key=lambda block: block.stage)
         results = {*self.states, self.y}
         for block in ordered:
@@ -99,6 +102,16 @@ class Writer:
             return self._stages[arg] + (not self._same_loop(node, arg))
 
         return max(map(of, node.args), default=0)
+
+    def _delay(self, nodes: list[Node]) -> None:
+        """Compute what one loop alone reads in that loop, so that it is not stored."""
+        latest: dict[Node, int] = {}
+        for node in reversed(nodes):
+            if node.is_elementwise:
+                self._stages[node] = latest.get(node, self._stages[node])
+            for arg in node.args:
+                stage = self._stages[node] - (not self._same_loop(node, arg))
+                latest[arg] = min(stage, latest.get(arg, stage))
 
     def _store(self, node: Node) -> None:
         if node in self.states:

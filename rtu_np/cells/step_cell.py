@@ -167,7 +167,7 @@ class StepCell(Cell):
         if self.elementwise:
             step_check.check_elementwise(self, graph, outputs.states, params, n_inputs)
         kind = _kind(self, graph, outputs, shapes)
-        _CELLS[kind] = self
+        _CELLS[kind, self.n_hidden, self.width] = self
         lengths = [length for _, shape in shapes for length in shape]
         n_state = len(self.state) * self.n_hidden
         without = kind(n_inputs, self.n_hidden, self.width, len(self.state), n_state, 0, *lengths)
@@ -199,7 +199,7 @@ def _check_name(argument: str, name: Any) -> None:
 
 # ------------------------------------------------------------------------------------------------------ generation
 
-_CELLS: dict[type, StepCell] = {}  # the latest cell of each type of spec
+_CELLS: dict[tuple[type, int, int], StepCell] = {}  # the latest cell of a type of spec, n_hidden and n_outputs
 _NUMBERS: dict[type, set[str]] = {}  # of each type of parameters: those that are one number for the step
 
 
@@ -235,7 +235,7 @@ def _register(name: str, cell: StepCell, ranks: list[tuple[str, int]], graph: Gr
     counts = ("n_inputs", "n_hidden", "n_outputs", "n_arrays", "n_state", "n_params")
     lengths = {param: [f"size_{param}_{k}" for k in range(rank)] for param, rank in ranks}
     kind = _named_tuple(name, [(each, int) for each in (*counts, *(n for names in lengths.values() for n in names))])
-    kind.__reduce__ = lambda spec: (_again, (_CELLS[kind], spec.n_inputs))
+    kind.__reduce__ = lambda spec: (_again, (_cell_of(spec), spec.n_inputs, tuple(spec)))
     params = _named_tuple(
         f"{name}_Parameters",
         [(p, Annotated[(np.ndarray, *([f"spec.{each}" for each in names] or ["1"]))]) for p, names in lengths.items()],
@@ -258,8 +258,13 @@ def _register(name: str, cell: StepCell, ranks: list[tuple[str, int]], graph: Gr
         register_unitwise(kind)
 
 
-def _again(cell: StepCell, n_inputs: int) -> Any:
-    return cell.spec(n_inputs)
+def _cell_of(spec: Any) -> StepCell:
+    return _CELLS[type(spec), spec.n_hidden, spec.n_outputs]
+
+
+def _again(cell: StepCell, n_inputs: int, numbers: tuple[int, ...]) -> Any:
+    """A spec in another process, where its type has to be made first."""
+    return type(cell.spec(n_inputs))(*numbers)
 
 
 def _compiled(name: str, function: str, source: str, graph: Graph) -> Callable:
@@ -315,7 +320,7 @@ def _distances(spec, params, state_tm1, x_t):
 
 def _run(spec, params, state_tm1, x_t, kinks=None):
     watches = type(spec) in protocol.preactivations.table
-    return step_check.run(_CELLS[type(spec)], (_as_given(params), state_tm1._asdict(), x_t), watches, kinks)
+    return step_check.run(_cell_of(spec), (_as_given(params), state_tm1._asdict(), x_t), watches, kinks)
 
 
 def _as_given(params: Any) -> dict[str, np.ndarray]:

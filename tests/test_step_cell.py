@@ -1,7 +1,9 @@
 """Cells from one function: `from_step`."""
 
+import json
 import pickle
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -262,6 +264,13 @@ def test_files_and_copies(tmp_path, rng):
         TDLambda.load(path)
     layer, _ = cell.build(3), replace(cell, n_hidden=2).build(3)  # of another size, and the same type
     assert pickle.loads(pickle.dumps(layer)).spec == layer.spec
+
+
+def test_the_page_shows_the_committed_numbers():
+    docs = Path(__file__).parent.parent / "docs"
+    rows = json.loads((docs / "results" / "own-cell" / "own-cell.json").read_text())["rows"]
+    page = (docs / "own_cell.md").read_text()
+    assert own_cell.replaced(page, rows) == page
 
 
 def test_the_same_function_is_one_for_check_recurrence():

@@ -9,6 +9,7 @@ import numpy as np
 
 from rtu_np.cells.step_rules import RULES, WITHOUT_SLOPE
 
+_LARGEST_POWER = 100  # of whole powers
 _MOST = 4000  # nodes; a loop over units in Python makes many, and compiling takes seconds per thousand
 
 
@@ -133,17 +134,16 @@ class Graph:
         return None
 
     def _power(self, base: Node, exponent: Node) -> Node:
+        """Whole and half powers by products and roots, since a negative number has no logarithm."""
         k = exponent.value if exponent.op == "number" and not isinstance(exponent.value, Length) else None
-        if k is None:
-            return self.elementwise("exp", self.elementwise("multiply", exponent, self.elementwise("log", base)))
-        if k in (0.5, -1.0, 2.0):
-            return self.elementwise({0.5: "sqrt", -1.0: "reciprocal", 2.0: "square"}[k], base)
-        if k == int(k) and 1 <= k <= 8:
-            half = self._power(base, self.number(k // 2)) if k > 1 else base
-            even = self.elementwise("square", half) if k > 1 else base
-            return self.elementwise("multiply", even, base) if k % 2 and k > 1 else even
-        scaled = self.elementwise("multiply", exponent, self.elementwise("log", base))
-        return self.elementwise("exp", scaled)
+        if k is not None and k < 0:
+            return self.elementwise("reciprocal", self._power(base, self.number(-k)))
+        if k in (0.5, 1.0, 2.0):
+            return self.elementwise({0.5: "sqrt", 1.0: "positive", 2.0: "square"}[k], base)
+        if k is not None and k == k // 1 and 2 < k < _LARGEST_POWER:
+            even = self.elementwise("square", self._power(base, self.number(k // 2)))
+            return self.elementwise("multiply", even, base) if k % 2 else even
+        return self.elementwise("exp", self.elementwise("multiply", exponent, self.elementwise("log", base)))
 
     def _one(self, node: Node) -> Node:
         return self.part(node, fixed(0), None)

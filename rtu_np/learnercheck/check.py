@@ -253,13 +253,11 @@ class _Comparison:
 
     def _shake(self, arrays: Arrays) -> Arrays:
         """The arrays with other last digits, but for those of integers."""
-        eps = np.finfo(np.float32).eps
-        return {
-            name: array
-            if np.array_equal(array, np.round(array))
-            else array * (1 + eps * self._rng.uniform(-1, 1, array.shape))
-            for name, array in arrays.items()
-        }
+        shaken = {}
+        for name, array in arrays.items():
+            signs = self._rng.choice([-1.0, 1.0], array.shape) * np.finfo(np.float32).eps
+            shaken[name] = array if np.array_equal(array, np.round(array)) else array * (1 + signs)
+        return shaken
 
     def report(self, title: str) -> LearnerReport:
         parts, difference, said = [], None, []

@@ -29,8 +29,8 @@ from rtu_np.plot import COLOURS
 # parentheses are equations of [the derivations](../docs/derivations.md#sensitivities). `turn` multiplies by the
 # eigenvalue, and `pair` makes pairs.
 #
-# Read it slowly: the bugs will be in here. The structure is $e \leftarrow \tanh' \cdot (\text{turn}(e) +
-# \text{direct})$: what is carried, and what is direct.
+# Read it slowly: the bugs will be in here. The structure is `e = slope * (turn(e) + direct)`: what is carried, and what
+# is direct. The slope is that of $\tanh$.
 
 # %%
 print(inspect.getsource(gradient))

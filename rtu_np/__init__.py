@@ -14,6 +14,7 @@ from rtu_np.cells.min_gru import MinGRU
 from rtu_np.cells.nonlinear_rtu import NonlinearRTU
 from rtu_np.cells.rnn import VanillaRNN
 from rtu_np.cells.stack import Stack
+from rtu_np.cells.step_cell import from_step
 from rtu_np.control.actor_critic import ActorCritic
 from rtu_np.control.callbacks import Checkpoints, Evaluation, continue_run, every
 from rtu_np.control.exploration import Epsilon
@@ -99,6 +100,7 @@ __all__ = [
     "discounts_of",
     "every",
     "flops",
+    "from_step",
     "gradient_angles",
     "learn_many",
     "make_again",

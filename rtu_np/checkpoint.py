@@ -133,9 +133,11 @@ def _sizes(settings: Any, name: str = "") -> Iterator[tuple[str, int]]:
 
 
 def describe(part: Any) -> Any:
-    """The name and the settings of a dataclass, and of the dataclasses among its settings."""
+    """The name and the settings of a dataclass, and of the dataclasses among its settings; of a function, its name."""
     if isinstance(part, tuple):
         return [describe(each) for each in part]
+    if callable(part) and hasattr(part, "__qualname__") and not is_dataclass(part):
+        return f"{part.__module__}.{part.__qualname__}"
     if not is_dataclass(part):
         return plain_number(part)
     return {"name": type(part).__name__, **{f.name: describe(getattr(part, f.name)) for f in fields(part)}}

@@ -25,7 +25,7 @@ class Cell(ABC):
     """Settings of a recurrent layer, independent of its input width and precision: a frozen dataclass.
 
     A cell of your own defines `spec` and `initialise`, and registers functions of `rtu_np.protocol` for its spec
-    (docs/own_stream.md).
+    (docs/own_stream.md); or `from_step` makes it of one function (docs/own_cell.md).
 
     Examples
     --------

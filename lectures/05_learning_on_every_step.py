@@ -227,7 +227,7 @@ for k, colour in ((4, COLOURS[6]), (1, COLOURS[1]), (3, COLOURS[0])):
     axes.plot(whole / 1000, distance[-1], "x", color=colour, markersize=10)
 axes.axhline(np.sqrt(error(right)), color=GREY, linestyle=":", label="error of the right order")
 axes.set(xlabel="thousand steps", ylabel="distance from the\nright predictions", ylim=(1e-6, 10))
-axes.legend(fontsize=8, loc="center right")
+axes.legend(fontsize=8, loc="lower right")
 plt.show()
 
 # %% [markdown]

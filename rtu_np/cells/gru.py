@@ -22,7 +22,8 @@ import numpy as np
 from rtu_np import protocol
 from rtu_np.cells.layer import Cell
 from rtu_np.cells.states import HiddenState, hidden_state
-from rtu_np.jit import noalias
+from rtu_np.gradients.recurrent_slopes import recurrent_slopes
+from rtu_np.jit import like, noalias
 from rtu_np.numerics.buffers import aligned, copy
 from rtu_np.numerics.elementary import sigmoid, tanh
 from rtu_np.numerics.layout import layout_of
@@ -189,6 +190,20 @@ def backward(spec, params, work, state_tm1, x_t, record, dy, adjoint):
     for i in range(k):
         adjoint.state.h[i] += dh[i]
     pull_back(params.W_input, on_input, adjoint.x)
+
+
+@recurrent_slopes.register(GRUSpec)
+@noalias
+def slopes(spec, state_tm1, record, keep, by):
+    k = spec.n_hidden
+    for i in range(k):
+        r, z, n = record.r[i], record.z[i], record.n[i]
+        one = like(r, 1.0)
+        dn = (one - z) * (one - n * n)
+        keep[i] = z
+        by[i] = dn * record.m[i] * r * (one - r)
+        by[k + i] = (state_tm1.h[i] - n) * z * (one - z)
+        by[2 * k + i] = dn * r
 
 
 # ----------------------------------------------------------------------------------------------------------- costs

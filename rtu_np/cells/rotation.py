@@ -46,6 +46,7 @@ from rtu_np.cells.input_scale import (
     input_scale_backward,
     move_input_scale,
 )
+from rtu_np.gradients.own_past import sees_no_other
 from rtu_np.jit import generic, kernel, noalias
 from rtu_np.numerics.buffers import add_scaled, copy, rebuild
 from rtu_np.numerics.elementary import sin_cos
@@ -307,6 +308,7 @@ def register_diagonal(kind: type) -> None:
         protocol.confine: confine_rotation,
         protocol.wrap: wrap_rotation,
         protocol.rescale: rescale_units,
+        sees_no_other: lambda spec: True,
     }
     for function, implementation in shared.items():
         function.register(kind)(implementation)

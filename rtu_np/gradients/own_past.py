@@ -109,7 +109,7 @@ class RFLO:
         name = type(cell_spec).__name__.removesuffix("Spec")
         if name == "VanillaRNN":
             raise ValueError(
-                "gradient is RFLO() for VanillaRNN with leak 1.0: expected a leak below 1, as VanillaRNN(16, leak=0.1); "
+                "gradient is RFLO() for VanillaRNN with leak 1.0: expected a leak below 1, VanillaRNN(16, leak=0.1); "
                 "without a leak no unit keeps anything, and RFLO is TBPTT(1)"
             )
         if not (hasattr(cell_spec, "leak") and type(cell_spec) in recurrent_slopes.table):

@@ -9,8 +9,8 @@ and w (m,) with E[s w^T] = S, from random signs nu (n,) of each step (derivation
 rho0 and rho1 keep s and w of like size, and with it the variance small; the mean is right for any of them. The share of
 the present step is exact, so dL/dparameters = (its share) + (dL/dh_{t-1} s_{t-1}) w_{t-1}.
 
-The signs are a hash of the seed and of how many steps have drawn, so no generator's state has to be stored: `draws` is a
-part of the memory, and a fresh start of the memory leaves it as it is.
+The signs are a hash of the seed and of how many steps have drawn, `draws`, so no generator has to be stored. `draws` is
+a part of the memory, and a fresh start of the memory leaves it as it is.
 """
 
 from dataclasses import dataclass
@@ -69,9 +69,10 @@ class UORO:
 
     def _of_layer(self, cell: Any) -> Any:
         if type(cell) not in recurrent_slopes.table:
+            name = type(cell).__name__.removesuffix("Spec")
             raise TypeError(
-                f"gradient is UORO() for {type(cell).__name__.removesuffix('Spec')}: expected a dense cell, VanillaRNN or "
-                "GRU; is RTRL() meant, which is exact for a cell with sensitivities of its own, or TBPTT(T)?"
+                f"gradient is UORO() for {name}: expected a dense cell, VanillaRNN or GRU; is RTRL() "
+                "meant, which is exact for a cell with sensitivities of its own, or TBPTT(T)?"
             )
         n_params = size(protocol.parameters, cell)
         views, _ = protocol.parameters(cell, allocate(n_params, np.float32))

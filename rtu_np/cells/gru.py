@@ -22,7 +22,7 @@ import numpy as np
 from rtu_np import protocol
 from rtu_np.cells.layer import Cell
 from rtu_np.cells.states import HiddenState, hidden_state
-from rtu_np.gradients.recurrent_slopes import recurrent_slopes
+from rtu_np.gradients.recurrent_slopes import recurrent_slopes, slope_flops
 from rtu_np.jit import like, noalias
 from rtu_np.numerics.buffers import aligned, copy
 from rtu_np.numerics.elementary import sigmoid, tanh
@@ -214,3 +214,6 @@ def flops(spec):
     n, d = spec.n_hidden, spec.n_inputs
     forward, backward = 6 * n * (d + n) + 14 * n, 6 * n * d + 12 * n * n + 22 * n
     return protocol.Flops(prepare=0, forward=forward, backward=backward, dx=6 * n * d)
+
+
+slope_flops.register(GRUSpec)(lambda spec: 13 * spec.n_hidden)

@@ -21,7 +21,7 @@ from rtu_np.cells.initializers import LecunNormal
 from rtu_np.cells.layer import Cell
 from rtu_np.cells.states import HiddenState, hidden_state
 from rtu_np.checkpoint import added
-from rtu_np.gradients.recurrent_slopes import recurrent_slopes
+from rtu_np.gradients.recurrent_slopes import recurrent_slopes, slope_flops
 from rtu_np.jit import like, noalias
 from rtu_np.numerics.activations import (
     Activation,
@@ -260,3 +260,7 @@ def flops(spec):
 def leaky_flops(spec):
     count, n = flops(spec), spec.n_hidden
     return count._replace(forward=count.forward + 3 * n, backward=count.backward + 4 * n)
+
+
+slope_flops.register(VanillaRNNSpec)(lambda spec: spec.n_hidden * activation_flops(spec.activation)[1])
+slope_flops.register(LeakyRNNSpec)(lambda spec: spec.n_hidden * (activation_flops(spec.activation)[1] + 2))

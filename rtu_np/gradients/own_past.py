@@ -20,7 +20,7 @@ from numba import types
 
 from rtu_np import protocol
 from rtu_np.gradients.layers import by_layer
-from rtu_np.gradients.recurrent_slopes import own_slopes, recurrent_slopes
+from rtu_np.gradients.recurrent_slopes import own_slopes, recurrent_slopes, slope_flops
 from rtu_np.gradients.stored_gradient import prepare_again, register_stored_gradient
 from rtu_np.jit import generic, kernel, noalias, overload
 from rtu_np.numerics.buffers import aligned, allocate, assign, clear, copy, count_numbers, overlapping, size
@@ -330,9 +330,12 @@ def flops(spec):
     """Operations of a layer with this gradient. A parameter of the state takes part in k^2 products at each step."""
     count, m = protocol.flops(spec.cell), count_numbers(protocol.parameters, spec.cell)
     k, n, columns = spec.n_numbers, spec.n_hidden, spec.n_recurrent
-    own = 2 * columns if isinstance(spec.kind, OwnNumber) else 0
+    slopes = 0 if isinstance(spec.kind, Block) else slope_flops(spec.cell)
+    slopes += 2 * columns if isinstance(spec.kind, OwnNumber) else 0
     return count._replace(
-        move=count.prepare + count.forward + k * (count.backward - count.output_backward) + 2 * k * k * m + own,
+        move=count.prepare + count.forward + k * (count.backward - count.output_backward) + 2 * k * k * m + slopes,
+        propagate=0,
         credit=count.backward + count.dx + 2 * k * m + (0 if isinstance(spec.kind, Block) else n),
         accumulate=2 * m,
+        input_gradient=0,
     )

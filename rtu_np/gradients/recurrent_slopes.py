@@ -17,6 +17,11 @@ def recurrent_slopes(spec, state_tm1, record, keep, by):
     """keep (n,) and by (G n,) of the step in `record` are written."""
 
 
+@generic
+def slope_flops(spec):
+    """Operations of `recurrent_slopes`."""
+
+
 @kernel
 @noalias
 def own_slopes(W, keep, by, out):

@@ -20,7 +20,7 @@ import numpy as np
 
 from rtu_np import protocol
 from rtu_np.gradients.layers import by_layer, draw_on, drawn
-from rtu_np.gradients.recurrent_slopes import push, recurrent_slopes
+from rtu_np.gradients.recurrent_slopes import push, recurrent_slopes, slope_flops
 from rtu_np.gradients.stored_gradient import prepare_again, register_stored_gradient
 from rtu_np.jit import kernel, like
 from rtu_np.numerics.buffers import aligned, allocate, clear, copy, count_numbers, overlapping, size
@@ -146,10 +146,9 @@ def draw_signs(seed, draws, out):
         word = _mix((word + 0x9E3779B9) & _MASK)
         for k in range(start, min(start + _BITS, out.shape[0])):
             out[k] = one if (word >> (k - start)) & 1 else -one
-    draws[LOW] += 1
-    if draws[LOW] >= _TURN:
-        draws[LOW] = 0
-        draws[HIGH] += 1
+    low = int(draws[LOW]) + 1
+    draws[HIGH] = int(draws[HIGH]) + low // _TURN
+    draws[LOW] = low % _TURN
 
 
 @drawn.register(UOROSpec)
@@ -239,10 +238,12 @@ def rescale(spec, params, sensitivities, factors):
 def flops(spec):
     count, n, columns = protocol.flops(spec.cell), spec.n_hidden, spec.n_recurrent
     m = count_numbers(protocol.parameters, spec.cell)
-    product = 4 * n + 4 * m + 3 * n + 3 * m + 12  # norms, sums, and the two rho
-    pushed = 2 * n * columns + n + 2 * columns
+    product = 4 * n + 4 * m + 3 * n + 3 * m + 10  # norms, sums, and the two rho
+    pushed = slope_flops(spec.cell) + 2 * n * columns + n + 2 * columns
     return count._replace(
         move=count.prepare + count.forward + count.backward + product + pushed,
+        propagate=0,
         credit=count.backward + count.dx + 2 * n + 2 * m,
         accumulate=2 * m,
+        input_gradient=0,
     )

@@ -1,4 +1,4 @@
-"""The references of SnAp-1 and RFLO in a dense cell: each unit goes through its own past, with the others' states given.
+"""References for SnAp-1 and RFLO in a dense cell: each unit goes through its own past, with the others' states given.
 
 Unit i is computed again from its start, with changed parameters; at each step it sees its own number as it has become,
 and the numbers of all other units as they were. That is what these sensitivities differentiate (derivations (93)). With
@@ -26,8 +26,8 @@ def case_of(layer: Layer, sequence: Sequence, rng: np.random.Generator) -> Case:
         return OwnPastCase(layer, sequence, rng)
     if any(isinstance(part, OwnPastSpec) and not isinstance(part.kind, Block) for part in _parts(spec)):
         raise TypeError(
-            f"gradient is {layer.gradient_method!r} for a stack with a dense cell: expected the dense cell alone, whose "
-            "units are computed again one by one; what a stack adds is that of RTRL()"
+            f"gradient is {layer.gradient_method!r} for a stack with a dense cell: expected the dense cell alone, "
+            "whose units are computed again one by one; what a stack adds is that of RTRL()"
         )
     return Case(layer, sequence, rng)
 
@@ -60,26 +60,25 @@ class OwnPastCase(Case):
         params = rebuild(self.params, [at[leaf] for leaf in leaves(self.params)])
         own = self.held.h
         for before, x in zip(self.recorded, self.window, strict=False):
-            own = (
-                self._through_leak(params, before.h, own, x) if self.leak_alone else self._step(params, before, own, x)
-            )
+            own = self._step(params, before.h, own, x)
         return own @ self.w + self.arguments["readout.b"][0]
 
-    def _through_leak(self, params: Any, before: np.ndarray, own: np.ndarray, x: np.ndarray) -> np.ndarray:
-        after = protocol.plain_forward(self.spec, params, HiddenState(before), x)[0].h
-        return after + (1 - self.spec.leak) * (own - before)
-
-    def _step(self, params: Any, before: Any, own: np.ndarray, x: np.ndarray) -> np.ndarray:
-        after = np.zeros_like(own, complex)
+    def _step(self, params: Any, before: np.ndarray, own: np.ndarray, x: np.ndarray) -> np.ndarray:
+        """The units' own numbers after a step, from their own numbers and those of all before the step."""
+        if self.leak_alone:
+            after = protocol.plain_forward(self.spec, params, HiddenState(before), x)[0].h
+            return after + (1 - self.spec.leak) * (own - before)
+        numbers = []
         for i in range(own.size):
-            seen = before.h.astype(complex)
+            seen = before.astype(own.dtype)
             seen[i] = own[i]
-            after[i] = protocol.plain_forward(self.spec, params, HiddenState(seen), x)[0].h[i]
-        return after if np.iscomplexobj(own) or after.imag.any() else after.real
+            numbers.append(protocol.plain_forward(self.spec, params, HiddenState(seen), x)[0].h[i])
+        return np.array(numbers)
 
     def _reverse(self, layer: int | None) -> dict[str, np.ndarray]:
         """The gradient by all parameters, back through each unit's own past, in plain NumPy."""
-        d, total, dx_last = self.w, {name: np.zeros(view.shape) for name, view in leaves(self.params).items()}, None
+        d, total = self.w, {name: np.zeros(view.shape) for name, view in leaves(self.params).items()}
+        dxs = []
         for t in range(len(self.window) - 1, -1, -1):
             back, dx = np.zeros_like(d), np.zeros(self.spec.n_inputs)
             for i in range(d.size):
@@ -90,5 +89,6 @@ class OwnPastCase(Case):
                 back[i], dx = dstate.h[i], dx + dx_i
                 for name, part in leaves(gradient).items():
                     total[name] += part
-            d, dx_last = (1 - self.spec.leak) * d if self.leak_alone else back, dx if dx_last is None else dx_last
-        return {**total, "x": dx_last}
+            d = (1 - self.spec.leak) * d if self.leak_alone else back
+            dxs.append(dx)
+        return {**total, "x": dxs[0]}

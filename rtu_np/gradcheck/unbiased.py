@@ -60,8 +60,8 @@ def draw_gradients(
     run(layer.spec, layer._params, layer._memory, layer._gradient, (inputs, dy, centre), sums, n)
     apart = sums[0] / n
     deviation = np.sqrt(np.maximum(sums[1] / n - apart**2, 0.0) * n / (n - 1))
-    named = (leaves(protocol.parameters(layer.spec, flat)[0]) for flat in (centre + apart, deviation))
-    return Draws(expected, *named, n)
+    mean, deviations = (leaves(protocol.parameters(layer.spec, flat)[0]) for flat in (centre + apart, deviation))
+    return Draws(expected, mean, deviations, n)
 
 
 def _draw(spec, params, memory, gradient, given, sums, n):

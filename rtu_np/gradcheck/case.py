@@ -7,6 +7,8 @@ import numpy as np
 from rtu_np import protocol
 from rtu_np.cells.layer import Layer
 from rtu_np.cells.states import NoState
+from rtu_np.gradients.own_past import RFLO, SnAp1
+from rtu_np.gradients.rtrl import RTRL
 from rtu_np.gradients.tbptt import TBPTT
 from rtu_np.numerics.buffers import Pair, allocate, clear, leaves, rebuild, size
 
@@ -18,6 +20,7 @@ _KINK, _ROUNDING = 1e-3, 1e-9
 _COMPLEX_STEP, _DIFFERENCE = 1e-30, 1e-5
 _BEFORE_ZEROS = 3  # steps with inputs, so that there is something to remember
 _DRAWS = 30
+BY_LAYER = (RTRL, SnAp1, RFLO)  # methods that a stack has layer by layer
 _EIGENVALUE = ("nu_log", "theta_log", "nu", "theta", "r")
 
 
@@ -59,7 +62,7 @@ class Case:
         gradient: Any = layer.gradient_method
         steps, reset_at = sequence.steps, sequence.reset_at
         self.spec = spec = layer.cell.spec(layer.n_inputs)
-        self.layer_local = not isinstance(gradient, TBPTT) and not getattr(gradient, "dense", False)
+        self.layer_local = isinstance(gradient, BY_LAYER) and not getattr(gradient, "dense", False)
         self.corrected = getattr(gradient, "taylor", False)
         self.compiled = layer.compiled
         self.flat = allocate(size(protocol.parameters, spec), "float64")

@@ -48,9 +48,11 @@ from rtu_np import (
 )
 from rtu_np.gradcheck.unbiased import draw_gradients
 from rtu_np.intervals import interval
-from rtu_np.plot import band, curve_style
+from rtu_np.plot import GREY, band, curve_style
 
 ANGLE, BIAS, LEARNING, STALE = "angle", "bias", "learning", "stale"
+RTU = "linear RTU"
+SHOWN = 25  # points of a learning curve
 STRETCH, POINTS, SPACING = 1000, 20, 10
 CELLS: dict[str, Any] = {"leaky RNN": VanillaRNN(16, leak=0.1), "RNN": VanillaRNN(16), "GRU": GRU(16)}
 METHODS: dict[str, Any] = {
@@ -61,7 +63,7 @@ METHODS: dict[str, Any] = {
     "T-BPTT(1)": TBPTT(1),
     "T-BPTT(16)": TBPTT(16),
 }
-RTUS = {"linear RTU": LinearRTU, "nonlinear RTU": NonlinearRTU}
+RTUS = {RTU: LinearRTU, "nonlinear RTU": NonlinearRTU}
 STEP_SIZES = [3e-4, 1e-3, 3e-3]
 LEARNED = [0, 1000, 3000, 10_000]  # steps of learning before an angle is taken
 
@@ -106,7 +108,7 @@ def _all(operations: float) -> dict[str, list[Config]]:
     fixed += [_bias(cell, [10, 100, 1000, 10_000], CELLS) for cell in CELLS]
     fixed += [_stale(cell, corrected, x, 50_000) for cell in RTUS for corrected in (False, True) for x in STEP_SIZES]
     learning = [_learning(cell, method, CELLS[cell], operations) for cell, method in pairs if cell != "RNN"]
-    learning.append(_learning("linear RTU", "RTRL", RTUS["linear RTU"](16, "tanh", max_phase=1.0), operations))
+    learning.append(_learning(RTU, "RTRL", RTUS[RTU](16, "tanh", max_phase=1.0), operations))
     return {"fixed": fixed, "learning": learning}
 
 
@@ -114,7 +116,7 @@ _SMALL: dict[str, Any] = {"leaky RNN": VanillaRNN(4, leak=0.1)}
 PRESETS: dict[str, dict[str, Any]] = {
     "smoke": {
         "fixed": [_angle("leaky RNN", ["UORO"], [0], _SMALL), _bias("leaky RNN", [10, 100], _SMALL)],
-        "learning": [_learning("linear RTU", "RTRL", LinearRTU(4), 3e6)],
+        "learning": [_learning(RTU, "RTRL", LinearRTU(4), 3e6)],
         "step_tuning": {"step_sizes": [1e-3], "seeds": [1000]},
         "seeds": range(2),
     },
@@ -147,9 +149,13 @@ def run(config: Config, seed: int) -> dict[str, np.ndarray]:
 def stale(config: Config, seed: int) -> dict[str, np.ndarray]:
     """(moments,) degrees between what the learner carries and today's gradient, by part and in all."""
     learner = {"cell": config["cell"], "step_size": config["moves"], "steps": config["steps"]}
-    pairs = staleness.gradients(learner, seed, RTRL(taylor=config["taylor"]))
     blocks = {"nu_log": "nu_log", "theta_log": "theta_log", "all": ""}
-    return {name: np.array([staleness.compare(*pair, only)[0] for pair in pairs]) for name, only in blocks.items()}
+    try:
+        pairs = staleness.gradients(learner, seed, RTRL(taylor=config["taylor"]))
+    except FloatingPointError:
+        return {**{name: np.full(staleness.MOMENTS, np.nan) for name in blocks}, "diverged": np.array(True)}
+    found = {name: np.array([staleness.compare(*pair, only)[0] for pair in pairs]) for name, only in blocks.items()}
+    return {**found, "diverged": np.array(False)}
 
 
 def angle(config: Config, seed: int) -> dict[str, np.ndarray]:
@@ -262,26 +268,37 @@ def _of_learning(config: Config, runs: list[dict[str, np.ndarray]]) -> dict[str,
 
 def _of_stale(config: Config, runs: list[dict[str, np.ndarray]]) -> dict[str, float]:
     names = {"nu_log": "degrees of nu_log", "theta_log": "degrees of theta_log", "all": "degrees of all"}
-    return {text: float(np.mean([np.median(r[name]) for r in runs])) for name, text in names.items()}
+    found = {text: float(np.mean(_medians(runs, name))) for name, text in names.items()}
+    return {**found, "diverged": float(len(runs) - len(_medians(runs, "all")))}
+
+
+def _medians(runs: list[dict[str, np.ndarray]], name: str) -> np.ndarray:
+    """The median over moments of each run that did not diverge."""
+    return np.array([np.median(r[name]) for r in runs if np.isfinite(r[name]).all()])
 
 
 def plot(results: Results) -> Any:
     """Angles, UORO's bias, learning curves against operations, and stale against corrected sensitivities."""
     import matplotlib.pyplot as plt
 
-    parts = {part: [(c, r) for c, r in results if c["part"] == part] for part in (ANGLE, BIAS, LEARNING, STALE)}
+    parts = {part: [(c, r) for c, r in results if c["part"] == part] for part in (ANGLE, LEARNING, STALE, BIAS)}
     panels = [(part, panel) for part in parts for panel in dict.fromkeys(c["panel"] for c, _ in parts[part])]
-    joined = [key for key in panels if key[0] != BIAS]
-    joined += [(BIAS, "")] if parts[BIAS] else []
-    rows = -(-len(joined) // 3)
+    shown = [key for key in panels if key[0] != BIAS and key != (LEARNING, RTU)] + [(BIAS, "all")]
+    rows = -(-len(shown) // 3)
     figure, axes = plt.subplots(rows, 3, figsize=(11, 3.2 * rows + 0.6), squeeze=False)
     draw = {ANGLE: _draw_angle, BIAS: _draw_bias, LEARNING: _draw_learning, STALE: _draw_stale}
-    for ax, (part, panel) in zip(axes.flat, joined, strict=False):
-        drawn = [(c, r) for c, r in parts[part] if part == BIAS or c["panel"] == panel]
-        draw[part](ax, drawn)
-        ax.set_title(f"{part}: {panel}" if panel else "UORO's mean against the exact gradient")
+    for ax, (part, panel) in zip(axes.flat, shown, strict=False):
+        draw[part](
+            ax,
+            [
+                (c, r)
+                for c, r in parts[part]
+                if c["panel"] in (panel, RTU if part == LEARNING else panel) or part == BIAS
+            ],
+        )
+        ax.set_title(f"{part}: {panel}")
         ax.legend(fontsize=7)
-    for ax in axes.flat[len(joined) :]:
+    for ax in axes.flat[len(shown) :]:
         ax.set_axis_off()
     plotting.headline(figure, "Approximate gradients on trace conditioning, ISI 10", len(results[0][1]))
     return figure
@@ -309,12 +326,14 @@ def _draw_bias(ax: Any, drawn: Results) -> None:
 
 
 def _draw_learning(ax: Any, drawn: Results) -> None:
+    x = np.linspace(0, 1, SHOWN + 1)[1:]
     for config, runs in drawn:
-        x = np.linspace(0, 1, prediction.BINS + 1)[1:]
-        curves = np.array([r["curve"] / r["floor"] for r in runs])
-        band(ax, x, curves, label=f"{config['method']}, {config['steps']:,} steps", **_line(config["method"]))
+        curves = np.array([[part.mean() for part in np.array_split(r["curve"] / r["floor"], SHOWN)] for r in runs])
+        line = {"color": GREY, "linestyle": "-."} if config["panel"] == RTU else _line(config["method"])
+        name = RTU if config["panel"] == RTU else config["method"]
+        band(ax, x, curves, label=f"{name}, {config['steps']:,} steps", **line)
     ax.axhline(1, color="k", linestyle="--", linewidth=1)
-    ax.set(yscale="log", xlabel="share of the operations", ylabel="error / Bayes floor")
+    ax.set(yscale="log", ylim=(0.8, None), xlabel="share of the operations", ylabel="error / Bayes floor")
 
 
 def _draw_stale(ax: Any, drawn: Results) -> None:
@@ -322,8 +341,10 @@ def _draw_stale(ax: Any, drawn: Results) -> None:
     for corrected in (False, True):
         of_method = [(c, r) for c, r in drawn if c["taylor"] == corrected]
         for name, k in names.items():
-            samples = [np.array([np.median(r[name]) for r in runs]) for _, runs in of_method]
+            samples = [_medians(runs, name) for _, runs in of_method]
             line = {**curve_style(k), "linestyle": "--" if corrected else "-"}
             text = f"{name}{', corrected' if corrected else ''}"
             plotting.points(ax, [c["moves"] for c, _ in of_method], samples, label=text, **line)
     ax.set(xscale="log", yscale="log", xlabel="step size of Adam", ylabel="degrees to today's")
+    ax.set_xticks(STEP_SIZES, [f"{x:g}" for x in STEP_SIZES])
+    ax.set_xticks([], minor=True)

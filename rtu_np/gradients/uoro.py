@@ -52,9 +52,9 @@ class UORO:
 
     Examples
     --------
-    >>> from rtu_np import GRU
-    >>> GRU(4).build(n_inputs=2, gradient=UORO(0)).advance([1.0, 0.0]).shape
-    (4,)
+    >>> from rtu_np import GRU, TBPTT, flops
+    >>> round(flops(GRU(64), 64, UORO(0)) / flops(GRU(64), 64, TBPTT(1)), 1)
+    2.6
     """
 
     seed: int = 0

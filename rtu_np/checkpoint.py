@@ -150,6 +150,11 @@ def _settings(part: Any) -> Iterator[tuple[str, Any]]:
             yield each.name, value
 
 
+def shown(part: Any) -> str:
+    """The `__repr__` of a dataclass with settings that are `added`: without those at their defaults."""
+    return f"{type(part).__name__}({', '.join(f'{name}={value!r}' for name, value in _settings(part))})"
+
+
 def describe(part: Any) -> Any:
     """The name and the settings of a dataclass, and of the dataclasses among its settings."""
     if isinstance(part, tuple):

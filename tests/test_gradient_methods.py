@@ -135,6 +135,7 @@ def test_refusals(make, error, message):
 def test_settings_that_came_later_are_described_only_if_they_are_not_at_their_default():
     assert checkpoint.describe(VanillaRNN(4)) == {"name": "VanillaRNN", "n_hidden": 4, "activation": "tanh"}
     assert checkpoint.describe(RTRL()) == {"name": "RTRL", "dense": False}
+    assert (repr(RTRL()), repr(RTRL(taylor=True))) == ("RTRL(dense=False)", "RTRL(dense=False, taylor=True)")
     for part in (VanillaRNN(4, leak=0.25), RTRL(taylor=True), RTRL(), ELSTM(3)):
         assert checkpoint.build("part", checkpoint.describe(part)) == part
 

@@ -20,7 +20,7 @@ from rtu_np import protocol
 from rtu_np.cells.initializers import LecunNormal
 from rtu_np.cells.layer import Cell
 from rtu_np.cells.states import HiddenState, hidden_state
-from rtu_np.checkpoint import added
+from rtu_np.checkpoint import added, shown
 from rtu_np.gradients.recurrent_slopes import recurrent_slopes, slope_flops
 from rtu_np.jit import like, noalias
 from rtu_np.numerics.activations import (
@@ -65,6 +65,8 @@ class VanillaRNN(Cell):
     n_hidden: int
     activation: str = "tanh"
     leak: float = added(1.0)
+
+    __repr__ = shown
 
     def __post_init__(self) -> None:
         check_count("n_hidden", self.n_hidden)

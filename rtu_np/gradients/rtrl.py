@@ -16,7 +16,7 @@ from typing import Annotated, Any, NamedTuple
 import numpy as np
 
 from rtu_np import protocol
-from rtu_np.checkpoint import added
+from rtu_np.checkpoint import added, shown
 from rtu_np.gradients.stored_gradient import prepare_again, register_stored_gradient
 from rtu_np.gradients.taylor import taylor_spec
 from rtu_np.jit import kernel, njit, noalias
@@ -56,6 +56,8 @@ class RTRL:
 
     dense: bool = False
     taylor: bool = added(False)
+
+    __repr__ = shown
 
     def __post_init__(self) -> None:
         if check_flag("dense", self.dense) and check_flag("taylor", self.taylor):

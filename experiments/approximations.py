@@ -26,7 +26,7 @@ Chosen here: trace conditioning with an inter-stimulus interval (ISI) of 10; 16 
 learning, TD(lambda), with lambda 0, so that only the gradient reaches back; Adam, beta2 .9999, the step size chosen for
 each method on seeds that are not reported.
 
-Minutes on two cores: smoke 0.5, laptop 10 (estimated), overnight 120 (estimated).
+Minutes on two cores: smoke 0.5, laptop 5, overnight 120 (estimated).
 """
 
 from typing import Any

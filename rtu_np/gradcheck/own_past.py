@@ -63,14 +63,14 @@ class OwnPastCase(Case):
             own = self._step(params, before.h, own, x)
         return own @ self.w + self.arguments["readout.b"][0]
 
-    def _step(self, params: Any, before: np.ndarray, own: np.ndarray, x: np.ndarray) -> np.ndarray:
-        """The units' own numbers after a step, from their own numbers and those of all before the step."""
+    def _step(self, params: Any, others: np.ndarray, own: np.ndarray, x: np.ndarray) -> np.ndarray:
+        """The units' own numbers after a step, from these and the numbers of all units before it."""
         if self.leak_alone:
-            after = protocol.plain_forward(self.spec, params, HiddenState(before), x)[0].h
-            return after + (1 - self.spec.leak) * (own - before)
+            after = protocol.plain_forward(self.spec, params, HiddenState(others), x)[0].h
+            return after + (1 - self.spec.leak) * (own - others)
         numbers = []
         for i in range(own.size):
-            seen = before.astype(own.dtype)
+            seen = others.astype(own.dtype)
             seen[i] = own[i]
             numbers.append(protocol.plain_forward(self.spec, params, HiddenState(seen), x)[0].h[i])
         return np.array(numbers)

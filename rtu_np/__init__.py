@@ -27,8 +27,10 @@ from rtu_np.control.softmax import Softmax
 from rtu_np.control.streaming import recurrent_network, streaming_network
 from rtu_np.costs import bytes_per_step, flops
 from rtu_np.gradcheck import check_gradients, gradient_angles
+from rtu_np.gradients.own_past import RFLO, SnAp1
 from rtu_np.gradients.rtrl import RTRL
 from rtu_np.gradients.tbptt import TBPTT
+from rtu_np.gradients.uoro import UORO
 from rtu_np.learnercheck import check_learner
 from rtu_np.learning.adaptive import Adaptive, AdaptiveObGD
 from rtu_np.learning.autostep import TIDBD, Autostep
@@ -52,10 +54,12 @@ __all__ = [
     "LRU",
     "PPO",
     "QRC",
+    "RFLO",
     "RTRL",
     "SGD",
     "TBPTT",
     "TIDBD",
+    "UORO",
     "ActorCritic",
     "Adam",
     "Adaptive",
@@ -84,6 +88,7 @@ __all__ = [
     "Orthogonal",
     "QLambda",
     "RMSProp",
+    "SnAp1",
     "Softmax",
     "SparseUniform",
     "Stack",

@@ -6,10 +6,25 @@ import numpy as np
 import pytest
 from cases import CASES, COMPILED
 
-from rtu_np import GRU, RTRL, TBPTT, LinearRTU, Stack, VanillaRNN, bytes_per_step, flops, protocol
+from rtu_np import (
+    GRU,
+    RFLO,
+    RTRL,
+    TBPTT,
+    UORO,
+    LinearRTU,
+    NonlinearRTU,
+    SnAp1,
+    Stack,
+    VanillaRNN,
+    bytes_per_step,
+    flops,
+    protocol,
+)
 from rtu_np.gradients import tbptt
 from rtu_np.numerics import buffers
 from rtu_np.numerics.buffers import leaves, size
+from rtu_np.validation import brief
 
 D = 3
 pytestmark = pytest.mark.skipif(COMPILED, reason="compiled code is not counted; test_modes.py runs this uncompiled")
@@ -132,11 +147,21 @@ def test_flops_are_those_of_the_step(name, gradient):
     assert flops(cell, D, gradient) == counted(cell, gradient, 6)
 
 
-@pytest.mark.parametrize("cell", [VanillaRNN(16), Stack([GRU(16), LinearRTU(16)])], ids=str)
-def test_flops_of_the_dense_recursion(cell, monkeypatch):
+METHODS = [
+    (VanillaRNN(16), RTRL()),
+    (Stack([GRU(16), LinearRTU(16)]), RTRL()),
+    *((cell, method) for cell in (VanillaRNN(16), VanillaRNN(16, leak=0.3), GRU(16)) for method in (SnAp1(), UORO())),
+    (VanillaRNN(16, leak=0.3), RFLO()),
+    (LinearRTU(16), SnAp1()),
+    *((kind(16, "tanh", parameterization="r/theta"), RTRL(taylor=True)) for kind in (LinearRTU, NonlinearRTU)),
+]
+
+
+@pytest.mark.parametrize(("cell", "method"), METHODS, ids=lambda part: brief(part))
+def test_flops_of_dense_cells_and_approximate_gradients(cell, method, monkeypatch):
     """With sizes that need no padding."""
     monkeypatch.setattr("test_costs.D", 16)
-    assert flops(cell, 16) == counted(cell, RTRL(), 2)
+    assert flops(cell, 16, method) == counted(cell, method, 6)
 
 
 def test_flops_grow_as_the_method_says():

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from rtu_np import protocol
+from rtu_np.gradients.layers import reset_memory
 from rtu_np.gradients.rtrl import RTRL
 from rtu_np.jit import compile_for
 from rtu_np.numerics.buffers import allocate, leaves, size
@@ -176,8 +177,8 @@ class Layer:
         self._compiled_gradient(*arguments)
 
     def reset(self) -> None:
-        """Clear state and sensitivities. Parameters stay."""
-        self._memory[:] = 0
+        """Clear state and sensitivities. Parameters stay, and the random numbers of a gradient method go on."""
+        reset_memory(self.spec, protocol.memory(self.spec, self._memory)[0], self._memory)
 
 
 def _advance(spec, params, memory, x):

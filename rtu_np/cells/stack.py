@@ -21,6 +21,7 @@ import numpy as np
 from rtu_np import protocol
 from rtu_np.cells.layer import Cell
 from rtu_np.cells.rows import accumulate_four
+from rtu_np.gradients.layers import draw_on, drawn
 from rtu_np.jit import kernel
 from rtu_np.numerics.buffers import Pair, aligned, any_nonzero, assign, clear, copy
 from rtu_np.numerics.layout import layout_of
@@ -270,6 +271,15 @@ def _backward(spec, params, work, state_tm1, x_t, record, dy, adjoint):
         adjoint.x[j] += work.dbetween[m + j]
 
 
+def _drawn(spec, memory):
+    return drawn(spec.lower, memory.lower), drawn(spec.upper, memory.upper)
+
+
+def _draw_on(spec, memory, counts):
+    draw_on(spec.lower, memory.lower, counts[0])
+    draw_on(spec.upper, memory.upper, counts[1])
+
+
 def _move(spec, params, memory, x_t):
     m = spec.lower.n_outputs
     protocol.move(spec.lower, params.lower, memory.lower, x_t)
@@ -371,6 +381,8 @@ _PAIR: dict[Any, Any] = {
     protocol.forward: _forward,
     protocol.replay: _replay,
     protocol.backward: _backward,
+    drawn: _drawn,
+    draw_on: _draw_on,
     protocol.move: _move,
     protocol.propagate: _propagate,
     protocol.credit: _credit,

@@ -16,8 +16,10 @@ from typing import Annotated, Any, NamedTuple
 import numpy as np
 
 from rtu_np import protocol
+from rtu_np.checkpoint import added, shown
 from rtu_np.gradients.stored_gradient import prepare_again, register_stored_gradient
-from rtu_np.jit import kernel, njit
+from rtu_np.gradients.taylor import taylor_spec
+from rtu_np.jit import kernel, njit, noalias
 from rtu_np.numerics.buffers import add_scaled, aligned, assign, clear, copy, count_numbers, overlapping, size
 from rtu_np.numerics.layout import layout_of
 from rtu_np.protocol import PerInput, PerOutput
@@ -36,10 +38,13 @@ class RTRL:
     ----------
     dense : whether to use full RTRL also for a cell with sensitivities of its own. Those of a `Stack` are layer-local,
         and therefore approximate; full RTRL is exact
+    taylor : whether sensitivities are corrected, to first order, for what the parameters have moved since; for
+        LinearRTU and NonlinearRTU (`rtu_np.gradients.taylor`; derivations (96))
 
     Raises
     ------
-    TypeError : if dense is not a bool
+    TypeError : if dense or taylor is not a bool; when a learner or layer is made, if taylor is for another cell
+    ValueError : if both are true
     MemoryError : when a learner or layer is made, if full RTRL does not fit this machine; with the number of bytes
 
     Examples
@@ -50,13 +55,20 @@ class RTRL:
     """
 
     dense: bool = False
+    taylor: bool = added(False)
+
+    __repr__ = shown
 
     def __post_init__(self) -> None:
-        check_flag("dense", self.dense)
+        if check_flag("dense", self.dense) and check_flag("taylor", self.taylor):
+            raise ValueError("dense and taylor are both True: expected one; full RTRL has no corrected sensitivities")
+        check_flag("taylor", self.taylor)
         make_plain(self)
 
     def spec(self, cell_spec: Any, dtype: Any) -> Any:
         """The spec whose memory carries this gradient."""
+        if self.taylor:
+            return taylor_spec(cell_spec)
         if not self.dense and type(cell_spec) in protocol.memory.table:
             return protocol.map_layers(cell_spec, lambda layer: self.spec(layer, dtype))
         n_state, n_params = size(protocol.state, cell_spec), size(protocol.parameters, cell_spec)
@@ -117,13 +129,19 @@ def _backward(spec, params, memory, dy, dstate, gradient, dx):
 
 
 @njit
+@noalias
 def _add_product(J, S, out):
-    """out <- out + J S"""
+    """out <- out + J S. A row of `out` is read and written once for four rows of S, which adds in the same order."""
     n, m = S.shape
+    fours = n - n % 4
     for start in range(0, m, _BLOCK):
         stop = min(start + _BLOCK, m)
         for i in range(n):
-            for k in range(n):
+            for k in range(0, fours, 4):
+                a0, a1, a2, a3 = J[i, k], J[i, k + 1], J[i, k + 2], J[i, k + 3]
+                for c in range(start, stop):
+                    out[i, c] = out[i, c] + a0 * S[k, c] + a1 * S[k + 1, c] + a2 * S[k + 2, c] + a3 * S[k + 3, c]
+            for k in range(fours, n):
                 a = J[i, k]
                 for c in range(start, stop):
                     out[i, c] += a * S[k, c]

@@ -1,0 +1,76 @@
+"""Which code cites an equation, and citations such as (61) as links."""
+
+import ast
+import re
+from collections import defaultdict
+from collections.abc import Callable
+from functools import cache
+
+from repository import CODE, ROOT
+
+FOLDERS = ("rtu_np", "envs", "experiments")
+# As tests/test_derivations.py reads them: "derivations (11)", "(9)-(11)", "(3), (4) and (7)", also across lines.
+CITED = re.compile(r"[Dd]erivations?(?:\.md|</a>|\]\([^)]*\))?[\s#,]*((?:\(\d+\)(?:[\s#]*(?:-|–|,|and|to)?[\s#]*)?)+)")
+NUMBER = re.compile(r"(?<![\w)])\((\d+)\)(?![\w(])")
+MATHS = re.compile(r"(\$\$.*?\$\$|\$[^$\n]+\$|^<[^\n]*$)", re.DOTALL | re.MULTILINE)
+
+
+def numbers(text: str) -> list[int]:
+    """The equations that a list such as "(9)-(11), (13)" names."""
+    named = []
+    for first, last in re.findall(r"\((\d+)\)(?:\s*[-–]\s*\((\d+)\))?", text):
+        named += range(int(first), int(last or first) + 1)
+    return named
+
+
+@cache
+def citing() -> dict[int, list[str]]:
+    """{equation: links to the files and functions that cite it, and to its tests}, relative to docs/."""
+    found: dict[int, list[str]] = defaultdict(list)
+    for path in sorted(path for folder in FOLDERS for path in (ROOT / folder).rglob("*.py")):
+        text = path.read_text(encoding="utf-8")
+        cited = list(CITED.finditer(text))
+        spans = _spans(text) if cited else []
+        file = path.relative_to(ROOT).as_posix()
+        for match in cited:
+            line = text.count("\n", 0, match.start()) + 1
+            start, _, name = max((span for span in spans if span[0] <= line <= span[1]), default=(line, line, ""))
+            link = f"[{file}{name and ', '}{name}](../{file}#L-{start})"
+            for k in numbers(match[1]):
+                found[k] += [link] * (link not in found[k])
+    for path in sorted((ROOT / "tests" / "derivations").glob("test_*.py")):
+        text = path.read_text(encoding="utf-8")
+        for match in re.finditer(r"^def test_(\w+)", text, re.MULTILINE):
+            line = text.count("\n", 0, match.start()) + 1
+            for k in sorted(set(re.findall(r"eq(\d+)", match[1]))):
+                found[int(k)].append(f"[test of {match[1].replace('_', ' ')}](../tests/derivations/{path.name}#L-{line})")
+    return found
+
+
+def _spans(text: str) -> list[tuple[int, int, str]]:
+    """(first line, last line, name) of each function and class, with the comments above it."""
+    lines, spans = text.splitlines(), []
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            first = min([node.lineno, *(each.lineno for each in node.decorator_list)])
+            while first > 1 and lines[first - 2].lstrip().startswith("#"):
+                first -= 1
+            spans.append((first, node.end_lineno or first, node.name))
+    return spans
+
+
+def linked(markdown: str, place: Callable[[int], str], everywhere: bool) -> str:
+    """`markdown` with citations as links: each (61) of a chapter, elsewhere those behind the word "derivations"."""
+
+    def each(text: str) -> str:
+        return NUMBER.sub(lambda found: f"[({found[1]})]({place(int(found[1]))})" if place(int(found[1])) else found[0], text)
+
+    def behind_the_word(text: str) -> str:
+        return CITED.sub(lambda found: found[0].replace(found[1], each(found[1])), text)
+
+    parts = CODE.split(markdown)
+    for k in range(0, len(parts), 2):
+        pieces = MATHS.split(parts[k])
+        pieces[::2] = [each(piece) if everywhere else behind_the_word(piece) for piece in pieces[::2]]
+        parts[k] = "".join(pieces)
+    return "".join(parts)

@@ -1,0 +1,33 @@
+"""Docstrings as Markdown, for the reference.
+
+A part such as "Parameters" has lines `name : what it is`, with no type beside the name, so that no parser of docstrings
+reads it right. Here it becomes a list, and examples become code.
+"""
+
+import inspect
+import re
+from typing import Any
+
+from griffe import Extension, Object
+
+PART = re.compile(r"^(\w[\w ]*)\n-{3,}\n", re.MULTILINE)
+ENTRY = re.compile(r"^(\S[^\n]*?) : ", re.MULTILINE)
+EXAMPLE = re.compile(r"^>>> .*?(?=\n\n(?!>>>)|\Z)", re.MULTILINE | re.DOTALL)
+
+
+class Markdown(Extension):
+    def on_object(self, *, obj: Object, **_: Any) -> None:
+        if obj.docstring is not None:
+            obj.docstring.value = as_markdown(obj.docstring.value)
+
+
+def as_markdown(docstring: str) -> str:
+    """Parts in bold, their entries as lists, examples as code."""
+    head, *parts = PART.split(inspect.cleandoc(docstring))
+    made = [head, *(_part(name, text) for name, text in zip(parts[::2], parts[1::2], strict=True))]
+    return EXAMPLE.sub(lambda found: f"```pycon\n{found[0]}\n```\n", "\n".join(made))
+
+
+def _part(name: str, text: str) -> str:
+    text = ENTRY.sub(lambda entry: f"- `{entry[1]}`: ", text) if name != "Examples" else text
+    return f"**{name}**\n\n{text}"

@@ -1,0 +1,62 @@
+"""The reference: every public name, read from the sources by mkdocstrings, on a page for each subject."""
+
+import ast
+from collections import defaultdict
+
+from repository import ROOT, Page
+
+# {subject: rooms of rtu_np whose public names it has}
+SUBJECTS = {
+    "Cells": ("cells",),
+    "Gradients": ("gradients",),
+    "Optimisers and readouts": ("learning",),
+    "Prediction": ("prediction",),
+    "Control": ("control",),
+    "Checks and costs": ("gradcheck", "recurrence", "costs"),
+}
+# {subject: public modules; what such a module offers is in its `__all__`, or what has no underscore before its name}
+MODULES = {
+    "Measures and figures": ("rtu_np.metrics", "rtu_np.intervals", "rtu_np.plot", "rtu_np.tables"),
+    "Time and machine": ("rtu_np.timing", "rtu_np.provenance", "rtu_np.warm"),
+    "Reports of checks": ("rtu_np.gradcheck.report",),
+    "What learners return and take": ("rtu_np.cells.layer", "rtu_np.prediction.td_many", "rtu_np.river"),
+    "Cells and environments of your own": (
+        "rtu_np.protocol",
+        "rtu_np.numerics.layout",
+        "rtu_np.numerics.buffers",
+        "rtu_np.jit",
+        "rtu_np.compiled_environment",
+    ),
+    "Files": ("rtu_np.checkpoint",),
+    "Environments": ("envs",),
+}
+
+
+def names() -> dict[str, str]:
+    """{public name of rtu_np: the module that defines it}."""
+    tree = ast.parse((ROOT / "rtu_np" / "__init__.py").read_text(encoding="utf-8"))
+    return {
+        alias.name: node.module or ""
+        for node in tree.body
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+        if node.module != "rtu_np"
+    }
+
+
+def subject_of(module: str) -> str:
+    room = module.split(".")[1]
+    return next(subject for subject, rooms in SUBJECTS.items() if room in rooms)
+
+
+def pages() -> list[Page]:
+    grouped = defaultdict(list)
+    for name, module in names().items():
+        grouped[subject_of(module)].append(f"::: {module}.{name}\n    options:\n      show_root_full_path: false\n")
+    for subject, modules in MODULES.items():
+        grouped[subject] = [f"::: {module}\n" for module in modules]
+    return [_page(subject, grouped[subject]) for subject in (*SUBJECTS, *MODULES)]
+
+
+def _page(subject: str, blocks: list[str]) -> Page:
+    return Page(f"reference/{subject.lower().replace(' ', '-')}.md", f"# {subject}\n\n" + "\n".join(blocks), "docs/reference.md")

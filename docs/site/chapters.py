@@ -37,6 +37,8 @@ class Chapters:
         for name, (heading, body) in zip(names, rest, strict=True):
             texts[self.uris[name]] = f"# {heading}\n{body}".replace("\n### ", "\n## ")
         self.equations = {int(k): uri for uri, text in texts.items() for k in re.findall(r"\\tag\{(\d+)\}", text)}
+        named = re.compile(rf"(?<!\*)\*({'|'.join(re.escape(heading) for heading, _ in rest)})\*(?!\*)")  # "see *Exactness*"
+        texts = {uri: named.sub(lambda found: f"[{found[0]}](#{slug(found[1], '-')})", text) for uri, text in texts.items()}
         self.pages = [Page(uri, BLOCK.sub(_equation, text), FILE) for uri, text in texts.items()]
 
     def place(self, anchor: str) -> str:

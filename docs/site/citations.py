@@ -12,7 +12,8 @@ FOLDERS = ("rtu_np", "envs", "experiments")
 # As tests/test_derivations.py reads them: "derivations (11)", "(9)-(11)", "(3), (4) and (7)", also across lines.
 CITED = re.compile(r"[Dd]erivations?(?:\.md|</a>|\]\([^)]*\))?[\s#,]*((?:\(\d+\)(?:[\s#]*(?:-|–|,|and|to)?[\s#]*)?)+)")
 NUMBER = re.compile(r"(?<![\w)])\((\d+)\)(?![\w(])")
-MATHS = re.compile(r"(\$\$.*?\$\$|\$[^$\n]+\$|^<[^\n]*$)", re.DOTALL | re.MULTILINE)
+# Left as it is: an equation that is HTML already, maths, lines of HTML.
+MATHS = re.compile(r"(\\\[.*?\\\]|\$\$.*?\$\$|\$[^$\n]+\$|^<[^\n]*?(?:$|(?=\\\[)))", re.DOTALL | re.MULTILINE)
 
 
 def numbers(text: str) -> list[int]:

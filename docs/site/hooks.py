@@ -68,11 +68,12 @@ def _expanded(entry: Any) -> Any:
     return entry
 
 
-def _under(entry: str) -> list[str]:
+def _under(entry: str) -> list[Any]:
     if not entry.endswith("/*"):
         return [entry]
     folder = entry.removesuffix("*")
-    return [uri for uri in _site.made if uri.startswith(folder) and uri != f"{folder}index.md"]
+    uris = [uri for uri in _site.made if uri.startswith(folder) and uri != f"{folder}index.md"]
+    return [{uri.split("/")[1]: uri} if uri.endswith("/index.md") else uri for uri in uris]  # results by their names
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:

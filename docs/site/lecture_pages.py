@@ -9,23 +9,23 @@ from nbconvert import MarkdownExporter
 from repository import ROOT, Page
 
 FOLDER = ROOT / "lectures"
-HEAD = "# Lectures\n\nEach is read in about fifteen minutes. A notebook stands in `lectures/` next to the same code as `.py`.\n\n"
+PROGRAMS = ("micro_rtrl.py",)  # lectures that are programs and no notebooks
+HEAD = "# Lectures\n\nEach is read in about fifteen minutes.\n\n"
 
 
 def pages(folder: Path = FOLDER) -> tuple[list[Page], dict[str, bytes]]:
     """The pages, the first of which lists the others, and the pictures {place on the site: bytes}."""
-    made, pictures = [], {}
+    made = [_program(folder / name) for name in PROGRAMS if (folder / name).exists()]
+    pictures = {}
     notebooks = sorted(folder.glob("*.ipynb"))
-    stems = {path.stem for path in notebooks}
-    for path in sorted(path for path in folder.glob("*.py") if path.stem not in stems and path.stem[0] != "_"):
-        made.append(_program(path))
     for path in notebooks:
         text, found = _notebook(path)
         made.append(Page(f"lectures/{path.stem}.md", text, f"lectures/{path.name}"))
         pictures.update({f"lectures/{name}": data for name, data in found.items()})
-    titles = [(page.text.partition("\n")[0].lstrip("# "), page.origin) for page in made]
-    contents = HEAD + "".join(f"- [{title}]({Path(origin).name})\n" for title, origin in titles)
-    return [Page("lectures/index.md", contents, "lectures/README.md"), *made], pictures
+    contents = folder / "README.md"
+    titles = [f"- [{page.text.partition(chr(10))[0].lstrip('# ')}]({Path(page.origin).name})\n" for page in made]
+    text = contents.read_text(encoding="utf-8") if contents.exists() else HEAD + "".join(titles)
+    return [Page("lectures/index.md", text, "lectures/README.md"), *made], pictures
 
 
 def _program(path: Path) -> Page:

@@ -50,10 +50,6 @@ class Chapters:
                 return page.uri
         return f"{FOLDER}/index.md"
 
-    def link(self, k: int) -> str:
-        """The link to equation k, relative to the page as it is written; empty if there is no such equation."""
-        return f"#eq{k}" if k in self.equations else ""
-
 
 def _equation(block: re.Match[str]) -> str:
     tag = TAG.search(block[1])

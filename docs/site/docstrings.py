@@ -6,9 +6,15 @@ reads it right. Here it becomes a list, and examples become code.
 
 import inspect
 import re
+import sys
+from pathlib import Path
 from typing import Any
 
 from griffe import Extension, Object
+
+sys.path.insert(0, str(Path(__file__).parent))  # the modules next to this file
+
+from repository import ROOT, source_uri
 
 PART = re.compile(r"^(\w[\w ]*)\n-{3,}\n", re.MULTILINE)
 ENTRY = re.compile(r"^(\S[^\n]*?) : ", re.MULTILINE)
@@ -18,7 +24,15 @@ EXAMPLE = re.compile(r"^>>> .*?(?=\n\n(?!>>>)|\Z)", re.MULTILINE | re.DOTALL)
 class Markdown(Extension):
     def on_object(self, *, obj: Object, **_: Any) -> None:
         if obj.docstring is not None:
-            obj.docstring.value = as_markdown(obj.docstring.value)
+            obj.docstring.value = as_markdown(obj.docstring.value) + _source(obj)
+
+
+def _source(obj: Object) -> str:
+    """A link to the code, as HTML, since the page of code is made after this."""
+    if not (obj.is_class or obj.is_function) or not isinstance(obj.filepath, Path):
+        return ""
+    path = obj.filepath.resolve().relative_to(ROOT).as_posix()
+    return f'\n\n<a href="../{source_uri(path)}#L-{obj.lineno}">{path}, line {obj.lineno}</a>\n'
 
 
 def as_markdown(docstring: str) -> str:

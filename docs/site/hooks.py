@@ -17,7 +17,7 @@ import citations
 import experiments_pages
 import lecture_pages
 import reference_pages
-from repository import ROOT, Page, Places, source_page
+from repository import ROOT, Page, Places, source_page, source_uri
 
 FRONT = {"README.md": "index.md", "CONTRIBUTING.md": "contributing.md", "CHANGELOG.md": "changelog.md"}
 
@@ -90,34 +90,33 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 def on_page_markdown(markdown: str, page: SitePage, config: MkDocsConfig, files: Files) -> str:
     uri = page.file.src_uri
     origin = _site.origin(uri)
+    chapters_file = posixpath.relpath(chapters.FILE, posixpath.dirname(origin) or ".")
 
     def equation(k: int) -> str:
-        anchor = _site.chapters.link(k)
-        return anchor and posixpath.relpath(chapters.FILE, posixpath.dirname(origin) or ".") + anchor
+        return f"{chapters_file}#eq{k}" if k in _site.chapters.equations else ""
 
-    if origin != "docs/derivations.md":
-        markdown = citations.linked(markdown, equation, everywhere=False)
-    else:
-        markdown = citations.linked(markdown, equation, everywhere=True)
+    markdown = citations.linked(markdown, equation, everywhere=origin == chapters.FILE)
     markdown = _site.places.rewrite(markdown, origin, uri)
-    for path in sorted(_site.places.sources):
-        if files.get_file_from_path(f"source/{path}.html") is None:
-            files.append(File.generated(config, f"source/{path}.html", content=source_page(path)))
+    _add_sources(_site.places.sources, files, config)
     return markdown
 
 
+def _add_sources(paths: set[str], files: Files, config: MkDocsConfig) -> None:
+    for path in sorted(paths):
+        if files.get_file_from_path(source_uri(path)) is None:
+            files.append(File.generated(config, source_uri(path), content=source_page(path)))
+
+
 def on_page_content(html: str, page: SitePage, config: MkDocsConfig, files: Files) -> str:
-    """Citations in docstrings as links."""
+    """Of the reference, which is made after the Markdown: pages of code, and citations as links."""
     uri = page.file.src_uri
     if not uri.startswith("reference/"):
         return html
+    _add_sources(set(re.findall(r'href="\.\./source/([^"#]+)\.html', html)), files, config)
 
     def link(found: re.Match[str]) -> str:
-        k = int(found[1])
-        place = _site.chapters.equations.get(k)
-        if place is None:
-            return found[0]
-        target = posixpath.relpath(place.removesuffix(".md") + ".html", posixpath.dirname(uri))
-        return f'<a href="{target}#eq{k}">({k})</a>'
+        place = _site.chapters.equations.get(int(found[1]))
+        target = place and posixpath.relpath(place.removesuffix(".md"), posixpath.dirname(uri))
+        return f'<a href="{target}.html#eq{found[1]}">{found[0]}</a>' if target else found[0]
 
     return citations.CITED.sub(lambda found: re.sub(r"\((\d+)\)", link, found[0]), html)

@@ -76,7 +76,11 @@ class Places:
         if (ROOT / path).is_dir():
             return self._place(f"{path}/{'README.md' if (ROOT / path / 'README.md').exists() else '__init__.py'}", anchor)
         self.sources.add(path)
-        return f"source/{path}.html"
+        return source_uri(path)
+
+
+def source_uri(path: str) -> str:
+    return f"source/{path}.html"
 
 
 @cache

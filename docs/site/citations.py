@@ -35,16 +35,17 @@ def citing() -> dict[int, list[str]]:
         file = path.relative_to(ROOT).as_posix()
         for match in cited:
             line = text.count("\n", 0, match.start()) + 1
-            start, _, name = max((span for span in spans if span[0] <= line <= span[1]), default=(line, line, ""))
+            start, _, name = _inside(spans, line)
             link = f"[{file}{name and ', '}{name}](../{file}#L-{start})"
             for k in numbers(match[1]):
                 found[k] += [link] * (link not in found[k])
     for path in sorted((ROOT / "tests" / "derivations").glob("test_*.py")):
         text = path.read_text(encoding="utf-8")
-        for match in re.finditer(r"^def test_(\w+)", text, re.MULTILINE):
-            line = text.count("\n", 0, match.start()) + 1
-            for k in sorted(set(re.findall(r"eq(\d+)", match[1]))):
-                found[int(k)].append(f"[test of {match[1].replace('_', ' ')}](../tests/derivations/{path.name}#L-{line})")
+        spans = _spans(text)
+        for match in re.finditer(r"eq(\d\d)", text):
+            start, _, name = _inside(spans, text.count("\n", 0, match.start()) + 1)
+            link = f"[{name.replace('_', ' ')}](../tests/derivations/{path.name}#L-{start})"
+            found[int(match[1])] += [link] * (name.startswith("test_") and link not in found[int(match[1])])
     return found
 
 
@@ -58,6 +59,10 @@ def _spans(text: str) -> list[tuple[int, int, str]]:
                 first -= 1
             spans.append((first, node.end_lineno or first, node.name))
     return spans
+
+
+def _inside(spans: list[tuple[int, int, str]], line: int) -> tuple[int, int, str]:
+    return max((span for span in spans if span[0] <= line <= span[1]), default=(line, line, ""))
 
 
 def linked(markdown: str, place: Callable[[int], str], everywhere: bool) -> str:

@@ -14,7 +14,7 @@ sys.path.insert(0, str(Path(__file__).parent))  # the modules next to this file
 
 import chapters
 import citations
-import experiments_pages
+import result_pages
 import lecture_pages
 import reference_pages
 from repository import ROOT, Page, Places, source_page, source_uri
@@ -35,8 +35,8 @@ class Site:
                 *front,
                 *lectures,
                 *self.chapters.pages,
-                *experiments_pages.pages(),
-                *experiments_pages.measurements(),
+                *result_pages.pages(),
+                *result_pages.measurements(),
                 *reference_pages.pages(),
                 chapters.section("docs/design.md", "Glossary", "Glossary"),
             )

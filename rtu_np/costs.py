@@ -17,7 +17,7 @@ from rtu_np.validation import check_count, check_dtype
 
 
 def flops(cell: Cell, n_inputs: int, gradient: GradientMethod | None = None) -> int:
-    """Operations of one learning step of `cell`: multiplications, additions and functions (derivations, *Cost per step*).
+    """Operations of one learning step of `cell`: products, sums and functions (docs/derivations.md, *Cost per step*).
 
     Parameters
     ----------

@@ -16,8 +16,8 @@ EXPLORER = Path(__file__).parent.parent / "docs" / "explorer"
 ON_MACOS = "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", ON_MACOS)
 
-# The contrast of every text with what is behind it, by WCAG 2.1, and of lines: [[ratio, least, what]]. A colour that lets
-# some of what is behind it through is mixed with that.
+# The contrast of every text with what is behind it, by WCAG 2.1, and of lines: [[ratio, least, what]]. A colour that is
+# not opaque is mixed with what is behind it.
 CONTRAST = """(() => {
   const luminance = (color) => {
     const [R, G, B] = color.slice(0, 3).map((each) => each / 255)

@@ -99,7 +99,6 @@ def test_angles_of_zero_and_of_arguments_that_do_not_fit():
             gradient_angles(**{**given, name: value}, one=RTRL(), other=RTRL())
 
 
-
 # Bugs of one term, planted in a copy of the package, in kernels and reference alike where both have the term. Each is
 # (case, file, replacements); every text to be replaced must be there.
 BUGS = {

@@ -1,6 +1,7 @@
 """The site: it is built strictly by one command, its links lead somewhere, and its pages are right in a browser."""
 
 import html
+import inspect
 import json
 import os
 import posixpath
@@ -10,6 +11,7 @@ import subprocess
 import sys
 import urllib.parse
 from pathlib import Path
+from typing import Any
 
 import pytest
 from browser import CONTRAST, Browser, press
@@ -20,8 +22,8 @@ COMMAND = ["-m", "mkdocs", "build", "--strict"]
 NARROW, WIDE = 400, 1280
 # What is looked at in every width and colour: one page of each kind.
 MAIN = (
-    *("index", "start_learn", "lectures/index", "lectures/micro_rtrl", "derivations/index", "results", "claims", "glossary"),
-    *("results/fig12-rtu-bptt/index", "own_stream", "reference/prediction", "speed", "deviations", "contributing"),
+    *("index", "start_learn", "lectures/index", "lectures/micro_rtrl", "derivations/index", "results", "claims"),
+    *("results/fig12-rtu-bptt/index", "own_stream", "reference/prediction", "speed", "deviations", "glossary"),
 )
 
 
@@ -46,20 +48,24 @@ def pages(site) -> dict[str, str]:
     return {path.relative_to(site).as_posix(): path.read_text(encoding="utf-8") for path in site.rglob("*.html")}
 
 
+LINK = re.compile(r'\b(?:href|src)="?([^\s">]+)')
+SCRIPT = re.compile(r"(<(script|style)\b[^>]*>).*?</\2>", re.DOTALL)  # \1 is its first tag, which may name a file
+
+
 def dead_links(pages: dict[str, str], site: Path) -> list[str]:
     """Links of pages, within the site, that lead nowhere; also to an anchor that a page lacks."""
     anchors = {page: set(re.findall(r'\b(?:id|name)="?([^\s">]+)', text)) for page, text in pages.items()}
     dead = []
     for page, text in pages.items():
-        for target in set(re.findall(r'\b(?:href|src)="?([^\s">]+)', re.sub(r"<(script|style)\b[^>]*>.*?</\1>", r"", text, flags=re.S))):
+        for target in set(LINK.findall(SCRIPT.sub(r"\1", text))):
             path, _, anchor = urllib.parse.unquote(html.unescape(target)).partition("#")
             if re.match(r"\w+:", path) or page == "404.html":  # that page is for servers, from their root
                 continue
             place = posixpath.normpath(posixpath.join(posixpath.dirname(page), path)) if path else page
             place += "/index.html" if (site / place).is_dir() else ""
-            if not (site / place).exists() or (anchor and anchor not in anchors.get(place, ()) and anchor != "__codelineno"):
+            if not (site / place).exists() or (anchor and anchor not in anchors.get(place, ())):
                 dead.append(f"{page}: {target}")
-    return dead
+    return sorted(dead)
 
 
 def test_all_links_lead_somewhere(site, pages):
@@ -101,6 +107,37 @@ def test_each_public_name_has_an_entry(pages):
     assert 'href="../derivations/many-predictions.html#eq65"' in reference, "a citation in a docstring is a link"
 
 
+def lacking(name: str, kind: Any) -> list[str]:
+    """What the docstring of a public name leaves out."""
+    doc = inspect.getdoc(kind) or ""
+    if "Arguments, result and errors are those of" in doc:
+        return [] if "Examples\n---" in doc else [f"{name}: an example"]
+    _, *parts = re.split(r"^(\w+)\n-{3,}\n", doc, flags=re.MULTILINE)
+    part = dict(zip(parts[::2], parts[1::2], strict=True))
+    needed = [each.name for each in inspect.signature(kind).parameters.values()]
+    said = set(re.findall(r"\w+", " ".join(re.findall(r"^(\S.*?) : ", part.get("Parameters", ""), re.MULTILINE))))
+    found = [f"{name}: the parameter {each}" for each in needed if each not in said]
+    return found + [
+        f"{name}: {each}" for each in ("Raises", "Examples") if each not in part and (needed or each != "Raises")
+    ]
+
+
+def test_each_public_name_says_its_parameters_errors_and_an_example():
+    import rtu_np
+
+    assert not [each for name in rtu_np.__all__ for each in lacking(name, getattr(rtu_np, name))]
+
+    def planted(x, y):
+        """Nothing much.
+
+        Parameters
+        ----------
+        x : shape (n,)
+        """
+
+    assert lacking("planted", planted) == [f"planted: {each}" for each in ("the parameter y", "Raises", "Examples")]
+
+
 @pytest.fixture
 def copied(tmp_path) -> Path:
     """The repository, with docs that may be changed."""
@@ -119,7 +156,7 @@ def spoil(file: Path, change) -> None:
 
 SPOILED = {
     "damaged": (lambda file: file.write_text('{"scores": '), r"fig12-rtu-bptt/laptop\.json: expected results as JSON"),
-    "no scores": (lambda file: spoil(file, lambda page: page.pop("scores")), r"fig12-rtu-bptt/laptop\.json: expected .*scores"),
+    "no scores": (lambda file: spoil(file, lambda page: page.pop("scores")), r"laptop\.json: expected .*scores"),
     "no rows": (lambda file: spoil(file, lambda page: page.update(scores=[])), r"laptop\.json: expected scores .*\[\]"),
     "no number": (
         lambda file: spoil(file, lambda page: page["scores"]["linear RTU: RTRL"].update(MSRE=[1])),
@@ -160,7 +197,8 @@ RAW = """(() => {
 })()"""
 # What stands out of the window, and is in no box that scrolls.
 OUTSIDE = """(() => {
-  const scrolls = (node) => node && (["auto", "scroll"].includes(getComputedStyle(node).overflowX) || scrolls(node.parentElement));
+  const scrolls = (node) =>
+    node && (["auto", "scroll"].includes(getComputedStyle(node).overflowX) || scrolls(node.parentElement));
   return [...document.querySelectorAll(".md-content *:not(path)")]
     .filter((each) => each.getBoundingClientRect().right > innerWidth + 1 && !scrolls(each.parentElement))
     .filter((each) => !each.closest(".katex-mathml")).map((each) => each.outerHTML.slice(0, 80));
@@ -200,9 +238,10 @@ document.head.append(still);"""
 @pytest.mark.parametrize("scheme", ["default", "slate"])
 def test_every_text_is_seen(browser, site, scheme):
     """Contrast AA, in the light and in the dark."""
-    for page in ("index", "derivations/the-gradient", "reference/gradients", "results/credit/index", "lectures/micro_rtrl"):
+    coloured = "document.body.setAttribute('data-md-color-scheme', arguments[0])"
+    for page in ("index", "derivations/the-gradient", "reference/gradients", "results/credit/index"):
         browser.open(site / f"{page}.html")
-        browser.driver.execute_script(STILL + "document.body.setAttribute('data-md-color-scheme', arguments[0])", scheme)
+        browser.driver.execute_script(STILL + coloured, scheme)
         found = browser.ask(CONTRAST)
         assert len(found) > 100
         assert not [(round(ratio, 2), what) for ratio, least, what in found if ratio < least]
@@ -210,6 +249,7 @@ def test_every_text_is_seen(browser, site, scheme):
 
 def test_the_keyboard_reaches_and_searches(browser, site):
     from selenium.webdriver.common.keys import Keys
+    from selenium.webdriver.support.ui import WebDriverWait
 
     browser.open(site / "derivations" / "the-gradient.html", NARROW)
     browser.driver.execute_script(STILL)
@@ -220,14 +260,12 @@ def test_the_keyboard_reaches_and_searches(browser, site):
     assert browser.ask(f"{scrolling}.length") > 0
     assert browser.ask(f"{scrolling}.every((each) => each.tabIndex === 0)"), "a box that scrolls is reached by Tab"
     browser.open(site / "index.html", WIDE)
-    press(browser, "f")
-    press(browser, *"TBPTT")
-    first = "document.querySelector('.md-search-result__link')?.getAttribute('href')"
-    from selenium.webdriver.support.ui import WebDriverWait
-
-    WebDriverWait(browser.driver, 20).until(lambda _: browser.ask(first))
-    press(browser, Keys.TAB, Keys.ENTER)
-    WebDriverWait(browser.driver, 20).until(lambda _: "index.html" not in browser.driver.current_url)
+    wait = WebDriverWait(browser.driver, 20)
+    wait.until(lambda _: press(browser, "f") or browser.ask("document.activeElement.name") == "query")
+    press(browser, *[Keys.BACKSPACE] * 3, *"TBPTT")
+    wait.until(lambda _: browser.ask("document.querySelectorAll('.md-search-result__link').length"))
+    press(browser, Keys.ARROW_DOWN, Keys.ENTER)
+    wait.until(lambda _: "index.html" not in browser.driver.current_url)
     assert not browser.complaints()
 
 

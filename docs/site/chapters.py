@@ -37,9 +37,12 @@ class Chapters:
         for name, (heading, body) in zip(names, rest, strict=True):
             texts[self.uris[name]] = f"# {heading}\n{body}".replace("\n### ", "\n## ")
         self.equations = {int(k): uri for uri, text in texts.items() for k in re.findall(r"\\tag\{(\d+)\}", text)}
-        named = re.compile(rf"(?<!\*)\*({'|'.join(re.escape(heading) for heading, _ in rest)})\*(?!\*)")  # "see *Exactness*"
-        texts = {uri: named.sub(lambda found: f"[{found[0]}](#{slug(found[1], '-')})", text) for uri, text in texts.items()}
-        self.pages = [Page(uri, BLOCK.sub(_equation, text), FILE) for uri, text in texts.items()]
+        headings = "|".join(re.escape(heading) for heading, _ in rest)
+        self._named = re.compile(rf"(?<!\*)\*({headings})\*(?!\*)")  # "see *Exactness*"
+        self.pages = [Page(uri, BLOCK.sub(_equation, self._linked(text)), FILE) for uri, text in texts.items()]
+
+    def _linked(self, text: str) -> str:
+        return self._named.sub(lambda found: f"[{found[0]}](#{slug(found[1], '-')})", text)
 
     def place(self, anchor: str) -> str:
         """The page on which an anchor of docs/derivations.md stands."""
@@ -58,7 +61,7 @@ def _equation(block: re.Match[str]) -> str:
     k = int(tag[1])
     maths = html.escape(TAG.sub("", block[1]).strip(), quote=False)
     lines = citing().get(k, [])
-    cited = f"\n<div class=\"cited\" markdown>\n{'; '.join(lines)}\n</div>\n" if lines else ""
+    cited = f'\n<div class="cited" markdown>\n{"; ".join(lines)}\n</div>\n' if lines else ""
     return EQUATION.format(k=k, maths=maths) + cited
 
 

@@ -18,7 +18,7 @@ MATHS = re.compile(r"(\\\[.*?\\\]|\$\$.*?\$\$|\$[^$\n]+\$|^<[^\n]*?(?:$|(?=\\\[)
 
 def numbers(text: str) -> list[int]:
     """The equations that a list such as "(9)-(11), (13)" names."""
-    named = []
+    named: list[int] = []
     for first, last in re.findall(r"\((\d+)\)(?:\s*[-–]\s*\((\d+)\))?", text):
         named += range(int(first), int(last or first) + 1)
     return named
@@ -44,8 +44,10 @@ def citing() -> dict[int, list[str]]:
         spans = _spans(text)
         for match in re.finditer(r"eq(\d\d)", text):
             start, _, name = _inside(spans, text.count("\n", 0, match.start()) + 1)
-            link = f"[{name.replace('_', ' ')}](../tests/derivations/{path.name}#L-{start})"
-            found[int(match[1])] += [link] * (name.startswith("test_") and link not in found[int(match[1])])
+            # Outside of a test it is a case in a list of cases.
+            label = name.replace("_", " ") if name.startswith("test_") else f"test {match[0]}"
+            link = f"[{label}](../tests/derivations/{path.name}#L-{start})"
+            found[int(match[1])] += [link] * (link not in found[int(match[1])])
     return found
 
 
@@ -68,8 +70,12 @@ def _inside(spans: list[tuple[int, int, str]], line: int) -> tuple[int, int, str
 def linked(markdown: str, place: Callable[[int], str], everywhere: bool) -> str:
     """`markdown` with citations as links: each (61) of a chapter, elsewhere those behind the word "derivations"."""
 
+    def link(found: re.Match[str]) -> str:
+        target = place(int(found[1]))
+        return f"[{found[0]}]({target})" if target else found[0]
+
     def each(text: str) -> str:
-        return NUMBER.sub(lambda found: f"[({found[1]})]({place(int(found[1]))})" if place(int(found[1])) else found[0], text)
+        return NUMBER.sub(link, text)
 
     def behind_the_word(text: str) -> str:
         return CITED.sub(lambda found: found[0].replace(found[1], each(found[1])), text)

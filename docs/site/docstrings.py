@@ -6,14 +6,10 @@ reads it right. Here it becomes a list, and examples become code.
 
 import inspect
 import re
-import sys
 from pathlib import Path
 from typing import Any
 
 from griffe import Extension, Object
-
-sys.path.insert(0, str(Path(__file__).parent))  # the modules next to this file
-
 from repository import ROOT, source_uri
 
 PART = re.compile(r"^(\w[\w ]*)\n-{3,}\n", re.MULTILINE)

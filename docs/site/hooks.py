@@ -1,22 +1,17 @@
-"""What mkdocs calls while it builds the site (mkdocs.yml)."""
+"""What mkdocs calls while it builds the site (mkdocs.yml). It puts this folder on the path while it loads this file."""
 
 import posixpath
 import re
-import sys
-from pathlib import Path
 from typing import Any
-
-from mkdocs.config.defaults import MkDocsConfig
-from mkdocs.structure.files import File, Files
-from mkdocs.structure.pages import Page as SitePage
-
-sys.path.insert(0, str(Path(__file__).parent))  # the modules next to this file
 
 import chapters
 import citations
-import result_pages
 import lecture_pages
 import reference_pages
+import result_pages
+from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.structure.files import File, Files
+from mkdocs.structure.pages import Page as SitePage
 from repository import ROOT, Page, Places, source_page, source_uri
 
 FRONT = {"README.md": "index.md", "CONTRIBUTING.md": "contributing.md", "CHANGELOG.md": "changelog.md"}

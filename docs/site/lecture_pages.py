@@ -30,7 +30,7 @@ def pages(folder: Path = FOLDER) -> tuple[list[Page], dict[str, bytes]]:
 
 def _program(path: Path) -> Page:
     text = path.read_text(encoding="utf-8")
-    title = (ast.get_docstring(ast.parse(text)) or path.stem).partition("\n")[0].rstrip(".")
+    title = (ast.get_docstring(ast.parse(text)) or path.stem).partition(".")[0]
     code = f"# {title}\n\n`python lectures/{path.name}`\n\n```python\n{text}```\n"
     return Page(f"lectures/{path.stem}.md", code, f"lectures/{path.name}")
 

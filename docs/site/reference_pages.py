@@ -59,4 +59,5 @@ def pages() -> list[Page]:
 
 
 def _page(subject: str, blocks: list[str]) -> Page:
-    return Page(f"reference/{subject.lower().replace(' ', '-')}.md", f"# {subject}\n\n" + "\n".join(blocks), "docs/reference.md")
+    text = "\n".join([f"# {subject}\n", *blocks])
+    return Page(f"reference/{subject.lower().replace(' ', '-')}.md", text, "docs/reference.md")

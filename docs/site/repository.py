@@ -74,7 +74,8 @@ class Places:
         if path.startswith("docs/") or not (ROOT / path).exists():
             return path.removeprefix("docs/")
         if (ROOT / path).is_dir():
-            return self._place(f"{path}/{'README.md' if (ROOT / path / 'README.md').exists() else '__init__.py'}", anchor)
+            front = "README.md" if (ROOT / path / "README.md").exists() else "__init__.py"
+            return self._place(f"{path}/{front}", anchor)
         self.sources.add(path)
         return source_uri(path)
 

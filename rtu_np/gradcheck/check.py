@@ -131,10 +131,11 @@ def _regimes(on: Conditions) -> tuple[list[RegimeCheck], list[str]]:
 def gradient_angles(
     cell: Cell, n_inputs: int, one: GradientMethod, other: GradientMethod, steps: int = 60, seed: int = 0
 ) -> dict[str, float]:
-    """The angle in degrees, by parameter block, between the gradients that two methods carry; 90 if one of them is zero.
+    """The angle in degrees, by parameter block, between the gradients that two methods carry.
 
-    Both see the same random inputs from the initial state, and the same random dy at the last of `steps` steps. For a
-    stack, RTRL() against RTRL(dense=True) shows the error of the layer-local approximation.
+    It is 90 if one of them is zero, and 0 if both are. Both see the same random inputs from the initial state, and the
+    same random dy at the last of `steps` steps. For a stack, RTRL() against RTRL(dense=True) shows the error of the
+    layer-local approximation.
 
     Parameters
     ----------

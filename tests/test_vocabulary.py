@@ -14,8 +14,8 @@ FOLDERS = ("rtu_np", "envs", "experiments", "benchmarks", "lectures", "docs/site
 SOURCES = sorted([*(path for top in FOLDERS for path in (ROOT / top).rglob("*.py")), *ROOT.glob("*.py")])
 PAGES = [
     *sorted((ROOT / "docs").glob("*.md")),
-    *sorted((ROOT / "docs" / "explorer").iterdir()),
     *sorted(path for path in (ROOT / "docs" / "assets").iterdir() if path.is_file()),
+    *sorted((ROOT / "docs" / "explorer").iterdir()),
     ROOT / "CONTRIBUTING.md",
     ROOT / "README.md",
 ]

@@ -14,6 +14,7 @@ CITED = re.compile(r"[Dd]erivations?(?:\.md|</a>|\]\([^)]*\))?[\s#,]*((?:\(\d+\)
 NUMBER = re.compile(r"(?<![\w)])\((\d+)\)(?![\w(])")
 # Left as it is: an equation that is HTML already, maths, lines of HTML.
 MATHS = re.compile(r"(\\\[.*?\\\]|\$\$.*?\$\$|\$[^$\n]+\$|^<[^\n]*?(?:$|(?=\\\[)))", re.DOTALL | re.MULTILINE)
+MATHS_OR_LINK = re.compile(rf"{MATHS.pattern[:-1]}|!?\[[^\]]*\]\([^)]*\))", MATHS.flags)
 
 
 def numbers(text: str) -> list[int]:
@@ -68,7 +69,7 @@ def _inside(spans: list[tuple[int, int, str]], line: int) -> tuple[int, int, str
 
 
 def linked(markdown: str, place: Callable[[int], str], everywhere: bool) -> str:
-    """`markdown` with citations as links: each (61) of a chapter, elsewhere those behind the word "derivations"."""
+    """`markdown` with citations as links: each (61) if `everywhere`, else those behind the word "derivations"."""
 
     def link(found: re.Match[str]) -> str:
         target = place(int(found[1]))
@@ -82,7 +83,7 @@ def linked(markdown: str, place: Callable[[int], str], everywhere: bool) -> str:
 
     parts = CODE.split(markdown)
     for k in range(0, len(parts), 2):
-        pieces = MATHS.split(parts[k])
+        pieces = (MATHS_OR_LINK if everywhere else MATHS).split(parts[k])
         pieces[::2] = [each(piece) if everywhere else behind_the_word(piece) for piece in pieces[::2]]
         parts[k] = "".join(pieces)
     return "".join(parts)

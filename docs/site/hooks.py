@@ -90,7 +90,8 @@ def on_page_markdown(markdown: str, page: SitePage, config: MkDocsConfig, files:
     def equation(k: int) -> str:
         return f"{chapters_file}#eq{k}" if k in _site.chapters.equations else ""
 
-    markdown = citations.linked(markdown, equation, everywhere=origin == chapters.FILE)
+    everywhere = origin == chapters.FILE or origin.startswith("lectures/")
+    markdown = citations.linked(markdown, equation, everywhere)
     markdown = _site.places.rewrite(markdown, origin, uri)
     _add_sources(_site.places.sources, files, config)
     return markdown

@@ -22,7 +22,7 @@ LINK = re.compile(r"(?<=\]\()[^)\s]+(?=\))")
 SOURCE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{path}</title><style>
-body {{ font: 14px/1.5 sans-serif; margin: 1em auto; max-width: 70em; padding: 0 1em }}
+body {{ font: 14px/1.5 sans-serif; margin: 1em auto; max-width: 74em; padding: 0 1em }}
 pre {{ line-height: 1.4; overflow-x: auto }} a:target {{ background: #ffd54f }}
 {style}
 </style></head><body><p><a href="{home}">rtu_np</a>: {path}</p>

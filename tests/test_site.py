@@ -189,6 +189,31 @@ def test_results_of_another_shape_stop_the_build_by_name(copied, monkeypatch):
     assert not list((copied / "build").glob("**/*.html"))
 
 
+def test_a_notebook_is_shown_as_it_is_stored(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "docs" / "site"))
+    import nbformat
+    from lecture_pages import pages
+    from mkdocs.exceptions import PluginError
+
+    v4, dot = (
+        nbformat.v4,
+        "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNgAAAAAgABSK+kcQAAAABJRU5ErkJggg==",
+    )
+    picture = v4.new_output("display_data", {"image/png": dot})
+    cells = [v4.new_markdown_cell("# One\n\nof $x_t$"), v4.new_code_cell("1 / 0", outputs=[picture])]
+    nbformat.write(v4.new_notebook(cells=cells), tmp_path / "00_one.ipynb")
+    (index, one), pictures = pages(tmp_path)
+    assert "[One](00_one.ipynb)" in index.text
+    assert one.uri == "lectures/00_one.md"
+    assert "of $x_t$" in one.text
+    assert "1 / 0" in one.text  # it would fail if it were run
+    (name,) = pictures
+    assert f"]({name.removeprefix('lectures/')})" in one.text
+    (tmp_path / "01_two.ipynb").write_text('{"cells": 1}')
+    with pytest.raises(PluginError, match=r"01_two\.ipynb: expected a Jupyter notebook"):
+        pages(tmp_path)
+
+
 # What stands out of the window, and is in no box that scrolls.
 OUTSIDE = """(() => {
   const scrolls = (node) =>

@@ -14,6 +14,7 @@ from repository import ROOT, source_uri
 
 PART = re.compile(r"^(\w[\w ]*)\n-{3,}\n", re.MULTILINE)
 ENTRY = re.compile(r"^(\S[^\n]*?) : ", re.MULTILINE)
+COLUMNS = re.compile(r"^(?!>>>)\S+ {2,}\S.*(\n.+)*", re.MULTILINE)  # a word, a gap, and what the word means
 EXAMPLE = re.compile(r"^>>> .*?(?=\n\n(?!>>>)|\Z)", re.MULTILINE | re.DOTALL)
 
 
@@ -35,6 +36,7 @@ def as_markdown(docstring: str) -> str:
     """Parts in bold, their entries as lists, examples as code."""
     head, *parts = PART.split(inspect.cleandoc(docstring))
     made = [head, *(_part(name, text) for name, text in zip(parts[::2], parts[1::2], strict=True))]
+    made = [COLUMNS.sub(lambda found: f"```text\n{found[0]}\n```", text) for text in made]
     return EXAMPLE.sub(lambda found: f"```pycon\n{found[0]}\n```\n", "\n".join(made))
 
 

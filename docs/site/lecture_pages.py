@@ -38,7 +38,7 @@ def _program(path: Path) -> Page:
 def _notebook(path: Path) -> tuple[str, dict[str, bytes]]:
     try:
         notebook = nbformat.read(path, as_version=4)
-    except (ValueError, KeyError, nbformat.validator.ValidationError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError, nbformat.ValidationError) as error:  # by kind of damage
         raise PluginError(f"{path}: expected a Jupyter notebook, and reading it says: {error}") from error
     resources = {"unique_key": path.stem, "output_files_dir": f"{path.stem}_files"}
     text, made = MarkdownExporter().from_notebook_node(notebook, resources)

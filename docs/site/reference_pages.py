@@ -14,12 +14,19 @@ SUBJECTS = {
     "Control": ("control",),
     "Checks and costs": ("gradcheck", "recurrence", "costs"),
 }
+# {subject: classes that its names derive from, or return, and whose methods users call}
+SHARED = {
+    "Cells": ("rtu_np.cells.layer.Cell", "rtu_np.cells.ring.Ring", "rtu_np.cells.layer.Layer"),
+    "Prediction": ("rtu_np.prediction.learner.Learner", "rtu_np.prediction.td_many.ManyPredictions"),
+    "Control": ("rtu_np.control.agent.Agent", "rtu_np.control.many.Learned"),
+    "Checks and costs": ("rtu_np.gradcheck.report.GradientReport", "rtu_np.recurrence.report.RecurrenceReport"),
+}
+INHERITED = "\n    options:\n      inherited_members: true\n"  # an agent's `learn` and `evaluate` are in its base
 # {subject: public modules; what such a module offers is in its `__all__`, or what has no underscore before its name}
 MODULES = {
     "Measures and figures": ("rtu_np.metrics", "rtu_np.intervals", "rtu_np.plot", "rtu_np.tables"),
     "Time and machine": ("rtu_np.timing", "rtu_np.provenance", "rtu_np.warm"),
-    "Reports of checks": ("rtu_np.gradcheck.report",),
-    "What learners return and take": ("rtu_np.cells.layer", "rtu_np.prediction.td_many", "rtu_np.river"),
+    "River": ("rtu_np.river",),
     "Cells and environments of your own": (
         "rtu_np.protocol",
         "rtu_np.numerics.layout",
@@ -52,7 +59,9 @@ def subject_of(module: str) -> str:
 def pages() -> list[Page]:
     grouped = defaultdict(list)
     for name, module in names().items():
-        grouped[subject_of(module)].append(f"::: {module}.{name}\n    options:\n      show_root_full_path: false\n")
+        grouped[subject_of(module)].append(f"::: {module}.{name}\n")
+    for subject, shared in SHARED.items():
+        grouped[subject] += [f"::: {name}{INHERITED}" for name in shared]
     for subject, modules in MODULES.items():
         grouped[subject] = [f"::: {module}\n" for module in modules]
     return [_page(subject, grouped[subject]) for subject in (*SUBJECTS, *MODULES)]

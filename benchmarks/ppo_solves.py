@@ -11,13 +11,12 @@ Seeds run in parallel, each on one thread. Takes about five minutes on two cores
 import argparse
 import sys
 from dataclasses import dataclass
-from typing import Any
 
 import gymnasium
 import numpy as np
 from joblib import Parallel, cpu_count, delayed
 
-from rtu_np import PPO, Adam, LinearRTU, ppo_network
+from rtu_np import PPO, LinearRTU, ppo_network
 from rtu_np.cells.layer import Cell
 
 
@@ -27,14 +26,12 @@ class Task:
     steps: int
     solved: float  # mean return of 100 episodes
     cell: Cell
-    settings: dict[str, Any]  # of PPO
 
 
-SETTINGS = {"optimizer": Adam(3e-4, epsilon=1e-5)}
 SLOW = ppo_network(LinearRTU(32, max_phase=1.0))
 TASKS = {
-    "cartpole": Task("envs:rtu_np/CartPole-P-v0", 300_000, 475.0, SLOW, SETTINGS),
-    "repeat-previous": Task("envs:rtu_np/RepeatPreviousEasy-v0", 150_000, 0.8, ppo_network(LinearRTU(192)), SETTINGS),
+    "cartpole": Task("envs:rtu_np/CartPole-P-v0", 300_000, 475.0, SLOW),
+    "repeat-previous": Task("envs:rtu_np/RepeatPreviousEasy-v0", 150_000, 0.8, ppo_network(LinearRTU(192))),
 }
 EPISODES = 100
 
@@ -42,7 +39,7 @@ EPISODES = 100
 def run(task: Task, seed: int) -> tuple[int | None, float, float]:
     """(step at which it was solved, mean return at the end, mean return without learning)"""
     env = gymnasium.make(task.env)
-    agent = PPO(env, task.cell, seed=seed, threads=1, **task.settings)
+    agent = PPO(env, task.cell, seed=seed, threads=1)
     episodes = agent.learn(env, task.steps, progress=False, log=None)
     means = np.convolve(episodes.returns, np.ones(EPISODES) / EPISODES, "valid")
     reached = np.flatnonzero(means >= task.solved)

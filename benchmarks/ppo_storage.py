@@ -29,7 +29,7 @@ def curve(stored_dtype: str | None, seed: int, steps: int) -> list[float]:
     """Mean return of the episodes that end in each tenth of the steps."""
     task = TASKS["cartpole"]
     env = gymnasium.make(task.env)
-    agent = PPO(env, task.cell, seed=seed, threads=1, stored_dtype=stored_dtype, **task.settings)
+    agent = PPO(env, task.cell, seed=seed, threads=1, stored_dtype=stored_dtype)
     episodes = agent.learn(env, steps, progress=False, log=None)
     tenth = np.minimum(episodes.steps * TENTHS // steps, TENTHS - 1)
     return [float(episodes.returns[tenth == k].mean()) for k in range(TENTHS)]

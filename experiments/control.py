@@ -229,7 +229,7 @@ def score(results: Results, label: Callable[[Config], str] = label) -> dict[str,
 def plot(
     results: Results,
     title: str,
-    columns: int = 4,
+    columns: int = 3,
     published: str = "",
     ceilings: dict[str, dict[str, float]] | None = None,
 ) -> Any:
@@ -238,29 +238,21 @@ def plot(
     published : the length or the number of the paper's runs
     ceilings : {task: {name: return}}, dashed lines
     """
-    import matplotlib.pyplot as plt
-
     tasks = list(dict.fromkeys(config["task"] for config, _ in results))
     methods = list(dict.fromkeys(config["method"] for config, _ in results))
-    columns = min(columns, len(tasks))
-    rows = -(-len(tasks) // columns)
-    width = max(3.4 * columns + 0.4, 6.4)  # a single panel must have room for the legend
-    figure, axes = plt.subplots(rows, columns, figsize=(width, 3.0 * rows + 0.7), squeeze=False)
-    for ax in axes.flat[len(tasks) :]:
-        ax.set_axis_off()
+    figure, axes = plotting.panels(len(tasks), columns)
     for ax, task in zip(axes.flat, tasks, strict=False):
         for config, runs in results:
             if config["task"] == task:
                 method, steps = config["method"], np.linspace(0, config["steps"], BINS + 1)[1:]
-                lines = {method: {**curve_style(methods.index(method)), "label": method}}
-                learning_curves({method: [r["curve"] for r in runs]}, steps, ax, lines=lines, ylabel="")
+                k = methods.index(method)
+                line = {**curve_style(k), "label": method, "markevery": (1 + 2 * k % 9, 9)}  # no marker on another
+                learning_curves({method: [r["curve"] for r in runs]}, steps, ax, lines={method: line}, ylabel="")
         for ceiling in (ceilings or {}).get(task, {}).values():
             ax.axhline(ceiling, color="0.6", linestyle="--", linewidth=0.8, zorder=0)
         ax.set(title=task, xlabel="step")
-        ax.ticklabel_format(axis="x", style="sci", scilimits=(0, 0))
     for ax in axes[:, 0]:
         ax.set_ylabel("return of an episode")
-    handles = {text: line for ax in axes.flat for line, text in zip(*ax.get_legend_handles_labels(), strict=True)}
-    figure.legend(handles.values(), handles, loc="outside lower center", ncols=plotting.legend_columns(figure, handles))
+    plotting.legend_below(figure)
     plotting.headline(figure, title, len(results[0][1]), published)
     return figure

@@ -120,11 +120,7 @@ def score(results: Results) -> dict[str, dict[str, float]]:
 
 def plot(results: Results) -> Any:
     """Weight against lag, with a panel for each cell before learning and after."""
-    import matplotlib.pyplot as plt
-
-    columns = 2
-    rows = -(-len(results) // columns)
-    figure, axes = plt.subplots(rows, columns, figsize=(9, 3.2 * rows + 0.8), squeeze=False, sharex=True, sharey=True)
+    figure, axes = plotting.panels(len(results), 2, 2.5, sharex=True, sharey=True)
     for ax, (config, runs) in zip(axes.flat, results, strict=True):
         credit({name: [r[name] for r in runs] for name in runs[0]}, ax)
         ax.get_legend().remove()
@@ -133,6 +129,6 @@ def plot(results: Results) -> Any:
         ax.set_xlabel("lag of the input, steps")
     for ax in axes[:, 0]:
         ax.set_ylabel("weight, relative to lag 0")
-    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
+    plotting.legend_below(figure)
     plotting.headline(figure, f"Trace conditioning, ISI 10, {results[1][0]['steps']:,} steps", len(results[0][1]))
     return figure

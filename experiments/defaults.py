@@ -9,7 +9,7 @@ Claim: the defaults learn memory tasks, and do not do worse than the earlier def
 learned if the mean greedy return of 100 episodes after learning is .8 (`TMaze`; .89 is perfect, -.105 the best without
 memory) or .9 (`RepeatPreviousEasy`; 1 is perfect, -.49 the best without memory).
 
-`ActorCritic` and `QLambda` learn both memory tasks, on 9 and on 10 of 10 seeds. `PPO` learns the second.
+All three learn both memory tasks, on 9 or 10 of 10 seeds.
 
 Chosen here: all that is not named above is a default of the agents. Other seeds were used to choose these.
 

@@ -22,13 +22,13 @@ from typing import Any
 import numpy as np
 
 from experiments import prediction
-from experiments.engine.results import Config, Results
-from experiments.prediction import describe, label, score
+from experiments.engine.results import Config
+from experiments.prediction import Table, describe, label, score
 from experiments.released_lru import ReleasedRTRL
 from rtu_np import LRU, Dense, LinearRTU, NonlinearRTU, Stack
 from rtu_np.cells.layer import Cell
 
-__all__ = ["PRESETS", "describe", "label", "plot", "run", "score"]
+__all__ = ["PRESETS", "describe", "draw", "label", "run", "score"]
 
 PHASE = 1.0
 RELEASED = "LRU, published gradient"
@@ -93,6 +93,6 @@ def run(config: Config, seed: int) -> dict[str, np.ndarray]:
     return prediction.summary(prediction.follow(config, seed, gradient))
 
 
-def plot(results: Results) -> Any:
+def draw(settings: list[Config], table: Table) -> Any:
     """Mean squared return error against the number of units, with a panel for each architecture."""
-    return prediction.plot(results, "units n", "Trace conditioning, ISI 10")
+    return prediction.draw(settings, table, "units n", "Trace conditioning, ISI 10")

@@ -30,12 +30,12 @@ from collections.abc import Callable
 from typing import Any
 
 from experiments import prediction
-from experiments.engine.results import Config, Results
-from experiments.prediction import describe, label, largest, parameters, run, score
+from experiments.engine.results import Config
+from experiments.prediction import Table, describe, label, largest, parameters, run, score
 from rtu_np import GRU, LRU, RTRL, TBPTT, LinearRTU, flops, protocol
 from rtu_np.cells.layer import Cell
 
-__all__ = ["PRESETS", "describe", "label", "plot", "run", "score"]
+__all__ = ["PRESETS", "describe", "draw", "label", "run", "score"]
 
 INPUTS = 12
 WINDOW = 16  # longer than the longest ISI, 13 steps
@@ -128,6 +128,6 @@ PRESETS: dict[str, dict[str, Any]] = {
 }
 
 
-def plot(results: Results) -> Any:
+def draw(settings: list[Config], table: Table) -> Any:
     """Mean squared return error against T, operations and parameters, in four panels."""
-    return prediction.plot(results, X_LABELS, "Trace conditioning, ISI 10", columns=2)
+    return prediction.draw(settings, table, X_LABELS, "Trace conditioning, ISI 10")

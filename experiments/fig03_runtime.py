@@ -34,7 +34,6 @@ from experiments import ppo_agents
 from experiments.engine import plotting
 from rtu_np import GRU, LRU, PPO, RTRL, SGD, TBPTT, LinearRTU, TDLambda, ppo_network
 from rtu_np.cells.layer import Cell, GradientMethod
-from rtu_np.intervals import interval
 from rtu_np.plot import COLOURS
 from rtu_np.timing import seconds_per_step
 
@@ -43,10 +42,10 @@ JOBS = 1  # a timed run runs alone
 STRETCHES = 10
 UNITS, INPUTS, WINDOW = 64, 32, 16
 EXACT = 0  # stands for RTRL, which has no window
-PANELS = {  # name of the axis, title, room for the legend
-    "T": ("steps T of the window", f"on every step: {UNITS} units, {INPUTS} inputs", 60),
-    "n": ("units n", f"on every step: {INPUTS} inputs; exponents over the three largest n", 60),
-    "T in batches": ("steps T of a sequence", "PPO on Ant-P: time of an update by its steps", 6),
+PANELS = {  # name of the axis, title
+    "T": ("steps T of the window", f"on every step: {UNITS} units, {INPUTS} inputs"),
+    "n": ("units n", f"on every step: {INPUTS} inputs; exponents over the three largest n"),
+    "T in batches": ("steps T of a sequence", "PPO on Ant-P: time of an update by its steps"),
 }
 
 
@@ -179,12 +178,10 @@ def score(results: Any) -> dict[str, dict[str, float]]:
 
 def plot(results: Any) -> Any:
     """Time per step against T, against n, and against T in batches."""
-    import matplotlib.pyplot as plt
-
     drawn = curves(results)
     panels = list(dict.fromkeys(against for against, _ in drawn))
-    figure, axes = plt.subplots(1, len(panels), figsize=(5 * len(panels), 4.6), squeeze=False)
-    ax_of = dict(zip(panels, axes[0], strict=True))
+    figure, axes = plotting.panels(len(panels), 1, 2.3, foot=0.3)
+    ax_of = dict(zip(panels, axes.flat, strict=True))
     colour, marker = dict(zip(CELLS, COLOURS, strict=False)), dict(zip(CELLS, "os^", strict=True))
     windows = {
         against: sorted({x for (a, _), points in drawn.items() if a == against for x in points}) for against in panels
@@ -199,14 +196,17 @@ def plot(results: Any) -> Any:
             samples = samples * len(x)
         slope = _slope(against, np.array(list(points)), np.array([s.mean() for s in points.values()]))
         text = f"{method}: " + (f"n^{slope:.2f}" if against == "n" else "flat" if flat else f"{slope:.2f} us per T")
-        means, (low, high) = [s.mean() for s in samples], zip(*map(interval, samples), strict=True)
-        line = {"color": colour[cell], "marker": marker[cell], "markersize": 4, "linestyle": "-" if exact else "--"}
-        ax.errorbar(x, means, [np.subtract(means, low), np.subtract(high, means)], label=text, **line)
+        line: dict[str, Any] = {
+            "color": colour[cell],
+            "marker": marker[cell],
+            "markersize": 4,
+            "linestyle": "-" if exact else "--",
+        }
+        plotting.points(ax, x, *plotting.of_samples(samples), label=text, **line)
     for against, ax in ax_of.items():
-        name, title, room = PANELS[against]
+        name, title = PANELS[against]
         ax.set(xscale="log", yscale="log", xlabel=name, ylabel="us per step", title=title)
         ax.set_xscale("log", base=2)
-        ax.set_ylim(top=ax.get_ylim()[1] * room)
-        ax.legend(fontsize=7, ncols=2, loc="upper left")
+        ax.legend(loc="center left", bbox_to_anchor=(1.01, 0.5))
     plotting.headline(figure, "What a step of learning costs, float32", len(results[0][1]))
     return figure

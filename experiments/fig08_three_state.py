@@ -116,9 +116,7 @@ def score(results: Results) -> dict[str, dict[str, float]]:
 
 def plot(results: Results) -> Any:
     """Percentage correct and number of complex eigenvalues against steps."""
-    import matplotlib.pyplot as plt
-
-    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4.4))
+    figure, ((left, right),) = plotting.panels(2, 2, 2.8, foot=0.9)
     for k, (config, runs) in enumerate(results):
         line = {**curve_style(k), "markevery": 8}
         correct, eigenvalues = (np.array([r[name] for r in runs]) for name in ("correct", "eigenvalues"))
@@ -129,13 +127,11 @@ def plot(results: Results) -> Any:
         if config["cell"] == RNN:
             learning_curves(eigenvalues, np.r_[0, steps], right, lines=lines, ylabel="")
     left.axhline(50, color="k", linestyle="--", linewidth=1)
-    left.text(0.99, 50, "no memory", transform=left.get_yaxis_transform(), ha="right", va="bottom", fontsize=8)
     right.axhline(1.5, color="k", linestyle="--", linewidth=1)
-    right.text(0.99, 1.5, "claimed: more than 1.5", transform=right.get_yaxis_transform(), ha="right", va="bottom")
-    left.set(xlabel="step", ylabel="right answers in s3, percent", ylim=(40, 102), title="What is learned")
-    right.set(xlabel="step", ylabel="complex eigenvalues", ylim=(-0.05, None), title="Eigenvalues of W_recurrent")
-    for ax in (left, right):
-        ax.ticklabel_format(axis="x", style="sci", scilimits=(0, 0))
-    figure.legend(loc="outside lower center", ncols=3)
+    left.set(xlabel="step", ylabel="right answers in s3, percent", ylim=(40, 102))
+    left.set_title("What is learned (dashed: without memory)")
+    right.set(xlabel="step", ylabel="complex eigenvalues", ylim=(-0.05, None))
+    right.set_title("W_recurrent (dashed: claimed, more than 1.5)")
+    plotting.legend_below(figure)
     plotting.headline(figure, "Three-state task", len(results[0][1]))
     return figure

@@ -16,12 +16,12 @@ Minutes on two cores: smoke 0.3, laptop 5, overnight 22 (estimated), paper 66 (e
 from typing import Any
 
 from experiments import prediction
-from experiments.engine.results import Config, Results
-from experiments.prediction import describe, label, run, score
+from experiments.engine.results import Config
+from experiments.prediction import Table, describe, label, run, score
 from rtu_np import LinearRTU
 from rtu_np.cells.eigenvalues import PARAMETERIZATIONS
 
-__all__ = ["PRESETS", "describe", "label", "plot", "run", "score"]
+__all__ = ["PRESETS", "describe", "draw", "label", "run", "score"]
 
 PANEL = "linear RTU, 80 units"
 
@@ -50,6 +50,6 @@ PRESETS: dict[str, dict[str, Any]] = {
 }
 
 
-def plot(results: Results) -> Any:
+def draw(settings: list[Config], table: Table) -> Any:
     """Mean squared return error against the step size, with a curve for each parameterisation."""
-    return prediction.plot(results, "step size of Adam", "Trace conditioning, ISI 10")
+    return prediction.draw(settings, table, "step size of Adam", "Trace conditioning, ISI 10")

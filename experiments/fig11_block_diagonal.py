@@ -19,11 +19,11 @@ Minutes on two cores: smoke 0.5, laptop 6, overnight 40 (estimated), paper 100 (
 from typing import Any
 
 from experiments import prediction
-from experiments.engine.results import Config, Results
-from experiments.prediction import describe, label, largest, parameters, run, score
+from experiments.engine.results import Config
+from experiments.prediction import Table, describe, label, largest, parameters, run, score
 from rtu_np import LRU, BlockDiagonalRNN, LinearRTU, NonlinearRTU
 
-__all__ = ["PRESETS", "describe", "label", "plot", "run", "score"]
+__all__ = ["PRESETS", "describe", "draw", "label", "run", "score"]
 
 INPUTS = 12
 PHASE = 1.0
@@ -70,6 +70,6 @@ PRESETS: dict[str, dict[str, Any]] = {
 }
 
 
-def plot(results: Results) -> Any:
+def draw(settings: list[Config], table: Table) -> Any:
     """Mean squared return error against the number of parameters, with a panel for each ISI."""
-    return prediction.plot(results, "parameters of the cell", "Trace conditioning")
+    return prediction.draw(settings, table, "parameters of the cell", "Trace conditioning")

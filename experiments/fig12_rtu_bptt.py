@@ -17,11 +17,11 @@ Minutes on two cores: smoke 0.3, laptop 3, overnight 24 (estimated), paper 62 (e
 from typing import Any
 
 from experiments import prediction
-from experiments.engine.results import Config, Results
-from experiments.prediction import describe, label, run, score
+from experiments.engine.results import Config
+from experiments.prediction import Table, describe, label, run, score
 from rtu_np import RTRL, TBPTT, LinearRTU, NonlinearRTU
 
-__all__ = ["PRESETS", "describe", "label", "plot", "run", "score"]
+__all__ = ["PRESETS", "describe", "draw", "label", "run", "score"]
 
 CELLS = {"linear RTU": LinearRTU, "nonlinear RTU": NonlinearRTU}
 
@@ -61,6 +61,6 @@ PRESETS: dict[str, dict[str, Any]] = {
 }
 
 
-def plot(results: Results) -> Any:
+def draw(settings: list[Config], table: Table) -> Any:
     """Mean squared return error against T, with a panel for each RTU."""
-    return prediction.plot(results, "steps T of the window", "Trace conditioning, ISI 10, 8 units")
+    return prediction.draw(settings, table, "steps T of the window", "Trace conditioning, ISI 10, 8 units")

@@ -14,11 +14,11 @@ Minutes on two cores: smoke 0.3, laptop 7, overnight 28 (estimated), paper 83 (e
 from typing import Any
 
 from experiments import prediction
-from experiments.engine.results import Config, Results
-from experiments.prediction import describe, label, run, score
+from experiments.engine.results import Config
+from experiments.prediction import Table, describe, label, run, score
 from rtu_np import LinearRTU, NonlinearRTU
 
-__all__ = ["PRESETS", "describe", "label", "plot", "run", "score"]
+__all__ = ["PRESETS", "describe", "draw", "label", "run", "score"]
 
 CELLS = {"linear RTU": LinearRTU, "nonlinear RTU": NonlinearRTU}
 
@@ -48,6 +48,6 @@ PRESETS: dict[str, dict[str, Any]] = {
 }
 
 
-def plot(results: Results) -> Any:
+def draw(settings: list[Config], table: Table) -> Any:
     """Mean squared return error against the step size, with a curve for each size."""
-    return prediction.plot(results, "step size of Adam", "Trace conditioning, ISI 10")
+    return prediction.draw(settings, table, "step size of Adam", "Trace conditioning, ISI 10")

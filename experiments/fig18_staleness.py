@@ -61,9 +61,7 @@ def score(results: Results) -> dict[str, dict[str, float]]:
 
 def plot(results: Results) -> Any:
     """Return and approximate KL divergence of an update, while learning."""
-    import matplotlib.pyplot as plt
-
-    figure, axes = plt.subplots(1, 2, figsize=(8, 3.2))
+    figure, (axes,) = plotting.panels(2, 2, 2.6)
     for k, (config, runs) in enumerate(results):
         steps = np.linspace(0, config["steps"], control.BINS + 1)[1:]
         for ax, name in zip(axes, ("curve", "approximate_kl"), strict=True):
@@ -72,8 +70,6 @@ def plot(results: Results) -> Any:
             learning_curves({method: [r[name] for r in runs]}, steps, ax, lines=lines, ylabel="")
     axes[0].set(xlabel="step", ylabel="return of an episode", title=results[0][0]["task"])
     axes[1].set(xlabel="step", ylabel="nats", title="approximate KL divergence of an update")
-    for ax in axes:
-        ax.ticklabel_format(axis="x", style="sci", scilimits=(0, 0))
-    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
+    plotting.legend_below(figure)
     plotting.headline(figure, "PPO with stale and fresh gradients and targets", len(results[0][1]), PUBLISHED)
     return figure

@@ -80,9 +80,14 @@ def setting(method: str, length: int, lambda_: float, steps: int) -> Config:
     return {**config, "greedy": EPISODES}
 
 
+def seen(config: Config) -> Config:
+    """The setting with what its runs' names do not say: the agent sees the observation alone, unlike by default."""
+    return {**config, "parts": {"previous": False, **config["parts"]}}
+
+
 def run(config: Config, seed: int, unfinished: Path | None = None) -> dict[str, np.ndarray]:
-    """As `control.run`. The agent sees the observation alone, which is not `QLambda`'s default, nor in the settings."""
-    return control.run({**config, "parts": {"previous": False, **config["parts"]}}, seed, unfinished)
+    """As `control.run`, from the observation alone."""
+    return control.run(seen(config), seed, unfinished)
 
 
 def settings(steps: int, lengths: list[int]) -> list[Config]:
@@ -125,13 +130,18 @@ def score(results: Results) -> dict[str, dict[str, float]]:
 
 
 def plot(results: Results) -> Any:
-    """Greedy return against length, with a panel for each lambda."""
-    import matplotlib.pyplot as plt
-
+    """Greedy return against length, with a panel for each lambda; if there is one length, a row for each method."""
+    steps, seeds = f"{results[0][0]['steps']:,} steps", len(results[0][1])
     lambdas = list(dict.fromkeys(config["parts"]["lambda_"] for config, _ in results))
     lengths = list(dict.fromkeys(config["env"]["length"] for config, _ in results))
-    figure, axes = plt.subplots(1, len(lambdas), figsize=(4.2 * len(lambdas) + 0.4, 3.8), sharey=True, squeeze=False)
-    for ax, lambda_ in zip(axes.flat, lambdas, strict=True):
+    if len(lengths) == 1:
+        rows = {label(c): f"lambda {c['parts']['lambda_']:g}: {c['method']}" for c, _ in results}
+        table = {rows[row]: numbers for row, numbers in score(results).items()}
+        names = {"greedy": "greedy return", "greedy low": "low", "greedy high": "high"}
+        shown = {row: {new: numbers[name] for name, new in names.items()} for row, numbers in table.items()}
+        return plotting.dots(shown, f"Memory chain of length {lengths[0]}, Q(lambda), {steps}", seeds, sharex=True)
+    figure, axes = plotting.panels(len(lambdas), 2, 2.8, sharey=True)
+    for ax, lambda_ in zip(axes.flat, lambdas, strict=False):
         for k, method in enumerate(METHODS):
             found = [
                 (config["env"]["length"], greedy_returns(runs))
@@ -141,15 +151,16 @@ def plot(results: Results) -> Any:
             if found:
                 x, greedy = zip(*found, strict=True)
                 shift = 2 ** (0.06 * (k - 1.5))  # so that no marker hides another
-                plotting.points(ax, [n * shift for n in x], list(greedy), label=method, **curve_style(k))
+                line = {"label": method, **curve_style(k)}
+                plotting.points(ax, [n * shift for n in x], *plotting.of_samples(list(greedy)), **line)
         for y in (0, 1):
             ax.axhline(y, color=GREY, linewidth=0.8, zorder=0)
         ax.set_xscale("log", base=2)
         ax.set_xticks(lengths, map(str, lengths))
         ax.minorticks_off()
-        ax.set(xlabel="length of the chain", title=f"lambda {lambda_:g}", ylim=(-0.3, 1.1))
+        ax.set(xlabel="length of the chain, steps", title=f"lambda {lambda_:g}", ylim=(-0.3, 1.1))
         ax.set_xlim(min(lengths) / 1.3, max(lengths) * 1.3)
-    axes[0, 0].set_ylabel(f"greedy return after {results[0][0]['steps']:,} steps")
-    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
-    plotting.headline(figure, "Memory chain, Q(lambda)", len(results[0][1]))
+    axes[0, 0].set_ylabel("greedy return of an episode")
+    plotting.legend_below(figure)
+    plotting.headline(figure, f"Memory chain, Q(lambda), {steps}", seeds)
     return figure

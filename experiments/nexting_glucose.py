@@ -26,6 +26,7 @@ from typing import Any
 import numpy as np
 
 from experiments import glucose
+from experiments.engine import plotting
 from experiments.engine.results import Config, Results
 from experiments.glucose import AHEAD, N_INPUTS, ROWS_A_DAY, WEEKS_OF_TUNING
 from rtu_np import GRU, RTRL, TBPTT, Adam, LinearRTU, MinGRU, OnlineRegressor, Stack, TDLambda, checkpoint
@@ -251,27 +252,25 @@ def plot(results: Results) -> Any:
     """Above: RMSE over that of the last value, by horizon, of values and means. Below: a day, and its predictions."""
     import matplotlib.pyplot as plt
 
-    figure, axes = plt.subplot_mosaic([["ahead", "means"], ["day", "day"]], figsize=(9.5, 7.0), height_ratios=[1, 1.1])
+    figure, axes = plt.subplot_mosaic([["ahead", "means"], ["day", "day"]], figsize=(plotting.WIDTH, 6.6))
     methods = list(dict.fromkeys(config["method"] for config, _ in results))
     minutes = 5 * np.array(AHEAD)
     for config, runs in results:
         k = methods.index(config["method"])
         squares, last, counts = (_by_day(runs, name) for name in ("squares", "last", "counts"))
         found, low, high = _ratio(squares, last, counts)
-        cost = np.median([r["microseconds"] for r in runs])
         ax, x = axes[config["task"]], minutes * 1.03 ** (k - 2.5)
-        text = f"{config['method']} ({cost:.1f} us)"
-        ax.errorbar(x, found, [found - low, high - found], label=text, capsize=2, **curve_style(k))
+        plotting.points(ax, list(x), found, np.column_stack([low, high]), capsize=2, **curve_style(k))
     for task, title in (("ahead", "glucose at a time"), ("means", "discounted mean of what comes")):
         axes[task].axhline(1, color=GREY, linewidth=0.8)
-        axes[task].set(title=f"{title}: RMSE / that of the last value", xlabel="horizon, minutes", xscale="log")
+        axes[task].set(title=title, xlabel="horizon, minutes", xscale="log", ylabel="RMSE / that of the last value")
         axes[task].set_xticks(minutes, map(str, minutes))
         axes[task].minorticks_off()
-        axes[task].legend(fontsize=7)
     _close_up(axes["day"], results, methods)
     days = _by_day(results[0][1], "counts").shape[0]
     text = f"Glucose of one person, {days} days; {len(results[0][1])} seeds, 95 % intervals over days"
-    figure.suptitle(text, x=0.01, ha="left", fontsize=9)
+    plotting.legend_below(figure)
+    plotting.title(figure, text)
     return figure
 
 
@@ -283,9 +282,10 @@ def _close_up(ax: Any, results: Results, methods: list[str]) -> None:
             day = runs[0]["day"]
             hours = (np.arange(len(day)) + h) * 5 / 60
             line = {**curve_style(k), "marker": None}
-            ax.plot(hours, day[:, 2], label=f"{config['method']}, an hour before", alpha=0.8, **line)
+            costs = [np.median([r["microseconds"] for r in of]) for c, of in results if c["method"] == config["method"]]
+            text = f"{config['method']} ({' and '.join(f'{cost:.1f}' for cost in costs)} us per row)"
+            ax.plot(hours, day[:, 2], label=text, alpha=0.8, **line)
     truth = next(runs[0]["truth"] for config, runs in results if config["task"] == "ahead")
     ax.plot(np.arange(len(truth)) * 5 / 60, truth[:, 0], color="black", linewidth=2.2, label="sensor")
-    ax.set(title="a day, with gaps of the sensor", xlabel="hour of the recorded day", ylabel="glucose, mg/dl")
-    ax.set_ylim(top=1.35 * ax.get_ylim()[1])  # room for the legend
-    ax.legend(fontsize=7, ncols=3)
+    ax.set(xlabel="hour of the recorded day", ylabel="glucose, mg/dl")
+    ax.set_title("a day, with gaps of the sensor, and what was predicted an hour before")

@@ -25,6 +25,7 @@ from typing import Any
 import numpy as np
 
 from experiments import machine
+from experiments.engine import plotting
 from experiments.engine.results import Config, Results
 from rtu_np import Adam, LinearRTU, TDLambda
 from rtu_np.metrics import returns
@@ -127,10 +128,8 @@ def score(results: Results) -> dict[str, dict[str, float]]:
 
 def plot(results: Results) -> Any:
     """The last minute of each counter, with what was predicted for the next second and the next ten."""
-    import matplotlib.pyplot as plt
-
     arrays = results[0][1][0]
-    figure, axes = plt.subplots(N // 2, 2, figsize=(9, 1.7 * N / 2 + 0.8), sharex=True)
+    figure, axes = plotting.panels(N, 2, 1.5, sharex=True)
     shown = slice(-min(len(arrays["rows"]), round(60 / EVERY)), None)
     seconds = EVERY * np.arange(len(arrays["rows"]))[shown]
     units = ["cores"] * 3 + ["log(1 + rate)"] * 4 + ["GiB"]
@@ -142,9 +141,9 @@ def plot(results: Results) -> Any:
         ax.set(title=name, ylabel=units[j])
     for ax in axes[-1]:
         ax.set_xlabel("seconds")
-    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
+    plotting.legend_below(figure)
     took = f"{len(arrays['rows'])} rows, {arrays['microseconds']:.0f} us of learning per row"
-    figure.suptitle(f"A machine learns about itself, live: {took}", x=0.01, ha="left", fontsize=9)
+    plotting.title(figure, f"A machine learns about itself, live, one seed: {took}")
     return figure
 
 

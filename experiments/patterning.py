@@ -18,11 +18,11 @@ Minutes on two cores: smoke 0.5, laptop 14, overnight 70 (estimated), paper 180 
 from typing import Any
 
 from experiments import prediction
-from experiments.engine.results import Config, Results
-from experiments.prediction import describe, label, run, score
+from experiments.engine.results import Config
+from experiments.prediction import Table, describe, label, run, score
 from rtu_np import GRU, RTRL, TBPTT, HiddenReadout, Identity, LinearRTU, NonlinearRTU
 
-__all__ = ["PRESETS", "describe", "label", "plot", "run", "score"]
+__all__ = ["PRESETS", "describe", "draw", "label", "run", "score"]
 
 PANELS = {"TracePatterning": "trace patterning, ISI 10", "NoisyPatterning": "noisy patterning"}
 
@@ -77,6 +77,6 @@ PRESETS: dict[str, dict[str, Any]] = {
 }
 
 
-def plot(results: Results) -> Any:
+def draw(settings: list[Config], table: Table) -> Any:
     """Mean squared return error against units, with a panel for each task. Fixed representations are lines across."""
-    return prediction.plot(results, "units n of the learned state", "Patterning")
+    return prediction.draw(settings, table, "units n of the learned state", "Patterning")

@@ -27,6 +27,8 @@ from rtu_np.metrics import returns
 from rtu_np.plot import curve_style
 from rtu_np.progress import seconds_compiling
 
+Table = dict[str, dict[str, float]]  # {label of a setting: numbers}
+
 BINS = 100  # points of a learning curve
 CHUNK = 10_000
 
@@ -161,7 +163,7 @@ def describe(arrays: dict[str, np.ndarray]) -> str:
     return f"MSRE {arrays['msre']:.4f}, {ratio:.2f} times the Bayes floor, {arrays['microseconds']:.2f} us per step"
 
 
-def score(results: Results) -> dict[str, dict[str, float]]:
+def score(results: Results) -> Table:
     """{setting: numbers}: means over seeds, with a 95 % bootstrap interval of the MSRE."""
     table = {}
     for config, runs in results:
@@ -183,47 +185,48 @@ def score(results: Results) -> dict[str, dict[str, float]]:
 # --------------------------------------------------------------------------------------------------------- figures
 
 
-def panels(results: Results) -> dict[str, dict[str, dict[Any, list[dict[str, np.ndarray]]]]]:
-    """{panel: {method: {x: runs}}}, in the order of the plan."""
+def panels(settings: list[Config], table: Table) -> dict[str, dict[str, dict[Any, dict[str, float]]]]:
+    """{panel: {method: {x: row of the table}}}, in the order of the plan."""
     out: dict[str, dict[str, dict[Any, Any]]] = {}
-    for config, runs in results:
-        out.setdefault(config["panel"], {}).setdefault(config["method"], {})[config["x"]] = runs
+    for config in settings:
+        out.setdefault(config["panel"], {}).setdefault(config["method"], {})[config["x"]] = table[label(config)]
     return out
 
 
-def plot(results: Results, x_label: str | dict[str, str], title: str, columns: int = 3) -> Any:
+def draw(settings: list[Config], table: Table, x_label: str | dict[str, str], title: str) -> Any:
     """MSRE against x, with a panel for each panel of the settings. A dashed line is the Bayes floor.
 
+    table : of `score`, {label: numbers}
     x_label : the label of all panels, or {panel: label}
     """
-    import matplotlib.pyplot as plt
-
-    found = panels(results)
-    columns = min(columns, len(found))
-    rows = -(-len(found) // columns)
-    size = max(3.6 * columns + 0.4, 6.4), 3.1 * rows + 0.7  # wide enough for headline and legend
-    figure, axes = plt.subplots(rows, columns, figsize=size, squeeze=False, sharey=True)
+    found = panels(settings, table)
+    figure, axes = plotting.panels(len(found), 2 if len(found) in (2, 4) else 3, 2.5, sharey=True)
     methods = list(dict.fromkeys(method for panel in found.values() for method in panel))
-    for ax in axes.flat[len(found) :]:
-        ax.set_axis_off()
+    floors = []
     for ax, (panel, drawn) in zip(axes.flat, found.items(), strict=False):
-        for method, points in drawn.items():
-            line = curve_style(methods.index(method))
-            samples = [np.array([r["msre"] for r in runs]) for runs in points.values()]
-            plotting.points(ax, list(points), samples, label=method, **line)
-        floors = [r["floor"] for points in drawn.values() for runs in points.values() for r in runs]
-        ax.axhline(np.mean(floors), color="k", linestyle="--", linewidth=1, zorder=0)
-        ax.text(0.99, np.mean(floors), "Bayes", transform=ax.get_yaxis_transform(), ha="right", va="top", fontsize=8)
+        for method, rows in drawn.items():
+            line, each = curve_style(methods.index(method)), list(rows.values())
+            intervals = [(row["low"], row["high"]) for row in each]
+            plotting.points(ax, list(rows), [row["MSRE"] for row in each], intervals, label=method, **line)
+        # The mean of ratios is the MSRE over the floor, if the floor of each seed has the weight of its ratio.
+        floor = np.mean([row["MSRE"] / row["ratio to floor"] for rows in drawn.values() for row in rows.values()])
+        floors.append(floor)
+        ax.axhline(floor, color="k", linestyle="--", linewidth=1, zorder=0)
+        ax.text(0.99, floor, "Bayes", transform=ax.get_yaxis_transform(), ha="right", va="top", fontsize=8)
         ax.set(xscale="log", yscale="log", title=panel)
         ax.set_xlabel(x_label if isinstance(x_label, str) else x_label[panel])
-        xs = sorted({x for points in drawn.values() for x in points if x is not None})
+        xs = sorted({x for rows in drawn.values() for x in rows if x is not None})
+        if len(xs) == 1:
+            ax.set_xlim(xs[0] / 2, xs[0] * 2)
         if xs and xs[0] >= 1:  # x counts units, steps, ...: its ticks are the measured numbers
             ax.set_xticks(xs, [f"{x:g}" for x in xs])
             ax.set_xticks([], minor=True)
+    axes[0, 0].set_ylim(bottom=0.75 * min(floors))  # room for the word below the line
+    for ax in axes.flat[: len(found)]:
+        plotting.plain_numbers(ax)
         ax.yaxis.set_tick_params(labelleft=True)
     for ax in axes[:, 0]:
         ax.set_ylabel("mean squared return error")
-    handles = {text: line for ax in axes.flat for line, text in zip(*ax.get_legend_handles_labels(), strict=True)}
-    figure.legend(handles.values(), handles, loc="outside lower center", ncols=plotting.legend_columns(figure, handles))
-    plotting.headline(figure, f"{title}, {results[0][0]['steps']:,} steps", len(results[0][1]))
+    plotting.legend_below(figure)
+    plotting.headline(figure, f"{title}, {settings[0]['steps']:,} steps", int(next(iter(table.values()))["seeds"]))
     return figure

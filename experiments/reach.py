@@ -153,22 +153,24 @@ def score(results: Results) -> dict[str, dict[str, float]]:
 
 
 def plot(results: Results) -> Any:
-    """Weight against lag, with a panel for each task; the legend has the returns."""
-    import matplotlib.pyplot as plt
-
+    """Weight against lag, with a panel for each task; the titles have the returns."""
     tasks = list(dict.fromkeys(config["task"] for config, _ in results))
-    figure, axes = plt.subplots(1, len(tasks), figsize=(3.6 * len(tasks) + 0.6, 3.6), squeeze=False, sharey=True)
-    for ax, task in zip(axes.flat, tasks, strict=True):
+    figure, axes = plotting.panels(len(tasks), 3, 2.7, sharey=True)
+    for ax, task in zip(axes.flat, tasks, strict=False):
         of_task = [(config, runs) for config, runs in results if config["task"] == task]
         for k, (config, runs) in enumerate(of_task):
             curves = np.array([r["weight"] for r in runs])
-            text = f"{config['method']}: return {np.mean([r['final'] for r in runs]):.2f}"
-            text += f", moved {np.mean([r['moved'] for r in runs]):.2f}"
             shown = curves.mean(0) > 0.01  # behind the length of most episodes there is next to nothing
-            band(ax, np.flatnonzero(shown), curves[:, shown], label=text, **curve_style(k))
-        ax.set(title=task, xlabel="lag of the input, steps", yscale="log", ylim=(1e-2, 10))
+            line = {"label": config["method"], "markevery": (k, 3), **curve_style(k)}
+            band(ax, np.flatnonzero(shown), curves[:, shown], **line)
+        numbers = [
+            " / ".join(f"{np.mean([r[name] for r in runs]):.2f}" for _, runs in of_task) for name in ("final", "moved")
+        ]
+        ax.set(title=f"{task}\nreturn {numbers[0]}\nmoved {numbers[1]}", xlabel="lag of the input, steps")
+        ax.set(yscale="log", ylim=(1e-2, 2), xlim=(-1, LAGS))
         ax.set_xticks(range(0, LAGS + 1, 5))
-        ax.legend(fontsize=7)
     axes[0, 0].set_ylabel("weight, relative to lag 0")
-    plotting.headline(figure, "Did the layer move, and how far back does its gradient reach?", len(results[0][1]))
+    plotting.legend_below(figure)
+    title = "How far back the gradient reaches, and how far the layer moved (numbers in the order of the legend)"
+    plotting.headline(figure, title, len(results[0][1]))
     return figure

@@ -129,19 +129,17 @@ def score(results: Results) -> dict[str, dict[str, float]]:
 
 def plot(results: Results) -> Any:
     """Angle and norm ratio against the step size."""
-    import matplotlib.pyplot as plt
-
-    figure, axes = plt.subplots(1, 2, figsize=(9, 4.2))
+    figure, (axes,) = plotting.panels(2, 2, 3.0)
     names = list(dict.fromkeys(config["name"] for config, _ in results))
     for k, name in enumerate(names):
         points = [(config["step_size"], _medians(runs)) for config, runs in results if config["name"] == name]
         for column, ax in enumerate(axes):
-            samples = [medians[column] for _, medians in points]
-            line = curve_style(k)
-            plotting.points(ax, [x for x, _ in points], samples, label=name if column == 0 else None, **line)
+            drawn = plotting.of_samples([medians[column] for _, medians in points])
+            plotting.points(ax, [x for x, _ in points], *drawn, label=name, **curve_style(k))
     for ax, y_label in zip(axes, ("angle, degrees", "|ratio of norms - 1|"), strict=True):
         ax.set(xscale="log", yscale="log", xlabel="step size of Adam", ylabel=y_label)
-    axes[0].set_title("RTRL's gradient while learning, to today's")
-    figure.legend(loc="outside lower center", ncols=4)
+    axes[0].set_title("from RTRL's gradient while learning to today's")
+    axes[1].set_title("how far the ratio of their norms is from 1")
+    plotting.legend_below(figure)
     plotting.headline(figure, f"Trace conditioning, ISI 10, {results[0][0]['steps']:,} steps", len(results[0][1]))
     return figure

@@ -30,6 +30,7 @@ from typing import Any
 import numpy as np
 
 from experiments import prediction
+from experiments.engine import plotting
 from experiments.engine.results import Config, Results
 from experiments.prediction import describe
 from rtu_np import LinearRTU, NonlinearRTU
@@ -106,7 +107,8 @@ def plot(results: Results) -> Any:
     """Learning curves against the Bayes floor, and a close-up of a few trials before and after learning."""
     import matplotlib.pyplot as plt
 
-    figure, axes = plt.subplot_mosaic([["curve", "before"], ["curve", "after"]], figsize=(10, 4.6), width_ratios=(2, 3))
+    rows: Any = [["curve", "before"], ["curve", "after"]]
+    figure, axes = plt.subplot_mosaic(rows, figsize=(plotting.WIDTH, 4.4), width_ratios=(2, 3))
     curve = axes["curve"]
     isis = list(dict.fromkeys(config["isi"] for config, _ in results))
     drawn: set[int] = set()
@@ -116,16 +118,15 @@ def plot(results: Results) -> Any:
         line["linestyle"] = "--" if len(isis) > 1 and config["isi"] in drawn else "-"
         drawn.add(config["isi"])
         text, curves = label(config), np.array([r["curve"] for r in runs])
-        line["label"] = f"{text} ({len(runs)} seeds)"
+        line["label"] = text
         learning_curves({text: curves}, runs[0]["steps"], curve, lines={text: line}, ylabel="")
     for isi, floor in {config["isi"]: float(np.mean([r["floor"] for r in runs])) for config, runs in results}.items():
-        curve.axhline(floor, color=GREY, linestyle=":", linewidth=1)
-        curve.text(0.02, floor, f"Bayes, ISI {isi}", color=GREY, transform=curve.get_yaxis_transform(), va="bottom")
+        colour = COLOURS[isis.index(isi)] if len(isis) > 1 else GREY
+        curve.axhline(floor, label=f"Bayes, ISI {isi}", color=colour, linestyle=":", linewidth=1)
     curve.set(yscale="log", xlabel="step", ylabel="mean squared return error")
-    curve.set_title("Error while learning, with 95 % intervals")
-    curve.ticklabel_format(axis="x", style="sci", scilimits=(0, 0))
-    curve.set_ylim(top=curve.get_ylim()[1] * 2 ** (0.45 * len(results)))  # room for the legend
-    curve.legend(loc="upper right", fontsize=8)
+    plotting.plain_numbers(curve)
+    curve.set_title("error while learning")
+    plotting.legend_below(figure, [curve])
 
     config, runs = results[0]
     for name, title in (("before", "the first"), ("after", "the last")):
@@ -133,8 +134,9 @@ def plot(results: Results) -> Any:
         first, ax = (0 if name == "before" else config["steps"] - cs.size), axes[name]
         signals = {"CS": cs, "US": us}
         prediction_closeup(target, predicted, ax, reference={"Bayes": bayes}, signals=signals, first=first)
-        ax.set(xlabel="", ylabel="discounted US", ylim=(-0.45, 2.3))
-        ax.set_title(f"{label(config)}, one seed: {title} {cs.size} steps")
+        ax.set(xlabel="", ylabel="discounted US", ylim=(-0.45, 2.8))  # with room for the legend
+        ax.set_title(f"one seed: {title} {cs.size} steps")
     axes["after"].legend().remove()
     axes["after"].set_xlabel("step")
+    plotting.headline(figure, f"Trace conditioning, {config['steps']:,} steps", len(runs))
     return figure

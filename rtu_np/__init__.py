@@ -28,6 +28,7 @@ from rtu_np.costs import bytes_per_step, flops
 from rtu_np.gradcheck import check_gradients, gradient_angles
 from rtu_np.gradients.rtrl import RTRL
 from rtu_np.gradients.tbptt import TBPTT
+from rtu_np.learnercheck import check_learner
 from rtu_np.learning.adaptive import Adaptive, AdaptiveObGD
 from rtu_np.learning.autostep import TIDBD, Autostep
 from rtu_np.learning.intentional import Intentional
@@ -92,6 +93,7 @@ __all__ = [
     "bptt",
     "bytes_per_step",
     "check_gradients",
+    "check_learner",
     "check_recurrence",
     "continue_run",
     "discounts_of",

@@ -78,15 +78,37 @@ def learning_curves(
     ax = _axis(ax)
     for k, (label, samples) in enumerate(named.items()):
         finite = np.isfinite(samples).all(0)
-        line = {"color": COLOURS[k % len(COLOURS)]} if lines is None else dict(lines[label])
+        line: dict[str, Any] = {"color": COLOURS[k % len(COLOURS)]} if lines is None else dict(lines[label])
         text = line.pop("label", f"{label} ({len(samples)} seeds)" if label else None)
+        line.setdefault("markevery", max(1, x.size // 8))  # fifty markers would hide each other
         band(ax, x[finite], samples[:, finite], label=text, **line)
+    step_axis(ax)
     if ylabel:
         ax.set(xlabel="step", ylabel=ylabel)
-        ax.ticklabel_format(axis="x", style="sci", scilimits=(0, 5))
         if lines is None and any(named):
             ax.legend(fontsize=8)
     return ax
+
+
+def step_axis(ax: Any) -> Any:
+    """Numbers of steps as ticks of the x axis: 500, 20k, 1.5M.
+
+    Examples
+    --------
+    >>> ax = step_axis(learning_curves(np.ones((2, 3)), steps=[500_000, 1_000_000, 1_500_000]))
+    >>> [ax.xaxis.get_major_formatter()(step) for step in (0, 500, 20_000, 1_500_000)]
+    ['0', '500', '20k', '1.5M']
+    """
+    ax.xaxis.set_major_formatter(lambda step, _=None: _short(step))
+    ax.locator_params(axis="x", nbins=5)
+    return ax
+
+
+def _short(number: float) -> str:
+    for unit, name in ((1e6, "M"), (1e3, "k")):
+        if abs(number) >= unit:
+            return f"{number / unit:g}{name}"
+    return f"{number:g}"
 
 
 def band(ax: Any, x: Any, samples: Any, **line: Any) -> Any:
@@ -152,7 +174,7 @@ def prediction_closeup(
     ax.locator_params(axis="x", nbins=5)  # steps may have seven digits
     (low, high), rows = ax.get_ylim(), -(-len(ax.get_legend_handles_labels()[0]) // 5)
     ax.set_ylim(low, high + 0.15 * rows * (high - low))  # room for the legend
-    ax.legend(ncols=5, loc="upper left", fontsize=8)
+    ax.legend(ncols=5, loc="upper left", fontsize=8, handlelength=1.2, columnspacing=1.2, borderpad=0.2)
     return ax
 
 

@@ -12,18 +12,18 @@ import rtu_np
 
 @pytest.fixture
 def mutant(tmp_path, monkeypatch):
-    """A function that makes a copy of the package with replacements in one file, and imports it."""
+    """A function that makes a copy of the package with replacements in one file, or in more, and imports it."""
 
-    def make(file, replacements):
+    def make(file, replacements, *more):
+        planted = {file: replacements, **dict(more)}
         name = "mutant" + "".join(filter(str.isalnum, tmp_path.name))
         folder = tmp_path / name
         shutil.copytree(Path(rtu_np.__file__).parent, folder, ignore=shutil.ignore_patterns("__pycache__"))
         for source in folder.rglob("*.py"):
             text = source.read_text()
-            if source == folder / file:
-                for old, new in replacements:
-                    assert old in text, f"nothing to plant the bug in: {old!r}"
-                    text = text.replace(old, new)
+            for old, new in planted.get(str(source.relative_to(folder)), ()):
+                assert old in text, f"nothing to plant the bug in: {old!r}"
+                text = text.replace(old, new)
             source.write_text(text.replace("rtu_np", name))
         monkeypatch.syspath_prepend(tmp_path)
         yield_to = importlib.import_module(name)

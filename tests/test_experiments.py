@@ -4,18 +4,23 @@ import json
 
 import pytest
 from cases import COMPILED
+from figure_cases import faults
 
 from experiments.__main__ import EXPERIMENTS, main, table
+from experiments.engine import plotting
 
 pytestmark = pytest.mark.skipif(not COMPILED, reason="learning takes too long in plain Python")
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
-def test_smoke(name, tmp_path, capsys, request):
+def test_smoke(name, tmp_path, capsys, request, monkeypatch):
     if hasattr(request.config, "modes"):
         pytest.skip("runs in a process beside this one; test_modes.py looks at it")
     command = [name, "--preset", "smoke", "--jobs", "1", "--scores", str(tmp_path / "scores")]
-    assert main([*command, "--output", str(tmp_path)]) == 0
+    with monkeypatch.context() as patched:
+        found = looked_at(patched)
+        assert main([*command, "--output", str(tmp_path)]) == 0
+    assert not found
     page = json.loads((tmp_path / name / "smoke.json").read_text())
     assert page["scores"]
     assert (tmp_path / name / "smoke.png").read_bytes().startswith(b"\x89PNG")
@@ -25,6 +30,24 @@ def test_smoke(name, tmp_path, capsys, request):
     assert (tmp_path / "elsewhere" / name / "smoke.json").read_text() == (tmp_path / name / "smoke.json").read_text()
     assert (tmp_path / "elsewhere" / name / "smoke.png").read_bytes() == (tmp_path / name / "smoke.png").read_bytes()
     assert not list((tmp_path / "elsewhere").rglob("DONE"))
+
+
+def looked_at(monkeypatch):
+    """A list that gets what is hard to read in each figure that is saved; looking first would change its layout."""
+    found, save = [], plotting.save
+
+    def looking(figure, *rest):
+        write = figure.savefig
+
+        def writing(part):
+            write(part)
+            found.extend(faults(figure))
+
+        figure.savefig = writing
+        return save(figure, *rest)
+
+    monkeypatch.setattr(plotting, "save", looking)
+    return found
 
 
 def test_a_job_array_then_the_figure_from_what_is_there(tmp_path, capsys):

@@ -30,7 +30,7 @@ def test_at_the_start_each_unit_has_lost_nine_tenths_of_the_cue_when_the_answer_
     assert abs(observations[0][2]) == 1
     assert not any(seen[2] for seen in observations[1:])
     for seed in preset["seeds"]:
-        share = kept(control.make_agent(config, env, seed), np.array(observations, float))
+        share = kept(control.make_agent(memory_chain.seen(config), env, seed), np.array(observations, float))
         assert share.shape == (64,)
         assert share.max() < 0.1, (seed, share.max())
 

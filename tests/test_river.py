@@ -30,6 +30,15 @@ def test_river_finds_nothing_to_object_to(model):
     checks.check_estimator(model(LinearRTU(4)))
 
 
+@pytest.mark.parametrize("model", [Regressor, MultiTargetRegressor])
+def test_the_memory_that_river_shows_is_the_learners(model):
+    made = model(LinearRTU(4))
+    assert made._raw_memory_usage == 0
+    made.learn_one({"a": 1.0}, 1.0 if model is Regressor else {"up": 1.0})
+    assert made._raw_memory_usage == made._learner.bytes_held > 0
+    assert " K" in made._memory_usage
+
+
 def test_a_model_that_breaks_a_convention_is_found():
     class Forgetful(Regressor):
         def predict_one(self, x):

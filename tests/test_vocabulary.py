@@ -16,6 +16,7 @@ PAGES = [
     *sorted((ROOT / "docs").glob("*.md")),
     *sorted(path for path in (ROOT / "docs" / "assets").iterdir() if path.is_file()),
     *sorted((ROOT / "docs" / "explorer").iterdir()),
+    ROOT / "lectures" / "README.md",
     ROOT / "CONTRIBUTING.md",
     ROOT / "README.md",
 ]

@@ -12,7 +12,7 @@ import numpy as np
 from experiments.engine import plotting
 from experiments.engine.results import Config, Results
 from rtu_np.intervals import interval
-from rtu_np.plot import COLOURS, band
+from rtu_np.plot import COLOURS, band, step_axis
 
 
 def leaves(setting: Any, above: str = "") -> dict[str, Any]:
@@ -96,14 +96,12 @@ def score(results: Results) -> dict[str, dict[str, float]]:
 
 def plot(results: Results) -> Any:
     """A curve for each setting; or, if runs have no curves, their numbers side by side."""
-    import matplotlib.pyplot as plt
-
     first = results[0][1][0]
     curves = [name for name, a in first.items() if a.ndim == 1 and a.size > 1 and a.dtype.kind in "biuf"]
     curves = [name for name in ("curve", *curves) if name in curves and name != "steps"]
     texts = labels([config for config, _ in results])
     if curves:
-        figure, axes = plt.subplots(figsize=(6.4, 4.2))
+        figure, ((axes,),) = plotting.panels(1, height=3.5)
         for k, (text, (_, runs)) in enumerate(zip(texts, results, strict=True)):
             samples = [arrays[curves[0]] for arrays in runs]
             n = min(map(len, samples))  # runs that stopped early have shorter curves
@@ -113,16 +111,8 @@ def plot(results: Results) -> Any:
             line["linestyle"] = ("-", "--", ":")[k // len(COLOURS) % 3]
             band(axes, x[:n], np.array([sample[:n] for sample in samples], float), label=text, **line)
         axes.set(xlabel="step", ylabel=curves[0])
-        figure.legend(loc="outside lower center", ncols=plotting.legend_columns(figure, texts))
-    else:
-        names = _numbers(results) or [""]
-        figure, panels = plt.subplots(1, len(names), figsize=(3.2 * len(names) + 1, 0.35 * len(results) + 1.6))
-        for name, axes in zip(names, np.atleast_1d(panels), strict=True):
-            for k, (_, runs) in enumerate(results):
-                each = np.array([arrays[name].item() for arrays in runs]) if name else np.zeros(1)
-                low, high = interval(each)
-                axes.errorbar(each.mean(), k, xerr=[[each.mean() - low], [high - each.mean()]], fmt="o")
-            axes.set(yticks=range(len(results)), yticklabels=texts, xlabel=name)
-            axes.invert_yaxis()
-    plotting.headline(figure, ", ".join(curves[:1] or _numbers(results)), len(results[0][1]))
-    return figure
+        step_axis(axes)
+        plotting.legend_below(figure)
+        plotting.headline(figure, curves[0], len(results[0][1]))
+        return figure
+    return plotting.dots(score(results), ", ".join(_numbers(results)), len(results[0][1]))

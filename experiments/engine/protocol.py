@@ -37,6 +37,14 @@ class Experiment:
         own = getattr(self.module, "label", None)
         return plain.labels(configs) if own is None else [own(config) for config in configs]
 
+    def plot(self, results: list[tuple[dict[str, Any], list[dict[str, Any]]]]) -> Any:
+        """The figure of some results: the module's own, of the runs or of their table; or that of `plain`."""
+        if own := getattr(self.module, "plot", None):
+            return own(results)
+        if draw := getattr(self.module, "draw", None):
+            return draw([config for config, _ in results], self.score(results))
+        return plain.plot(results)
+
     def __getattr__(self, word: str) -> Any:
         found = getattr(self.module, word, _DEFAULTS.get(word, self))
         if found is self:
@@ -48,7 +56,6 @@ _DEFAULTS: dict[str, Any] = {
     "label": plain.label,
     "describe": plain.describe,
     "score": plain.score,
-    "plot": plain.plot,
     "stages": selection.stages,
     "SCORES": None,
     "JOBS": None,

@@ -25,13 +25,15 @@ _GREY = "0.45"
 
 def save(timings: Sequence["Timing"], machine: Machine, path: Path) -> None:
     """Draw both panels side by side into the file `path`."""
-    with mpl.rc_context({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False}):
-        figure = Figure(figsize=(10, 4.2 + 0.17 * len(timings)), dpi=120, layout="constrained")
+    style: Any = {"font.size": 9, "xtick.labelsize": 8, "ytick.labelsize": 8}
+    with mpl.rc_context({**style, "axes.spines.top": False, "axes.spines.right": False}):
+        # 7.3 inches are 700 pixels of a page, so a point of the text is a point there.
+        figure = Figure(figsize=(7.3, 3.4 + 0.15 * len(timings)), dpi=160, layout="constrained")
         left, right = figure.subplots(1, 2)
         roofline(left, timings, machine)
         latency(right, timings)
         handles = [Line2D([], [], label=_sentence(t), **style) for t, style in _styled(timings)]
-        figure.legend(handles=handles, loc="outside lower center", frameon=False, fontsize=8, handlelength=3)
+        figure.legend(handles=handles, loc="outside lower center", frameon=False, fontsize=7, handlelength=3)
         figure.savefig(path)
 
 
@@ -51,12 +53,13 @@ def roofline(axes: Axes, timings: Sequence["Timing"], machine: Machine) -> None:
     intensity = [t.flops / t.bytes for t in timings]
     x = np.geomspace(min(*intensity, 0.1) / 2, max(*intensity, 1) * 8, 200)
     peak = max(machine.gflops.values())
-    for size, gbytes in machine.gbytes.items():
-        axes.plot(x, np.minimum(gbytes * x, peak), color=_GREY, linewidth=0.8)
-        axes.text(x[0], gbytes * x[0], f" {size}: {gbytes:.0f} GB/s", color=_GREY, fontsize=7, va="bottom")
+    for (size, gbytes), dash in zip(machine.gbytes.items(), _DASHES, strict=False):
+        limit, text = np.minimum(gbytes * x, peak), f"{size}: {gbytes:.0f} GB/s"
+        axes.plot(x, limit, color=_GREY, linewidth=0.8, linestyle=dash, label=text)
     for dtype, gflops in machine.gflops.items():
         axes.axhline(gflops, color=_GREY, linestyle=":", linewidth=1)
-        axes.text(x[-1], gflops, f"{dtype}: {gflops:.0f} GFLOP/s", color=_GREY, fontsize=7, ha="right", va="bottom")
+        axes.text(x[0], gflops, f"{dtype}: {gflops:.0f} GFLOP/s", color=_GREY, fontsize=7.5, va="bottom")
+    axes.legend(loc="lower right", frameon=False, fontsize=7.5)
     for (t, style), x_t in zip(_styled(timings), intensity, strict=True):
         axes.plot(x_t, t.gflops, markersize=7, markeredgecolor="white", **style)
     axes.set(xscale="log", yscale="log", xlabel="operations per byte", ylabel="GFLOP/s, one core")

@@ -98,7 +98,7 @@ class PPO(Agent):
     clip : bound of the change of the probability ratio, and of a value
     value_coef, entropy_coef : weights of the value loss and of the entropy
     max_grad_norm : largest norm of a gradient; a longer gradient is scaled down to this norm
-    optimizer : Adam(1e-4, epsilon=1e-5) by default
+    optimizer : Adam(3e-4, epsilon=1e-5) by default
     stored_dtype : None, or "bfloat16": sensitivities are stored in half the memory, to a relative error of 2^-8; with
         dtype "float32" alone
     threads : how many threads work on a minibatch, at most 4; by default one per core. The number changes no bit
@@ -168,7 +168,7 @@ class PPO(Agent):
         self.value_coef = check_real("value_coef", value_coef, low=0.0)
         self.entropy_coef = check_real("entropy_coef", entropy_coef, low=0.0)
         self.max_grad_norm = check_real("max_grad_norm", max_grad_norm, low=0.0, low_open=True)
-        optimizer = Adam(1e-4, epsilon=1e-5) if optimizer is None else optimizer
+        optimizer = Adam(3e-4, epsilon=1e-5) if optimizer is None else optimizer
         self.optimizer = check_without_traces("optimizer", optimizer, "PPO has no traces")
         self.stored_dtype = self._check_stored_dtype(stored_dtype)
         self.threads = cpu_count() if threads is None else check_count("threads", threads)

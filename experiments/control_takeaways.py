@@ -1,0 +1,149 @@
+"""What the figures of experiments on control show, each in a sentence (`experiments.takeaways`)."""
+
+from experiments.claims import short
+from experiments.engine.rows import Table, above, least, matching, most, of, overlap
+from experiments.engine.verdicts import MIN_SEEDS
+
+
+def _undecided(t: Table, what: str) -> tuple[str, bool]:
+    """Results of too few seeds."""
+    seeds = int(max(row["seeds"] for row in t.values()))
+    return f"{what} *Open:* {seeds} seeds, and a verdict takes {MIN_SEEDS}.", seeds < MIN_SEEDS
+
+
+@of("fig04-mujoco")
+def _fig04(t: Table) -> tuple[str, bool]:
+    best = [max(matching(t, task), key=lambda row: t[row]["return"]) for task in ("HalfCheetah-P", "Hopper-P")]
+    named = " and ".join(f"{row.partition(': ')[2]} on {row.partition(': ')[0]}" for row in best)
+    return _undecided(t, f"The largest mean return has {named}.")
+
+
+@of("fig05-reacher")
+def _fig05(t: Table) -> tuple[str, bool]:
+    best = max(t, key=lambda row: t[row]["return"])
+    text = f"The largest mean return has {best.partition(': ')[2]}, {short(t[best]['return'])}."
+    return text, all(above(t, best, row) for row in t if row != best)
+
+
+@of("fig06-popgym")
+def _fig06(t: Table) -> tuple[str, bool]:
+    learned = {row.partition(":")[0] for row in t if t[row]["low"] > 0}
+    text, few = _undecided(t, f"In these steps only {' and '.join(sorted(learned))} is learned, by every cell.")
+    return text, few and len(learned) == 1 and least(t, matching(t, *learned), "low") > 0
+
+
+@of("fig18-staleness")
+def _fig18(t: Table) -> tuple[str, bool]:
+    pairs = [
+        (f"Ant-P: stale gradients, {kind} targets", f"Ant-P: fresh gradients, {kind} targets")
+        for kind in ("stale", "fresh")
+    ]
+    text, few = _undecided(t, "With stale gradients the mean return is not below that with fresh ones.")
+    return text, few and all(t[stale]["return"] >= t[fresh]["return"] for stale, fresh in pairs)
+
+
+@of("memory-chain")
+def _chain(t: Table) -> tuple[str, bool]:
+    exact, truncated = (matching(t, f"RTU, {gradient}", "length 128") for gradient in ("RTRL,", "T-BPTT(1),"))
+    exact, truncated = ([row for row in rows if row.startswith("RTU")] for rows in (exact, truncated))
+    text = (
+        f"RTUs with RTRL keep a bit for 128 steps on {least(t, exact, 'seeds that learn'):.0f} of 10 seeds, and with "
+        f"T-BPTT(1) on {most(t, truncated, 'seeds that learn'):.0f} at most."
+    )
+    return text, all(above(t, a, b, "greedy") for a, b in zip(exact, truncated, strict=True))
+
+
+@of("memory-chain", "longer")
+def _longer(t: Table) -> tuple[str, bool]:
+    exact, truncated = matching(t, "RTRL"), matching(t, "T-BPTT(1)")
+    counts = [" and ".join(f"{t[row]['seeds that learn']:.0f}" for row in rows) for rows in (exact, truncated)]
+    apart = [above(t, a, b, "greedy") for a, b in zip(exact, truncated, strict=True)]
+    text = (
+        f"With two million steps RTUs learn a chain of 256 with RTRL on {counts[0]} of 10 seeds, with T-BPTT(1) on "
+        f"{counts[1]}: intervals are apart with lambda .95, and with .8 it is *open*."
+    )
+    return text, apart == [False, True]
+
+
+@of("defaults", "memory")
+def _memory(t: Table) -> tuple[str, bool]:
+    easy, maze = matching(t, "RepeatPreviousEasy"), {row: t[row]["seeds that learn"] for row in matching(t, "TMaze")}
+    counts = ", ".join(f"{maze[f'TMaze: {agent}']:.0f} ({agent})" for agent in ("ActorCritic", "QLambda", "PPO"))
+    text = (
+        f"Without further arguments all agents learn RepeatPrevious on {least(t, easy, 'seeds that learn'):.0f} of 10 "
+        f"seeds; the T-maze in 80,000 steps on {counts}."
+    )
+    return text, least(t, easy, "seeds that learn") == 10
+
+
+@of("defaults", "robots")
+def _robots(t: Table) -> tuple[str, bool]:
+    apart = [
+        row.partition(":")[0] for row in matching(t, ": defaults") if above(t, row, row.replace(": ", ": earlier "))
+    ]
+    others = [row.partition(":")[0] for row in matching(t, ": defaults") if row.partition(":")[0] not in apart]
+    text = (
+        f"Today's defaults learn more than the earlier ones on {' and '.join(apart)}; on {' and '.join(others)} "
+        "intervals overlap: *open*."
+    )
+    return text, all(overlap(t, f"{task}: defaults", f"{task}: earlier defaults") for task in others) and bool(apart)
+
+
+def _reach_pays(t: Table, exact: str, truncated: str) -> tuple[list[str], list[str]]:
+    """The tasks on which RTRL is above T-BPTT(1), and those that are undecided."""
+    tasks = list(dict.fromkeys(row.partition(":")[0] for row in t))
+    apart = [task for task in tasks if above(t, f"{task}: {exact}", f"{task}: {truncated}")]
+    even = [task for task in tasks if overlap(t, f"{task}: {exact}", f"{task}: {truncated}")]
+    return apart, even
+
+
+@of("stream-memory")
+def _stream_memory(t: Table) -> tuple[str, bool]:
+    apart, even = _reach_pays(t, "Blocks: RTU, RTRL", "Blocks: RTU, T-BPTT(1)")
+    won, undecided = " and ".join(apart), " and ".join(even)
+    text = f"With RTRL returns are above those with T-BPTT(1) on {won}; on {undecided} it is *open*."
+    return text, len(apart) + len(even) == 3 and bool(even)
+
+
+@of("stream-popgym")
+def _stream_popgym(t: Table) -> tuple[str, bool]:
+    apart, even = _reach_pays(t, "RTU, RTRL", "RTU, T-BPTT(1)")
+    text = f"RTRL is above T-BPTT(1) on {' and '.join(apart)}; on the other {len(even)} tasks it is *open*."
+    return text, len(apart) + len(even) == 5 and bool(even)
+
+
+@of("stream-mujoco")
+def _stream_mujoco(t: Table) -> tuple[str, bool]:
+    apart, even = _reach_pays(t, "RTU, RTRL", "RTU, T-BPTT(1)")
+    return "On no robot are the intervals of RTRL and of T-BPTT(1) apart.", not apart and len(even) == 4
+
+
+@of("stream-pendulum")
+def _stream_pendulum(t: Table) -> tuple[str, bool]:
+    rtus = [f"InvertedPendulum-P: RTU, {gradient}" for gradient in ("RTRL", "T-BPTT(1)")]
+    others = [row for row in t if row not in rtus]
+    long, brief = (" and ".join(short(t[row]["return"]) for row in rows) for rows in (rtus, others))
+    text = (
+        f"RTUs keep the pole up for {long} steps (RTRL, T-BPTT(1)), GRU and feedforward network for {brief}: the cell "
+        "matters, and the gradient does not."
+    )
+    return text, overlap(t, *rtus) and all(above(t, row, other) for row in rtus for other in others)
+
+
+@of("stream-reacher")
+def _stream_reacher(t: Table) -> tuple[str, bool]:
+    text = "No network is apart from the others."
+    return text, all(overlap(t, row, other) for row in t for other in t if row != other)
+
+
+@of("reach")
+def _reach(t: Table) -> tuple[str, bool]:
+    arms = matching(t, "ReacherPOMDP")
+    text = (
+        "On the arm the returns with RTRL, with T-BPTT(1) and with a layer that does not learn are not apart, so reach "
+        "does not show there; on the other two tasks the layer moves more with RTRL."
+    )
+    moved = all(
+        t[f"{task}: RTRL"]["moved, low"] > t[f"{task}: T-BPTT(1)"]["moved, high"] for task in ("KMemoryChain", "TMaze")
+    )
+    return text, moved and all(overlap(t, row, other) for row in arms for other in arms if row != other)

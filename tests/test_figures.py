@@ -1,0 +1,104 @@
+"""Figures can be read on a page of 700 pixels: those of committed scores and tables, and what plotting does with much.
+
+tests/test_experiments.py looks at the figure of each experiment's smallest preset in the same way.
+"""
+
+import struct
+
+import matplotlib as mpl
+import numpy as np
+import pytest
+from figure_cases import faults
+
+from experiments import figures
+from experiments.engine import plotting
+from rtu_np import plot
+
+mpl.use("Agg")
+SCORES = [file.with_name(f"{file.name.partition('.')[0]}.json") for file in figures.RESULTS.glob("*/*.scores.jsonl")]
+TABLES = [
+    figures.RESULTS / name / "laptop.json" for name in ("fig02-resources", "fig08-three-state", "fig16-step-sizes")
+]
+PAGES = [file for file in sorted({*SCORES, *TABLES}) if file in set(figures.pages(figures.RESULTS))]
+
+
+@pytest.fixture
+def new_figure():
+    import matplotlib.pyplot as plt
+
+    with plotting.style():
+        yield
+    plt.close("all")
+
+
+@pytest.mark.parametrize("file", PAGES, ids=lambda file: f"{file.parent.name}-{file.stem}")
+def test_committed_figures_can_be_read_and_are_those_that_the_command_draws(file, new_figure):
+    figure, _ = figures.drawn(file)
+    if figure is None:
+        pytest.skip("its command alone draws it")
+    assert not faults(figure)
+    width, height = struct.unpack(">II", file.with_suffix(".png").read_bytes()[16:24])
+    drawn = figure.canvas.get_width_height()
+    assert width == drawn[0]
+    assert abs(height - drawn[1]) <= 1
+
+
+def test_scores_that_do_not_give_the_committed_table_are_not_drawn():
+    """As the scores of robots, whose table is of earlier agents."""
+    file = figures.RESULTS / "memory-chain" / "longer.json"
+    page = figures.read(file)
+    experiment = figures.experiment_of(file)
+    assert figures.from_scores(experiment, "longer", page, figures.RESULTS)
+    row = page["scores"]["RTU, RTRL, lambda 0.8, length 256"]
+    row["return"] += 0.01
+    assert not figures.from_scores(experiment, "longer", page, figures.RESULTS)
+    row["return"] -= 0.01
+    assert not figures.from_scores(experiment, "longer", {**page, "seeds": [0, *page["seeds"]]}, figures.RESULTS)
+
+
+def crowded(ax):
+    ax.set_xticks([0, 0.01, 0.02, 1], ["one", "two", "three", "four"])
+
+
+def small(ax):
+    ax.set_title("tiny", fontsize=6)
+
+
+def hidden(ax):
+    ax.plot([0, 1], [0, 1], label="line")
+    ax.legend(loc="upper right")
+
+
+def cut(ax):
+    ax.figure.text(0.9, 0.5, "words that go on")
+
+
+@pytest.mark.parametrize("fault", [crowded, small, hidden, cut])
+def test_a_planted_fault_is_found(fault, new_figure):
+    figure, ((ax,),) = plotting.panels(1)
+    assert not faults(figure)
+    fault(ax)
+    assert faults(figure)
+
+
+def test_long_titles_and_many_labels_fit(new_figure):
+    figure, axes = plotting.panels(5, 3)
+    for k, ax in enumerate(axes.flat[:5]):
+        curves = {f"a label of some length, {j}": np.random.default_rng(j).random((2, 50)) for j in range(7)}
+        lines = {label: {**plot.curve_style(j), "label": label} for j, label in enumerate(curves)}
+        plot.learning_curves(curves, np.arange(1, 51) * 10.0 ** (2 + k), ax, lines=lines, ylabel="")
+    plotting.legend_below(figure)
+    plotting.headline(figure, "a title that goes on and on, as titles of those do who want to say all " * 2, 3)
+    assert not faults(figure)
+
+
+def test_dots_are_the_numbers_of_a_table(new_figure):
+    rows = {"A: one": {"seeds": 3, "return": 1.0, "low": 0.5, "high": 1.25}, "A: two": {"return": 2.0}}
+    figure = plotting.dots({**rows, "B: one": {"return": -1.0, "low": -1.0, "high": -1.0, "us": 4.0}}, "Title", 3)
+    first, second = figure.axes
+    assert [first.get_title(loc="left"), second.get_title(loc="left")] == ["A", "B"]
+    (point, *_), (bar,) = first.containers[0][0:1], first.containers[0][2]
+    assert point.get_xdata().tolist() == [1.0]
+    assert bar.get_segments()[0][:, 0].tolist() == [0.5, 1.25]
+    assert [label.get_text() for label in first.get_yticklabels()] == ["one", "two"]
+    assert not faults(figure)

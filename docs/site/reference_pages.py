@@ -3,6 +3,7 @@
 import ast
 from collections import defaultdict
 
+from mkdocs.exceptions import PluginError
 from repository import ROOT, Page
 
 # {subject: rooms of rtu_np whose public names it has}
@@ -12,14 +13,18 @@ SUBJECTS = {
     "Optimisers and readouts": ("learning",),
     "Prediction": ("prediction",),
     "Control": ("control",),
-    "Checks and costs": ("gradcheck", "recurrence", "costs"),
+    "Checks and costs": ("gradcheck", "learnercheck", "recurrence", "costs"),
 }
 # {subject: classes that its names derive from, or return, and whose methods users call}
 SHARED = {
     "Cells": ("rtu_np.cells.layer.Cell", "rtu_np.cells.ring.Ring", "rtu_np.cells.layer.Layer"),
     "Prediction": ("rtu_np.prediction.learner.Learner", "rtu_np.prediction.td_many.ManyPredictions"),
     "Control": ("rtu_np.control.agent.Agent", "rtu_np.control.many.Learned"),
-    "Checks and costs": ("rtu_np.gradcheck.report.GradientReport", "rtu_np.recurrence.report.RecurrenceReport"),
+    "Checks and costs": (
+        "rtu_np.gradcheck.report.GradientReport",
+        "rtu_np.learnercheck.report.LearnerReport",
+        "rtu_np.recurrence.report.RecurrenceReport",
+    ),
 }
 INHERITED = "\n    options:\n      inherited_members: true\n"  # an agent's `learn` and `evaluate` are in its base
 # {subject: public modules; what such a module offers is in its `__all__`, or what has no underscore before its name}
@@ -53,7 +58,10 @@ def names() -> dict[str, str]:
 
 def subject_of(module: str) -> str:
     room = module.split(".")[1]
-    return next(subject for subject, rooms in SUBJECTS.items() if room in rooms)
+    for subject, rooms in SUBJECTS.items():
+        if room in rooms:
+            return subject
+    raise PluginError(f"{module} has public names, and no subject in SUBJECTS of {__file__}: expected its room there")
 
 
 def pages() -> list[Page]:

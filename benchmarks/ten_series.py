@@ -69,7 +69,7 @@ SERIES: dict[str, tuple[str, Callable[[], np.ndarray]]] = {
     ),
     "power of a ride, every second (same)": ("W", lambda: _bokeh("cycling.csv.gz", "power")),
     "speed of a ride, every second (same)": ("m/s", lambda: _bokeh("cycling.csv.gz", "speed")),
-    "AAPL, close of each day (same)": ("$", _apple),
+    "AAPL, close of each day (same)": ("USD", _apple),
     "CO2, weekly (statsmodels)": ("ppm", lambda: _statsmodels("co2", "co2")),
     "sunspots, yearly (same)": ("spots", lambda: _statsmodels("sunspots", "SUNACTIVITY")),
     "pulse, 100 Hz (heartpy)": ("digits", _pulse),

@@ -17,7 +17,17 @@ from rtu_np.validation import check_count, check_dtype
 
 
 def flops(cell: Cell, n_inputs: int, gradient: GradientMethod | None = None) -> int:
-    """Operations of one learning step of `cell` with `n_inputs` inputs; RTRL() by default, TBPTT with a full window.
+    """Operations of one learning step of `cell`: products, sums and functions (docs/derivations.md, *Cost per step*).
+
+    Parameters
+    ----------
+    cell : any cell
+    n_inputs : width of the input
+    gradient : how the gradient travels through time; RTRL() by default, TBPTT with a full window
+
+    Raises
+    ------
+    ValueError, TypeError : by name, for an argument out of its range or of the wrong type
 
     Examples
     --------
@@ -34,6 +44,15 @@ def bytes_per_step(cell: Cell, n_inputs: int, gradient: GradientMethod | None = 
 
     These are parameters, traces, and the memory of the gradient method (RTRL() by default). How many of the bytes reach
     main memory depends on the caches.
+
+    Parameters
+    ----------
+    cell, n_inputs, gradient : as in `flops`
+    dtype : "float64" or "float32"
+
+    Raises
+    ------
+    ValueError, TypeError : by name, for an argument out of its range or of the wrong type
 
     Examples
     --------

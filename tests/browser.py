@@ -16,6 +16,45 @@ EXPLORER = Path(__file__).parent.parent / "docs" / "explorer"
 ON_MACOS = "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", ON_MACOS)
 
+# The contrast of every text with what is behind it, by WCAG 2.1, and of lines: [[ratio, least, what]]. A colour that is
+# not opaque is mixed with what is behind it.
+CONTRAST = """(() => {
+  const luminance = (color) => {
+    const [R, G, B] = color.slice(0, 3).map((each) => each / 255)
+      .map((each) => (each <= 0.04045 ? each / 12.92 : ((each + 0.055) / 1.055) ** 2.4));
+    return 0.2126 * R + 0.7152 * G + 0.0722 * B;
+  };
+  const numbers = (color) => [...color.match(/[\\d.]+/g).map(Number), 1].slice(0, 4);
+  const over = (color, under, alpha) => color.slice(0, 3).map((each, k) => alpha * each + (1 - alpha) * under[k]);
+  const behind = (node) => {
+    const layers = [];
+    for (let each = node; each; each = each.parentElement) {
+      const color = numbers(getComputedStyle(each).backgroundColor);
+      layers.unshift(color);
+      if (color[3] === 1) break;
+    }
+    return layers.reduce((under, color) => over(color, under, color[3]), [255, 255, 255]);
+  };
+  const opacity = (node) => node ? getComputedStyle(node).opacity * opacity(node.parentElement) : 1;
+  const out = [];
+  const note = (node, color, least) => {
+    const under = behind(node);
+    const seen = over(numbers(color), under, numbers(color)[3] * opacity(node));
+    const [light, dark] = [seen, under].map(luminance).sort((a, b) => b - a);
+    out.push([(light + 0.05) / (dark + 0.05), least, `${node.tagName} ${node.textContent.slice(0, 30)} ${color}`]);
+  };
+  for (const node of document.body.querySelectorAll("*")) {
+    const style = getComputedStyle(node);
+    if (!node.checkVisibility({ checkOpacity: true, checkVisibilityCSS: true })) continue;
+    const says = [...node.childNodes].some((child) => child.nodeType === 3 && child.textContent.trim());
+    const large = parseFloat(style.fontSize) >= 24;
+    if (says || node.type === "number") note(node, node.ownerSVGElement ? style.fill : style.color, large ? 3 : 4.5);
+    if (node.matches(".line, .hand, .arc, .circle, .zero")) note(node, style.stroke, 3);
+    if (node.matches(".mark, .knob, circle.dot, .chart circle")) note(node, style.fill, 3);
+  }
+  return out;
+})()"""
+
 
 def find() -> tuple[str, str]:
     """(browser, driver), or the test is skipped, or fails if a browser is required."""
@@ -75,6 +114,12 @@ class Browser:
     def complaints(self) -> list[str]:
         """What the page has written to its console since the last call."""
         return [line["message"] for line in self.driver.get_log("browser")]
+
+
+def press(browser: Browser, *keys: str) -> None:
+    from selenium.webdriver import ActionChains
+
+    ActionChains(browser.driver, duration=0).send_keys(*keys).perform()
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
 import pytest
-from browser import EXPLORER, Browser
+from browser import CONTRAST, EXPLORER, Browser, press
 from browser import browser as browser
 from browser import spoiled as spoiled
 
@@ -64,38 +64,6 @@ def test_nothing_is_wider_than_the_window(browser, width):
         assert browser.ask("document.documentElement.scrollWidth") <= width, state
 
 
-# The contrast of every text with what is behind it, by WCAG 2.1, and of lines: [[ratio, least, what]].
-CONTRAST = """(() => {
-  const luminance = ([r, g, b]) => {
-    const [R, G, B] = [r, g, b].map((each) => each / 255)
-      .map((each) => (each <= 0.04045 ? each / 12.92 : ((each + 0.055) / 1.055) ** 2.4));
-    return 0.2126 * R + 0.7152 * G + 0.0722 * B;
-  };
-  const numbers = (color) => color.match(/[\\d.]+/g).map(Number);
-  const behind = (node) => {
-    for (let each = node; each; each = each.parentElement) {
-      const color = numbers(getComputedStyle(each).backgroundColor);
-      if (color.length < 4 || color[3] > 0) return color;
-    }
-  };
-  const out = [];
-  const note = (node, color, least) => {
-    const [light, dark] = [numbers(color), behind(node)].map(luminance).sort((a, b) => b - a);
-    out.push([(light + 0.05) / (dark + 0.05), least, `${node.tagName} ${node.textContent.slice(0, 30)} ${color}`]);
-  };
-  for (const node of document.body.querySelectorAll("*")) {
-    const style = getComputedStyle(node);
-    if (!node.getClientRects().length) continue;
-    const says = [...node.childNodes].some((child) => child.nodeType === 3 && child.textContent.trim());
-    const large = parseFloat(style.fontSize) >= 24;
-    if (says || node.type === "number") note(node, node.ownerSVGElement ? style.fill : style.color, large ? 3 : 4.5);
-    if (node.matches(".line, .hand, .arc, .circle, .zero")) note(node, style.stroke, 3);
-    if (node.matches(".mark, .knob, circle.dot, .chart circle")) note(node, style.fill, 3);
-  }
-  return out;
-})()"""
-
-
 def check_contrast(browser: Browser, page=PAGE, scheme="light") -> None:
     browser.open(page, scheme=scheme)
     browser.ask(SHOW, {})
@@ -107,12 +75,6 @@ def check_contrast(browser: Browser, page=PAGE, scheme="light") -> None:
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_every_text_and_line_is_seen(browser, scheme):
     check_contrast(browser, scheme=scheme)
-
-
-def press(browser: Browser, *keys: str) -> None:
-    from selenium.webdriver import ActionChains
-
-    ActionChains(browser.driver, duration=0).send_keys(*keys).perform()
 
 
 def state(browser: Browser) -> dict[str, float]:

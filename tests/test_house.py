@@ -10,7 +10,11 @@ import rtu_np
 
 ROOT = Path(__file__).parent.parent
 LIBRARY = sorted((ROOT / "rtu_np").rglob("*.py"))
-OTHERS = [path for top in ("envs", "experiments", "benchmarks", "lectures") for path in (ROOT / top).rglob("*.py")]
+OTHERS = [
+    path
+    for top in ("envs", "experiments", "benchmarks", "lectures", "docs/site")
+    for path in (ROOT / top).rglob("*.py")
+]
 SOURCES = [*LIBRARY, *OTHERS, *ROOT.glob("*.py")]
 # Arrays of unlike numbers. Their slots have names (rtu_np/learning/outcomes.py, rtu_np/control/inputs.py, ...).
 SLOTTED = {

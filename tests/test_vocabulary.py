@@ -10,10 +10,11 @@ import pytest
 from dropped_words import NAMES, PHRASES
 
 ROOT = Path(__file__).parent.parent
-FOLDERS = ("rtu_np", "envs", "experiments", "benchmarks", "lectures")
+FOLDERS = ("rtu_np", "envs", "experiments", "benchmarks", "lectures", "docs/site")
 SOURCES = sorted([*(path for top in FOLDERS for path in (ROOT / top).rglob("*.py")), *ROOT.glob("*.py")])
 PAGES = [
     *sorted((ROOT / "docs").glob("*.md")),
+    *sorted(path for path in (ROOT / "docs" / "assets").iterdir() if path.is_file()),
     *sorted((ROOT / "docs" / "explorer").iterdir()),
     ROOT / "lectures" / "README.md",
     ROOT / "CONTRIBUTING.md",

@@ -42,6 +42,15 @@ _STEP = re.compile(r"step-(\d{10,})")
 def every(steps: int, function: Callback) -> Callback:
     """`function`, called after the steps of the agent's life that `steps` divides.
 
+    Parameters
+    ----------
+    steps : of the agent's life between two calls
+    function : gets the agent; learning stops if it returns something false that is not None
+
+    Raises
+    ------
+    ValueError, TypeError : by name, for steps below 1, and for what is no function
+
     Examples
     --------
     >>> every(1000, print).every
@@ -127,6 +136,11 @@ class Evaluation:
     ----------
     steps, returns : list of the step of each evaluation, and of its returns (episodes,)
     best : the best mean return so far; NaN before the first evaluation
+
+    Raises
+    ------
+    ValueError, TypeError : by name, for an argument out of its range or of the wrong type; in `learn`, before the first
+        step, if `env` does not fit the agent, or is the one that the agent learns in
 
     Examples
     --------
@@ -229,6 +243,11 @@ class Checkpoints:
         or an object of your own with `capture(env)`, which returns (page for JSON, {name: array}), and
         `restore(env, (page, arrays))`
     folder : in which `checkpoints` stands; by default that of the agent's log. With `log=None`, it must be given
+
+    Raises
+    ------
+    ValueError, TypeError : by name, for an argument out of its range or of the wrong type; in `learn`, if there is no
+        folder, or if it holds the checkpoints of another run
 
     Examples
     --------

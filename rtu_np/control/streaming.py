@@ -31,6 +31,15 @@ def streaming_network(cell: Cell, *widths: int) -> Stack:
 
     Each layer of the encoder starts with sparse weights, and has layer normalisation and leaky ReLU.
 
+    Parameters
+    ----------
+    cell : the recurrent layer
+    widths : features of the layers of the encoder, from below
+
+    Raises
+    ------
+    ValueError, TypeError : by name, for an argument out of its range or of the wrong type
+
     Examples
     --------
     >>> from rtu_np import LinearRTU
@@ -49,6 +58,15 @@ def recurrent_network(cell: Cell, *widths: int) -> Stack:
     Nothing learns below the cell, so real-time recurrent learning is exact for all of its parameters. The cell sees the
     world, and the hidden layers see what it remembers. They start with sparse weights, and have layer normalisation and
     leaky ReLU.
+
+    Parameters
+    ----------
+    cell : the recurrent layer
+    widths : features of the hidden layers, from below
+
+    Raises
+    ------
+    ValueError, TypeError : by name, for an argument out of its range or of the wrong type
 
     Examples
     --------

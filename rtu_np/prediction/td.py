@@ -241,6 +241,9 @@ class TDLambda(InChunks, Learner):
     ) -> Any:
         """Learn from T steps in compiled code: the same steps as `step`, to the bit. Returns the predictions (T,).
 
+        Ctrl-C stops between steps, within about a second. The KeyboardInterrupt carries the predictions so far as
+        `result` (t,), and `run` with the rows from t on continues, to the bit. FloatingPointError carries them, too.
+
         Parameters
         ----------
         observations : (T, n_inputs). If it is a DataFrame, the predictions are a Series with its index
@@ -249,9 +252,6 @@ class TDLambda(InChunks, Learner):
             there, too
         observed : (T, n_inputs) whether an entry is not missing, for a learner with `missing`; NaN is missing, too
         ratios : importance ratios, for many predictions alone (`rtu_np.prediction.td_many.ManyPredictions`)
-
-        Ctrl-C stops between steps, within about a second. The KeyboardInterrupt carries the predictions so far as
-        `result` (t,), and `run` with the rows from t on continues, to the bit. FloatingPointError carries them, too.
         """
         stream = self.check_stream(observations, cumulants, discounts, terminated, truncated, observed, ratios)
         self._inputs.remember(observations)

@@ -55,6 +55,15 @@ _TO_GO_ON = (
 def ppo_network(cell: Cell, width: int = 64) -> Stack:
     """`cell` behind a tanh encoder of `width` features, as in the PPO of Elelimy et al. 2024.
 
+    Parameters
+    ----------
+    cell : the recurrent layer
+    width : features of the encoder, which starts orthogonal with gain sqrt(2)
+
+    Raises
+    ------
+    ValueError, TypeError : by name, for an argument out of its range or of the wrong type
+
     Examples
     --------
     >>> ppo_network(LinearRTU(192)).build(n_inputs=13).advance(np.ones(13)).shape

@@ -20,6 +20,9 @@ from rtu_np.validation import plain_number
 VERSION = 3  # 3: rows of memory are padded
 _SETTINGS = "settings.json"
 _COUNTS = ("n_inputs", "n_hidden", "n_outputs", "n", "nvec")  # sizes of cells, readouts and spaces
+# `field(metadata=ADDED)`: a setting that came later. While it has its default, no description has it, so that what was
+# described before is described as before; names of runs are hashes of that.
+ADDED = {"added": True}
 _KINDS: dict[str, type] = {}  # the dataclasses that a file may name
 
 
@@ -138,7 +141,12 @@ def describe(part: Any) -> Any:
         return [describe(each) for each in part]
     if not is_dataclass(part):
         return plain_number(part)
-    return {"name": type(part).__name__, **{f.name: describe(getattr(part, f.name)) for f in fields(part)}}
+    settings = {
+        f.name: describe(getattr(part, f.name))
+        for f in fields(part)
+        if not f.metadata.get("added") or getattr(part, f.name) != f.default
+    }
+    return {"name": type(part).__name__, **settings}
 
 
 def build(role: str, description: dict[str, Any]) -> Any:

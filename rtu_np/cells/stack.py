@@ -110,7 +110,7 @@ class PairSensitivities(NamedTuple):
 
 
 @kernel
-def _states(spec, lower, upper, flat):
+def states_of(spec, lower, upper, flat):
     """The states in the memories of both layers, as one."""
     return protocol.pair_views(spec, lower.state, upper.state), flat
 
@@ -118,7 +118,7 @@ def _states(spec, lower, upper, flat):
 class PairMemory(NamedTuple):
     lower: Annotated[Any, protocol.memory, "spec.lower"]
     upper: Annotated[Any, protocol.memory, "spec.upper"]
-    state: Annotated[Any, _states, "spec", "lower", "upper"]  # takes no numbers
+    state: Annotated[Any, states_of, "spec", "lower", "upper"]  # takes no numbers
     y: PerOutput
     between: Between
     dbetween: Between

@@ -58,7 +58,7 @@ class Case:
         gradient: Any = layer.gradient_method
         steps, reset_at = sequence.steps, sequence.reset_at
         self.spec = spec = layer.cell.spec(layer.n_inputs)
-        self.layer_local = isinstance(gradient, RTRL) and not gradient.dense
+        self.layer_local = isinstance(gradient, RTRL) and gradient.layer_local
         self.compiled = layer.compiled
         self.flat = allocate(size(protocol.parameters, spec), "float64")
         self.params = protocol.parameters(spec, self.flat)[0]

@@ -10,14 +10,14 @@ One step of the cell's reverse mode gives one row of J and one row of F, so a ce
 A step costs n^2 m products, and the memory holds 2 n m numbers for S and F: suitable for small n.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 
-from rtu_np import protocol
+from rtu_np import checkpoint, protocol
 from rtu_np.gradients.stored_gradient import prepare_again, register_stored_gradient
-from rtu_np.jit import kernel, njit
+from rtu_np.jit import generic, kernel, njit
 from rtu_np.numerics.buffers import add_scaled, aligned, assign, clear, copy, count_numbers, overlapping, size
 from rtu_np.numerics.layout import layout_of
 from rtu_np.protocol import PerInput, PerOutput
@@ -36,10 +36,15 @@ class RTRL:
     ----------
     dense : whether to use full RTRL also for a cell with sensitivities of its own. Those of a `Stack` are layer-local,
         and therefore approximate; full RTRL is exact
+    exact : whether a `Stack` must get the exact gradient from sensitivities of its own, which also carry the way through
+        the upper layer's memory (derivations (98)-(102)): of two layers of `LinearRTU` or `NonlinearRTU`, and layers
+        without a state above them. The cost grows with (units above) x (parameters below)
 
     Raises
     ------
-    TypeError : if dense is not a bool
+    TypeError : if dense or exact is not a bool; when a learner or layer is made, if exact is asked of a `Stack` of other
+        layers
+    ValueError : if both are asked for
     MemoryError : when a learner or layer is made, if full RTRL does not fit this machine; with the number of bytes
 
     Examples
@@ -50,13 +55,27 @@ class RTRL:
     """
 
     dense: bool = False
+    exact: bool = field(default=False, metadata=checkpoint.ADDED)
 
     def __post_init__(self) -> None:
         check_flag("dense", self.dense)
+        check_flag("exact", self.exact)
+        if self.dense and self.exact:
+            raise ValueError(
+                "dense and exact are both True: expected one of them; full RTRL is exact for any layers, and exact=True "
+                "is the fast form for two layers of RTUs"
+            )
         make_plain(self)
+
+    @property
+    def layer_local(self) -> bool:
+        """Whether a `Stack` gets the layer-local gradient."""
+        return not (self.dense or self.exact)
 
     def spec(self, cell_spec: Any, dtype: Any) -> Any:
         """The spec whose memory carries this gradient."""
+        if self.exact:
+            cell_spec = with_every_path(cell_spec)
         if not self.dense and type(cell_spec) in protocol.memory.table:
             return protocol.map_layers(cell_spec, lambda layer: self.spec(layer, dtype))
         n_state, n_params = size(protocol.state, cell_spec), size(protocol.parameters, cell_spec)
@@ -68,6 +87,14 @@ class RTRL:
             "sensitivities grow with its parameters alone",
         )
         return spec
+
+
+@generic
+def with_every_path(spec):
+    """The spec of layers on one another whose own sensitivities leave nothing out; TypeError if there is none."""
+
+
+with_every_path.otherwise(lambda spec: spec)
 
 
 class FullRTRLSpec(NamedTuple):

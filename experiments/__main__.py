@@ -51,6 +51,7 @@ EXPERIMENTS = {
     "nexting-glucose": "experiments.nexting_glucose",
     "nexting-machine": "experiments.nexting_machine",
     "reach": "experiments.reach",
+    "two-layers": "experiments.two_layers",
 }
 
 DEFAULT, NEW = "laptop", "new"  # a preset, and the word that is no experiment

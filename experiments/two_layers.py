@@ -88,7 +88,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "seeds": range(2),
     },
     "laptop": {
-        "settings": settings({"patterning": 500_000, "running": 1_000_000, "held": 3_000_000}),
+        "settings": settings({"patterning": 500_000, "running": 500_000, "held": 2_000_000}),
         "tuning": {"step_sizes": [1e-4, 3e-4, 1e-3, 3e-3], "seeds": range(1000, 1002)},
         "seeds": range(10),
     },

@@ -69,7 +69,7 @@ def test_the_yardstick_in_c_predicts_what_we_predict(cell, blocks, dtype, tolera
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [("float64", LEARNING), ("float32", FLOAT32)])
 def test_the_yardstick_of_many_predictions_predicts_what_we_predict(dtype, tolerance, tmp_path):
-    programs, m = many_predictions.compiled(tmp_path), 6  # more than four, and no multiple of it
+    programs, m = speed.compiled_c(tmp_path, many_predictions.YARDSTICK), 6  # more than four, and no multiple of it
     if not programs:
         pytest.skip("there is no C compiler")
     observations, _ = stream(T, D)

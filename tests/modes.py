@@ -17,6 +17,7 @@ MODES = {
         [
             *("test_cells.py", "test_cells_alike.py", "test_cells_settings.py"),
             *("test_gradcheck.py", "test_gradcheck_regimes.py", "test_gradients.py", "test_tbptt.py", "test_costs.py"),
+            "test_two_layers.py",
         ],
     ),
     "uncompiled agents and streams": (

@@ -6,6 +6,8 @@ RTRL()             *layer-local*. Each layer carries the effect of its parameter
                    present step of the layers above takes this effect to the output. The effect on *their* state at
                    earlier steps is left out. So the gradient is exact for the top recurrent layer, and for each layer
                    that has only feedforward layers (`Dense`) above it. For other layers it is an approximation.
+RTRL(exact=True)   exact, for two layers of recurrent trace units: the effect on the upper layer's state is carried, too
+                   (`rtu_np.cells.two_layers`).
 RTRL(dense=True)   exact, by full RTRL over all layers together: for small sizes, and to measure the angle between the
                    exact and the layer-local gradient.
 TBPTT(T)           exact within its window, through all layers.

@@ -1,8 +1,8 @@
 """Exact RTRL of two layers of recurrent trace units, one on the other: `Stack([lower, upper])` with RTRL(exact=True).
 
-Layer-local RTRL leaves out how a lower layer's parameters act on the upper layer's memory (derivations (31)). Here it is
-carried, too. A parameter psi belongs to one unit i below, and acts on all units k above, E_k = dc_k/dpsi. Both are
-pairs of numbers. With e = dc_i/dpsi of the present step, from the lower layer's own RTRL,
+Layer-local RTRL leaves out how a lower layer's parameters act on the upper layer's memory (derivations (31)). Here
+that is carried, too. A parameter psi belongs to one unit i below, and acts on all units k above, E_k = dc_k/dpsi. With
+e = dc_i/dpsi of the present step, from the lower layer's own RTRL (e and E_k are two numbers each),
 
     E_k <- A_k E_k + U_ki e                                                                      derivations (98)
     A_k    the Jacobian of unit k's step: for the linear unit its rotation, and the nonlinear unit's slopes times that
@@ -74,9 +74,9 @@ def _with_every_path(spec):
         return TwoLayersSpec(*spec, recurrent.n_hidden)
     layers = ", ".join(kind.__name__.removesuffix("Spec") for kind in (type(spec.lower), *names, type(above)))
     raise TypeError(
-        f"gradient is RTRL(exact=True) for a Stack of {layers}: expected two layers, each a LinearRTU or a NonlinearRTU, "
-        "and above them only layers without a state, such as Dense; for others, RTRL(dense=True) is exact and slow, and "
-        "RTRL() is layer-local"
+        f"gradient is RTRL(exact=True) for a Stack of {layers}: expected two layers, each a LinearRTU or a "
+        "NonlinearRTU, and above them only layers without a state, such as Dense; for others, RTRL(dense=True) is "
+        "exact and slow, and RTRL() is layer-local"
     )
 
 

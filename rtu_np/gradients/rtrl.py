@@ -1,6 +1,7 @@
 """Real-time recurrent learning: sensitivities carried forward with the state, exact for fixed parameters.
 
-Cells with a diagonal recurrence have sensitivities of their own. Other cells get *full RTRL* (derivations (28);
+Cells with a diagonal recurrence have sensitivities of their own; of two layers of them, RTRL(exact=True) also carries
+the way from one to the other (`rtu_np.cells.two_layers`). Other cells get *full RTRL* (derivations (28);
 Williams & Zipser 1989), and RTRL(dense=True) uses it for any cell. With the state h of n numbers and all m parameters,
 
     S_t = J_t S_{t-1} + F_t        J = dh_t/dh_{t-1} (n, n),  F = dh_t/dparameters, through this step alone (n, m)
@@ -36,14 +37,14 @@ class RTRL:
     ----------
     dense : whether to use full RTRL also for a cell with sensitivities of its own. Those of a `Stack` are layer-local,
         and therefore approximate; full RTRL is exact
-    exact : whether a `Stack` must get the exact gradient from sensitivities of its own, which also carry the way through
-        the upper layer's memory (derivations (98)-(102)): of two layers of `LinearRTU` or `NonlinearRTU`, and layers
-        without a state above them. The cost grows with (units above) x (parameters below)
+    exact : whether a `Stack` gets the exact gradient from sensitivities of its own, which then also carry the way
+        through the upper layer's memory (derivations (98)-(102)). For two layers of `LinearRTU` or `NonlinearRTU`, with
+        any layers without a state above them. The cost grows with (units above) x (parameters below)
 
     Raises
     ------
-    TypeError : if dense or exact is not a bool; when a learner or layer is made, if exact is asked of a `Stack` of other
-        layers
+    TypeError : if dense or exact is not a bool; when a learner or layer is made, if exact is asked of a `Stack` of
+        other layers
     ValueError : if both are asked for
     MemoryError : when a learner or layer is made, if full RTRL does not fit this machine; with the number of bytes
 
@@ -62,8 +63,8 @@ class RTRL:
         check_flag("exact", self.exact)
         if self.dense and self.exact:
             raise ValueError(
-                "dense and exact are both True: expected one of them; full RTRL is exact for any layers, and exact=True "
-                "is the fast form for two layers of RTUs"
+                "dense and exact are both True: expected one of them; full RTRL is exact for any layers, and "
+                "exact=True is the fast form for two layers of RTUs"
             )
         make_plain(self)
 

@@ -1,9 +1,9 @@
 """Two streams whose solution is a memory of a nonlinear function of a memory.
 
 A hidden sign s is +1 or -1. Each bit x_t, +1 or -1, agrees with s times the bit `lag` steps before, with probability
-`agreeing`; so x_t x_{t - lag} is s, or with noise -s. Bits alone say nothing about s, nor does any sum of bits: it takes a
-first memory for x_{t - lag}, a product, and a second memory for the sum of products. A single layer with a linear
-recurrence remembers bits, and would have to make all products of two at once, at its output.
+`agreeing`; so x_t x_{t - lag} is s, or with noise -s. Bits alone say nothing about s, nor does any sum of bits: it
+takes a first memory for x_{t - lag}, a product, and a second memory for the sum of products. A single layer with a
+linear recurrence remembers bits, and would have to make all products of two at once, at its output.
 
 running   s changes at each step with probability 1 / `dwell`, and is the target at all steps
 held      trials: `bits` bits, then `wait` steps without, then one step at which s is asked for; s is new in each trial
@@ -18,8 +18,8 @@ import numpy as np
 
 class Task(NamedTuple):
     observations: np.ndarray  # (steps, d)
-    cumulants: np.ndarray  # (steps,)   row t + 1 has the target of row t; NaN if there is none
-    target: np.ndarray  # (steps,)   NaN if there is none
+    cumulants: np.ndarray  # (steps,)   row t + 1 has the target of row t; NaN without a target
+    target: np.ndarray  # (steps,)   NaN in rows that ask for nothing
     bayes: np.ndarray  # (steps,)   NaN if there is no target, or before the last tenth
 
 

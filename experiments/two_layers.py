@@ -6,8 +6,8 @@ learn with the exact gradient, with the layer-local one, and with truncated back
 T-BPTT(1); and single layers of as many parameters, and of as many operations per step as the exact gradient takes.
 
 Three tasks: trace patterning (`experiments.patterning`), which one layer solves, too; and two streams of bits whose
-solution needs a memory of a nonlinear function of a memory (`experiments.agreement`): with the answer asked for at every
-step ("running"), and some steps after the evidence has ended ("held").
+solution needs a memory of a nonlinear function of a memory (`experiments.agreement`): with the answer asked for at
+every step ("running"), and some steps after the evidence has ended ("held").
 
 Claim: none is published. Reviewers ask for this comparison, and nobody had the exact gradient at this speed.
 
@@ -150,9 +150,9 @@ def run(config: Config, seed: int) -> dict[str, np.ndarray]:
 
 
 def _angles(learner: TDLambda, task: agreement.Task) -> np.ndarray:
-    """The mean angles in degrees of the layer-local and of the one-step gradient to the exact one, at rows with a target.
+    """The mean angles in degrees of the layer-local and of the one-step gradient to the exact one.
 
-    They are those of the prediction by the parameters of the lower layer, on the last steps of the stream.
+    They are those of the prediction by the parameters of the lower layer, at the last rows of the stream with a target.
     """
     rows = np.zeros((LOOKED_AT, TASKS["held"] if task.observations.shape[1] == 3 else task.observations.shape[1]))
     rows[:, : task.observations.shape[1]] = task.observations[-LOOKED_AT:]

@@ -107,6 +107,7 @@ def parser(program: str, also: Mapping[str, str]) -> argparse.ArgumentParser:
     check.add_argument("--readout", type=int, metavar="N", help="a linear layer with N outputs on top")
     check.add_argument("--tbptt", type=int, metavar="T", help="truncated BPTT through T steps, instead of RTRL")
     check.add_argument("--dense", action="store_true", help="full RTRL, for any cell")
+    check.add_argument("--exact", action="store_true", help="exact RTRL of two layers of RTUs, with --stack")
     check.add_argument("--n-hidden", type=int, default=8, help="units")
     check.add_argument("--n-inputs", type=int, default=3, help="width of the input")
     check.add_argument("--steps", type=int, default=60, help="length of the sequence")
@@ -163,6 +164,9 @@ def _command(commands: Any, name: str, text: str) -> argparse.ArgumentParser:
 def check_gradient(arguments: argparse.Namespace) -> int:
     if arguments.dense and arguments.tbptt is not None:
         raise ValueError("--dense and --tbptt exclude each other: full RTRL, or truncated BPTT")
+    if arguments.exact and (arguments.dense or arguments.tbptt is not None):
+        other = "--dense" if arguments.dense else "--tbptt"
+        raise ValueError(f"--exact and {other} exclude each other: exact RTRL of two layers, or another gradient")
     settings = {} if arguments.activation is None else {"activation": arguments.activation}
     cell = CELLS[arguments.cell](n_hidden=arguments.n_hidden, **settings)
     layers = [cell, *(CELLS[name](n_hidden=arguments.n_hidden) for name in arguments.stack)]
@@ -172,7 +176,7 @@ def check_gradient(arguments: argparse.Namespace) -> int:
         cell if len(layers) == 1 else Stack(tuple(layers)),
         arguments.n_inputs,
         arguments.steps,
-        RTRL(dense=arguments.dense) if arguments.tbptt is None else TBPTT(arguments.tbptt),
+        RTRL(arguments.dense, arguments.exact) if arguments.tbptt is None else TBPTT(arguments.tbptt),
         arguments.seed,
         arguments.dtype,
         arguments.reset_at,

@@ -12,6 +12,7 @@ from rtu_np import (
     RTRL,
     TBPTT,
     UORO,
+    Dense,
     LinearRTU,
     NonlinearRTU,
     SnAp1,
@@ -164,8 +165,22 @@ def test_flops_of_dense_cells_and_approximate_gradients(cell, method, monkeypatc
     assert flops(cell, 16, method) == counted(cell, method, 6)
 
 
+EXACT = [
+    Stack([LinearRTU(3), NonlinearRTU(2)]),
+    Stack([NonlinearRTU(2, "relu"), LinearRTU(3)]),
+    Stack([LinearRTU(2), LinearRTU(3), Dense(2, "tanh")]),
+]
+
+
+@pytest.mark.parametrize("cell", EXACT, ids=str)
+def test_flops_of_two_layers_with_every_path(cell):
+    assert flops(cell, D, RTRL(exact=True)) == counted(cell, RTRL(exact=True), 4)
+
+
 def test_flops_grow_as_the_method_says():
-    """RTRL of a diagonal cell with n d, a window with T, full RTRL with the fourth power of n."""
+    """RTRL of a diagonal cell with n d, a window with T, full RTRL with n^4, that of two layers with n^2 d."""
+    two = [flops(Stack([LinearRTU(n), LinearRTU(n)]), 16, RTRL(exact=True)) for n in (100, 200)]
+    assert 3.9 < two[1] / two[0] < 4.1
     assert 3.9 < flops(LinearRTU(200), 200) / flops(LinearRTU(100), 100) < 4.1
     window = [flops(GRU(32), 8, TBPTT(T)) for T in (10, 20, 30)]
     assert window[2] - window[1] == window[1] - window[0] > 0

@@ -6,6 +6,8 @@ RTRL()             *layer-local*. Each layer carries the effect of its parameter
                    present step of the layers above takes this effect to the output. The effect on *their* state at
                    earlier steps is left out. So the gradient is exact for the top recurrent layer, and for each layer
                    that has only feedforward layers (`Dense`) above it. For other layers it is an approximation.
+RTRL(exact=True)   exact, for two layers of recurrent trace units: the effect on the upper layer's state is carried, too
+                   (`rtu_np.cells.two_layers`).
 RTRL(dense=True)   exact, by full RTRL over all layers together: for small sizes, and to measure the angle between the
                    exact and the layer-local gradient.
 TBPTT(T)           exact within its window, through all layers.
@@ -111,7 +113,7 @@ class PairSensitivities(NamedTuple):
 
 
 @kernel
-def _states(spec, lower, upper, flat):
+def states_of(spec, lower, upper, flat):
     """The states in the memories of both layers, as one."""
     return protocol.pair_views(spec, lower.state, upper.state), flat
 
@@ -119,7 +121,7 @@ def _states(spec, lower, upper, flat):
 class PairMemory(NamedTuple):
     lower: Annotated[Any, protocol.memory, "spec.lower"]
     upper: Annotated[Any, protocol.memory, "spec.upper"]
-    state: Annotated[Any, _states, "spec", "lower", "upper"]  # takes no numbers
+    state: Annotated[Any, states_of, "spec", "lower", "upper"]  # takes no numbers
     y: PerOutput
     between: Between
     dbetween: Between

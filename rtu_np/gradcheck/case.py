@@ -62,7 +62,7 @@ class Case:
         gradient: Any = layer.gradient_method
         steps, reset_at = sequence.steps, sequence.reset_at
         self.spec = spec = layer.cell.spec(layer.n_inputs)
-        self.layer_local = isinstance(gradient, BY_LAYER) and not getattr(gradient, "dense", False)
+        self.layer_local = isinstance(gradient, BY_LAYER) and getattr(gradient, "layer_local", True)
         self.corrected = getattr(gradient, "taylor", False)
         self.compiled = layer.compiled
         self.flat = allocate(size(protocol.parameters, spec), "float64")

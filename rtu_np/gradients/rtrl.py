@@ -1,6 +1,7 @@
 """Real-time recurrent learning: sensitivities carried forward with the state, exact for fixed parameters.
 
-Cells with a diagonal recurrence have sensitivities of their own. Other cells get *full RTRL* (derivations (28);
+Cells with a diagonal recurrence have sensitivities of their own; of two layers of them, RTRL(exact=True) also carries
+the way from one to the other (`rtu_np.cells.two_layers`). Other cells get *full RTRL* (derivations (28);
 Williams & Zipser 1989), and RTRL(dense=True) uses it for any cell. With the state h of n numbers and all m parameters,
 
     S_t = J_t S_{t-1} + F_t        J = dh_t/dh_{t-1} (n, n),  F = dh_t/dparameters, through this step alone (n, m)
@@ -19,7 +20,7 @@ from rtu_np import protocol
 from rtu_np.checkpoint import added, shown
 from rtu_np.gradients.stored_gradient import prepare_again, register_stored_gradient
 from rtu_np.gradients.taylor import taylor_spec
-from rtu_np.jit import kernel, njit, noalias
+from rtu_np.jit import generic, kernel, njit, noalias
 from rtu_np.numerics.buffers import add_scaled, aligned, assign, clear, copy, count_numbers, overlapping, size
 from rtu_np.numerics.layout import layout_of
 from rtu_np.protocol import PerInput, PerOutput
@@ -38,13 +39,17 @@ class RTRL:
     ----------
     dense : whether to use full RTRL also for a cell with sensitivities of its own. Those of a `Stack` are layer-local,
         and therefore approximate; full RTRL is exact
+    exact : whether a `Stack` gets the exact gradient from sensitivities of its own, which then also carry the way
+        through the upper layer's memory (derivations (98)-(102)). For two layers of `LinearRTU` or `NonlinearRTU`, with
+        any layers without a state above them. The cost grows with (units above) x (parameters below)
     taylor : whether sensitivities are corrected, to first order, for what the parameters have moved since; for
         LinearRTU and NonlinearRTU (`rtu_np.gradients.taylor`; derivations (96))
 
     Raises
     ------
-    TypeError : if dense or taylor is not a bool; when a learner or layer is made, if taylor is for another cell
-    ValueError : if both are true
+    TypeError : if one of them is not a bool; when a learner or layer is made, if exact is asked of a `Stack` of other
+        layers, or taylor of another cell
+    ValueError : if more than one is true
     MemoryError : when a learner or layer is made, if full RTRL does not fit this machine; with the number of bytes
 
     Examples
@@ -55,20 +60,32 @@ class RTRL:
     """
 
     dense: bool = False
+    exact: bool = added(False)
     taylor: bool = added(False)
 
     __repr__ = shown
 
     def __post_init__(self) -> None:
-        if check_flag("dense", self.dense) and check_flag("taylor", self.taylor):
-            raise ValueError("dense and taylor are both True: expected one; full RTRL has no corrected sensitivities")
-        check_flag("taylor", self.taylor)
+        asked = [name for name in ("dense", "exact", "taylor") if check_flag(name, getattr(self, name))]
+        if len(asked) > 1:
+            raise ValueError(
+                f"{' and '.join(asked)} are {'both' if len(asked) == 2 else 'all'} True: expected one of them; full RTRL "
+                "(dense) is exact for any layers, exact=True is the fast form for two layers of RTUs, and taylor=True "
+                "corrects the sensitivities of one"
+            )
         make_plain(self)
+
+    @property
+    def layer_local(self) -> bool:
+        """Whether a `Stack` gets the layer-local gradient."""
+        return not (self.dense or self.exact)
 
     def spec(self, cell_spec: Any, dtype: Any) -> Any:
         """The spec whose memory carries this gradient."""
         if self.taylor:
             return taylor_spec(cell_spec)
+        if self.exact:
+            cell_spec = with_every_path(cell_spec)
         if not self.dense and type(cell_spec) in protocol.memory.table:
             return protocol.map_layers(cell_spec, lambda layer: self.spec(layer, dtype))
         n_state, n_params = size(protocol.state, cell_spec), size(protocol.parameters, cell_spec)
@@ -80,6 +97,14 @@ class RTRL:
             "sensitivities grow with its parameters alone",
         )
         return spec
+
+
+@generic
+def with_every_path(spec):
+    """The spec of layers on one another whose own sensitivities leave nothing out; TypeError if there is none."""
+
+
+with_every_path.otherwise(lambda spec: spec)
 
 
 class FullRTRLSpec(NamedTuple):

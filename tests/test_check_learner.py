@@ -289,6 +289,16 @@ REFUSED = {
         ValueError,
         "reference returned 'u': expected an attribute of the learner: w, z, x, delta",
     ),
+    "no numbers": (
+        lambda: check_learner(LinearTD(), own_rows(), reference=lambda state, step: {"w": []}),
+        ValueError,
+        "reference returned no numbers",
+    ),
+    "a phase that is wrapped": (
+        lambda: check_learner(fast(), 16),
+        ValueError,
+        "stream takes a phase of the learner above 4 pi by step 16.*wrapping is not checked",
+    ),
     "a wrong shape": (
         lambda: check_learner(LinearTD(), own_rows(), reference=lambda state, step: {"w": np.zeros(3)}),
         ValueError,
@@ -302,6 +312,12 @@ REFUSED = {
 @dataclass(frozen=True)
 class Slow(SGD):
     """An optimiser of one's own."""
+
+
+def fast():
+    made = td()
+    made.parameters["cell.theta_log"][:] = np.log(13.0)
+    return made
 
 
 class Generator:

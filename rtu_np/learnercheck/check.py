@@ -299,6 +299,8 @@ def _differs(array: np.ndarray, start: np.ndarray | None) -> bool:
 
 
 def _check_names(expected: Arrays, found: Arrays) -> None:
+    if not expected:
+        raise ValueError("reference returned no numbers: expected those of at least one attribute of the learner")
     for name, array in expected.items():
         if name not in found:
             raise ValueError(f"reference returned {name!r}: expected an attribute of the learner: {', '.join(found)}")

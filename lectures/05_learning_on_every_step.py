@@ -239,8 +239,8 @@ plt.show()
 # * **4 and 5**: the same happens after about 1,900 steps.
 #
 # Why does the last swap explode? The update moves $v_t$, as if $\delta_t$ were its error. But
-# $\delta_t = C_t + \gamma_{td} v_t - v_{t-1}$ grows with $v_t$: a positive error raises $v_t$, and this raises the error.
-# In the right order the update moves $v_{t-1}$, which stands in $\delta_t$ with a minus: the error shrinks.
+# $\delta_t = C_t + \gamma_{td} v_t - v_{t-1}$ grows with $v_t$: a positive error raises $v_t$, and so itself. In the
+# right order the update moves $v_{t-1}$, which stands in $\delta_t$ with a minus: the error shrinks.
 
 # %%
 assert np.array_equal(swaps[2], right)

@@ -139,13 +139,24 @@ def angles(bar) -> None:
         bar.update()
 
 
+def two_layers(bar) -> None:
+    print("\n| two layers of n linear RTUs | operations, exact | layer-local | bytes, exact | layer-local |")
+    print("|---" * 5 + "|")
+    for n, d in ((8, 2), (32, 8), (64, 16)):
+        cell, exact = Stack([LinearRTU(n), LinearRTU(n)]), RTRL(exact=True)
+        numbers = flops(cell, d, exact), flops(cell, d), bytes_per_step(cell, d, exact), bytes_per_step(cell, d)
+        print(f"| n = {n}, d = {d} | {' | '.join(f'{number:,}' for number in numbers)} |", flush=True)
+    bar.update()
+
+
 def main() -> None:
-    with tqdm(total=len(DIAGONAL) + len(CELLS) + 5, desc="measuring", leave=False) as bar:
+    with tqdm(total=len(DIAGONAL) + len(CELLS) + 6, desc="measuring", leave=False) as bar:
         counted()
         past(bar)
         window(bar)
         units(bar)
         angles(bar)
+        two_layers(bar)
 
 
 if __name__ == "__main__":

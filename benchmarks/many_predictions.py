@@ -13,7 +13,6 @@ import argparse
 import json
 import os
 import shlex
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -24,13 +23,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from speed import C_FLAGS, collect, race
+from speed import collect, compiled_c, race
 
 from rtu_np import SGD, Adam, LinearRTU, TDLambda, files
 from rtu_np.timing import stream
 from rtu_np.timing.machine import Machine
 
 N, D, M, STEPS = 64, 16, 100, 2000
+YARDSTICK = "yardstick_many.c"
 DISCOUNTS = np.repeat([0.5, 0.8, 0.95, 0.99], M // 4)
 OPTIMIZERS = {"SGD": SGD(1e-6), "Adam": Adam(1e-6)}
 
@@ -50,19 +50,6 @@ def ours(dtype: str, optimizer: str, **settings: Any) -> Any:
         return (time.process_time() - began) / STEPS
 
     return lambda: min(seconds() for _ in range(5))
-
-
-def compiled(folder: Path) -> dict[str, Path]:
-    """{dtype: the compiled C program}; empty without a C compiler."""
-    compiler = shutil.which("cc") or shutil.which("gcc")
-    if compiler is None:
-        return {}
-    source, programs = Path(__file__).parent / "yardstick_many.c", {}
-    for dtype, real in (("float64", "double"), ("float32", "float")):
-        programs[dtype] = folder / real
-        command = [compiler, *C_FLAGS, f"-DREAL={real}", str(source), "-o", str(programs[dtype]), "-lm"]
-        subprocess.run(command, check=True)
-    return programs
 
 
 def in_c(program: Path) -> Callable[[], float]:
@@ -104,7 +91,7 @@ def main() -> int:
     page: dict[str, Any] = {"command": shlex.join(["python", "benchmarks/many_predictions.py", *sys.argv[1:]])}
     page["machine"] = asdict(machine)
     with tempfile.TemporaryDirectory() as folder:
-        programs = compiled(Path(folder))
+        programs = compiled_c(Path(folder), YARDSTICK)
         for optimizer, dtype in (("SGD", "float32"), ("SGD", "float64"), ("Adam", "float32")):
             title = f"{M} predictions on {N} units, {D} inputs: {optimizer}, {dtype}"
             page[f"{optimizer}, {dtype}"] = collect(choices(arguments.rounds, dtype, optimizer, programs), title)

@@ -67,10 +67,15 @@ def ours(cell: Any, d: int, **settings: Any) -> Any:
 
 def yardsticks(folder: Path, cell: type = LinearRTU) -> dict[str, Path]:
     """{dtype: the compiled C program} of a cell's step; empty without a C compiler."""
+    return compiled_c(folder, YARDSTICKS[cell])
+
+
+def compiled_c(folder: Path, name: str) -> dict[str, Path]:
+    """{dtype: the compiled C program} of the file `name`; empty without a C compiler."""
     compiler = shutil.which("cc") or shutil.which("gcc")
     if compiler is None:
         return {}
-    source, programs = Path(__file__).parent / YARDSTICKS[cell], {}
+    source, programs = Path(__file__).parent / name, {}
     for dtype, real in (("float64", "double"), ("float32", "float")):
         programs[dtype] = folder / real
         command = [compiler, *C_FLAGS, f"-DREAL={real}", str(source), "-o", str(programs[dtype]), "-lm"]

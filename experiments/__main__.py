@@ -51,6 +51,8 @@ EXPERIMENTS = {
     "nexting-glucose": "experiments.nexting_glucose",
     "nexting-machine": "experiments.nexting_machine",
     "reach": "experiments.reach",
+    "approximations": "experiments.approximations",
+    "two-layers": "experiments.two_layers",
 }
 
 DEFAULT, NEW = "laptop", "new"  # a preset, and the word that is no experiment

@@ -31,6 +31,7 @@ from rtu_np.cells.layer import Cell
 from rtu_np.intervals import interval
 from rtu_np.plot import curve_style
 
+Gradient = dict[str, np.ndarray]
 MOMENTS, SPACING, REPLAY = 5, 200, 20_000
 LAMBDA = 0.9
 CELLS: dict[str, Cell] = {
@@ -60,10 +61,25 @@ PRESETS: dict[str, dict[str, Any]] = {
 
 def run(config: Config, seed: int) -> dict[str, np.ndarray]:
     """Angle in degrees, and norm of the carried gradient divided by that of the recomputed one, at each moment."""
+    pairs = gradients(config, seed, RTRL())
+    compared = [compare(*pair) for pair in pairs]
+    return {"angle": np.array([angle for angle, _ in compared]), "ratio": np.array([ratio for _, ratio in compared])}
+
+
+def compare(carried: Gradient, today: Gradient, only: str = "") -> tuple[float, float]:
+    """(angle in degrees, ratio of norms) of two gradients, over the parameters whose names end in `only`."""
+    names = [name for name in carried if name.endswith(only)]
+    a, b = (np.concatenate([g[name].ravel() for name in names]) for g in (carried, today))
+    cosine = a @ b / (np.linalg.norm(a) * np.linalg.norm(b))
+    return float(np.degrees(np.arccos(np.clip(cosine, -1, 1)))), float(np.linalg.norm(a) / np.linalg.norm(b))
+
+
+def gradients(config: Config, seed: int, method: RTRL) -> list[tuple[Gradient, Gradient]]:
+    """(the gradient that the learner carries, today's) at each moment: {name: array} of the cell's parameters."""
     stream_seed, learner_seed = np.random.SeedSequence(seed).generate_state(2).tolist()
     env, cell = TraceConditioning(), checkpoint.build("cell", config["cell"])
     optimizer = Adam(config["step_size"], beta2=0.9999)
-    learner = TDLambda(cell, env.n_inputs, env.gamma, LAMBDA, optimizer, RTRL(), seed=learner_seed)
+    learner = TDLambda(cell, env.n_inputs, env.gamma, LAMBDA, optimizer, method, seed=learner_seed)
     observations, cumulants = env.generate(config["steps"] + MOMENTS * SPACING, seed=stream_seed)
     names = [name for name in learner.parameters if not name.startswith("readout")]
 
@@ -71,7 +87,7 @@ def run(config: Config, seed: int) -> dict[str, np.ndarray]:
         rows = slice(learner.steps, upto)
         learner.run(observations[rows], cumulants[rows], progress=False)
 
-    angles, ratios = [], []
+    pairs = []
     for k in range(1, MOMENTS + 1):
         t = config["steps"] + k * SPACING - 1
         learn(t)
@@ -86,12 +102,8 @@ def run(config: Config, seed: int) -> dict[str, np.ndarray]:
             view[:] = parameters[name]
         rows = slice(max(t - REPLAY, 0), t + 1)
         replayed.run(observations[rows], cumulants[rows], progress=False)
-        today = replayed.traces
-        a, b = (np.concatenate([g[name].ravel() for name in names]) for g in (carried, today))
-        cosine = a @ b / (np.linalg.norm(a) * np.linalg.norm(b))
-        angles.append(np.degrees(np.arccos(np.clip(cosine, -1, 1))))
-        ratios.append(np.linalg.norm(a) / np.linalg.norm(b))
-    return {"angle": np.array(angles), "ratio": np.array(ratios)}
+        pairs.append((carried, {name: replayed.traces[name] for name in names}))
+    return pairs
 
 
 def label(config: Config) -> str:

@@ -87,8 +87,8 @@ def store(m):
 
 
 # %% [markdown]
-# **Line 4, update.** All parameters move along their traces, $\mathbf{w} \leftarrow \mathbf{w} + \alpha \delta_t
-# \mathbf{z}_{t-1}$, (19).
+# **Line 4, update.** All parameters move along their traces,
+# $\mathbf{w} \leftarrow \mathbf{w} + \alpha \delta_t \mathbf{z}_{t-1}$, (19).
 #
 # **Line 5, trace.** The traces fade, and take in the gradient of $v_t$, made of the sensitivities of line 1 and the
 # weights of line 3: $\mathbf{z}_t = \gamma \lambda_{td} \mathbf{z}_{t-1} + \nabla v_t$, (20).
@@ -227,7 +227,7 @@ for k, colour in ((4, COLOURS[6]), (1, COLOURS[1]), (3, COLOURS[0])):
     axes.plot(whole / 1000, distance[-1], "x", color=colour, markersize=10)
 axes.axhline(np.sqrt(error(right)), color=GREY, linestyle=":", label="error of the right order")
 axes.set(xlabel="thousand steps", ylabel="distance from the\nright predictions", ylim=(1e-6, 10))
-axes.legend(fontsize=8, loc="center right")
+axes.legend(fontsize=8, loc="lower right")
 plt.show()
 
 # %% [markdown]
@@ -238,9 +238,9 @@ plt.show()
 #   $\nabla v_{t-1}$. After about 3,800 steps a prediction is above 5, which no return can be.
 # * **4 and 5**: the same happens after about 1,900 steps.
 #
-# Why does the last swap explode? The update moves $v_t$, as if $\delta_t$ were its error. But $\delta_t = C_t + \gamma
-# v_t - v_{t-1}$ grows with $v_t$: a positive error raises $v_t$, and this raises the error. In the right order the
-# update moves $v_{t-1}$, which stands in $\delta_t$ with a minus: the error shrinks.
+# Why does the last swap explode? The update moves $v_t$, as if $\delta_t$ were its error. But
+# $\delta_t = C_t + \gamma v_t - v_{t-1}$ grows with $v_t$: a positive error raises $v_t$, and this raises the error. In
+# the right order the update moves $v_{t-1}$, which stands in $\delta_t$ with a minus: the error shrinks.
 
 # %%
 assert np.array_equal(swaps[2], right)

@@ -126,8 +126,9 @@ plt.show()
 # %% [markdown]
 # On logarithmic axes the lines have slope 1: ten times faster, ten times the angle. And with a memory of 100 steps the
 # angle is 13 times that with a memory of 10, at the speed of 1e-4. The derivations show both
-# ([staleness](../docs/derivations.md#exactness)): the error of $e$ stays below $\rho K \Delta / (1 - \rho)$, with
-# $\Delta$ the longest update, $\rho$ the largest modulus, and $K$ a number that grows with the memory, too.
+# ([staleness](../docs/derivations.md#exactness)): the error of the sensitivities to the weights stays below
+# $\rho K \Delta / (1 - \rho)$, with $\Delta$ the longest update, $\rho$ the largest modulus, and $K$ a number that
+# grows with the memory, too.
 
 # %%
 for r in (0.5, 0.9, 0.97):
@@ -216,7 +217,7 @@ plt.show()
 medians = {name: np.median(points, axis=1) for name, points in measured.items()}  # (step sizes, [angle, error])
 every, longer = medians.values()
 assert every[1, 0] < 0.5
-assert (longer[:, 0] > 3 * every[:, 0]).all()
+assert (longer[:, 0] > 2 * every[:, 0]).all()
 assert longer[3, 0] > 50
 assert np.allclose(longer[2:, 1], 0.2, atol=0.06)
 

@@ -18,7 +18,7 @@ import numpy as np
 from matplotlib.colors import ListedColormap
 from planted_bugs import BUGS, changed, forward, gradient, planted
 
-from rtu_np import check_recurrence
+from rtu_np import check_learner, check_recurrence
 from rtu_np.plot import COLOURS
 
 # %% [markdown]
@@ -29,8 +29,8 @@ from rtu_np.plot import COLOURS
 # parentheses are equations of [the derivations](../docs/derivations.md#sensitivities). `turn` multiplies by the
 # eigenvalue, and `pair` makes pairs.
 #
-# Read it slowly: the bugs will be in here. The structure is $e \leftarrow \tanh' \cdot (\text{turn}(e) +
-# \text{direct})$: what is carried, and what is direct.
+# Read it slowly: the bugs will be in here. The structure is `e = slope * (turn(e) + direct)`: what is carried, and what
+# is direct. The slope is that of $\tanh$.
 
 # %%
 print(inspect.getsource(gradient))
@@ -179,6 +179,55 @@ assert not any(report.passed for report in reports.values())
 assert check(planted(3), steps=5).passed
 from_zero = check_recurrence(forward, w, 0 * start, xs, planted(1))
 assert [p.parts_at for p in from_zero.parameters] == [None, 2, None, None]
+
+# %% [markdown]
+# ## From a gradient to a learner
+#
+# A right gradient is not yet a right learner: the order of its lines may be wrong, as in
+# [lecture 5](05_learning_on_every_step.ipynb). `check_learner` compares every step of a learner with a reference that
+# starts from the learner's own state. Here is TD($\lambda$) with a linear prediction, its update and its trace in the
+# right order, and swapped.
+
+
+# %%
+class LinearTD:
+    def __init__(self, swapped):
+        self.w, self.z, self.x = np.zeros((3, 3))
+        self.lines = [self.trace, self.update] if swapped else [self.update, self.trace]
+
+    def update(self, x, c):
+        self.w = self.w + 0.1 * (c + 0.8 * self.w @ x - self.w @ self.x) * self.z
+
+    def trace(self, x, c):
+        self.z = 0.8 * 0.9 * self.z + x
+
+    def step(self, x, c):
+        for line in self.lines:
+            line(x, c)
+        self.x = x
+
+
+def by_the_book(state, step):
+    w, z, x = state["w"], state["z"], step["x"]
+    delta = step["c"] + 0.8 * w @ x - w @ state["x"]
+    return {"w": w + 0.1 * delta * z, "z": 0.8 * 0.9 * z + x, "x": x}
+
+
+rows = [(rng.standard_normal(3), rng.standard_normal()) for _ in range(12)]
+learners = {}
+for swapped in (False, True):
+    learner = LinearTD(swapped)
+    learner.step(*rows[0])
+    learners[swapped] = check_learner(learner, rows[1:], reference=by_the_book)
+print(learners[True])
+
+# %% [markdown]
+# The trace is right, and `w` is wrong from the first step on: it moved along a trace that had taken in the present
+# already. [A table](../docs/planted_bugs.md) has all bugs that the checkers of this package are tested with.
+
+# %%
+assert learners[False].passed
+assert not learners[True].passed
 
 # %% [markdown]
 # ## Exercise 1

@@ -14,6 +14,8 @@ from rtu_np.cells.min_gru import MinGRU
 from rtu_np.cells.nonlinear_rtu import NonlinearRTU
 from rtu_np.cells.rnn import VanillaRNN
 from rtu_np.cells.stack import Stack
+from rtu_np.cells.step_cell import from_step
+from rtu_np.cells.two_layers import TwoLayersSpec  # noqa: F401  its functions are registered by importing it
 from rtu_np.control.actor_critic import ActorCritic
 from rtu_np.control.callbacks import Checkpoints, Evaluation, continue_run, every
 from rtu_np.control.exploration import Epsilon
@@ -26,8 +28,10 @@ from rtu_np.control.softmax import Softmax
 from rtu_np.control.streaming import recurrent_network, streaming_network
 from rtu_np.costs import bytes_per_step, flops
 from rtu_np.gradcheck import check_gradients, gradient_angles
+from rtu_np.gradients.own_past import RFLO, SnAp1
 from rtu_np.gradients.rtrl import RTRL
 from rtu_np.gradients.tbptt import TBPTT
+from rtu_np.gradients.uoro import UORO
 from rtu_np.learnercheck import check_learner
 from rtu_np.learning.adaptive import Adaptive, AdaptiveObGD
 from rtu_np.learning.autostep import TIDBD, Autostep
@@ -51,10 +55,12 @@ __all__ = [
     "LRU",
     "PPO",
     "QRC",
+    "RFLO",
     "RTRL",
     "SGD",
     "TBPTT",
     "TIDBD",
+    "UORO",
     "ActorCritic",
     "Adam",
     "Adaptive",
@@ -83,6 +89,7 @@ __all__ = [
     "Orthogonal",
     "QLambda",
     "RMSProp",
+    "SnAp1",
     "Softmax",
     "SparseUniform",
     "Stack",
@@ -99,6 +106,7 @@ __all__ = [
     "discounts_of",
     "every",
     "flops",
+    "from_step",
     "gradient_angles",
     "learn_many",
     "make_again",

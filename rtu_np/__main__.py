@@ -1,4 +1,4 @@
-"""The command line: `python -m rtu_np gradcheck`, `timing`, `cache` and `warm`, or `rtu-np gradcheck` and so on.
+"""The command line: `python -m rtu_np gradcheck` or `rtu-np gradcheck`; and `learnercheck`, `timing`, `cache`, `warm`.
 
 RTRL is real-time recurrent learning, BPTT backpropagation through time.
 """
@@ -16,10 +16,12 @@ from rtu_np import (
     ELSTM,
     GRU,
     LRU,
+    QRC,
     RTRL,
     SGD,
     TBPTT,
     TIDBD,
+    ActorCritic,
     Adam,
     Adaptive,
     AdaptiveObGD,
@@ -32,9 +34,13 @@ from rtu_np import (
     MinGRU,
     NonlinearRTU,
     ObGD,
+    OnlineRegressor,
+    QLambda,
     RMSProp,
     Stack,
+    TDLambda,
     VanillaRNN,
+    check_learner,
     gradcheck,
     kernel_files,
     timing,
@@ -67,6 +73,22 @@ OPTIMIZERS = {
     "tidbd": TIDBD(1e-6),
     "autostep": Autostep(1e-6),
 }
+LEARNERS: dict[str, Any] = {
+    "td": lambda cell, rule, **more: TDLambda(cell, 3, optimizer=rule, **more),
+    "many": lambda cell, rule, **more: TDLambda(cell, 3, [0.5, 0.9, 0.9], optimizer=rule, **more),
+    "regression": lambda cell, rule, **more: OnlineRegressor(cell, 3, optimizer=rule, **more),
+    "actor-critic": lambda cell, rule, **more: ActorCritic(
+        _cart_pole(), cell, actor_optimizer=rule, critic_optimizer=rule, **more
+    ),
+    "q": lambda cell, rule, **more: QLambda(_cart_pole(), cell, optimizer=rule, **more),
+    "qrc": lambda cell, rule, **more: QRC(_cart_pole(), cell, optimizer=rule, h_optimizer=rule, **more),
+}
+
+
+def _cart_pole() -> Any:
+    import gymnasium
+
+    return gymnasium.make("CartPole-v1")
 
 
 def parser(program: str, also: Mapping[str, str]) -> argparse.ArgumentParser:
@@ -85,6 +107,7 @@ def parser(program: str, also: Mapping[str, str]) -> argparse.ArgumentParser:
     check.add_argument("--readout", type=int, metavar="N", help="a linear layer with N outputs on top")
     check.add_argument("--tbptt", type=int, metavar="T", help="truncated BPTT through T steps, instead of RTRL")
     check.add_argument("--dense", action="store_true", help="full RTRL, for any cell")
+    check.add_argument("--exact", action="store_true", help="exact RTRL of two layers of RTUs, with --stack")
     check.add_argument("--n-hidden", type=int, default=8, help="units")
     check.add_argument("--n-inputs", type=int, default=3, help="width of the input")
     check.add_argument("--steps", type=int, default=60, help="length of the sequence")
@@ -92,6 +115,16 @@ def parser(program: str, also: Mapping[str, str]) -> argparse.ArgumentParser:
     check.add_argument("--thorough", action="store_true", help="all regimes, compiled, at seven sizes, within a minute")
     check.add_argument("--seed", type=int, default=0)
     check.add_argument("--dtype", choices=DTYPES, default="float64")
+
+    learn = _command(commands, "learnercheck", "compare a learner's whole update with a reference, step by step")
+    learn.set_defaults(run=check_update)
+    learn.add_argument("--learner", choices=LEARNERS, default="td", help="agents have the spaces of CartPole")
+    learn.add_argument("--cell", choices=CELLS, default="linear-rtu")
+    learn.add_argument("--n-hidden", type=int, default=4, help="units; a step takes as long as it has parameters")
+    learn.add_argument("--optimizer", choices=OPTIMIZERS, default="obgd")
+    learn.add_argument("--steps", type=int, default=60, help="of a random stream with ends of both kinds")
+    learn.add_argument("--seed", type=int, default=0, help="of the learner")
+    learn.add_argument("--dtype", choices=DTYPES, default="float64")
 
     time = _command(commands, "timing", "time a learning step: in compiled code, from Python, and against the machine")
     time.set_defaults(run=time_steps)
@@ -131,6 +164,9 @@ def _command(commands: Any, name: str, text: str) -> argparse.ArgumentParser:
 def check_gradient(arguments: argparse.Namespace) -> int:
     if arguments.dense and arguments.tbptt is not None:
         raise ValueError("--dense and --tbptt exclude each other: full RTRL, or truncated BPTT")
+    if arguments.exact and (arguments.dense or arguments.tbptt is not None):
+        other = "--dense" if arguments.dense else "--tbptt"
+        raise ValueError(f"--exact and {other} exclude each other: exact RTRL of two layers, or another gradient")
     settings = {} if arguments.activation is None else {"activation": arguments.activation}
     cell = CELLS[arguments.cell](n_hidden=arguments.n_hidden, **settings)
     layers = [cell, *(CELLS[name](n_hidden=arguments.n_hidden) for name in arguments.stack)]
@@ -140,12 +176,20 @@ def check_gradient(arguments: argparse.Namespace) -> int:
         cell if len(layers) == 1 else Stack(tuple(layers)),
         arguments.n_inputs,
         arguments.steps,
-        RTRL(dense=arguments.dense) if arguments.tbptt is None else TBPTT(arguments.tbptt),
+        RTRL(arguments.dense, arguments.exact) if arguments.tbptt is None else TBPTT(arguments.tbptt),
         arguments.seed,
         arguments.dtype,
         arguments.reset_at,
         arguments.thorough,
     )
+    print(report)
+    return 0 if report.passed else 1
+
+
+def check_update(arguments: argparse.Namespace) -> int:
+    cell, rule = CELLS[arguments.cell](n_hidden=arguments.n_hidden), OPTIMIZERS[arguments.optimizer]
+    learner = LEARNERS[arguments.learner](cell, rule, seed=arguments.seed, dtype=arguments.dtype)
+    report = check_learner(learner, arguments.steps)
     print(report)
     return 0 if report.passed else 1
 

@@ -8,7 +8,7 @@ import json
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import fields, is_dataclass
+from dataclasses import field, fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -132,13 +132,38 @@ def _sizes(settings: Any, name: str = "") -> Iterator[tuple[str, int]]:
         yield name, settings
 
 
+_ADDED = "added"  # in the metadata of a dataclass's field
+
+
+def added(default: Any) -> Any:
+    """The default of a setting that a dataclass got later. A description leaves it out at its default.
+
+    So what was described earlier has the same description now: the runs of experiments are named by it.
+    """
+    return field(default=default, metadata={_ADDED: True})
+
+
+def _settings(part: Any) -> Iterator[tuple[str, Any]]:
+    for each in fields(part):
+        value = getattr(part, each.name)
+        if not (_ADDED in each.metadata and value == each.default):
+            yield each.name, value
+
+
+def shown(part: Any) -> str:
+    """The `__repr__` of a dataclass with settings that are `added`: without those at their defaults."""
+    return f"{type(part).__name__}({', '.join(f'{name}={value!r}' for name, value in _settings(part))})"
+
+
 def describe(part: Any) -> Any:
-    """The name and the settings of a dataclass, and of the dataclasses among its settings."""
+    """The name and the settings of a dataclass, and of the dataclasses among its settings; of a function, its name."""
     if isinstance(part, tuple):
         return [describe(each) for each in part]
+    if callable(part) and hasattr(part, "__qualname__") and not is_dataclass(part):
+        return f"{part.__module__}.{part.__qualname__}"
     if not is_dataclass(part):
         return plain_number(part)
-    return {"name": type(part).__name__, **{f.name: describe(getattr(part, f.name)) for f in fields(part)}}
+    return {"name": type(part).__name__, **{name: describe(value) for name, value in _settings(part)}}
 
 
 def build(role: str, description: dict[str, Any]) -> Any:

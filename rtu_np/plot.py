@@ -99,12 +99,13 @@ def step_axis(ax: Any) -> Any:
     >>> [ax.xaxis.get_major_formatter()(step) for step in (0, 500, 20_000, 1_500_000)]
     ['0', '500', '20k', '1.5M']
     """
-    ax.xaxis.set_major_formatter(lambda step, _=None: _short(step))
+    ax.xaxis.set_major_formatter(_short)
     ax.locator_params(axis="x", nbins=5)
     return ax
 
 
-def _short(number: float) -> str:
+def _short(number: float, _: Any = None) -> str:
+    """What a tick says. A function of the module, so that a figure can be pickled."""
     for unit, name in ((1e6, "M"), (1e3, "k")):
         if abs(number) >= unit:
             return f"{number / unit:g}{name}"

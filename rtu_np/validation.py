@@ -17,6 +17,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import MISSING, fields
 from decimal import Decimal
+from types import FunctionType
 from typing import Any, TypeVar
 
 import numpy as np
@@ -387,7 +388,7 @@ def brief(settings: Any) -> str:
     if isinstance(settings, tuple):
         return f"[{', '.join(map(brief, settings))}]"
     if not hasattr(settings, "__dataclass_fields__"):
-        return repr(settings)
+        return settings.__name__ if isinstance(settings, FunctionType) else repr(settings)
     values = {f.name: (f.default, f.kw_only, getattr(settings, f.name)) for f in fields(settings)}
     bare = [brief(value) for default, named, value in values.values() if default is MISSING and not named]
     other = [f"{name}={brief(v)}" for name, (d, named, v) in values.items() if (d is not MISSING or named) and v != d]

@@ -84,8 +84,8 @@ def gated_rtu(activation) -> Case:
     return Case(GatedRTU(4, activation, gate_bias=0.5), partial(gated_oracles.gated_rtu, activation), 8)
 
 
-def vanilla(activation) -> Case:
-    return Case(VanillaRNN(4, activation), partial(oracles.vanilla_rnn, activation), 4)
+def vanilla(activation, leak=1.0) -> Case:
+    return Case(VanillaRNN(4, activation, leak), partial(oracles.vanilla_rnn, activation, leak=leak), 4)
 
 
 def block_diagonal(activation) -> Case:
@@ -111,6 +111,7 @@ VARIANTS = {
     **{f"nonlinear RTU, {name}": rtu(NonlinearRTU, name) for name in ("relu", "identity")},
     **{f"gated RTU, {name}": gated_rtu(name) for name in ("relu", "identity")},
     **{f"vanilla RNN, {name}": vanilla(name) for name in ("relu", "identity")},
+    "vanilla RNN, leak": vanilla("tanh", 0.3),
     **{f"block-diagonal RNN, {name}": block_diagonal(name) for name in ("relu", "identity")},
     "linear RTU, linear projection": stacked(rtu(LinearRTU, "identity"), dense("identity")),
     "LRU, linear recurrence": lru(projection=False),

@@ -106,7 +106,7 @@ CONTROL_BUGS = {
         "traces.cell",
         known.NOT_CUT,
     ),
-    "Q(lambda) ends where it is truncated": Bug(
+    "a truncated step of Q(lambda) does not bootstrap": Bug(
         "Q(lambda)",
         Q,
         [

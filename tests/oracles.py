@@ -77,8 +77,9 @@ def lru(recurrence: str, activation: str, p: dict, state: np.ndarray, x: np.ndar
     return np.concatenate([re, im]), ACTIVATIONS[activation](y)
 
 
-def vanilla_rnn(activation: str, p: dict, state: np.ndarray, x: np.ndarray):
-    h = ACTIVATIONS[activation](x @ p["W_input"] + state @ p["W_recurrent"] + p["b"])
+def vanilla_rnn(activation: str, p: dict, state: np.ndarray, x: np.ndarray, leak: float = 1.0):
+    f = ACTIVATIONS[activation](x @ p["W_input"] + state @ p["W_recurrent"] + p["b"])
+    h = f if leak == 1 else state + leak * (f - state)
     return h, h
 
 

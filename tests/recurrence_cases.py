@@ -126,11 +126,11 @@ MISTAKES = {
         [("dh * (1 - u) + ", "")],
         f"{EVERY}d state / d state lacks what the state does to the next without a matrix",
     ),
-    "added up where it is replaced": (
+    "added up, not replaced": (
         [("dh = dh * (1 - u)", "dh = dh + dh * (1 - u)")],
         f"{EVERY}d state / d state has 1 too much on its diagonal",
     ),
-    "replaced where it is added up": ([('d["bu"] += du', 'd["bu"] = du')], "bu: it is not added up"),
+    "replaced, not added up": ([('d["bu"] += du', 'd["bu"] = du')], "bu: it is not added up"),
     "a direct effect forgotten": ([('d["Wg"] += np.outer(x, dg)', "pass")], "Wg: it is zero"),
     "two arrays confused": ([("    return d\n", '    return {**d, "bu": d["bg"]}\n')], "bu: it is the gradient by bg"),
     "dy at every step": (

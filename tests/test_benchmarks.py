@@ -12,7 +12,7 @@ from cases import COMPILED
 from tolerances import DIFFERENCES, FLOAT32, LEARNING, assert_close
 
 from envs import TraceConditioning
-from rtu_np import ELSTM, SGD, ActorCritic, GatedRTU, LinearRTU, MinGRU, TDLambda, jit
+from rtu_np import ELSTM, RTRL, SGD, ActorCritic, GatedRTU, LinearRTU, MinGRU, TDLambda, jit
 from rtu_np.timing import stream
 
 BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
@@ -23,6 +23,7 @@ import peers  # noqa: E402
 import soak  # noqa: E402
 import speed  # noqa: E402
 import subnormals  # noqa: E402
+import two_layers  # noqa: E402
 import what_to_tune  # noqa: E402
 
 pytestmark = pytest.mark.skipif(not COMPILED, reason="plain Python is not what is timed")
@@ -67,9 +68,24 @@ def test_the_yardstick_in_c_predicts_what_we_predict(cell, blocks, dtype, tolera
     assert_close(got, expected, tolerance)
 
 
+def test_the_yardstick_of_two_layers_predicts_what_we_predict(tmp_path):
+    programs = speed.compiled_c(tmp_path, two_layers.YARDSTICK)
+    if not programs:
+        pytest.skip("there is no C compiler")
+    observations, cumulants = stream(T, D)
+    learner = TDLambda(two_layers.two(LinearRTU, N), D, 0.9, 0.9, SGD(1e-3), RTRL(exact=True), seed=3)
+    parts = [learner.parameters[f"cell.{layer}.{name}"] for layer in (0, 1) for name in YARDSTICKS[0][1]]
+    np.concatenate([np.ravel(part) for part in (*parts, observations, cumulants)]).tofile(tmp_path / "start")
+    expected = learner.run(observations, cumulants, progress=False)
+    for dtype, tolerance in (("float64", LEARNING), ("float32", FLOAT32)):
+        command = [str(programs[dtype]), str(N), str(D), str(T), str(tmp_path / "start")]
+        printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        assert_close(np.array(printed.split(), float), expected, tolerance)
+
+
 @pytest.mark.parametrize(("dtype", "tolerance"), [("float64", LEARNING), ("float32", FLOAT32)])
 def test_the_yardstick_of_many_predictions_predicts_what_we_predict(dtype, tolerance, tmp_path):
-    programs, m = many_predictions.compiled(tmp_path), 6  # more than four, and no multiple of it
+    programs, m = speed.compiled_c(tmp_path, many_predictions.YARDSTICK), 6  # more than four, and no multiple of it
     if not programs:
         pytest.skip("there is no C compiler")
     observations, _ = stream(T, D)

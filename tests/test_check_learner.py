@@ -36,6 +36,7 @@ from rtu_np import (
     TDLambda,
     check_learner,
 )
+from rtu_np.__main__ import main
 from rtu_np.learnercheck import LearnerReport, check, mistakes
 from rtu_np.learnercheck.learners import rows_of, state_of
 
@@ -323,6 +324,15 @@ def test_a_reference_can_make_every_mistake_that_it_names():
                     made[type(by)].add(mistake)
         named[type(by)] = set(by.mistakes)
     assert {kind.__name__: names - made[kind] for kind, names in named.items()} == {k.__name__: set() for k in named}
+
+
+@in_plain_python
+def test_flags_of_the_command_line(capsys):
+    for learner in ("td", "many", "regression", "actor-critic", "q"):
+        assert main(["learnercheck", "--learner", learner, "--n-hidden", "1", "--steps", "9", "--cell", "min-gru"]) == 0
+        assert "passed: largest error" in capsys.readouterr().out
+    assert main(["learnercheck", "--learner", "qrc", "--n-hidden", "1"]) == 2
+    assert "learnercheck: optimizer is ObGD" in capsys.readouterr().err
 
 
 def test_every_mistake_of_a_rule_has_a_sentence_of_its_own():

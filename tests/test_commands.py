@@ -53,7 +53,7 @@ def test_setup_installs_the_command():
 def test_it_lists_helps_and_checks_a_gradient(project):
     done = rtu_np(project, "experiments")
     assert (done.returncode, done.stdout.count("Claim: ")) == (0, len(experiments_command.EXPERIMENTS)), done.stderr
-    assert "{gradcheck,timing,cache,warm,experiments}" in rtu_np(project, "--help").stdout
+    assert "{gradcheck,learnercheck,timing,cache,warm,experiments}" in rtu_np(project, "--help").stdout
     assert "usage: rtu-np experiments" in rtu_np(project, "experiments", "--help").stdout
     done = rtu_np(project, "experiments", "nothing")
     assert (done.returncode, "; rtu-np experiments lists all" in done.stderr) == (2, True)

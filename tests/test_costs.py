@@ -6,10 +6,26 @@ import numpy as np
 import pytest
 from cases import CASES, COMPILED
 
-from rtu_np import GRU, RTRL, TBPTT, LinearRTU, Stack, VanillaRNN, bytes_per_step, flops, protocol
+from rtu_np import (
+    GRU,
+    RFLO,
+    RTRL,
+    TBPTT,
+    UORO,
+    Dense,
+    LinearRTU,
+    NonlinearRTU,
+    SnAp1,
+    Stack,
+    VanillaRNN,
+    bytes_per_step,
+    flops,
+    protocol,
+)
 from rtu_np.gradients import tbptt
 from rtu_np.numerics import buffers
 from rtu_np.numerics.buffers import leaves, size
+from rtu_np.validation import brief
 
 D = 3
 pytestmark = pytest.mark.skipif(COMPILED, reason="compiled code is not counted; test_modes.py runs this uncompiled")
@@ -132,15 +148,39 @@ def test_flops_are_those_of_the_step(name, gradient):
     assert flops(cell, D, gradient) == counted(cell, gradient, 6)
 
 
-@pytest.mark.parametrize("cell", [VanillaRNN(16), Stack([GRU(16), LinearRTU(16)])], ids=str)
-def test_flops_of_the_dense_recursion(cell, monkeypatch):
+METHODS = [
+    (VanillaRNN(16), RTRL()),
+    (Stack([GRU(16), LinearRTU(16)]), RTRL()),
+    *((cell, method) for cell in (VanillaRNN(16), VanillaRNN(16, leak=0.3), GRU(16)) for method in (SnAp1(), UORO())),
+    (VanillaRNN(16, leak=0.3), RFLO()),
+    (LinearRTU(16), SnAp1()),
+    *((kind(16, "tanh", parameterization="r/theta"), RTRL(taylor=True)) for kind in (LinearRTU, NonlinearRTU)),
+]
+
+
+@pytest.mark.parametrize(("cell", "method"), METHODS, ids=lambda part: brief(part))
+def test_flops_of_dense_cells_and_approximate_gradients(cell, method, monkeypatch):
     """With sizes that need no padding."""
     monkeypatch.setattr("test_costs.D", 16)
-    assert flops(cell, 16) == counted(cell, RTRL(), 2)
+    assert flops(cell, 16, method) == counted(cell, method, 6)
+
+
+EXACT = [
+    Stack([LinearRTU(3), NonlinearRTU(2)]),
+    Stack([NonlinearRTU(2, "relu"), LinearRTU(3)]),
+    Stack([LinearRTU(2), LinearRTU(3), Dense(2, "tanh")]),
+]
+
+
+@pytest.mark.parametrize("cell", EXACT, ids=str)
+def test_flops_of_two_layers_with_every_path(cell):
+    assert flops(cell, D, RTRL(exact=True)) == counted(cell, RTRL(exact=True), 4)
 
 
 def test_flops_grow_as_the_method_says():
-    """RTRL of a diagonal cell with n d, a window with T, full RTRL with the fourth power of n."""
+    """RTRL of a diagonal cell with n d, a window with T, full RTRL with n^4, that of two layers with n^2 d."""
+    two = [flops(Stack([LinearRTU(n), LinearRTU(n)]), 16, RTRL(exact=True)) for n in (100, 200)]
+    assert 3.9 < two[1] / two[0] < 4.1
     assert 3.9 < flops(LinearRTU(200), 200) / flops(LinearRTU(100), 100) < 4.1
     window = [flops(GRU(32), 8, TBPTT(T)) for T in (10, 20, 30)]
     assert window[2] - window[1] == window[1] - window[0] > 0

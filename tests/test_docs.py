@@ -40,7 +40,7 @@ def run(command: list[str], folder: Path) -> str:
 
 _PAGES = [
     *("own_stream", "own_environment", "reading_the_logs", "check_your_own", "agents", "rules", "ppo", "tasks"),
-    *("reference", "results", "start_experiment", "start_check"),
+    *("reference", "results", "own_cell", "start_experiment", "start_check"),
 ]
 
 

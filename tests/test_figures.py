@@ -90,6 +90,11 @@ def test_long_titles_and_many_labels_fit(new_figure):
     plotting.legend_below(figure)
     plotting.headline(figure, "a title that goes on and on, as titles of those do who want to say all " * 2, 3)
     assert not faults(figure)
+    row = {"error": 1.0, "error low": 0.5, "error high": 2.0}
+    table = {
+        f"a row of many words, as the settings of an experiment of a user's have them, number {k}": row for k in (1, 2)
+    }
+    assert not faults(plotting.dots(table, "error", 5))
 
 
 def test_dots_are_the_numbers_of_a_table(new_figure):

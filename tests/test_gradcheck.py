@@ -120,7 +120,7 @@ BUGS = {
             ("dW2[j, i] = decay * dW2[j, i] + d2 * e1 - d1 * e2", "dW1[j, i] = decay * dW1[j, i] + d2 * e1 - d1 * e2"),
         ],
     ),
-    "h_t is used where h_tm1 is due": (
+    "h_t is used where h_tm1 is expected": (
         "linear RTU",
         "cells/rotation.py",
         [

@@ -1,5 +1,6 @@
 """Figures: what stands on the axis is what was given; wrong shapes are named; Matplotlib stays as it was."""
 
+import pickle
 import subprocess
 import sys
 
@@ -41,6 +42,7 @@ def test_learning_curves_are_means_with_intervals(ax, rng):
     edges = ax.collections[1].get_paths()[0].vertices[:, 1]
     assert {low.min(), high.max()} <= set(edges)
     assert ax.get_xlabel() == "step"
+    assert pickle.loads(pickle.dumps(ax.figure)).axes
 
 
 def test_a_close_up_shows_every_array(ax):

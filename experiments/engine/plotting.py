@@ -104,7 +104,8 @@ def legend_below(figure: Any, axes: Iterable[Any] = ()) -> None:
     if handles:
         entry = 0.65 + 0.062 * max(map(len, handles))  # inches
         columns = max(1, min(len(handles), 4, int(figure.get_figwidth() / entry)))
-        figure.legend(handles.values(), handles, loc="outside lower center", ncols=columns)
+        texts = [_wrapped(figure, text, 8.5) for text in handles]
+        figure.legend(handles.values(), texts, loc="outside lower center", ncols=columns)
 
 
 def plain_numbers(ax: Any) -> None:
@@ -134,8 +135,10 @@ def dots(table: dict[str, dict[str, float]], subject: str, seeds: int, sharex: b
         figure, ((ax,),) = panels(1)
         ax.set_title("these runs have no numbers and no curves")
         return figure
+    texts = [textwrap.fill(name, 30) for name in names]
     columns = 2 if max(map(len, names)) > 16 or len(shown) < 3 else 3
-    figure, axes = panels(len(shown), columns, 0.8 + 0.2 * len(names), 0.3, sharex=sharex)
+    height = 0.2 * len(names) * max(text.count("\n") + 1 for text in texts)
+    figure, axes = panels(len(shown), columns, 0.8 + height, 0.3, sharex=sharex)
     for ax, (panel, number) in zip(axes.flat, shown, strict=False):
         for name, numbers in groups[panel].items():
             value, low, high = _with_intervals({name: numbers}).get(number, (np.nan,) * 3)
@@ -143,7 +146,7 @@ def dots(table: dict[str, dict[str, float]], subject: str, seeds: int, sharex: b
             ax.errorbar(value, names.index(name), xerr=[[value - low], [high - value]], **line)
         is_first = ax.get_subplotspec().is_first_col()
         ax.set(title=panel or number, xlabel=number if panel else "", ylim=(len(names) - 0.5, -0.5))
-        ax.set_yticks(range(len(names)), names if is_first else [""] * len(names))
+        ax.set_yticks(range(len(names)), texts if is_first else [""] * len(names))
         ax.grid(axis="x", color="0.9", linewidth=0.6)
         ax.locator_params(axis="x", nbins=4)
         ax.ticklabel_format(axis="x", style="plain", useOffset=False)

@@ -73,6 +73,7 @@ from rtu_np.cells.nonlinear_rtu import (
 )
 from rtu_np.cells.ring import Ring
 from rtu_np.cells.rotation import confine_rotation, rotate, rotation_backward, turn_units
+from rtu_np.gradients.own_past import sees_no_other
 from rtu_np.jit import kernel, noalias
 from rtu_np.numerics.activations import Activation, activation, activation_flops, plain_activate, plain_slope
 from rtu_np.numerics.buffers import aligned, assign, clear, copy, rebuild
@@ -198,6 +199,7 @@ protocol.work.register(GatedRTUSpec)(gate_scratch)
 protocol.memory.register(GatedRTUSpec)(layout_of(GatedRTUMemory))
 protocol.stored_sensitivities.register(GatedRTUSpec)(layout_of(GatedRTUSensitivities))
 protocol.credit.register(GatedRTUSpec)(credit)
+sees_no_other.register(GatedRTUSpec)(lambda spec: True)
 
 
 @protocol.confine.register(GatedRTUSpec)

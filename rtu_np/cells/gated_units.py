@@ -19,6 +19,7 @@ from rtu_np.cells.diagonal import Padded
 from rtu_np.cells.drive import drive_backward, input_gradient_of
 from rtu_np.cells.rows import accumulate_four
 from rtu_np.cells.states import HiddenState, hidden_state
+from rtu_np.gradients.own_past import sees_no_other
 from rtu_np.jit import kernel, noalias
 from rtu_np.numerics.buffers import add_scaled, aligned, assign, copy
 from rtu_np.numerics.layout import layout_of
@@ -235,6 +236,7 @@ def register_gated(kind: type) -> None:
         protocol.store_sensitivities: store_sensitivities,
         protocol.accumulate_stored: accumulate_stored,
         accumulate_four: accumulate_stored_four,
+        sees_no_other: lambda spec: True,
     }
     for function, implementation in shared.items():
         function.register(kind)(implementation)

@@ -22,7 +22,8 @@ import numpy as np
 from rtu_np import protocol
 from rtu_np.cells.layer import Cell
 from rtu_np.cells.states import HiddenState, hidden_state
-from rtu_np.jit import noalias
+from rtu_np.gradients.recurrent_slopes import recurrent_slopes, slope_flops
+from rtu_np.jit import like, noalias
 from rtu_np.numerics.buffers import aligned, copy
 from rtu_np.numerics.elementary import sigmoid, tanh
 from rtu_np.numerics.layout import layout_of
@@ -191,6 +192,20 @@ def backward(spec, params, work, state_tm1, x_t, record, dy, adjoint):
     pull_back(params.W_input, on_input, adjoint.x)
 
 
+@recurrent_slopes.register(GRUSpec)
+@noalias
+def slopes(spec, state_tm1, record, keep, by):
+    k = spec.n_hidden
+    for i in range(k):
+        r, z, n = record.r[i], record.z[i], record.n[i]
+        one = like(r, 1.0)
+        dn = (one - z) * (one - n * n)
+        keep[i] = z
+        by[i] = dn * record.m[i] * r * (one - r)
+        by[k + i] = (state_tm1.h[i] - n) * z * (one - z)
+        by[2 * k + i] = dn * r
+
+
 # ----------------------------------------------------------------------------------------------------------- costs
 
 
@@ -199,3 +214,6 @@ def flops(spec):
     n, d = spec.n_hidden, spec.n_inputs
     forward, backward = 6 * n * (d + n) + 14 * n, 6 * n * d + 12 * n * n + 22 * n
     return protocol.Flops(prepare=0, forward=forward, backward=backward, dx=6 * n * d)
+
+
+slope_flops.register(GRUSpec)(lambda spec: 13 * spec.n_hidden)

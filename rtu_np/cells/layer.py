@@ -8,6 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from rtu_np import protocol
+from rtu_np.gradients.layers import reset_memory
 from rtu_np.gradients.rtrl import RTRL
 from rtu_np.jit import compile_for
 from rtu_np.numerics.buffers import allocate, leaves, size
@@ -25,7 +26,7 @@ class Cell(ABC):
     """Settings of a recurrent layer, independent of its input width and precision: a frozen dataclass.
 
     A cell of your own defines `spec` and `initialise`, and registers functions of `rtu_np.protocol` for its spec
-    (docs/own_stream.md).
+    (docs/own_stream.md); or `from_step` makes it of one function (docs/own_cell.md).
 
     Examples
     --------
@@ -176,8 +177,8 @@ class Layer:
         self._compiled_gradient(*arguments)
 
     def reset(self) -> None:
-        """Clear state and sensitivities. Parameters stay."""
-        self._memory[:] = 0
+        """Clear state and sensitivities. Parameters stay, and the random numbers of a gradient method go on."""
+        reset_memory(self.spec, protocol.memory(self.spec, self._memory)[0], self._memory)
 
 
 def _advance(spec, params, memory, x):

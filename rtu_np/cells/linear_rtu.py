@@ -53,7 +53,7 @@ from rtu_np.cells.rotation import (
     rotation_backward,
 )
 from rtu_np.cells.rows import accumulate_four
-from rtu_np.jit import kernel, noalias
+from rtu_np.jit import kernel, like, noalias
 from rtu_np.numerics.activations import (
     Activation,
     activate,
@@ -127,7 +127,7 @@ class LinearRTUSensitivities(NamedTuple):
     dc2_dW1: PaddedRows
 
 
-register_diagonal(LinearRTUSpec)
+register_diagonal(LinearRTUSpec, lambda spec, c: like(c, 1.0))
 protocol.memory.register(LinearRTUSpec)(layout_of(LinearRTUMemory))
 protocol.stored_sensitivities.register(LinearRTUSpec)(layout_of(LinearRTUSensitivities))
 

@@ -134,7 +134,7 @@ class NonlinearRTUSensitivities(NamedTuple):
     dc2_dW2: PaddedRows
 
 
-register_diagonal(NonlinearRTUSpec)
+register_diagonal(NonlinearRTUSpec, lambda spec, c: slope(spec.activation, c))
 protocol.memory.register(NonlinearRTUSpec)(layout_of(NonlinearRTUMemory))
 protocol.stored_sensitivities.register(NonlinearRTUSpec)(layout_of(NonlinearRTUSensitivities))
 

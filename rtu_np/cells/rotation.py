@@ -46,6 +46,8 @@ from rtu_np.cells.input_scale import (
     input_scale_backward,
     move_input_scale,
 )
+from rtu_np.cells.second_derivatives import register_second_derivatives
+from rtu_np.gradients.own_past import sees_no_other
 from rtu_np.jit import generic, kernel, noalias
 from rtu_np.numerics.buffers import add_scaled, copy, rebuild
 from rtu_np.numerics.elementary import sin_cos
@@ -294,8 +296,12 @@ def rotation_backward(spec, params, work, state_tm1, x_t, record, adjoint):
     input_scale_backward(spec.input_scale, work.gamma, dL_dgamma[: spec.n_hidden], adjoint.params.input_scale)
 
 
-def register_diagonal(kind: type) -> None:
-    """Register for specs of the type `kind` the functions that all complex diagonal cells share."""
+def register_diagonal(kind: type, slope_of_state) -> None:
+    """Register for specs of the type `kind` the functions that all complex diagonal cells share.
+
+    slope_of_state : (spec, c) -> f'(z) of a number c = f(z) of the state, in the recurrence
+    """
+    register_second_derivatives(kind, slope_of_state)
     shared = {
         protocol.parameters: diagonal_parameters,
         protocol.state: diagonal_state,
@@ -307,6 +313,7 @@ def register_diagonal(kind: type) -> None:
         protocol.confine: confine_rotation,
         protocol.wrap: wrap_rotation,
         protocol.rescale: rescale_units,
+        sees_no_other: lambda spec: True,
     }
     for function, implementation in shared.items():
         function.register(kind)(implementation)

@@ -6,6 +6,8 @@ RTRL()             *layer-local*. Each layer carries the effect of its parameter
                    present step of the layers above takes this effect to the output. The effect on *their* state at
                    earlier steps is left out. So the gradient is exact for the top recurrent layer, and for each layer
                    that has only feedforward layers (`Dense`) above it. For other layers it is an approximation.
+RTRL(exact=True)   exact, for two layers of recurrent trace units: the effect on the upper layer's state is carried, too
+                   (`rtu_np.cells.two_layers`).
 RTRL(dense=True)   exact, by full RTRL over all layers together: for small sizes, and to measure the angle between the
                    exact and the layer-local gradient.
 TBPTT(T)           exact within its window, through all layers.
@@ -21,6 +23,7 @@ import numpy as np
 from rtu_np import protocol
 from rtu_np.cells.layer import Cell
 from rtu_np.cells.rows import accumulate_four
+from rtu_np.gradients.layers import draw_on, drawn
 from rtu_np.jit import kernel
 from rtu_np.numerics.buffers import Pair, aligned, any_nonzero, assign, clear, copy
 from rtu_np.numerics.layout import layout_of
@@ -110,7 +113,7 @@ class PairSensitivities(NamedTuple):
 
 
 @kernel
-def _states(spec, lower, upper, flat):
+def states_of(spec, lower, upper, flat):
     """The states in the memories of both layers, as one."""
     return protocol.pair_views(spec, lower.state, upper.state), flat
 
@@ -118,7 +121,7 @@ def _states(spec, lower, upper, flat):
 class PairMemory(NamedTuple):
     lower: Annotated[Any, protocol.memory, "spec.lower"]
     upper: Annotated[Any, protocol.memory, "spec.upper"]
-    state: Annotated[Any, _states, "spec", "lower", "upper"]  # takes no numbers
+    state: Annotated[Any, states_of, "spec", "lower", "upper"]  # takes no numbers
     y: PerOutput
     between: Between
     dbetween: Between
@@ -270,6 +273,15 @@ def _backward(spec, params, work, state_tm1, x_t, record, dy, adjoint):
         adjoint.x[j] += work.dbetween[m + j]
 
 
+def _drawn(spec, memory):
+    return drawn(spec.lower, memory.lower), drawn(spec.upper, memory.upper)
+
+
+def _draw_on(spec, memory, counts):
+    draw_on(spec.lower, memory.lower, counts[0])
+    draw_on(spec.upper, memory.upper, counts[1])
+
+
 def _move(spec, params, memory, x_t):
     m = spec.lower.n_outputs
     protocol.move(spec.lower, params.lower, memory.lower, x_t)
@@ -371,6 +383,8 @@ _PAIR: dict[Any, Any] = {
     protocol.forward: _forward,
     protocol.replay: _replay,
     protocol.backward: _backward,
+    drawn: _drawn,
+    draw_on: _draw_on,
     protocol.move: _move,
     protocol.propagate: _propagate,
     protocol.credit: _credit,

@@ -40,6 +40,7 @@ from rtu_np.control.streaming_kernels import (
     learn,
     worse,
 )
+from rtu_np.gradients.layers import clear_memory
 from rtu_np.jit import kernel
 from rtu_np.learning import heads, optimizers, readout
 from rtu_np.learning.heads import HeadActivations, HeadParameters, HeadSpec
@@ -271,7 +272,7 @@ def _end_episode(spec, arrays):
 @kernel(inline=False)
 def _clear(spec, flat):
     a, _ = network_arrays(spec, flat)
-    clear(a.flat_memory)
+    clear_memory(spec.cell, a.memory, a.flat_memory)
     clear(a.flat_traces)
 
 

@@ -32,6 +32,7 @@ from rtu_np.control.acting import acting_network, acting_weights, policy_forward
 from rtu_np.control.exploration import EpsilonSpec
 from rtu_np.control.inputs import DRAWN, AgentInput, Previous
 from rtu_np.control.streaming_kernels import agent_arrays, examine, examine_network, learn, worse
+from rtu_np.gradients.layers import clear_memory
 from rtu_np.jit import kernel, noalias
 from rtu_np.learning import heads, optimizers
 from rtu_np.learning.network import Network, Weights, destination, network_arrays, weights
@@ -145,8 +146,8 @@ def _choose(spec, o, choice, best):
 
 
 @kernel
-def _forget(network):
-    clear(network.flat_memory)
+def _forget(cell, network):
+    clear_memory(cell, network.memory, network.flat_memory)
     clear(network.flat_traces)
 
 
@@ -178,7 +179,7 @@ def _step_along_trace(spec, flat, time_step, choice):
     if time_step.end != CONTINUES:
         if not time_step.first:
             optimizers.take_step(optimizer, n.flat_params, n.flat_traces, n.moments, delta)
-        _forget(n)
+        _forget(cell, n)
         return delta
     discount = _choose(spec, n.activations.o, choice, best)
     _credit(cell, n, int(choice.action[DRAWN, 0]))
@@ -246,19 +247,19 @@ def _q_step(spec, flat, e, h, time_step, choice):
     decay = _choose(spec, n.activations.o, choice, best) * real(spec.q.lambda_)
     if int(choice.action[DRAWN, 0]) != best:
         _output_gradient(spec.q, flat, int(choice.action[DRAWN, 0]), c.flat_gradient)
-    _finish(spec.q.optimizer, c, time_step, decay)
+    _finish(spec.q, c, time_step, decay)
     return delta, decay
 
 
 @kernel
-def _finish(optimizer, c, time_step, decay):
+def _finish(spec, c, time_step, decay):
     """Step along the direction. Then add the new gradient to the decayed traces. At an end, clear memory and traces."""
     n = c.network
     if not time_step.first:
-        optimizers.take_step(optimizer, n.flat_params, c.flat_direction, n.moments, c.flat_direction.dtype.type(1))
+        optimizers.take_step(spec.optimizer, n.flat_params, c.flat_direction, n.moments, c.flat_direction.dtype.type(1))
     decay_and_add((n.flat_traces,), (c.flat_gradient,), decay)
     if time_step.end != CONTINUES:
-        _forget(n)
+        _forget(spec.cell, n)
 
 
 @kernel
@@ -284,7 +285,7 @@ def _h_step(spec, flat, delta, h, time_step, action, decay):
     _direction_of_h(delta, h, beta, n.flat_traces, c.flat_gradient, n.flat_params, c.flat_direction)
     protocol.advance(spec.h.cell, n.params.cell, n.memory, time_step.x)
     _output_gradient(spec.h, flat, action, c.flat_gradient)
-    _finish(spec.h.optimizer, c, time_step, decay)
+    _finish(spec.h, c, time_step, decay)
 
 
 @kernel

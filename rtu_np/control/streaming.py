@@ -15,6 +15,7 @@ from rtu_np.cells.stack import Stack
 from rtu_np.control import streaming_kernels
 from rtu_np.control.agent import Agent
 from rtu_np.control.inputs import COUNT, LATEST, SUM_ABS, SUM_SQUARES, input_statistics, take_largest
+from rtu_np.gradients.layers import reset_memory
 from rtu_np.interrupts import HoldCtrlC
 from rtu_np.learning import network
 from rtu_np.learning.diagnostics import of_network
@@ -151,7 +152,7 @@ class StreamingAgent(Agent):
     def _forget(self) -> None:
         """Clear memory and traces."""
         for each in self._networks():
-            each.network.flat_memory[:] = 0
+            reset_memory(each.spec.cell, each.network.memory, each.network.flat_memory)
             each.network.flat_traces[:] = 0
 
     def _learned(self) -> dict[str, np.ndarray]:

@@ -7,17 +7,21 @@ import numpy as np
 from rtu_np import protocol
 from rtu_np.cells.layer import Layer
 from rtu_np.cells.states import NoState
+from rtu_np.gradients.own_past import RFLO, SnAp1
 from rtu_np.gradients.rtrl import RTRL
 from rtu_np.gradients.tbptt import TBPTT
 from rtu_np.numerics.buffers import Pair, allocate, clear, leaves, rebuild, size
 
 EXACT, EXACT_FOR_FIXED, ONE_STEP = "exact", "exact for fixed parameters", "one-step"
 TRUNCATED, LAYER_LOCAL = "truncated", "layer-local, approximate"
+CORRECTED = "exact for fixed parameters, corrected for its own moves"
 DENSE, SPARSE, ZERO = "dense", "every other input zero", "zero"
 _KINK, _ROUNDING = 1e-3, 1e-9
 _COMPLEX_STEP, _DIFFERENCE = 1e-30, 1e-5
 _BEFORE_ZEROS = 3  # steps with inputs, so that there is something to remember
 _DRAWS = 30
+BY_LAYER = (RTRL, SnAp1, RFLO)  # methods that a stack has layer by layer
+_EIGENVALUE = ("nu_log", "theta_log", "nu", "theta", "r")
 
 
 class NotApplicableError(ValueError):
@@ -58,7 +62,8 @@ class Case:
         gradient: Any = layer.gradient_method
         steps, reset_at = sequence.steps, sequence.reset_at
         self.spec = spec = layer.cell.spec(layer.n_inputs)
-        self.layer_local = isinstance(gradient, RTRL) and not gradient.dense
+        self.layer_local = isinstance(gradient, BY_LAYER) and getattr(gradient, "layer_local", True)
+        self.corrected = getattr(gradient, "taylor", False)
         self.compiled = layer.compiled
         self.flat = allocate(size(protocol.parameters, spec), "float64")
         self.params = protocol.parameters(spec, self.flat)[0]
@@ -112,7 +117,8 @@ class Case:
         layer = self._layer(name)
         if layer is not None and leaves(_above(self.last, layer)):
             return LAYER_LOCAL
-        return EXACT_FOR_FIXED
+        corrected = self.corrected and name.rpartition(".")[2] in _EIGENVALUE
+        return CORRECTED if corrected else EXACT_FOR_FIXED
 
     def value(self, name: str, replaced: np.ndarray) -> Any:
         """v with one block replaced."""

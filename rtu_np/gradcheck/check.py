@@ -28,11 +28,14 @@ from typing import Any
 import numpy as np
 
 from rtu_np.cells.layer import Cell, GradientMethod, check_cell, check_gradient
-from rtu_np.gradcheck.case import Case, NotApplicableError, Sequence
+from rtu_np.gradcheck.case import NotApplicableError, Sequence
 from rtu_np.gradcheck.layers import Compiler
 from rtu_np.gradcheck.needed import check_functions
+from rtu_np.gradcheck.own_past import case_of
 from rtu_np.gradcheck.regimes import Conditions, check_regime, regimes
 from rtu_np.gradcheck.report import TOLERANCE, TOLERANCE_DIFFERENCES, BlockCheck, GradientReport, RegimeCheck
+from rtu_np.gradcheck.unbiased import UnbiasedReport, check_unbiased, may_be_checked
+from rtu_np.gradients.uoro import UORO
 from rtu_np.validation import brief, check_count, check_flag, check_seed
 
 
@@ -45,7 +48,7 @@ def check_gradients(
     dtype: Any = "float64",
     reset_at: int | None = None,
     thorough: bool = False,
-) -> GradientReport:
+) -> GradientReport | UnbiasedReport:
     """Compare the gradient that `cell` carries through time with BPTT, complex step and central differences.
 
     Parameters
@@ -63,7 +66,8 @@ def check_gradients(
 
     Returns
     -------
-    GradientReport : errors by parameter block, input and readout, and by regime
+    GradientReport : errors by parameter block, input and readout, and by regime. For UORO, whose gradient is random, an
+        UnbiasedReport: the mean of many draws, in standard errors from the gradient of RTRL()
 
     Raises
     ------
@@ -84,9 +88,13 @@ def check_gradients(
     gradient = check_gradient(gradient)
     rng = check_seed("seed", seed)
     check_functions(cell, check_cell(cell).spec(n_inputs), gradient)
+    if isinstance(gradient, UORO):
+        may_be_checked(dtype, reset_at, thorough)
+        inputs, dy = rng.standard_normal((steps, n_inputs)), rng.standard_normal(cell.spec(n_inputs).n_outputs)
+        return check_unbiased(cell, gradient, inputs, dy, seed)
     layer, compiler = cell.build(n_inputs, gradient, seed, dtype), Compiler()
     layer.compiled = compiler
-    case = Case(layer, Sequence(steps, reset_at, dtype=layer.dtype, differences=True), rng)
+    case = case_of(layer, Sequence(steps, reset_at, dtype=layer.dtype, differences=True), rng)
 
     for name, view in layer.state.items():
         view[...] = case.start[name]

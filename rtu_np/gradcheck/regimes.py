@@ -28,6 +28,7 @@ from rtu_np.cells.layer import Cell, GradientMethod
 from rtu_np.cells.stack import Stack
 from rtu_np.gradcheck.case import SPARSE, ZERO, Case, NotApplicableError, Sequence
 from rtu_np.gradcheck.layers import Compiler, LearningLayer, kinds, plain_python
+from rtu_np.gradcheck.own_past import case_of
 from rtu_np.gradcheck.report import TOLERANCE, TOLERANCE_ONE_STEP, RegimeCheck
 from rtu_np.gradients.rtrl import FullRTRLSpec
 from rtu_np.gradients.tbptt import TBPTT
@@ -143,7 +144,7 @@ def check_regime(regime: Regime, on: Conditions) -> RegimeCheck:
     for name, values in layer.parameters.items():
         scale = sequence.scale if name in _input_weights(layer) else 1.0
         values[...] = (values / scale).astype(sequence.dtype)
-    case = Case(layer, sequence, rng)
+    case = case_of(layer, sequence, rng)
     for name, view in layer.state.items():
         view[...] = case.start[name]
     # All layers without a `learn` of their own share one of three passes.

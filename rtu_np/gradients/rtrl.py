@@ -1,6 +1,7 @@
 """Real-time recurrent learning: sensitivities carried forward with the state, exact for fixed parameters.
 
-Cells with a diagonal recurrence have sensitivities of their own. Other cells get *full RTRL* (derivations (28);
+Cells with a diagonal recurrence have sensitivities of their own; of two layers of them, RTRL(exact=True) also carries
+the way from one to the other (`rtu_np.cells.two_layers`). Other cells get *full RTRL* (derivations (28);
 Williams & Zipser 1989), and RTRL(dense=True) uses it for any cell. With the state h of n numbers and all m parameters,
 
     S_t = J_t S_{t-1} + F_t        J = dh_t/dh_{t-1} (n, n),  F = dh_t/dparameters, through this step alone (n, m)
@@ -16,8 +17,10 @@ from typing import Annotated, Any, NamedTuple
 import numpy as np
 
 from rtu_np import protocol
+from rtu_np.checkpoint import added, shown
 from rtu_np.gradients.stored_gradient import prepare_again, register_stored_gradient
-from rtu_np.jit import kernel, njit
+from rtu_np.gradients.taylor import taylor_spec
+from rtu_np.jit import generic, kernel, njit, noalias
 from rtu_np.numerics.buffers import add_scaled, aligned, assign, clear, copy, count_numbers, overlapping, size
 from rtu_np.numerics.layout import layout_of
 from rtu_np.protocol import PerInput, PerOutput
@@ -36,10 +39,17 @@ class RTRL:
     ----------
     dense : whether to use full RTRL also for a cell with sensitivities of its own. Those of a `Stack` are layer-local,
         and therefore approximate; full RTRL is exact
+    exact : whether a `Stack` gets the exact gradient from sensitivities of its own, which then also carry the way
+        through the upper layer's memory (derivations (98)-(102)). For two layers of `LinearRTU` or `NonlinearRTU`, with
+        any layers without a state above them. The cost grows with (units above) x (parameters below)
+    taylor : whether sensitivities are corrected, to first order, for what the parameters have moved since; for
+        LinearRTU and NonlinearRTU (`rtu_np.gradients.taylor`; derivations (96))
 
     Raises
     ------
-    TypeError : if dense is not a bool
+    TypeError : if one of them is not a bool; when a learner or layer is made, if exact is asked of a `Stack` of other
+        layers, or taylor of another cell
+    ValueError : if more than one is true
     MemoryError : when a learner or layer is made, if full RTRL does not fit this machine; with the number of bytes
 
     Examples
@@ -50,13 +60,32 @@ class RTRL:
     """
 
     dense: bool = False
+    exact: bool = added(False)
+    taylor: bool = added(False)
+
+    __repr__ = shown
 
     def __post_init__(self) -> None:
-        check_flag("dense", self.dense)
+        asked = [name for name in ("dense", "exact", "taylor") if check_flag(name, getattr(self, name))]
+        if len(asked) > 1:
+            raise ValueError(
+                f"{' and '.join(asked)} are {'both' if len(asked) == 2 else 'all'} True: expected one of them; full RTRL "
+                "(dense) is exact for any layers, exact=True is the fast form for two layers of RTUs, and taylor=True "
+                "corrects the sensitivities of one"
+            )
         make_plain(self)
+
+    @property
+    def layer_local(self) -> bool:
+        """Whether a `Stack` gets the layer-local gradient."""
+        return not (self.dense or self.exact)
 
     def spec(self, cell_spec: Any, dtype: Any) -> Any:
         """The spec whose memory carries this gradient."""
+        if self.taylor:
+            return taylor_spec(cell_spec)
+        if self.exact:
+            cell_spec = with_every_path(cell_spec)
         if not self.dense and type(cell_spec) in protocol.memory.table:
             return protocol.map_layers(cell_spec, lambda layer: self.spec(layer, dtype))
         n_state, n_params = size(protocol.state, cell_spec), size(protocol.parameters, cell_spec)
@@ -68,6 +97,14 @@ class RTRL:
             "sensitivities grow with its parameters alone",
         )
         return spec
+
+
+@generic
+def with_every_path(spec):
+    """The spec of layers on one another whose own sensitivities leave nothing out; TypeError if there is none."""
+
+
+with_every_path.otherwise(lambda spec: spec)
 
 
 class FullRTRLSpec(NamedTuple):
@@ -117,13 +154,19 @@ def _backward(spec, params, memory, dy, dstate, gradient, dx):
 
 
 @njit
+@noalias
 def _add_product(J, S, out):
-    """out <- out + J S"""
+    """out <- out + J S. A row of `out` is read and written once for four rows of S, which adds in the same order."""
     n, m = S.shape
+    fours = n - n % 4
     for start in range(0, m, _BLOCK):
         stop = min(start + _BLOCK, m)
         for i in range(n):
-            for k in range(n):
+            for k in range(0, fours, 4):
+                a0, a1, a2, a3 = J[i, k], J[i, k + 1], J[i, k + 2], J[i, k + 3]
+                for c in range(start, stop):
+                    out[i, c] = out[i, c] + a0 * S[k, c] + a1 * S[k + 1, c] + a2 * S[k + 2, c] + a3 * S[k + 3, c]
+            for k in range(fours, n):
                 a = J[i, k]
                 for c in range(start, stop):
                     out[i, c] += a * S[k, c]

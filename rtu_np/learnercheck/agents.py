@@ -100,7 +100,7 @@ class AgentReference:
             executed = np.clip(drawn, bounds[LOWEST], bounds[HIGHEST])
         previous = found["previous"].copy()
         if previous.size:
-            previous[:-1] = policies.encoded(self.policy, self.choices, turn.found["action"][1 - DRAWN])
+            previous[:-1] = policies.as_input(self.policy, self.choices, turn.found["action"][1 - DRAWN])
         return {**around, "action": np.stack([drawn, executed]), "previous": previous}
 
     def confine(self, nets: list[Net], turn: Turn, found: Arrays) -> None:

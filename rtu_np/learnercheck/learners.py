@@ -5,7 +5,6 @@ import inspect
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-import gymnasium
 import numpy as np
 
 from rtu_np.control.agent import Agent
@@ -130,8 +129,10 @@ _ENDS = (0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 2)  # so that even a short stream has bot
 
 
 def _agent_row(agent: Agent, rng: np.random.Generator, end: int) -> Row:
+    from gymnasium.spaces import Box  # whoever has an agent has imported it
+
     space = agent.observation_space
-    if isinstance(space, gymnasium.spaces.Box):
+    if isinstance(space, Box):
         x = np.clip(1.0 + rng.standard_normal(space.shape), space.low, space.high).astype(space.dtype)
     else:
         space = copy.deepcopy(space)

@@ -49,7 +49,7 @@ def _first_above(o: np.ndarray, u: float) -> int:
     return min(int(np.searchsorted(np.cumsum(p / p.sum()), u, side="right")), o.size - 1)
 
 
-def encoded(policy: Any, choices: list[int], executed: np.ndarray) -> np.ndarray:
+def as_input(policy: Any, choices: list[int], executed: np.ndarray) -> np.ndarray:
     """The action as the next input has it: one-hot for each choice, or as it was executed."""
     if isinstance(policy, Gaussian):
         return executed

@@ -294,6 +294,17 @@ def decay_and_add(target, source, decay):
 
 @_over_leaves
 @kernel
+@noalias
+def add_scaled_units(target, source, scale):
+    """target <- target + scale source, with a scale (n,) for each unit, again for the next n numbers"""
+    n = scale.shape[0]
+    for start in range(0, target.shape[0], n):
+        for i in range(min(n, target.shape[0] - start)):
+            target[start + i] += scale[i] * source[start + i]
+
+
+@_over_leaves
+@kernel
 def assign(target, source):
     """target <- source, which may be padded"""
     copy(source[: target.shape[0]], target)

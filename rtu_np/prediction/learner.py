@@ -10,6 +10,7 @@ import numpy as np
 
 from rtu_np import checkpoint
 from rtu_np.cells.layer import Cell, GradientMethod, check_parameters
+from rtu_np.gradients.layers import reset_memory
 from rtu_np.interrupts import HoldCtrlC
 from rtu_np.learning import network
 from rtu_np.learning.diagnostics import Watch, of_network
@@ -135,8 +136,9 @@ class Learner(ABC):
 
         Parameters, and the statistics by which inputs are normalised, stay.
         """
-        self._views.flat_memory[:] = 0
-        self._views.flat_traces[:] = 0
+        views = self._views
+        reset_memory(self._spec.cell, views.memory, views.flat_memory)
+        views.flat_traces[:] = 0
         self._prediction[:] = 0
         self._inputs.forget()
         self._clock[IS_FIRST] = 1

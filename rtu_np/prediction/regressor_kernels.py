@@ -14,6 +14,7 @@ gets a trace and its TD error. With several it gets the sum of e_j do_j/dparams,
 import numpy as np
 
 from rtu_np import protocol
+from rtu_np.gradients.layers import clear_memory
 from rtu_np.jit import generic, kernel
 from rtu_np.learning import heads, optimizers
 from rtu_np.learning.network import examine, gradient_arrays
@@ -205,8 +206,9 @@ def _update_with_gradient(optimizer, spec, network, delta):
 @kernel
 def clear_stream(task, views):
     """Forget the stream: memory, traces, and inputs whose targets have not come."""
-    clear(views.network.flat_memory)
-    clear(views.network.flat_traces)
+    network = views.network
+    clear_memory(task.network.cell, network.memory, network.flat_memory)
+    clear(network.flat_traces)
     clear_delayed(task.delay, views.delayed)
     forget_row_before(views.known)
     views.clock[ROW] = 0

@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from rtu_np import protocol
+from rtu_np.gradients.layers import clear_memory
 from rtu_np.jit import generic, kernel
 from rtu_np.learning import optimizers, readout
 from rtu_np.learning.network import destination, examine, forward_arrays, network_arrays
@@ -73,7 +74,7 @@ def learn_step(spec, network, time_step):
     protocol.credit(spec.cell, params.cell, memory, network.dy)
     update(spec.optimizer, spec, network, time_step, delta)
     if time_step.end != CONTINUES:
-        clear(network.flat_memory)
+        clear_memory(spec.cell, memory, network.flat_memory)
         clear(network.flat_traces)
     return v_t, delta
 

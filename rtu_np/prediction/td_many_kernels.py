@@ -23,6 +23,7 @@ import numpy as np
 
 from rtu_np import protocol
 from rtu_np.cells.many import Many, add_by_unit, learn_many
+from rtu_np.gradients.layers import clear_memory
 from rtu_np.jit import generic, kernel, noalias
 from rtu_np.learning import optimizers
 from rtu_np.learning.network import examine, forward_arrays
@@ -233,7 +234,7 @@ def _forget(body, spec, network):
 @_forget.otherwise
 @kernel
 def _forget_all(body, spec, network):
-    clear(network.flat_memory)
+    clear_memory(spec.cell, network.memory, network.flat_memory)
     clear(network.flat_traces)
 
 

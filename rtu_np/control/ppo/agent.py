@@ -160,6 +160,8 @@ class PPO(Agent):
         self.gradient = check_gradient(gradient)
         if not isinstance(self.gradient, RTRL | TBPTT):
             raise TypeError(f"gradient is {self.gradient!r}: expected RTRL() or TBPTT(T)")
+        if getattr(self.gradient, "taylor", False):
+            raise ValueError(f"gradient is {self.gradient!r}: expected RTRL(), since what PPO stores is not corrected")
         self.refresh, what_to_refresh = refresh, check_choice("refresh", refresh, _REFRESH)
         self.n_steps, self.n_epochs = check_count("n_steps", n_steps), check_count("n_epochs", n_epochs)
         self.n_minibatches = check_count("n_minibatches", n_minibatches)

@@ -1,0 +1,46 @@
+"""What gradient methods share: layers that get the method one by one, and a fresh start of their memory."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from rtu_np import protocol
+from rtu_np.jit import generic, kernel
+from rtu_np.numerics.buffers import clear, size
+
+
+def by_layer(spec: Any, convert: Callable[[Any], Any]) -> Any:
+    """The spec with `convert` applied to each layer that has a state. Others have a memory of their own."""
+    if type(spec) in protocol.map_layers.table:
+        return protocol.map_layers(spec, lambda layer: by_layer(layer, convert))
+    return convert(spec) if size(protocol.state, spec) else spec
+
+
+@generic
+def drawn(spec, memory):
+    """How many random numbers the memory has drawn, as nested tuples of numbers; () if it needs no random numbers."""
+
+
+@generic
+def draw_on(spec, memory, counts):
+    """Go on behind the random numbers that `drawn` has counted. `memory` is modified in place."""
+
+
+drawn.otherwise(lambda spec, memory: ())
+draw_on.otherwise(lambda spec, memory, counts: None)
+
+
+@kernel
+def clear_memory(spec, memory, flat):
+    """A fresh start: `flat`, the numbers of `memory`, become zero. Random numbers are not drawn a second time."""
+    counts = drawn(spec, memory)
+    clear(flat)
+    draw_on(spec, memory, counts)
+
+
+def reset_memory(spec: Any, memory: Any, flat: np.ndarray) -> None:
+    """The same from Python, where a loop over numbers would take long."""
+    counts = drawn(spec, memory)
+    flat[:] = 0
+    draw_on(spec, memory, counts)

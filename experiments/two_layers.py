@@ -43,7 +43,7 @@ from rtu_np import RTRL, TBPTT, Adam, LinearRTU, Stack, TDLambda, checkpoint, fl
 from rtu_np.cells.layer import Cell
 from rtu_np.intervals import interval
 from rtu_np.metrics import returns
-from rtu_np.plot import band, curve_style
+from rtu_np.plot import band, curve_style, step_axis
 
 __all__ = ["PRESETS", "SCORES", "describe", "label", "plot", "run", "score"]
 
@@ -61,7 +61,7 @@ FIRST, LOOKED_AT = 100, 500  # steps before angles count, and with which they ar
 
 def cell(task: str, method: str) -> Cell:
     """Two layers, or a single one of a size that the method names."""
-    below = {"max_phase": 1.0 if task == "patterning" else 3.14}
+    below: dict[str, Any] = {"max_phase": 1.0 if task == "patterning" else 3.14}
     two = Stack((LinearRTU(UNITS, **below), LinearRTU(UNITS, max_phase=1.0, r_min=0.5)))
     if method in GRADIENTS:
         return two
@@ -234,12 +234,8 @@ def score(results: Results) -> dict[str, dict[str, float]]:
 
 def plot(results: Results) -> Any:
     """Learning curves above, angles along learning below, with a column for each task."""
-    import matplotlib.pyplot as plt
-
     tasks = list(dict.fromkeys(config["task"] for config, _ in results))
-    figure, axes = plt.subplots(
-        2, len(tasks), figsize=(3.4 * len(tasks) + 0.6, 5.6), squeeze=False, height_ratios=(3, 2)
-    )
+    figure, axes = plotting.panels(2 * len(tasks), len(tasks), 2.5, height_ratios=(3, 2))
     for (curve, angle), task in zip(axes.T, tasks, strict=True):
         of_task = [(config, runs) for config, runs in results if config["task"] == task]
         for config, runs in of_task:
@@ -253,9 +249,11 @@ def plot(results: Results) -> Any:
             np.mean([r["floor"] for _, runs in of_task for r in runs]), color="k", linestyle="--", linewidth=1
         )
         curve.set(yscale="log", title=task, xlabel="step")
+        plotting.plain_numbers(curve)
+        step_axis(curve)
         angle.set(xscale="log", xlabel="step (the first is the start)", ylim=(0, 180), yticks=(0, 45, 90, 135, 180))
     axes[0, 0].set_ylabel("mean squared error")
     axes[1, 0].set_ylabel("angle of the layer-local\nto the exact gradient")
-    plotting.legend_below(figure, [axes[0, 0]])
+    plotting.legend_below(figure)
     plotting.headline(figure, "Two layers of RTUs", len(results[0][1]))
     return figure

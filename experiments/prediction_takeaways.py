@@ -154,7 +154,7 @@ def _approximations(t: Table) -> tuple[str, bool]:
     best, worst = (choose(rows, key=lambda row: t[row]["ratio to floor"]) for choose in (min, max))
     named = [f"{row.removeprefix('learning: ')} ({short(t[row]['ratio to floor'])})" for row in (best, worst)]
     text = (
-        f"At equal compute {named[0]} learns most and {named[1]} least, by the error over that of Bayes: an approximate "
+        f"At equal compute {named[0]} learns most and {named[1]} least, by error / Bayes floor: an approximate "
         "gradient of a dense cell learns more than its exact one."
     )
     holds = "SnAp-1" in best and worst.endswith(", RTRL") and all(above(t, row, best) for row in rows if row != best)

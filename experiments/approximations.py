@@ -34,7 +34,7 @@ from typing import Any
 import numpy as np
 
 from envs import TraceConditioning
-from experiments import prediction, staleness
+from experiments import prediction, stale_gradients
 from experiments.engine import plotting, selection
 from experiments.engine.results import Config, Results
 from rtu_np import (
@@ -157,10 +157,12 @@ def stale(config: Config, seed: int) -> dict[str, np.ndarray]:
     learner = {"cell": config["cell"], "step_size": config["moves"], "steps": config["steps"]}
     blocks = {"nu_log": "nu_log", "theta_log": "theta_log", "all": ""}
     try:
-        pairs = staleness.gradients(learner, seed, RTRL(taylor=config["taylor"]))
+        pairs = stale_gradients.gradients(learner, seed, RTRL(taylor=config["taylor"]))
     except FloatingPointError:
-        return {**{name: np.full(staleness.MOMENTS, np.nan) for name in blocks}, "diverged": np.array(True)}
-    found = {name: np.array([staleness.compare(*pair, only)[0] for pair in pairs]) for name, only in blocks.items()}
+        return {**{name: np.full(stale_gradients.MOMENTS, np.nan) for name in blocks}, "diverged": np.array(True)}
+    found = {
+        name: np.array([stale_gradients.compare(*pair, only)[0] for pair in pairs]) for name, only in blocks.items()
+    }
     return {**found, "diverged": np.array(False)}
 
 

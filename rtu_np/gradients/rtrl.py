@@ -101,7 +101,7 @@ class RTRL:
 
 @generic
 def with_every_path(spec):
-    """The spec of layers on one another whose own sensitivities leave nothing out; TypeError for other layers."""
+    """The spec of a stack whose own sensitivities leave nothing out; TypeError if we have no such form."""
 
 
 with_every_path.otherwise(lambda spec: spec)

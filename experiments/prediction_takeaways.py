@@ -168,9 +168,9 @@ def _two_layers(t: Table) -> tuple[str, bool]:
     below = [task for task in tasks if above(t, _row(t, task, other), _row(t, task, "exact RTRL"))]
     over = [task for task in tasks if above(t, _row(t, task, "exact RTRL"), _row(t, task, other))]
     even = [task for task in tasks if task not in (*below, *over)]
-    parts = {"below": below, "above": over, "not apart from": even}
-    said = [f"{where} that of the layer-local one on {' and '.join(found)}" for where, found in parts.items() if found]
-    return f"The error with the exact gradient is {'; '.join(said)}.", bool(tasks)
+    ways = {"below that": below, "above that": over, "not apart from that": even}
+    said = [f"{way} with the layer-local one on {' and '.join(found)}" for way, found in ways.items() if found]
+    return f"The error with the exact gradient is {'; '.join(said)}{' (*open*)' if even else ''}.", bool(tasks)
 
 
 def _row(t: Table, task: str, method: str) -> str:

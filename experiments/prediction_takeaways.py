@@ -152,10 +152,10 @@ def _staleness(t: Table) -> tuple[str, bool]:
 def _approximations(t: Table) -> tuple[str, bool]:
     rows = matching(t, "learning: ")
     best, worst = (choose(rows, key=lambda row: t[row]["ratio to floor"]) for choose in (min, max))
-    named = [f"{row.removeprefix('learning: ')} {short(t[row]['ratio to floor'])}" for row in (best, worst)]
+    named = [f"{row.removeprefix('learning: ')} ({short(t[row]['ratio to floor'])})" for row in (best, worst)]
     text = (
-        f"At equal compute the error of {named[0]} times that of Bayes is the smallest, and that of {named[1]} times "
-        "the largest: an approximate gradient of a dense cell learns more than its exact one."
+        f"At equal compute {named[0]} learns most and {named[1]} least, by error / Bayes floor: an approximate "
+        "gradient of a dense cell learns more than its exact one."
     )
     holds = "SnAp-1" in best and worst.endswith(", RTRL") and all(above(t, row, best) for row in rows if row != best)
     return text, holds
@@ -168,9 +168,9 @@ def _two_layers(t: Table) -> tuple[str, bool]:
     below = [task for task in tasks if above(t, _row(t, task, other), _row(t, task, "exact RTRL"))]
     over = [task for task in tasks if above(t, _row(t, task, "exact RTRL"), _row(t, task, other))]
     even = [task for task in tasks if task not in (*below, *over)]
-    parts = {"below": below, "above": over, "not apart from": even}
-    said = [f"{where} that of the layer-local one on {' and '.join(found)}" for where, found in parts.items() if found]
-    return f"The error with the exact gradient is {'; '.join(said)}.", bool(tasks)
+    ways = {"below that": below, "above that": over, "not apart from that": even}
+    said = [f"{way} with the layer-local one on {' and '.join(found)}" for way, found in ways.items() if found]
+    return f"The error with the exact gradient is {'; '.join(said)}{' (*open*)' if even else ''}.", bool(tasks)
 
 
 def _row(t: Table, task: str, method: str) -> str:

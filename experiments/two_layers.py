@@ -254,6 +254,6 @@ def plot(results: Results) -> Any:
         angle.set(xscale="log", xlabel="step (the first is the start)", ylim=(0, 180), yticks=(0, 45, 90, 135, 180))
     axes[0, 0].set_ylabel("mean squared error")
     axes[1, 0].set_ylabel("angle of the layer-local\nto the exact gradient")
-    plotting.legend_below(figure)
+    plotting.legend_below(figure, [axes[0, 0]])
     plotting.headline(figure, "Two layers of RTUs", len(results[0][1]))
     return figure

@@ -5,7 +5,7 @@
 Three cells of the package, once as they are, once as `from_step` makes them of their equations. `TDLambda` with the
 defaults, float64, learns from one stream of random numbers: microseconds of a step, and the seconds that a new process
 takes to make the learner and compile its first step, with nothing on disk. Seconds are those of this thread's CPU, so
-that other jobs count little. Both kinds take turns in one process, in runs of two milliseconds or of one step, and the
+that other jobs count little. Both kinds take turns in one process, in runs of five milliseconds or of one step, and the
 shortest counts. Writes the numbers, and their table into the page. Takes a few minutes.
 """
 
@@ -99,8 +99,10 @@ def microseconds(name: str, gradient: GradientMethod, size: tuple[int, int], rou
 
     for learner in learners:
         learner.run(x[:2], c[:2], progress=False)
-    one = min(seconds(learners[0], 5) for _ in range(3))
-    steps = int(np.clip(0.002 / one, 1, x.shape[0]))
+    steps, one = 5, 0.0
+    for _ in range(3):  # a call takes as long as some hundred small steps
+        one = min(seconds(learners[0], steps) for _ in range(3))
+        steps = int(np.clip(0.005 / one, 1, x.shape[0]))
     rounds = int(np.clip(5 / (one * steps), 10, rounds))
     pairs = [[1e6 * seconds(learner, steps) for learner in learners] for _ in range(rounds)]
     hand, own = (min(column) for column in zip(*pairs, strict=True))

@@ -34,7 +34,7 @@ from typing import Any
 import numpy as np
 
 from envs import TraceConditioning
-from experiments import prediction, staleness
+from experiments import prediction, stale_gradients
 from experiments.engine import plotting, selection
 from experiments.engine.results import Config, Results
 from rtu_np import (
@@ -157,10 +157,12 @@ def stale(config: Config, seed: int) -> dict[str, np.ndarray]:
     learner = {"cell": config["cell"], "step_size": config["moves"], "steps": config["steps"]}
     blocks = {"nu_log": "nu_log", "theta_log": "theta_log", "all": ""}
     try:
-        pairs = staleness.gradients(learner, seed, RTRL(taylor=config["taylor"]))
+        pairs = stale_gradients.gradients(learner, seed, RTRL(taylor=config["taylor"]))
     except FloatingPointError:
-        return {**{name: np.full(staleness.MOMENTS, np.nan) for name in blocks}, "diverged": np.array(True)}
-    found = {name: np.array([staleness.compare(*pair, only)[0] for pair in pairs]) for name, only in blocks.items()}
+        return {**{name: np.full(stale_gradients.MOMENTS, np.nan) for name in blocks}, "diverged": np.array(True)}
+    found = {
+        name: np.array([stale_gradients.compare(*pair, only)[0] for pair in pairs]) for name, only in blocks.items()
+    }
     return {**found, "diverged": np.array(False)}
 
 
@@ -285,13 +287,10 @@ def _medians(runs: list[dict[str, np.ndarray]], name: str) -> np.ndarray:
 
 def plot(results: Results) -> Any:
     """Angles, UORO's bias, learning curves against operations, and stale against corrected sensitivities."""
-    import matplotlib.pyplot as plt
-
     parts = {part: [(c, r) for c, r in results if c["part"] == part] for part in (ANGLE, LEARNING, STALE, BIAS)}
     panels = [(part, panel) for part in parts for panel in dict.fromkeys(c["panel"] for c, _ in parts[part])]
     shown = [key for key in panels if key[0] != BIAS and key != (LEARNING, RTU)] + [(BIAS, "all")]
-    rows = -(-len(shown) // 3)
-    figure, axes = plt.subplots(rows, 3, figsize=(11, 3.2 * rows + 0.6), squeeze=False)
+    figure, axes = plotting.panels(len(shown), 2, 3.3, foot=0.2)
     draw = {ANGLE: _draw_angle, BIAS: _draw_bias, LEARNING: _draw_learning, STALE: _draw_stale}
     for ax, (part, panel) in zip(axes.flat, shown, strict=False):
         draw[part](
@@ -303,11 +302,8 @@ def plot(results: Results) -> Any:
             ],
         )
         ax.set_title(f"{part}: {panel}")
-        ax.legend(
-            fontsize=6 if part == LEARNING else 7, **({"loc": "lower left", "ncols": 2} if part == LEARNING else {})
-        )
-    for ax in axes.flat[len(shown) :]:
-        ax.set_axis_off()
+        columns = 3 if part == ANGLE else 2
+        ax.legend(loc="upper center", bbox_to_anchor=(0.45, -0.2), ncols=columns, columnspacing=1)
     plotting.headline(figure, "Approximate gradients on trace conditioning, ISI 10", len(results[0][1]))
     return figure
 
@@ -341,7 +337,8 @@ def _draw_learning(ax: Any, drawn: Results) -> None:
         name = RTU if config["panel"] == RTU else config["method"]
         band(ax, x, curves, label=f"{name}, {config['steps']:,} steps", **line)
     ax.axhline(1, color="k", linestyle="--", linewidth=1)
-    ax.set(yscale="log", ylim=(0.2, None), xlabel="share of the operations", ylabel="error / Bayes floor")
+    ax.set(yscale="log", xlabel="share of the operations", ylabel="error / Bayes floor")
+    plotting.plain_numbers(ax)
 
 
 def _draw_stale(ax: Any, drawn: Results) -> None:
@@ -352,7 +349,8 @@ def _draw_stale(ax: Any, drawn: Results) -> None:
             samples = [_medians(runs, name) for _, runs in of_method]
             line = {**curve_style(k), "linestyle": "--" if corrected else "-"}
             text = f"{name}{', corrected' if corrected else ''}"
-            plotting.points(ax, [c["moves"] for c, _ in of_method], samples, label=text, **line)
+            plotting.points(ax, [c["moves"] for c, _ in of_method], *plotting.of_samples(samples), label=text, **line)
     ax.set(xscale="log", yscale="log", xlabel="step size of Adam", ylabel="degrees to today's")
+    plotting.plain_numbers(ax)
     ax.set_xticks(STEP_SIZES, [f"{x:g}" for x in STEP_SIZES])
     ax.set_xticks([], minor=True)

@@ -10,6 +10,7 @@ from experiments.engine.verdicts import Claim, Measure, compare
 
 RETURN, ERROR, DEGREES = Measure("return"), Measure("MSRE"), Measure("degrees")
 WEIGHT_4, WEIGHT_39 = (Measure(column, None, None) for column in ("lag 4", "lag 39"))
+ABOVE_EXACT = Measure("above exact", "above exact, low", "above exact, high")
 GREEDY, LEARNED = Measure("greedy", "greedy low", "greedy high"), Measure("seeds that learn", None, None)
 
 CLAIMS = [
@@ -179,6 +180,26 @@ CLAIMS = [
             *compare(WEIGHT_4, ("{cell}, {when} learning: T-BPTT(4)", "level with", 0.0)),
             *compare(WEIGHT_39, ("{cell}, after learning: RTRL", "above", "{cell}, after learning: T-BPTT(1), traces")),
         ],
+    ),
+    Claim(
+        "Two layers of RTUs: on the same streams, layer-local RTRL has a larger error than exact RTRL, on three tasks",
+        "this package",
+        "two-layers",
+        compare(ABOVE_EXACT, ("{task}: layer-local RTRL", "above", 0.0)),
+        remark="errors of the same seeds are subtracted, since streams differ more than methods",
+    ),
+    Claim(
+        "Where evidence about products of remembered bits is summed up, two layers are better than one as costly",
+        "this package",
+        "two-layers",
+        compare(
+            ABOVE_EXACT,
+            *(
+                (f"{task}: one layer, as many {what}, {{n}}", "above", 0.0)
+                for task in ("running", "held")
+                for what in ("parameters", "operations")
+            ),
+        ),
     ),
     Claim(
         "A state that is learned predicts better than any fixed memory: trace patterning",

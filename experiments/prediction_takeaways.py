@@ -148,6 +148,35 @@ def _staleness(t: Table) -> tuple[str, bool]:
     return text, max(small) < 1 and min(large) > 80
 
 
+@of("approximations")
+def _approximations(t: Table) -> tuple[str, bool]:
+    rows = matching(t, "learning: ")
+    best, worst = (choose(rows, key=lambda row: t[row]["ratio to floor"]) for choose in (min, max))
+    named = [f"{row.removeprefix('learning: ')} {short(t[row]['ratio to floor'])}" for row in (best, worst)]
+    text = (
+        f"At equal compute the error of {named[0]} times that of Bayes is the smallest, and that of {named[1]} times "
+        "the largest: an approximate gradient of a dense cell learns more than its exact one."
+    )
+    holds = "SnAp-1" in best and worst.endswith(", RTRL") and all(above(t, row, best) for row in rows if row != best)
+    return text, holds
+
+
+@of("two-layers")
+def _two_layers(t: Table) -> tuple[str, bool]:
+    tasks = [row.partition(":")[0] for row in matching(t, ": exact RTRL")]
+    other = "layer-local RTRL"
+    below = [task for task in tasks if above(t, _row(t, task, other), _row(t, task, "exact RTRL"))]
+    over = [task for task in tasks if above(t, _row(t, task, "exact RTRL"), _row(t, task, other))]
+    even = [task for task in tasks if task not in (*below, *over)]
+    parts = {"below": below, "above": over, "not apart from": even}
+    said = [f"{where} that of the layer-local one on {' and '.join(found)}" for where, found in parts.items() if found]
+    return f"The error with the exact gradient is {'; '.join(said)}.", bool(tasks)
+
+
+def _row(t: Table, task: str, method: str) -> str:
+    return next(row for row in t if row.startswith(f"{task}: {method}"))
+
+
 @of("credit")
 def _credit(t: Table) -> tuple[str, bool]:
     after = {

@@ -8,10 +8,10 @@ measures what stale gradients do to proximal policy optimisation, and not how st
 Claim: the two gradients agree closely at the step sizes that learn well. Their angle and their ratio of norms grow with
 the step size, and they grow more with a longer memory.
 
-After training, at moments `SPACING` steps apart, the carried gradient of the cell's parameters is taken from the
-eligibility traces, as z_t - gamma lambda z_{t-1}, in float64. The replay starts `REPLAY` steps earlier from zero, with
-a learner whose parameters do not move. An input further back has the weight r^`REPLAY`. Angle and ratio of norms are
-over all parameters of the cell. The table has medians over moments, and means of them over seeds.
+After training, at moments `stale_gradients.SPACING` steps apart, the carried gradient of the cell's parameters is taken
+from the eligibility traces, as z_t - gamma lambda z_{t-1}, in float64. The replay starts `REPLAY` steps earlier from
+zero, with a learner whose parameters do not move. An input further back has the weight r^`REPLAY`. Angle and ratio of
+norms are over all parameters of the cell. The table has medians over moments, and means of them over seeds.
 
 Chosen here: trace conditioning; 16 recurrent trace units (RTUs), or a gated recurrent unit (GRU) layer of 4 with dense
 RTRL; tanh; phases from (0, 1]; temporal-difference learning, TD(.9); Adam with beta2 .9999.
@@ -23,17 +23,14 @@ from typing import Any
 
 import numpy as np
 
-from envs import TraceConditioning
 from experiments.engine import plotting
 from experiments.engine.results import Config, Results
-from rtu_np import GRU, RTRL, SGD, Adam, LinearRTU, NonlinearRTU, TDLambda, checkpoint
+from experiments.stale_gradients import compare, gradients
+from rtu_np import GRU, RTRL, LinearRTU, NonlinearRTU, checkpoint
 from rtu_np.cells.layer import Cell
 from rtu_np.intervals import interval
 from rtu_np.plot import curve_style
 
-Gradient = dict[str, np.ndarray]
-MOMENTS, SPACING, REPLAY = 5, 200, 20_000
-LAMBDA = 0.9
 CELLS: dict[str, Cell] = {
     "linear RTU": LinearRTU(16, "tanh", max_phase=1.0),
     "nonlinear RTU": NonlinearRTU(16, "tanh", max_phase=1.0),
@@ -64,46 +61,6 @@ def run(config: Config, seed: int) -> dict[str, np.ndarray]:
     pairs = gradients(config, seed, RTRL())
     compared = [compare(*pair) for pair in pairs]
     return {"angle": np.array([angle for angle, _ in compared]), "ratio": np.array([ratio for _, ratio in compared])}
-
-
-def compare(carried: Gradient, today: Gradient, only: str = "") -> tuple[float, float]:
-    """(angle in degrees, ratio of norms) of two gradients, over the parameters whose names end in `only`."""
-    names = [name for name in carried if name.endswith(only)]
-    a, b = (np.concatenate([g[name].ravel() for name in names]) for g in (carried, today))
-    cosine = a @ b / (np.linalg.norm(a) * np.linalg.norm(b))
-    return float(np.degrees(np.arccos(np.clip(cosine, -1, 1)))), float(np.linalg.norm(a) / np.linalg.norm(b))
-
-
-def gradients(config: Config, seed: int, method: RTRL) -> list[tuple[Gradient, Gradient]]:
-    """(the gradient that the learner carries, today's) at each moment: {name: array} of the cell's parameters."""
-    stream_seed, learner_seed = np.random.SeedSequence(seed).generate_state(2).tolist()
-    env, cell = TraceConditioning(), checkpoint.build("cell", config["cell"])
-    optimizer = Adam(config["step_size"], beta2=0.9999)
-    learner = TDLambda(cell, env.n_inputs, env.gamma, LAMBDA, optimizer, method, seed=learner_seed)
-    observations, cumulants = env.generate(config["steps"] + MOMENTS * SPACING, seed=stream_seed)
-    names = [name for name in learner.parameters if not name.startswith("readout")]
-
-    def learn(upto: int) -> None:
-        rows = slice(learner.steps, upto)
-        learner.run(observations[rows], cumulants[rows], progress=False)
-
-    pairs = []
-    for k in range(1, MOMENTS + 1):
-        t = config["steps"] + k * SPACING - 1
-        learn(t)
-        parameters = {name: view.copy() for name, view in learner.parameters.items()}
-        previous = {name: learner.traces[name].copy() for name in names}
-        learn(t + 1)
-        carried = {name: learner.traces[name] - env.gamma * LAMBDA * previous[name] for name in names}
-        # Step t computes v_t with the parameters before its update. With lambda 0 traces are gradients, and a step size
-        # of 1e-300 moves no parameter.
-        replayed = TDLambda(cell, env.n_inputs, env.gamma, 0.0, SGD(1e-300), RTRL())
-        for name, view in replayed.parameters.items():
-            view[:] = parameters[name]
-        rows = slice(max(t - REPLAY, 0), t + 1)
-        replayed.run(observations[rows], cumulants[rows], progress=False)
-        pairs.append((carried, {name: replayed.traces[name] for name in names}))
-    return pairs
 
 
 def label(config: Config) -> str:

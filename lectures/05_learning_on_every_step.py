@@ -20,7 +20,7 @@ from rtu_np.plot import COLOURS, GREY
 # ## What is learned
 #
 # At step $t$ the learner sees $x_t$ and a cumulant $C_t$, here a reward. It predicts the discounted sum of all rewards
-# to come, $G_t = C_{t+1} + \gamma C_{t+2} + \gamma^2 C_{t+3} + \ldots$
+# to come, $G_t = C_{t+1} + \gamma_{td} C_{t+2} + \gamma_{td}^2 C_{t+3} + \ldots$, with the discount $\gamma_{td}$.
 #
 # In our stream a cue comes at one step in ten, at random, and three steps after each cue a reward of 1. So the learner
 # has to remember the last three steps.
@@ -70,7 +70,7 @@ def move(m):
 
 # %% [markdown]
 # **Line 2, compare.** The prediction of now and that of the step before, both with the readout of now, give the error
-# of temporal differences (TD), $\delta_t = C_t + \gamma v_t - v_{t-1}$, (18). $\gamma$ is the discount from here on.
+# of temporal differences (TD), $\delta_t = C_t + \gamma_{td} v_t - v_{t-1}$, (18).
 #
 # **Line 3, store.** By how much would $v_t$ change if the features did? By the weights that have just made it.
 
@@ -91,7 +91,7 @@ def store(m):
 # $\mathbf{w} \leftarrow \mathbf{w} + \alpha \delta_t \mathbf{z}_{t-1}$, (19).
 #
 # **Line 5, trace.** The traces fade, and take in the gradient of $v_t$, made of the sensitivities of line 1 and the
-# weights of line 3: $\mathbf{z}_t = \gamma \lambda_{td} \mathbf{z}_{t-1} + \nabla v_t$, (20).
+# weights of line 3: $\mathbf{z}_t = \gamma_{td} \lambda_{td} \mathbf{z}_{t-1} + \nabla v_t$, (20).
 
 
 # %%
@@ -239,8 +239,8 @@ plt.show()
 # * **4 and 5**: the same happens after about 1,900 steps.
 #
 # Why does the last swap explode? The update moves $v_t$, as if $\delta_t$ were its error. But
-# $\delta_t = C_t + \gamma v_t - v_{t-1}$ grows with $v_t$: a positive error raises $v_t$, and this raises the error. In
-# the right order the update moves $v_{t-1}$, which stands in $\delta_t$ with a minus: the error shrinks.
+# $\delta_t = C_t + \gamma_{td} v_t - v_{t-1}$ grows with $v_t$: a positive error raises $v_t$, and so itself. In the
+# right order the update moves $v_{t-1}$, which stands in $\delta_t$ with a minus: the error shrinks.
 
 # %%
 assert np.array_equal(swaps[2], right)
@@ -261,7 +261,7 @@ assert np.isclose(len(swaps[4]), 1_900, rtol=0.05)
 # stream add up to what a learner with knowledge of the future would do,
 #
 # $$ \sum_t \delta_t \mathbf{z}_{t-1} = \sum_t ( G_t^{\lambda} - v_t ) \nabla v_t , \qquad
-# G_t^{\lambda} = C_{t+1} + \gamma \left[ (1 - \lambda_{td}) v_{t+1} + \lambda_{td} G_{t+1}^{\lambda} \right] , $$
+# G_t^{\lambda} = C_{t+1} + \gamma_{td} \left[ (1 - \lambda_{td}) v_{t+1} + \lambda_{td} G_{t+1}^{\lambda} \right] , $$
 #
 # with $G_T^{\lambda} = v_T$ at the last step. Add up both sides for `W1` over 300 steps with a random readout, in the
 # right order and with 4 and 5 swapped.

@@ -1,7 +1,6 @@
 """Steps for `from_step`: those of the benchmark, which the package also has by hand, and others with all operations."""
 
 import sys
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -79,12 +78,11 @@ def init_loops(d, n, rng):
     return {"W": rng.standard_normal((d, n)), "b": rng.standard_normal(n)}
 
 
-OWN_LSTM = partial(from_step, own_lstm, 4, 5, init_own_lstm, state=("h", "c"))
 CELLS = {
     "MinGRU": own_cell.cells("MinGRU", 4)[1],
     "VanillaRNN": own_cell.cells("VanillaRNN", 4)[1],
     "lstm": from_step(lstm, 3, 2, init_lstm, state=("h", "c")),
-    "own lstm": OWN_LSTM(elementwise=True),
+    "own lstm": from_step(own_lstm, 4, 5, init_own_lstm, elementwise=True, state=("h", "c")),
     "mixed": from_step(mixed, 4, 3, init_mixed),
     "loops": from_step(loops, 3, init=init_loops, elementwise=True),
 }

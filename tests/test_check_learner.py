@@ -175,6 +175,37 @@ def test_a_learner_of_one_s_own():
         assert report.hints == ((hint,) if hint else ()), (name, report.hints)
 
 
+class Careless(LinearTD):
+    """Its answer is no number, and it changes the rows that it has kept."""
+
+    def __init__(self):
+        super().__init__()
+        self.counts, self.rng = {"steps": [0]}, np.random.default_rng(0)
+
+    def step(self, x, c, terminated=False):
+        self.x *= 1.0
+        super().step(x, c, terminated)
+        self.counts["steps"][0] += 1
+        return "done"
+
+
+def in_place(state, step):
+    """A reference that works in the state that it was given."""
+    right = linear_td(state, step)
+    for name in ("w", "z", "x"):
+        state[name][:] = right[name]
+    state["counts"]["steps"][0] += 1
+    del state["delta"]
+    return state
+
+
+@in_plain_python
+def test_what_a_learner_or_a_reference_changes_in_place_does_not_count():
+    report = check_learner(Careless(), own_rows(), reference=in_place)
+    assert report.passed, str(report)
+    assert [part.name for part in report.parts] == ["w", "z", "x", "counts.steps.0"]
+
+
 @in_plain_python
 def test_a_reference_for_a_learner_of_the_package():
     def held(state, step):
@@ -258,6 +289,16 @@ REFUSED = {
         ValueError,
         "reference returned 'u': expected an attribute of the learner: w, z, x, delta",
     ),
+    "no numbers": (
+        lambda: check_learner(LinearTD(), own_rows(), reference=lambda state, step: {"w": []}),
+        ValueError,
+        "reference returned no numbers",
+    ),
+    "a phase that is wrapped": (
+        lambda: check_learner(fast(), 16),
+        ValueError,
+        "stream takes a phase of the learner above 4 pi by step 16.*wrapping is not checked",
+    ),
     "a wrong shape": (
         lambda: check_learner(LinearTD(), own_rows(), reference=lambda state, step: {"w": np.zeros(3)}),
         ValueError,
@@ -271,6 +312,12 @@ REFUSED = {
 @dataclass(frozen=True)
 class Slow(SGD):
     """An optimiser of one's own."""
+
+
+def fast():
+    made = td()
+    made.parameters["cell.theta_log"][:] = np.log(13.0)
+    return made
 
 
 class Generator:

@@ -11,7 +11,7 @@ import step_cases
 from agent_cases import World
 from cache_folder import Folder, compiled
 from cases import in_plain_python
-from step_cases import CELLS, OWN_LSTM, own_cell
+from step_cases import CELLS, own_cell
 from tolerances import COMPLEX_STEP, LEARNING, PLAIN, assert_close
 
 from rtu_np import (
@@ -110,7 +110,7 @@ _small = {"n_steps": 8, "n_minibatches": 2, "n_epochs": 1, "threads": 1, "dtype"
 LEARNERS = {
     "TDLambda": lambda cell: TDLambda(cell, 2),
     "many predictions": lambda cell: TDLambda(cell, 2, gamma=np.array([0.5, 0.9])),
-    "a stack": lambda cell: TDLambda(Stack([cell, Dense(3, "tanh")]), 2),
+    "a stack": lambda cell: TDLambda(Stack([Dense(3, "tanh"), cell, Dense(3, "tanh")]), 2),
     "OnlineRegressor": lambda cell: OnlineRegressor(cell, 2, horizon=2),
     "ActorCritic": lambda cell: ActorCritic(World(True), cell, dtype="float64"),
     "QLambda": lambda cell: QLambda(World(True), cell, dtype="float64"),
@@ -119,15 +119,16 @@ LEARNERS = {
 
 
 @in_plain_python
-@pytest.mark.parametrize("name", LEARNERS)
-def test_every_learner_takes_it_and_one_sensitivity_a_parameter_is_full_rtrl(name):
+@pytest.mark.parametrize(
+    ("name", "cell"), [*((name, "own lstm") for name in LEARNERS), ("a stack", "MinGRU"), ("PPO", "MinGRU")]
+)
+def test_every_learner_takes_it_and_one_sensitivity_a_parameter_is_full_rtrl(name, cell):
     """Two ways to the same gradient: with `elementwise`, and without."""
-    one, full = (
-        _learned(lambda e=e: LEARNERS[name](OWN_LSTM(elementwise=e)), np.random.default_rng(3)) for e in (True, False)
-    )
-    start = LEARNERS[name](OWN_LSTM()).parameters
+    cells_of_both = [replace(CELLS[cell], elementwise=e) for e in (True, False)]
+    one, full = (_learned(lambda c=c: LEARNERS[name](c), np.random.default_rng(3)) for c in cells_of_both)
+    start = LEARNERS[name](CELLS[cell]).parameters
     moved = [parameter for parameter in one if not np.array_equal(one[parameter], start[parameter])]
-    assert any(parameter.endswith(".W") for parameter in moved)
+    assert {".W" if cell == "own lstm" else ".W_h"} <= {parameter[parameter.rindex(".") :] for parameter in moved}
     for parameter in moved:
         assert_close(one[parameter] - start[parameter], full[parameter] - start[parameter], 1e-7, parameter)
 

@@ -214,6 +214,8 @@ def _kind(cell: StepCell, graph: Graph, outputs: Outputs, shapes: tuple) -> type
     module = sys.modules[__name__]
     if not hasattr(module, name):
         _register(name, cell, ranks, graph, source)
+        if cell.elementwise:
+            register_unitwise(getattr(module, name), output_is_state=outputs.states == (outputs.y,))
         if any(node.op in WATCHED for node in reachable([*outputs.states, outputs.y])):
             protocol.preactivations.register(getattr(module, name))(_distances)
     return getattr(module, name)
@@ -254,8 +256,6 @@ def _register(name: str, cell: StepCell, ranks: list[tuple[str, int]], graph: Gr
     protocol.forward.register(kind)(noalias(_compiled(name, "forward", source.forward, graph)))
     protocol.backward.register(kind)(noalias(_compiled(name, "backward", source.backward, graph)))
     protocol.plain_forward.register(kind)(_plain_forward)
-    if cell.elementwise:
-        register_unitwise(kind)
 
 
 def _cell_of(spec: Any) -> StepCell:

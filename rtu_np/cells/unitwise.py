@@ -11,6 +11,7 @@ With a arrays in the state of a unit (two of an LSTM), keep is a matrix (a, a) f
 
 A parameter belongs to the unit of its last axis, whose length is n, or 2n, ... for two or more parameters of a unit.
 As in full RTRL (rtu_np/gradients/rtrl.py), the memory has e of the step before, and `credit` adds the present step's.
+If the output is the state, the gradient is dy (keep e_{t-1} + f), and needs no second step of reverse mode.
 """
 
 from typing import Annotated, Any, NamedTuple
@@ -19,8 +20,9 @@ import numpy as np
 
 from rtu_np import protocol
 from rtu_np.jit import kernel
-from rtu_np.numerics.buffers import add_scaled_units, aligned, clear, copy, decay_and_add, overlapping
+from rtu_np.numerics.buffers import aligned, clear, copy, decay_and_add, overlapping
 from rtu_np.numerics.layout import layout_of
+from rtu_np.numerics.units import add_scaled_units, decay_and_add_units, scale_units_and_add
 from rtu_np.protocol import PerInput, PerOutput
 
 # ----------------------------------------------------------------------------------------------------------- types
@@ -43,6 +45,7 @@ class UnitwiseMemory(NamedTuple):
     work: Annotated[Any, protocol.work]
     gradient: Annotated[np.ndarray, "spec.n_params"]  # of the latest `credit`
     dstate: PerState
+    scratch: PerState
     dx: PerInput
     no_dy: PerOutput  # zeros
 
@@ -77,9 +80,13 @@ def _add_kept(spec, memory, out):
 def move(spec, params, memory, x_t):
     """The step, with its keep and f. e advances to the step before."""
     n = spec.n_hidden
-    _add_kept(spec, memory, memory.f)
-    for k in range(spec.n_arrays):
-        copy(memory.f[k], memory.e[k])
+    if spec.n_arrays == 1:
+        e, f = protocol.parameters(spec, memory.e[0])[0], protocol.parameters(spec, memory.f[0])[0]
+        scale_units_and_add(e, f, memory.keep[0])
+    else:
+        _add_kept(spec, memory, memory.f)
+        for k in range(spec.n_arrays):
+            copy(memory.f[k], memory.e[k])
     copy(x_t, memory.x)
     copy(memory.flat_state, memory.flat_state_tm1)
     state_tm1, _ = protocol.state(spec, memory.flat_state_tm1)
@@ -120,6 +127,33 @@ def input_gradient(spec, params, memory, dx):
     copy(memory.dx, dx)
 
 
+# ----------------------------------------------------------------------------------------- if the output is the state
+
+
+@kernel
+def credit_state(spec, params, memory, dy):
+    copy(dy, memory.dstate)
+
+
+@kernel
+def accumulate_state(spec, memory, decay, out):
+    dy, kept = memory.dstate, memory.scratch
+    for i in range(spec.n_hidden):
+        kept[i] = dy[i] * memory.keep[0, i]
+    decay_and_add_units(out, protocol.parameters(spec, memory.e[0])[0], kept, decay)
+    add_scaled_units(out, protocol.parameters(spec, memory.f[0])[0], dy)
+
+
+@kernel
+def input_gradient_of_state(spec, params, memory, dx):
+    clear(memory.scratch)
+    clear(memory.gradient)
+    _backward(spec, params, memory, memory.dstate, memory.scratch, memory.gradient, dx)
+
+
+# ------------------------------------------------------------------------------------------- stored sensitivities
+
+
 @kernel
 def store_sensitivities(spec, memory, stored):
     for k in range(spec.n_arrays):
@@ -132,8 +166,11 @@ def accumulate_stored(spec, stored, dstate, out):
     _add_through_state(spec, stored.e, dstate, out)
 
 
-def register_unitwise(kind: type) -> None:
-    """Register RTRL for specs of the type `kind`, which have n_arrays, n_state and n_params. No parameter is padded."""
+def register_unitwise(kind: type, output_is_state: bool) -> None:
+    """Register RTRL for specs of the type `kind`, which have n_arrays, n_state and n_params. No parameter is padded.
+
+    output_is_state : whether y is the state, which is one array
+    """
     shared = {
         protocol.memory: layout_of(UnitwiseMemory),
         protocol.move: move,
@@ -144,5 +181,11 @@ def register_unitwise(kind: type) -> None:
         protocol.store_sensitivities: store_sensitivities,
         protocol.accumulate_stored: accumulate_stored,
     }
+    if output_is_state:
+        shared |= {
+            protocol.credit: credit_state,
+            protocol.accumulate: accumulate_state,
+            protocol.input_gradient: input_gradient_of_state,
+        }
     for function, implementation in shared.items():
         function.register(kind)(implementation)

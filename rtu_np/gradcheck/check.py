@@ -17,7 +17,7 @@ drawn so that no unit is near it.
 
 The table of blocks is about one sequence. The table of regimes is about conditions in which a mistake may hide
 (`rtu_np.gradcheck.regimes`), and about `learn`, the pass that learners run. What a learner does around it, as clearing
-its memory at the end of an episode, belongs to no cell, and no check of a cell shows it.
+its memory at the end of an episode, belongs to no cell, and no check of a cell shows it; `check_learner` does.
 
 A recurrence that is written as a plain function, with a gradient of its own, is checked by `check_recurrence`.
 """

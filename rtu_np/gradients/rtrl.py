@@ -69,9 +69,9 @@ class RTRL:
         asked = [name for name in ("dense", "exact", "taylor") if check_flag(name, getattr(self, name))]
         if len(asked) > 1:
             raise ValueError(
-                f"{' and '.join(asked)} are {'both' if len(asked) == 2 else 'all'} True: expected one of them; full RTRL "
-                "(dense) is exact for any layers, exact=True is the fast form for two layers of RTUs, and taylor=True "
-                "corrects the sensitivities of one"
+                f"{' and '.join(asked)} are {'both' if len(asked) == 2 else 'all'} True: expected one of them; full "
+                "RTRL (dense) is exact for any layers, exact=True is the fast form for two layers of RTUs, and "
+                "taylor=True corrects the sensitivities of one"
             )
         make_plain(self)
 
@@ -101,7 +101,7 @@ class RTRL:
 
 @generic
 def with_every_path(spec):
-    """The spec of layers on one another whose own sensitivities leave nothing out; TypeError if there is none."""
+    """The spec of a stack whose own sensitivities leave nothing out; TypeError if we have no such form."""
 
 
 with_every_path.otherwise(lambda spec: spec)

@@ -8,6 +8,7 @@ What a reference takes for granted: the plain step of the cell (`protocol.plain_
 compares; the bounds of parameters; and from the learner the network's input, once it has been compared.
 """
 
+import copy
 from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
@@ -25,7 +26,7 @@ from rtu_np.learnercheck import hints
 from rtu_np.learnercheck.action_values import QLambdaReference, QRCReference
 from rtu_np.learnercheck.actor_critic import ActorCriticReference
 from rtu_np.learnercheck.body import Arrays
-from rtu_np.learnercheck.learners import Row, copy_of, flat, rows_of, state_of
+from rtu_np.learnercheck.learners import Row, copy_of, flat, is_state, rows_of, state_of
 from rtu_np.learnercheck.many import ManyTD
 from rtu_np.learnercheck.regression import Regression
 from rtu_np.learnercheck.report import TOLERANCE, Difference, LearnerReport, PartCheck
@@ -92,8 +93,6 @@ def check_learner(
     >>> report.passed
     True
     >>> class Mean:
-    ...     n, mean = 0, 0.0
-    ...
     ...     def __init__(self):
     ...         self.n, self.mean = 0, 0.0
     ...
@@ -216,12 +215,12 @@ class _Comparison:
         """Make a step of the learner, and compare it."""
         state = state_of(subject)
         try:
-            returned = subject.step(**row)
+            returned = subject.step(**copy.deepcopy(row))  # which the learner may keep and change
         except Exception as error:
             error.add_note(f"in stream[{t}] of check_learner")
             raise
         start, found = flat(state), flat(state_of(subject))
-        if not isinstance(subject, Agent) and returned is not None:
+        if not isinstance(subject, Agent) and is_state(returned):
             found |= flat(returned, "returned")
         at = self._by.observe(state, row, found)
         expected = self._by.expected(at)
@@ -300,6 +299,8 @@ def _differs(array: np.ndarray, start: np.ndarray | None) -> bool:
 
 
 def _check_names(expected: Arrays, found: Arrays) -> None:
+    if not expected:
+        raise ValueError("reference returned no numbers: expected those of at least one attribute of the learner")
     for name, array in expected.items():
         if name not in found:
             raise ValueError(f"reference returned {name!r}: expected an attribute of the learner: {', '.join(found)}")

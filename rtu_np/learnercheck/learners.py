@@ -23,7 +23,7 @@ Row = dict[str, Any]
 
 def copy_of(learner: Any) -> Any:
     """A copy that learns in its place. TypeError if there is no such thing."""
-    if isinstance(learner, type) or not callable(getattr(learner, "step", None)):
+    if isinstance(learner, type) or not callable(getattr(learner, "step", None)) or not hasattr(learner, "__dict__"):
         raise TypeError(
             f"learner is {brief(learner)}: expected an object with a method `step`, whose attributes are its state"
         )
@@ -80,13 +80,13 @@ def is_state(value: Any) -> bool:
 
 
 def flat(value: Any, name: str = "") -> Arrays:
-    """{name: array} of nested dicts and lists."""
+    """{name: a copy as an array} of nested dicts and lists."""
     if isinstance(value, Mapping):
         parts = value.items()
     elif isinstance(value, list | tuple):
         parts = enumerate(value)  # type: ignore[assignment]
     else:
-        return {name: np.asarray(value, dtype=np.float64)}
+        return {name: np.array(value, dtype=np.float64)}
     return {k: v for key, each in parts for k, v in flat(each, f"{name}.{key}" if name else str(key)).items()}
 
 

@@ -238,7 +238,7 @@ def finite_vector(x):
     return finite(_matrix_at(x, 0, 1, x.shape[0]), 1)
 
 
-def _over_leaves(function: Callable) -> Callable:
+def over_leaves(function: Callable) -> Callable:
     """Make of `function(target, source, ...)` on vectors a function of two nested NamedTuples of arrays.
 
     Compiled code cannot loop over a tuple of arrays of several dimensions, so it takes the tuple apart, type by type.
@@ -274,7 +274,7 @@ def _over_leaves(function: Callable) -> Callable:
     return apply
 
 
-@_over_leaves
+@over_leaves
 @kernel
 @noalias
 def add_scaled(target, source, scale):
@@ -283,7 +283,7 @@ def add_scaled(target, source, scale):
         target[k] += scale * source[k]
 
 
-@_over_leaves
+@over_leaves
 @kernel
 @noalias
 def decay_and_add(target, source, decay):
@@ -292,18 +292,7 @@ def decay_and_add(target, source, decay):
         target[k] = decay * target[k] + source[k]
 
 
-@_over_leaves
-@kernel
-@noalias
-def add_scaled_units(target, source, scale):
-    """target <- target + scale source, with a scale (n,) for each unit, again for the next n numbers"""
-    n = scale.shape[0]
-    for start in range(0, target.shape[0], n):
-        for i in range(min(n, target.shape[0] - start)):
-            target[start + i] += scale[i] * source[start + i]
-
-
-@_over_leaves
+@over_leaves
 @kernel
 def assign(target, source):
     """target <- source, which may be padded"""

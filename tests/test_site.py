@@ -17,6 +17,8 @@ import pytest
 from browser import CONTRAST, Browser, press
 from browser import browser as browser
 
+from experiments.takeaways import sentence
+
 ROOT = Path(__file__).parent.parent
 COMMAND = ["-m", "mkdocs", "build", "--strict"]
 NARROW, WIDE = 400, 1280
@@ -187,6 +189,14 @@ def test_results_of_another_shape_stop_the_build_by_name(copied, monkeypatch):
     assert done.returncode != 0
     assert re.search(r"fig12-rtu-bptt/laptop\.json: expected scores", done.stderr), done.stderr
     assert not list((copied / "build").glob("**/*.html"))
+
+
+def test_pages_of_results_say_what_each_figure_shows(pages):
+    for file in sorted((ROOT / "docs" / "results").glob("*/*.json")):
+        page = pages.get(f"results/{file.parent.name}/index.html", "")
+        if f"{file.stem}.png" in page and file.parent.name != "timing":
+            text = re.sub(r"[*`]", "", sentence(file.parent.name, file.stem))
+            assert text in html.unescape(re.sub(r"<[^>]+>", "", page)), file
 
 
 def test_a_notebook_is_shown_as_it_is_stored(tmp_path, monkeypatch):

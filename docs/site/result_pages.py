@@ -102,6 +102,8 @@ def _preset(name: str, file: Path, found: dict[str, Any]) -> str:
 
 ![{name}, preset {file.stem}]({path}.png)
 
+**{_takeaway(name, file)}**
+
 | made by | `python -m experiments {name} --preset {file.stem}` |
 |---|---|
 {facts}
@@ -109,6 +111,16 @@ def _preset(name: str, file: Path, found: dict[str, Any]) -> str:
 {_table(found["scores"])}
 
 [The numbers as JSON]({path}.json)"""
+
+
+def _takeaway(name: str, file: Path) -> str:
+    """What the figure shows, in a sentence. PluginError if there is none, or if the numbers do not bear it out."""
+    from experiments.takeaways import TakeawayError, sentence
+
+    try:
+        return sentence(name, file.stem, file.parent.parent)
+    except TakeawayError as error:
+        raise PluginError(str(error)) from error
 
 
 def _fact(value: Any) -> str:

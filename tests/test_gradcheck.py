@@ -264,7 +264,11 @@ BUGS = {
         "gradients/rtrl.py",
         [("+ a0 * S[k, c]", "+ 0 * S[k, c]")],
     ),
-    "full RTRL transposes the Jacobian": ("GRU", "gradients/rtrl.py", [("a = J[i, k]", "a = J[k, i]")]),
+    "full RTRL transposes the Jacobian": (
+        "GRU",
+        "gradients/rtrl.py",
+        [("J[i, k], J[i, k + 1], J[i, k + 2], J[i, k + 3]", "J[k, i], J[k + 1, i], J[k + 2, i], J[k + 3, i]")],
+    ),
     **GATED_BUGS,
 }
 TRUNCATED_BUGS = {

@@ -8,10 +8,10 @@ measures what stale gradients do to proximal policy optimisation, and not how st
 Claim: the two gradients agree closely at the step sizes that learn well. Their angle and their ratio of norms grow with
 the step size, and they grow more with a longer memory.
 
-After training, at moments `stale_gradients.SPACING` steps apart, the carried gradient of the cell's parameters is taken
-from the eligibility traces, as z_t - gamma lambda z_{t-1}, in float64. The replay starts `REPLAY` steps earlier from
-zero, with a learner whose parameters do not move. An input further back has the weight r^`REPLAY`. Angle and ratio of
-norms are over all parameters of the cell. The table has medians over moments, and means of them over seeds.
+After training, at moments 200 steps apart, the carried gradient of the cell's parameters is taken from the
+eligibility traces, as z_t - gamma lambda z_{t-1}, in float64. The replay starts 20,000 steps earlier from zero, with
+a learner whose parameters do not move. An input further back has the weight r^20,000. Angle and ratio of norms are
+over all parameters of the cell. The table has medians over moments, and means of them over seeds.
 
 Chosen here: trace conditioning; 16 recurrent trace units (RTUs), or a gated recurrent unit (GRU) layer of 4 with dense
 RTRL; tanh; phases from (0, 1]; temporal-difference learning, TD(.9); Adam with beta2 .9999.

@@ -273,9 +273,13 @@ BUGS = {
     "full RTRL forgets the past": (
         "GRU",
         "gradients/rtrl.py",
-        [("out[i, c] += a * S[k, c]", "out[i, c] += 0 * S[k, c]")],
+        [("+ a0 * S[k, c]", "+ 0 * S[k, c]")],
     ),
-    "full RTRL transposes the Jacobian": ("GRU", "gradients/rtrl.py", [("a = J[i, k]", "a = J[k, i]")]),
+    "full RTRL transposes the Jacobian": (
+        "GRU",
+        "gradients/rtrl.py",
+        [("J[i, k], J[i, k + 1], J[i, k + 2], J[i, k + 3]", "J[k, i], J[k + 1, i], J[k + 2, i], J[k + 3, i]")],
+    ),
     **GATED_BUGS,
 }
 TRUNCATED_BUGS = {
@@ -317,7 +321,10 @@ def test_a_bug_in_the_window_turns_it_red(bug, name, mutant, blocks_alone):
 @in_plain_python
 @pytest.mark.parametrize("forgotten", ["pass", "self._memory[: self.n_outputs] = 0"], ids=["all", "sensitivities"])
 def test_a_reset_that_is_forgotten_turns_it_red(forgotten, mutant):
-    package = mutant("cells/layer.py", [("self._memory[:] = 0", forgotten)])
+    package = mutant(
+        "cells/layer.py",
+        [("reset_memory(self.spec, protocol.memory(self.spec, self._memory)[0], self._memory)", forgotten)],
+    )
     report = package.check_gradients(package.MinGRU(4), n_inputs=2, steps=15, reset_at=6)
     assert not report.passed, str(report)
 

@@ -200,7 +200,7 @@ BUGS = {
         "_credit(cell, n, int(choice.action[DRAWN, 0]))",
         "_credit(cell, n, best)",
     ),
-    "an episode leaves its memory": (QLambda, "    clear(network.flat_memory)\n", ""),
+    "an episode leaves its memory": (QLambda, "    clear_memory(cell, network.memory, network.flat_memory)\n", ""),
     "epsilon is a step late": (QLambda, "Choice(steps, buffers.noise", "Choice(buffers.clock[0], buffers.noise"),
     "grad delta has the wrong sign": (QRC, "- along_next * following", "+ along_next * following"),
     "h grad q is lost": (QRC, "arrays.q, e, h, time_step", "arrays.q, e, real(0), time_step"),

@@ -237,7 +237,14 @@ BUGS = {
     "state that predicts": [
         ("regressor_kernels.py", "    copy(delayed.forward.flat_state_t, delayed.forward.flat_state)\n", "", "behind")
     ],
-    "ends": [("regressor_kernels.py", "    clear(views.network.flat_memory)\n", "", "squared")],
+    "ends": [
+        (
+            "regressor_kernels.py",
+            "    clear_memory(task.network.cell, network.memory, network.flat_memory)\n",
+            "",
+            "squared",
+        )
+    ],
     "scale of changes": [
         (
             "last_values.py",

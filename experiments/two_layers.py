@@ -61,7 +61,7 @@ FIRST, LOOKED_AT = 100, 500  # steps before angles count, and with which they ar
 
 def cell(task: str, method: str) -> Cell:
     """Two layers, or a single one of a size that the method names."""
-    below = {"max_phase": 1.0 if task == "patterning" else 3.14}
+    below: dict[str, Any] = {"max_phase": 1.0 if task == "patterning" else 3.14}
     two = Stack((LinearRTU(UNITS, **below), LinearRTU(UNITS, max_phase=1.0, r_min=0.5)))
     if method in GRADIENTS:
         return two

@@ -174,3 +174,7 @@ def test_flags_of_the_command_line(capsys):
     assert (
         capsys.readouterr().err == "gradcheck: --dense and --tbptt exclude each other: full RTRL, or truncated BPTT\n"
     )
+    assert main([*small, "--stack", "nonlinear-rtu", "--exact"]) == 0
+    assert "by RTRL(exact=True)" in capsys.readouterr().out
+    assert main([*small, "--exact", "--tbptt", "3"]) == 2
+    assert "--exact and --tbptt exclude each other: exact RTRL of two layers" in capsys.readouterr().err

@@ -1,6 +1,7 @@
 """Exact RTRL of two layers of recurrent trace units, one on the other."""
 
 from itertools import product
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -175,11 +176,11 @@ def test_every_learner_learns_as_with_full_rtrl(what):
             learner.run(xs, cs, progress=False)
         elif what == "agent":
             learner = ActorCritic(TMaze(length=3), cell=small, gradient=method, dtype="float64", seed=3)
-            learner.learn(TMaze(length=3), 25, progress=False)
+            learner.learn(TMaze(length=3), 25, progress=False, log=None)
         else:
             settings = {"n_steps": 8, "n_epochs": 2, "n_minibatches": 1, "threads": 1}
             learner = PPO(TMaze(length=3), cell=small, gradient=method, dtype="float64", seed=3, **settings)
-            learner.learn(TMaze(length=3), 18, progress=False)
+            learner.learn(TMaze(length=3), 18, progress=False, log=None)
         return np.concatenate([view.ravel() for view in learner.parameters.values()])
 
     both_ways(learn)
@@ -235,7 +236,7 @@ def test_a_wrapped_phase_rescales_the_way_through_the_layer_above():
     assert_close(memory.E[changed], before[changed] / 2, PLAIN)
 
 
-FILE = "cells/two_layers.py"
+FILES = "cells/two_layers.py", "cells/couplings.py"
 LL, NN = PAIRS[0], PAIRS[3]
 BUGS = {  # (pair, what stands there, what the bug makes of it)
     "U is transposed": (LL, "p[k] * E2[k] + U11[k] * e1 + U12[k] * e2", "p[k] * E2[k] + U11[k] * e1 + U21[k] * e2"),
@@ -274,7 +275,8 @@ BUGS = {  # (pair, what stands there, what the bug makes of it)
 @pytest.mark.parametrize("bug", BUGS)
 def test_a_planted_bug_is_found(bug, mutant, one_regime):
     (lower, upper), old, new = BUGS[bug]
-    package = mutant(FILE, [(old, new)])
+    (file,) = (each for each in FILES if old in (Path(rtu_np.__file__).parent / each).read_text())
+    package = mutant(file, [(old, new)])
     one_regime(package)
     cell = rebuilt(package, Stack([lower(2), upper(9 if "ninth" in bug else 2)]))
     assert not package.check_gradients(cell, 2, 5, package.RTRL(exact=True), seed=3).passed
@@ -282,7 +284,7 @@ def test_a_planted_bug_is_found(bug, mutant, one_regime):
 
 @in_plain_python
 def test_an_unchanged_copy_passes(mutant, one_regime):
-    package = mutant(FILE, [])
+    package = mutant(FILES[0], [])
     one_regime(package)
     assert package.check_gradients(
         rebuilt(package, Stack([LinearRTU(2), NonlinearRTU(3)])), 2, 8, package.RTRL(exact=True)

@@ -22,14 +22,15 @@ from typing import Annotated, Any, NamedTuple
 import numpy as np
 
 from rtu_np import protocol
+from rtu_np.cells.couplings import by_eigenvalue, by_weights, carry, couple, four_rows
 from rtu_np.cells.linear_rtu import LinearRTUSpec
 from rtu_np.cells.nonlinear_rtu import NonlinearRTUSpec
 from rtu_np.cells.rotation import plain_rotation
 from rtu_np.cells.rows import accumulate_four
 from rtu_np.cells.stack import Between, StackSpec, register_pair, states_of
 from rtu_np.gradients.rtrl import with_every_path
-from rtu_np.jit import generic, kernel, like, noalias
-from rtu_np.numerics.activations import activation_flops, plain_slope, slope
+from rtu_np.jit import generic, kernel
+from rtu_np.numerics.activations import activation_flops, plain_slope
 from rtu_np.numerics.buffers import Pair, add_scaled, copy, padded_rows, rebuild
 from rtu_np.numerics.layout import layout_of
 from rtu_np.numerics.products import dot
@@ -61,17 +62,18 @@ units_above.otherwise(lambda spec, views: views)
 
 
 @with_every_path.register(StackSpec)
-def _with_every_path(spec):
+def _with_every_path(spec: Any) -> Any:
     if protocol.feedforward(spec.upper):
         return spec  # nothing above remembers, so layer-local RTRL has every path
-    names, above = [], spec.upper
+    names: list[type] = []
+    above = spec.upper
     while isinstance(above, StackSpec):
         names.append(type(above.lower))
         above = above.upper
-    recurrent = units_above(spec.upper, spec.upper)
+    recurrent: Any = units_above(spec.upper, spec.upper)
     without_state = not isinstance(spec.upper, StackSpec) or protocol.feedforward(spec.upper.upper)
     if type(spec.lower) in _TRACE_UNITS and type(recurrent) in _TRACE_UNITS and without_state:
-        return TwoLayersSpec(**spec._asdict(), n_above=recurrent.n_hidden)
+        return TwoLayersSpec(*spec[:3], spec.lower, spec.upper, recurrent.n_hidden)
     layers = ", ".join(kind.__name__.removesuffix("Spec") for kind in (type(spec.lower), *names, type(above)))
     raise TypeError(
         f"gradient is RTRL(exact=True) for a Stack of {layers}: expected two layers, each a LinearRTU or a "
@@ -175,31 +177,6 @@ def plain_gradient(spec, params, memory, dy):
 # --------------------------------------------------------------------------------------------------------- kernels
 
 
-@generic
-def _slopes_of_unit(spec, memory, i):
-    """(dy1/dc1, dy2/dc2) of unit i below."""
-
-
-@_slopes_of_unit.register(LinearRTUSpec)
-def _of_linear_unit(spec, memory, i):
-    return slope(spec.activation, memory.y[i]), slope(spec.activation, memory.y[spec.n_hidden + i])
-
-
-@_slopes_of_unit.register(NonlinearRTUSpec)
-def _of_nonlinear_unit(spec, memory, i):
-    one = like(memory.y[i], 1.0)
-    return one, one
-
-
-@generic
-def _scales(spec, memory):
-    """(dc1/d(W1 x), dc2/d(W2 x)) of the units above."""
-
-
-_scales.register(LinearRTUSpec)(lambda spec, memory: (memory.work.gamma, memory.work.gamma))
-_scales.register(NonlinearRTUSpec)(lambda spec, memory: (memory.gamma1, memory.gamma2))
-
-
 @protocol.move.register(TwoLayersSpec)
 def move(spec, params, memory, x_t):
     protocol.move(spec.lower, params.lower, memory.lower, x_t)
@@ -207,109 +184,19 @@ def move(spec, params, memory, x_t):
     protocol.move(spec.upper, params.upper, memory.upper, memory.between)
     copy(memory.upper.y, memory.y)
     # Here, since `learn` may come after the parameters have been updated.
-    (W1, W2), U, n = units_above(spec.upper, params.upper).weights, memory.U, spec.lower.n_hidden
-    scale1, scale2 = _scales(units_above(spec.upper, spec.upper), units_above(spec.upper, memory.upper))
-    for i in range(n):
-        slope1, slope2 = _slopes_of_unit(spec.lower, memory.lower, i)
-        _scale_row(slope1, W1[i], scale1, U[4 * i])
-        _scale_row(slope2, W1[n + i], scale1, U[4 * i + 1])
-        _scale_row(slope1, W2[i], scale2, U[4 * i + 2])
-        _scale_row(slope2, W2[n + i], scale2, U[4 * i + 3])
-
-
-@kernel
-@noalias
-def _scale_row(factor, row, scale, out):
-    for k in range(scale.shape[0]):
-        out[k] = factor * row[k] * scale[k]
-
-
-@generic
-def _carry(spec, memory, couplings, e, rows):
-    """rows <- A rows + U e, of two parameters of one unit below. `spec` and `memory` are those of the units above.
-
-    couplings : U11, U12, U21, U22
-    e : dc1 and dc2 of the unit below by the first parameter, then by the second
-    rows : likewise of the units above, modified in place
-    """
-
-
-@_carry.register(LinearRTUSpec)
-def _carry_linear(spec, memory, couplings, e, rows):
-    _turn_rows(memory.work.g, memory.work.p, couplings, e, rows)
-
-
-@kernel
-@noalias
-def _turn_rows(g, p, couplings, e, rows):
-    U11, U12, U21, U22 = couplings
-    e1, e2, f1, f2 = e
-    E1, E2, F1, F2 = rows
-    for k in range(g.shape[0]):
-        E1_tm1, F1_tm1 = E1[k], F1[k]
-        E1[k] = g[k] * E1_tm1 - p[k] * E2[k] + U11[k] * e1 + U12[k] * e2
-        E2[k] = g[k] * E2[k] + p[k] * E1_tm1 + U21[k] * e1 + U22[k] * e2
-        F1[k] = g[k] * F1_tm1 - p[k] * F2[k] + U11[k] * f1 + U12[k] * f2
-        F2[k] = g[k] * F2[k] + p[k] * F1_tm1 + U21[k] * f1 + U22[k] * f2
-
-
-@_carry.register(NonlinearRTUSpec)
-def _carry_nonlinear(spec, memory, couplings, e, rows):
-    _turn_rows_by_slopes((memory.g1, memory.p1, memory.g2, memory.p2), couplings, e, rows)
-
-
-@kernel
-@noalias
-def _turn_rows_by_slopes(jacobian, couplings, e, rows):
-    g1, p1, g2, p2 = jacobian
-    U11, U12, U21, U22 = couplings
-    e1, e2, f1, f2 = e
-    E1, E2, F1, F2 = rows
-    for k in range(g1.shape[0]):
-        E1_tm1, F1_tm1 = E1[k], F1[k]
-        E1[k] = g1[k] * E1_tm1 - p1[k] * E2[k] + U11[k] * e1 + U12[k] * e2
-        E2[k] = g2[k] * E2[k] + p2[k] * E1_tm1 + U21[k] * e1 + U22[k] * e2
-        F1[k] = g1[k] * F1_tm1 - p1[k] * F2[k] + U11[k] * f1 + U12[k] * f2
-        F2[k] = g2[k] * F2[k] + p2[k] * F1_tm1 + U21[k] * f1 + U22[k] * f2
-
-
-@kernel
-def _by_eigenvalue(memory, i):
-    """dc1 and dc2 of unit i below by a, then by b."""
-    units = memory.units
-    return units.dc1_da[i], units.dc2_da[i], units.dc1_db[i], units.dc2_db[i]
-
-
-@generic
-def _by_weights(spec, memory, j, i):
-    """dc1 and dc2 of unit i below by W1_j, then by W2_j."""
-
-
-@_by_weights.register(LinearRTUSpec)
-def _linear_by_weights(spec, memory, j, i):
-    e1, e2 = memory.dc1_dW1[j, i], memory.dc2_dW1[j, i]
-    return e1, e2, -e2, e1
-
-
-@_by_weights.register(NonlinearRTUSpec)
-def _nonlinear_by_weights(spec, memory, j, i):
-    return memory.dc1_dW1[j, i], memory.dc2_dW1[j, i], memory.dc1_dW2[j, i], memory.dc2_dW2[j, i]
-
-
-@kernel
-def _four_rows(matrix, first):
-    return matrix[first], matrix[first + 1], matrix[first + 2], matrix[first + 3]
+    above = units_above(spec.upper, spec.upper), units_above(spec.upper, memory.upper)
+    couple((spec.lower, memory.lower), above, units_above(spec.upper, params.upper), memory.U)
 
 
 @kernel
 def _carry_unit(spec, memory, i):
     """E of all parameters of unit i below, one step on."""
     above, units, E = units_above(spec.upper, spec.upper), units_above(spec.upper, memory.upper), memory.E
-    couplings, first = _four_rows(memory.U, 4 * i), 4 * i * (1 + spec.lower.n_inputs)
-    _carry(above, units, couplings, _by_eigenvalue(memory.lower, i), _four_rows(E, first))
+    couplings, first = four_rows(memory.U, 4 * i), 4 * i * (1 + spec.lower.n_inputs)
+    carry(above, units, couplings, by_eigenvalue(memory.lower, i), four_rows(E, first))
     for j in range(spec.lower.n_inputs):
-        e = _by_weights(spec.lower, memory.lower, j, i)
-        _carry(above, units, couplings, e, _four_rows(E, first + 4 + 4 * j))
+        e = by_weights(spec.lower, memory.lower, j, i)
+        carry(above, units, couplings, e, four_rows(E, first + 4 + 4 * j))
 
 
 @protocol.propagate.register(TwoLayersSpec)

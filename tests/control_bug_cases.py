@@ -70,7 +70,7 @@ CONTROL_BUGS = {
     "only the critic forgets": Bug(
         "actor-critic",
         ACTOR,
-        [("    clear(a.flat_memory)\n    clear(a.flat_traces)\n", "    pass\n")],
+        [("    clear_memory(spec.cell, a.memory, a.flat_memory)\n    clear(a.flat_traces)\n", "    pass\n")],
         "actor.traces.cell",
         (
             "actor.traces.policy.W, actor.traces.policy.b, actor.memory.state, actor.memory.y: it is "
@@ -173,8 +173,8 @@ CONTROL_BUGS = {
         Q,
         [
             (
-                "    _finish(spec.h.optimizer, c, time_step, decay)\n",
-                "    _finish(spec.h.optimizer, c, time_step, time_step.x.dtype.type(0.9 * 0.8))\n",
+                "    _finish(spec.h, c, time_step, decay)\n",
+                "    _finish(spec.h, c, time_step, time_step.x.dtype.type(0.9 * 0.8))\n",
             )
         ],
         "h.traces.cell",

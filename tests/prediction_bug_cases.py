@@ -6,7 +6,8 @@ from rtu_np.learnercheck import mistakes as known
 
 TD, OPTIMIZERS, INPUTS = "prediction/td_kernels.py", "learning/optimizers.py", "prediction/inputs.py"
 MANY, REGRESSION = "prediction/td_many_network.py", "prediction/regressor_kernels.py"
-CLEAR = "        clear(network.flat_memory)\n        clear(network.flat_traces)\n    return v_t, delta"
+FORGET = "        clear_memory(spec.cell, memory, network.flat_memory)\n"
+CLEAR = FORGET + "        clear(network.flat_traces)\n    return v_t, delta"
 LEARN = """    protocol.learn(spec.cell, params.cell, traces.cell, memory, decay, step)
     readout.learn(spec.readout, params.readout, traces.readout, network.activations, memory.y, decay, step)
 """
@@ -17,7 +18,7 @@ PREDICTION_BUGS = {
     "traces stay at an end": Bug(
         "TD(lambda), SGD",
         TD,
-        [(CLEAR, "        clear(network.flat_memory)\n    return v_t, delta")],
+        [(CLEAR, FORGET + "    return v_t, delta")],
         "traces.cell",
         known.TRACES_STAY,
     ),
@@ -27,10 +28,7 @@ PREDICTION_BUGS = {
         [
             (
                 CLEAR,
-                CLEAR.replace(
-                    "clear(network.flat_memory)",
-                    "clear(network.flat_memory if time_step.end == TERMINATED else network.flat_traces)",
-                ),
+                CLEAR.replace("clear_memory", "if time_step.end == TERMINATED: clear_memory"),
             )
         ],
         "memory.state",

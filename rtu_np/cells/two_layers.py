@@ -73,7 +73,8 @@ def _with_every_path(spec: Any) -> Any:
     recurrent: Any = units_above(spec.upper, spec.upper)
     without_state = not isinstance(spec.upper, StackSpec) or protocol.feedforward(spec.upper.upper)
     if type(spec.lower) in _TRACE_UNITS and type(recurrent) in _TRACE_UNITS and without_state:
-        return TwoLayersSpec(*spec[:3], spec.lower, spec.upper, recurrent.n_hidden)
+        shape = spec.n_inputs, spec.n_hidden, spec.n_outputs
+        return TwoLayersSpec(*shape, spec.lower, spec.upper, recurrent.n_hidden)
     layers = ", ".join(kind.__name__.removesuffix("Spec") for kind in (type(spec.lower), *names, type(above)))
     raise TypeError(
         f"gradient is RTRL(exact=True) for a Stack of {layers}: expected two layers, each a LinearRTU or a "

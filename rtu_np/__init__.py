@@ -12,9 +12,9 @@ from rtu_np.cells.linear_rtu import LinearRTU
 from rtu_np.cells.lru import LRU
 from rtu_np.cells.min_gru import MinGRU
 from rtu_np.cells.nonlinear_rtu import NonlinearRTU
+from rtu_np.cells.own_cell.cell import from_step
 from rtu_np.cells.rnn import VanillaRNN
 from rtu_np.cells.stack import Stack
-from rtu_np.cells.step_cell import from_step
 from rtu_np.cells.two_layers import TwoLayersSpec  # noqa: F401  its functions are registered by importing it
 from rtu_np.control.actor_critic import ActorCritic
 from rtu_np.control.callbacks import Checkpoints, Evaluation, continue_run, every

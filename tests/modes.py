@@ -18,7 +18,7 @@ MODES = {
             *("test_cells.py", "test_cells_alike.py", "test_cells_settings.py"),
             *("test_approximate_gradients.py", "test_corrected_sensitivities.py", "test_gradient_methods.py"),
             *("test_gradcheck.py", "test_gradcheck_regimes.py", "test_gradients.py", "test_tbptt.py", "test_costs.py"),
-            *("test_check_learner.py", "test_step_cell.py", "test_two_layers.py"),
+            *("test_check_learner.py", "test_own_cell.py", "test_two_layers.py"),
         ],
     ),
     "uncompiled agents and streams": (

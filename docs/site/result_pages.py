@@ -114,7 +114,7 @@ def _preset(name: str, file: Path, found: dict[str, Any]) -> str:
 
 
 def _takeaway(name: str, file: Path) -> str:
-    """What the figure shows, in a sentence. PluginError if there is none, or if the numbers do not bear it out."""
+    """What the figure shows, in a sentence. PluginError if it has no sentence, or if the numbers do not bear it out."""
     from experiments.takeaways import TakeawayError, sentence
 
     try:

@@ -1,7 +1,7 @@
 """From the graph of a step to its kernels: the source of `forward` and `backward`, and of the arrays they need.
 
 All operations on numbers that have the same length are one loop. In each turn it computes dual numbers
-(`rtu_np.cells.step_rules`), whose inputs are what the loop reads. So behind the loop stand its results, and a vector of
+(`rules`), whose inputs are what the loop reads. So behind the loop stand its results, and a vector of
 slopes for each result and input (derivations (88)). Between loops stand products with matrices, sums and joined
 vectors, whose derivatives are known. `backward` goes back from one to the other (derivations (89)): through a loop by
 its slopes, through a product by the matrix.
@@ -10,8 +10,8 @@ its slopes, through a product by the matrix.
 import re
 from typing import NamedTuple
 
-from rtu_np.cells.step_duals import Duals, Place
-from rtu_np.cells.step_graph import Graph, Length, Node
+from rtu_np.cells.own_cell.duals import Duals, Place
+from rtu_np.cells.own_cell.graph import Graph, Length, Node
 
 
 class Block:

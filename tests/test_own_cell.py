@@ -29,10 +29,10 @@ from rtu_np import (
     check_recurrence,
     from_step,
 )
-from rtu_np.cells import unitwise
-from rtu_np.cells.step_duals import Duals
-from rtu_np.cells.step_rules import RULES, WITHOUT_SLOPE
-from rtu_np.cells.step_source import Writer
+from rtu_np.cells.own_cell import unitwise
+from rtu_np.cells.own_cell.duals import Duals
+from rtu_np.cells.own_cell.rules import RULES, WITHOUT_SLOPE
+from rtu_np.cells.own_cell.source import Writer
 from rtu_np.gradcheck.case import Case, Sequence
 from rtu_np.numerics.elementary import exp, expm1, sigmoid, sin_cos, tanh
 

@@ -1,7 +1,7 @@
 """A cell from one function: `from_step` takes a step in NumPy, and generates the functions of `rtu_np.protocol`.
 
-The step is called once with arrays that note what is done to them (`step_graph`). From the graph come the kernels
-`forward` and `backward` (`step_source`), whose derivatives are dual numbers (`step_rules`; derivations (88), (89)).
+The step is called once with arrays that note what is done to them (`graph`). From the graph come the kernels
+`forward` and `backward` (`source`), whose derivatives are dual numbers (`rules`; derivations (88), (89)).
 RTRL and truncated BPTT are those of all cells. If units do not see one another, RTRL has one sensitivity for each
 parameter (`unitwise`; derivations (90)).
 
@@ -9,7 +9,7 @@ A kernel is generated for all sizes, in place, and allocates nothing. Its source
 numbers that the step has read, and calls no function of the user's. A hash of the source names the type that kernels
 dispatch on. So a second process finds the compiled code, and a step that has changed has a type of its own.
 
-The reference of the gradient check is the step itself in NumPy (`step_check`).
+The reference of the gradient check is the step itself in NumPy (`check`).
 """
 
 import hashlib
@@ -24,13 +24,13 @@ from typing import Annotated, Any, NamedTuple
 import numpy as np
 
 from rtu_np import protocol
-from rtu_np.cells import step_check
 from rtu_np.cells.layer import Cell
-from rtu_np.cells.step_graph import Graph
-from rtu_np.cells.step_rules import WATCHED
-from rtu_np.cells.step_source import Outputs, Source, Writer, reachable
-from rtu_np.cells.step_trace import trace
-from rtu_np.cells.unitwise import register_unitwise
+from rtu_np.cells.own_cell import check
+from rtu_np.cells.own_cell.graph import Graph
+from rtu_np.cells.own_cell.rules import WATCHED
+from rtu_np.cells.own_cell.source import Outputs, Source, Writer, reachable
+from rtu_np.cells.own_cell.trace import trace
+from rtu_np.cells.own_cell.unitwise import register_unitwise
 from rtu_np.jit import kernel, noalias
 from rtu_np.numerics.buffers import aligned, clear, copy, packed, size
 from rtu_np.numerics.elementary import exp, expm1, sigmoid, sin_cos, tanh
@@ -163,9 +163,9 @@ class StepCell(Cell):
         shapes = tuple((name, array.shape) for name, array in params.items())
         self.widths[shapes] = n_inputs
         graph, outputs = trace(self, dict(shapes), n_inputs)
-        step_check.check_pure(self, params, n_inputs)
+        check.check_pure(self, params, n_inputs)
         if self.elementwise:
-            step_check.check_elementwise(self, graph, outputs.states, params, n_inputs)
+            check.check_elementwise(self, graph, outputs.states, params, n_inputs)
         kind = _kind(self, graph, outputs, shapes)
         _CELLS[kind, self.n_hidden, self.width] = self
         lengths = [length for _, shape in shapes for length in shape]
@@ -320,7 +320,7 @@ def _distances(spec, params, state_tm1, x_t):
 
 def _run(spec, params, state_tm1, x_t, kinks=None):
     watches = type(spec) in protocol.preactivations.table
-    return step_check.run(_cell_of(spec), (_as_given(params), state_tm1._asdict(), x_t), watches, kinks)
+    return check.run(_cell_of(spec), (_as_given(params), state_tm1._asdict(), x_t), watches, kinks)
 
 
 def _as_given(params: Any) -> dict[str, np.ndarray]:

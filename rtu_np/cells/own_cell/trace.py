@@ -2,13 +2,13 @@
 
 from typing import Any
 
-from rtu_np.cells import step_check
-from rtu_np.cells.step_arrays import Buffer, Traced
-from rtu_np.cells.step_graph import Graph, Length, Node
-from rtu_np.cells.step_source import Outputs
+from rtu_np.cells.own_cell import check
+from rtu_np.cells.own_cell.arrays import Buffer, Traced
+from rtu_np.cells.own_cell.graph import Graph, Length, Node
+from rtu_np.cells.own_cell.source import Outputs
 
 
-class _Parameters(step_check.Named):
+class _Parameters(check.Named):
     """The parameters while a step is traced: a name that is not there is an error, and what is read is noted."""
 
     def __init__(self, cell: Any, arrays: dict[str, Traced]) -> None:
@@ -47,10 +47,10 @@ def trace(cell: Any, shapes: dict[str, tuple[int, ...]], n_inputs: int) -> tuple
         if not shape:
             made[name] = made[name][0]
     params = _Parameters(cell, made)
-    state = step_check.Named((name, leaf(f"state_tm1.{name}", n)) for name in cell.state)
+    state = check.Named((name, leaf(f"state_tm1.{name}", n)) for name in cell.state)
     x = leaf("x_t", Length(n_inputs, "spec.n_inputs"))
     try:
-        after, y = step_check.call(cell, params, state, x, lambda name, m: Buffer(graph, name, Length(m, str(m))))
+        after, y = check.call(cell, params, state, x, lambda name, m: Buffer(graph, name, Length(m, str(m))))
     except (ValueError, TypeError) as error:
         if f"step {cell.name} " in str(error):
             raise error from None

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from rtu_np.cells.step_graph import Graph, Node
+from rtu_np.cells.own_cell.graph import Graph, Node
 
 _COMPLEX_STEP = 1e-30
 

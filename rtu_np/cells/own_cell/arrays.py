@@ -10,8 +10,8 @@ from typing import Any, NoReturn
 import numpy as np
 from numpy.lib.mixins import NDArrayOperatorsMixin
 
-from rtu_np.cells.step_graph import Graph, Length, Node, fixed
-from rtu_np.cells.step_rules import RULES
+from rtu_np.cells.own_cell.graph import Graph, Length, Node, fixed
+from rtu_np.cells.own_cell.rules import RULES
 
 
 class Traced(NDArrayOperatorsMixin):

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 
-from rtu_np.cells.step_rules import RULES, WITHOUT_SLOPE
+from rtu_np.cells.own_cell.rules import RULES, WITHOUT_SLOPE
 
 _LARGEST_POWER = 100  # of whole powers
 _MOST = 4000  # nodes; a loop over units in Python makes many, and compiling takes seconds per thousand

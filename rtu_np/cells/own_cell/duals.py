@@ -1,10 +1,10 @@
-"""The lines of a loop over dual numbers (`rtu_np.cells.step_rules`): values, and tangents by what the loop reads."""
+"""The lines of a loop over dual numbers (`rules`): values, and tangents by what the loop reads."""
 
 import re
 from typing import NamedTuple, Protocol
 
-from rtu_np.cells.step_graph import Node
-from rtu_np.cells.step_rules import RULES
+from rtu_np.cells.own_cell.graph import Node
+from rtu_np.cells.own_cell.rules import RULES
 
 
 class Place(NamedTuple):

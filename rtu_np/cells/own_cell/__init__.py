@@ -1,0 +1,1 @@
+"""A cell from one function, with derivatives by dual numbers."""

@@ -177,10 +177,9 @@ assert np.isclose(exact["nu_log"], by_nu[19].real)
 # %% [markdown]
 # ## Solution 1
 #
-# It resonates with $\omega = \theta$: there each push comes when the hand points the right way. A wave is half a turn
-# one way and half a turn the other way, and only one of the halves meets the clock: the state grows to about $\gamma /
-# (2 (1
-# - r)) = 3.1$. So a layer of units with different $\theta$ is a row of tuning forks.
+# It resonates with $\omega = \theta$: there each push comes when the hand points the right way. A wave is the sum of
+# two turning hands of half its size, one for each direction, and only one of them goes with the clock: the state grows
+# to about $\gamma / (2 (1 - r)) = 3.1$. So a layer of units with different $\theta$ is a row of tuning forks.
 
 
 # %%

@@ -57,7 +57,7 @@ HEAD = f"""# Claims
 
 What the paper (Elelimy et al. 2024) and its followers claim, and what the results of this repository say. The page is
 made from [results](results) by `python -m experiments.claims`, and a test checks that it is. Nobody has judged by hand:
-{{holds}} claims hold, {{does_not}} do not, {{open}} are open.
+Of the paper's claims, its followers' and ours, {{holds}} hold, {{does_not}} do not, {{open}} are open.
 
 **The rule.** A claim is a list of comparisons of means over seeds, each with its 95 % bootstrap interval over seeds.
 

@@ -118,8 +118,8 @@ def _does_the_paper_hold(results: Path) -> str:
             figures.setdefault(claim.results, []).append(verdicts.decide(claim, results, claims.EARLIER))
     counted = Counter(each.verdict for judged in figures.values() for each in judged)
     lines = [
-        f"**Of {counted.total()} claims, {counted[verdicts.HOLDS]} hold, {counted[verdicts.DOES_NOT]} do not, and "
-        f"{counted[verdicts.OPEN]} are open.** A rule on intervals over seeds judges, not a person;",
+        f"**Of the paper's {counted.total()} claims, {counted[verdicts.HOLDS]} hold, {counted[verdicts.DOES_NOT]} "
+        f"do not, and {counted[verdicts.OPEN]} are open.** A rule on intervals over seeds judges, not a person;",
         "open: the data do not decide. T-BPTT: truncated backpropagation through time. "
         "[The rule, each claim, its numbers](docs/claims.md).",
         "",

@@ -124,7 +124,7 @@ def test_results_of_an_earlier_task_decide_nothing(tmp_path):
     page = claims.page(tmp_path, [claim], earlier)
     assert "| a is fast (of old) | a fable | **open**: the course was another | 1 for; for: a: 10 [9, 11]" in page
     assert "(2 of 5 diverged)" in page
-    assert "0 claims hold, 0 do not, 1 are open" in page
+    assert "0 hold, 0 do not, 1 are open" in page
     assert "**holds**" in claims.page(tmp_path, [claim], {}).split("| claim |")[1]
     for gone in (("race", "laptop"), ("race", "long")):
         with pytest.raises(verdicts.ResultsError, match=rf"race/{gone[1]}\.json is not there, or not of commit 77"):

@@ -52,7 +52,7 @@ def from_step(
 ) -> "StepCell":
     """A cell from one function, with exact derivatives by dual numbers (derivations (88)-(90)).
 
-    All gradient methods, learners and agents take it. Without `elementwise`, RTRL is full RTRL, which grows with
+    RTRL, full RTRL and T-BPTT, and all learners take it. Without `elementwise`, RTRL is full RTRL, which grows with
     n_hidden squared times the parameters.
 
     Parameters

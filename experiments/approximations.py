@@ -119,24 +119,34 @@ def _all(operations: float) -> dict[str, list[Config]]:
 
 
 _SMALL: dict[str, Any] = {"leaky RNN": VanillaRNN(4, leak=0.1)}
-PRESETS: dict[str, dict[str, Any]] = {
+PRESETS: dict[str, dict[str, Any]] = {  # steps of all learners; 0: each has its own, by its operations
     "smoke": {
         "fixed": [_angle("leaky RNN", ["UORO"], [0], _SMALL), _bias("leaky RNN", [10, 100], _SMALL)],
         "learning": [_learning(RTU, "RTRL", LinearRTU(4), 3e6)],
+        "steps": 0,
         "step_tuning": {"step_sizes": [1e-3], "seeds": [1000]},
         "seeds": range(2),
     },
-    "laptop": {**_all(3e9), "step_tuning": {"step_sizes": STEP_SIZES, "seeds": [1000]}, "seeds": range(5)},
-    "overnight": {**_all(3e10), "step_tuning": {"step_sizes": STEP_SIZES, "seeds": [1000, 1001]}, "seeds": range(10)},
+    "laptop": {**_all(3e9), "steps": 0, "step_tuning": {"step_sizes": STEP_SIZES, "seeds": [1000]}, "seeds": range(5)},
+    "overnight": {
+        **_all(3e10),
+        "steps": 0,
+        "step_tuning": {"step_sizes": STEP_SIZES, "seeds": [1000, 1001]},
+        "seeds": range(10),
+    },
 }
 
 
 def stages(preset: dict[str, Any]) -> list[selection.Stage]:
     """Step sizes of the learners on seeds of their own; then everything."""
-    tuning, learning = preset["step_tuning"], preset["learning"]
+    tuning, steps = preset["step_tuning"], preset["steps"]
+    fixed, learning = (
+        [{**config, "steps": steps} if steps and "steps" in config else config for config in preset[part]]
+        for part in ("fixed", "learning")
+    )
     return [
         (lambda earlier: selection.trials(learning, tuning), list(tuning["seeds"])),
-        (lambda earlier: [*preset["fixed"], *selection.chosen(learning, earlier[-1])], list(preset["seeds"])),
+        (lambda earlier: [*fixed, *selection.chosen(learning, earlier[-1])], list(preset["seeds"])),
     ]
 
 

@@ -8,6 +8,7 @@ others. Processes are sent the function and the items by pickle.
 import signal
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing, contextmanager, nullcontext
+from multiprocessing import resource_tracker
 from typing import TypeVar
 
 from joblib import cpu_count
@@ -121,6 +122,7 @@ def _blocking_ctrl_c() -> Iterator[None]:
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
+    resource_tracker.ensure_running()  # the first lock starts it, and in Python 3.11 its start ends the blocking
     earlier = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield

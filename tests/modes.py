@@ -13,7 +13,7 @@ MODES = {
     ),
     "uncompiled": (
         {"NUMBA_DISABLE_JIT": "1"},
-        "not process and not test_command_line",
+        "not process and not test_command_line and not every_output_of_the_window",
         [
             *("test_cells.py", "test_cells_alike.py", "test_cells_settings.py"),
             *("test_approximate_gradients.py", "test_corrected_sensitivities.py", "test_gradient_methods.py"),
@@ -21,6 +21,7 @@ MODES = {
             *("test_check_learner.py", "test_own_cell.py", "test_two_layers.py"),
         ],
     ),
+    "uncompiled windows": ({"NUMBA_DISABLE_JIT": "1"}, "every_output_of_the_window", ["test_tbptt.py"]),
     "uncompiled agents and streams": (
         {"NUMBA_DISABLE_JIT": "1"},
         "not process and not test_command_line",
@@ -66,6 +67,7 @@ MODES = {
 }
 # They repeat in plain Python what other tests do compiled, and take minutes. With RTU_NP_TESTS=all they run, too.
 LONG = (
+    "uncompiled windows",
     "uncompiled agents and streams",
     "uncompiled learners",
     "uncompiled, many predictions",

@@ -2,7 +2,9 @@
 
 import os
 import signal
+import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -43,3 +45,24 @@ def test_only_the_item_at_fault_is_blamed_for_a_process_that_died(known):
 def test_a_pool_needs_a_process():
     with pytest.raises(ValueError, match="n_processes is 0: expected an integer of at least 1"):
         list(in_processes(work, [1], 0))
+
+
+def _blocks_ctrl_c(_item):
+    return signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, [])
+
+
+@pytest.mark.skipif(not hasattr(signal, "pthread_sigmask"), reason="signals of Unix")
+@pytest.mark.parametrize("hear", [True, False])
+def test_ctrl_c_is_blocked_from_a_process_s_start(hear):
+    """In a process of its own: what the first lock of a process starts must not end the blocking."""
+    code = f"""
+import subprocess
+import sys
+from pathlib import Path
+sys.path.insert(0, {str(Path(__file__).parent)!r})
+from test_processes import _blocks_ctrl_c
+from rtu_np.processes import in_processes
+print([blocks for _, blocks in in_processes(_blocks_ctrl_c, range(4), 2, hear_ctrl_c={hear})])
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == str([not hear] * 4)

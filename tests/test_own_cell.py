@@ -22,6 +22,7 @@ from rtu_np import (
     Dense,
     OnlineRegressor,
     QLambda,
+    SnAp1,
     Stack,
     TDLambda,
     cells,
@@ -279,3 +280,15 @@ def test_the_same_function_is_one_for_check_recurrence():
     params = cell.init(2, 3, np.random.default_rng(0))
     assert check_recurrence(cell.step, params, np.zeros(3), np.eye(2)).passed
     assert cells.from_step is from_step
+
+
+@in_plain_python
+@pytest.mark.parametrize("name", ["own lstm", "loops"])
+def test_snap1_of_units_that_see_no_other_is_rtrl(name):
+    exact, other = (CELLS[name].build(3, method, seed=1) for method in (RTRL(), SnAp1()))
+    for x in np.random.default_rng(2).standard_normal((8, 3)):
+        y = exact.advance(x)
+        assert_close(other.advance(x), y, PLAIN, "y")
+    expected = exact.gradient(np.ones(y.size))
+    for view, found in other.gradient(np.ones(y.size)).items():
+        assert_close(found, expected[view], PLAIN, view)

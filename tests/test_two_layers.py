@@ -191,6 +191,7 @@ REFUSED = {
     "Dense, LinearRTU": [Dense(2), LinearRTU(2)],
     "Dense, LinearRTU, LinearRTU": [Dense(2), LinearRTU(2), LinearRTU(2)],
     "GRU, LinearRTU": [GRU(2), LinearRTU(2)],
+    "LRU, LinearRTU": [LRU(2, projection=False), LinearRTU(2)],
     "LinearRTU, LRU": [LinearRTU(2), LRU(2)],
     "LinearRTU, MinGRU, Dense": [LinearRTU(2), MinGRU(2), Dense(2)],
     "LinearRTU, Dense, LinearRTU": [LinearRTU(2), Dense(2), LinearRTU(2)],

@@ -256,7 +256,7 @@ REFUSED = {
     "a gradient that is not known": (
         lambda: check_learner(set_to(td(), gradient="UORO()")),
         ValueError,
-        r"learner has gradient='UORO\(\)': expected RTRL\(\), RTRL\(dense=True\) or TBPTT",
+        r"learner has gradient='UORO\(\)': expected RTRL\(\), RTRL\(dense=True\), RTRL\(exact=True\) or TBPTT",
     ),
     "no reference": (lambda: check_learner(LinearTD(), own_rows()), ValueError, "a LinearTD without reference="),
     "no rows": (lambda: check_learner(td(), []), ValueError, "stream has no rows"),

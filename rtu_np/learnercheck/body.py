@@ -3,7 +3,7 @@
 It knows `protocol.plain_forward` alone: no sensitivities, no traces, no kernel of the learner.
 
 RTRL      S <- J S + F, dense, with the parameters that the learner has at each step. Layer-local RTRL of a stack
-          carries the effect of a layer's parameters on the state of this layer alone; with dense or exact, on all states
+          carries the effect of a layer's parameters on the state of this layer alone; dense or exact, on all
 TBPTT(T)  the last T steps again, from the state before them, with today's parameters
 """
 

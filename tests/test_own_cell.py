@@ -292,3 +292,27 @@ def test_snap1_of_units_that_see_no_other_is_rtrl(name):
     expected = exact.gradient(np.ones(y.size))
     for view, found in other.gradient(np.ones(y.size)).items():
         assert_close(found, expected[view], PLAIN, view)
+
+
+SIDES = {
+    "elu": (lambda z: np.where(z > 0, z, np.exp(z) - 1), [1.5, 1.5 * np.exp(-1)]),
+    "capped": (lambda z: np.minimum(np.exp(z), 10.0), [0.0, 1.5 * np.exp(-1)]),
+    "root": (lambda z: np.where(z > 0, np.sqrt(z), 0.0), [0.75 / np.sqrt(800), 0.0]),
+}
+
+
+@in_plain_python
+@pytest.mark.filterwarnings("ignore:.*:RuntimeWarning")
+@pytest.mark.parametrize("name", SIDES)
+def test_the_side_that_is_not_taken_may_be_infinite(name):
+    """e^800 and the root of -1 do not reach the gradient: 0 times infinity is no number."""
+    f, expected = SIDES[name]
+
+    def step(p, h, x):
+        h = 0.5 * h + f(x @ p.W)
+        return h, h
+
+    layer = from_step(step, 2, init=lambda d, n, rng: {"W": np.array([[800.0, -1.0]])}, elementwise=True).build(1)
+    for _ in range(2):
+        layer.advance([1.0])
+    assert_close(layer.gradient(np.ones(2))["W"], np.array([expected]), PLAIN, name)

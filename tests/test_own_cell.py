@@ -3,6 +3,7 @@
 import json
 import pickle
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +29,7 @@ from rtu_np import (
     cells,
     check_gradients,
     check_recurrence,
+    checkpoint,
     from_step,
 )
 from rtu_np.cells.own_cell import unitwise
@@ -316,3 +318,29 @@ def test_the_side_that_is_not_taken_may_be_infinite(name):
     for _ in range(2):
         layer.advance([1.0])
     assert_close(layer.gradient(np.ones(2))["W"], np.array([expected]), PLAIN, name)
+
+
+def scaled(p, h, x, scale=1.0):
+    h = 0.5 * h + scale * np.tanh(x @ p.W)
+    return h, h
+
+
+class Scaled:
+    def __call__(self, p, h, x):
+        return scaled(p, h, x)
+
+
+@in_plain_python
+@pytest.mark.parametrize("step", [partial(scaled, scale=2.0), Scaled()], ids=["partial", "object"])
+def test_a_learner_whose_step_is_a_partial_function_or_an_object_is_saved(step, tmp_path):
+    cell = from_step(step, 2, init=lambda d, n, rng: {"W": np.ones((d, n))}, elementwise=True)
+    learner = TDLambda(cell, 2)
+    learner.step([1.0, 2.0], 1.0)
+    learner.save(tmp_path / "own.npz")
+    assert TDLambda.load(tmp_path / "own.npz", cell=cell).step([1.0, 0.0], 1.0) == learner.step([1.0, 0.0], 1.0)
+    assert cell.name in ("scaled", "Scaled")
+
+
+def test_partial_functions_are_described_with_what_they_have_been_given():
+    """Runs of experiments are named by this."""
+    assert checkpoint.describe(partial(scaled, scale=2.0)) == f"{__name__}.scaled(scale=2.0)"

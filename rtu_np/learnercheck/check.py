@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from rtu_np.checkpoint import name_of_function
 from rtu_np.control.actor_critic import ActorCritic
 from rtu_np.control.agent import Agent
 from rtu_np.control.ppo.agent import PPO
@@ -137,7 +138,7 @@ def _reference(subject: Any, rule: str | None, reference: Callable | None) -> tu
             raise ValueError(f"rule is {rule!r} and reference is given: expected one of the two")
         if not callable(reference):
             raise TypeError(f"reference is {brief(reference)}: expected a function reference(state, step) -> state")
-        return getattr(reference, "__name__", type(reference).__name__), _Given(reference)
+        return name_of_function(reference), _Given(reference)
     if rule is not None:
         check_choice("rule", rule, RULES)
     if isinstance(subject, PPO):

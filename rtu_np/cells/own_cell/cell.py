@@ -31,6 +31,7 @@ from rtu_np.cells.own_cell.rules import WATCHED
 from rtu_np.cells.own_cell.source import Outputs, Source, Writer, reachable
 from rtu_np.cells.own_cell.trace import trace
 from rtu_np.cells.own_cell.unitwise import register_unitwise
+from rtu_np.checkpoint import name_of_function
 from rtu_np.gradients.layers import name_of
 from rtu_np.jit import kernel, noalias
 from rtu_np.numerics.buffers import aligned, clear, copy, packed, size
@@ -130,7 +131,7 @@ class StepCell(Cell):
 
     @property
     def name(self) -> str:
-        return getattr(self.step, "__name__", type(self.step).__name__)
+        return name_of_function(self.step)
 
     @property
     def in_place(self) -> bool:

@@ -48,7 +48,7 @@ NUMBERS = {"one": 1.0, "zero": 0.0, "half": 0.5}
 def test_each_slope_is_the_derivative_of_its_operation(name, signs):
     """By complex step, or by differences if NumPy compares."""
     rule, at = RULES[name], [0.7 * signs[0], 0.4 * signs[1]]
-    if name in ("log", "log1p", "sqrt"):
+    if name in ("log", "log1p", "sqrt", "power"):
         at[0] = 0.7
     at = at[: len(rule.slopes)]
 
@@ -344,3 +344,16 @@ def test_a_learner_whose_step_is_a_partial_function_or_an_object_is_saved(step, 
 def test_partial_functions_are_described_with_what_they_have_been_given():
     """Runs of experiments are named by this."""
     assert checkpoint.describe(partial(scaled, scale=2.0)) == f"{__name__}.scaled(scale=2.0)"
+
+
+def powers(p, h, x):
+    """From h = 0, whose logarithm is infinite, on."""
+    h = 0.3 * (np.abs(h) + 0.1) ** p.a + 0.5 * np.abs(h) ** 1.5 * h + h**0 * np.tanh(x @ p.W)
+    return h, h
+
+
+@in_plain_python
+def test_powers_of_zero_and_of_negative_numbers():
+    cell = from_step(powers, 2, init=lambda d, n, rng: {"W": rng.standard_normal((d, n)), "a": np.full(n, 1.3)})
+    report = check_gradients(cell, 2, steps=6)
+    assert report.passed, str(report)

@@ -43,6 +43,7 @@ RULES = {
     "multiply": Rule("{0} * {1}", ("{1}", "{0}")),
     "divide": Rule("{0} / {1}", ("one / {1}", "-{y} / {1}")),
     "reciprocal": Rule("one / {0}", ("-{y} * {y}",)),
+    "power": Rule("{0} ** {1}", ("{1} * {0} ** ({1} - one)", "{y} * np.log({0})")),
     "square": Rule("{0} * {0}", ("{0} + {0}",)),
     "sqrt": Rule("np.sqrt({0})", ("half / {y}",)),
     "exp": Rule("exp({0})", ("{y}",)),

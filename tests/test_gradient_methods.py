@@ -52,7 +52,11 @@ def test_every_learner_takes_them_and_ppo_refuses_them(cell, gradient, tmp_path)
     many = TDLambda(body, D, gamma=np.array([0.5, 0.9]), gradient=gradient)
     many.run(s.observations, np.stack([s.cumulants] * 2, 1), progress=False)
     for learner in (TDLambda(body, D, gradient=gradient), OnlineRegressor(body, D, gradient=gradient)):
+        first = learner.run(s.observations, s.cumulants, progress=False)
         learner.reset()
+        again = learner.run(s.observations, s.cumulants, progress=False)
+        assert np.isfinite(again).all()
+        assert not np.array_equal(first, again)  # it has learned
     with pytest.raises((TypeError, ValueError), match=r"gradient is .*: expected RTRL\(\)"):
         PPO(env, recurrent_network(cell), gradient=gradient)
 

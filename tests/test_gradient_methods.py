@@ -32,6 +32,7 @@ from rtu_np import (
     checkpoint,
     recurrent_network,
 )
+from rtu_np.gradcheck import unbiased
 from rtu_np.gradcheck.own_past import LEAK_ALONE, OWN_PAST
 
 D = 3
@@ -85,6 +86,15 @@ def test_the_checker_calls_uoro_unbiased():
     assert report.passed, str(report)
     assert {block.kind for block in report.blocks} == {"unbiased, random"}
     assert all(block.deviation > 0.1 for block in report.blocks)
+
+
+@in_plain_python
+def test_the_checker_calls_what_is_below_a_layer_with_a_state_layer_local(monkeypatch):
+    monkeypatch.setattr(unbiased, "DRAWS", 10)
+    report = check_gradients(Stack([Dense(2), GRU(2), GRU(2), Dense(2)]), 2, 4, UORO())
+    kinds = {block.block.partition(".")[0]: block.kind for block in report.blocks}
+    local, above = "layer-local, approximate", "exact for fixed parameters"
+    assert kinds == {"0": local, "1": "layer-local, random", "2": "unbiased, random", "3": above}
 
 
 @in_plain_python

@@ -54,8 +54,9 @@ class LeakAlone(NamedTuple):
 class SnAp1:
     """Sensitivities through each unit's own past (SnAp-1, Menick et al. 2021; derivations (93)), approximate.
 
-    For VanillaRNN and GRU it leaves out what other units remember. In cells whose units see no other, RTUs, LRU, MinGRU,
-    ELSTM and those of from_step(elementwise=True), a unit of two numbers counts as one, so nothing is left out: it equals RTRL(), which is faster.
+    For VanillaRNN and GRU it leaves out what other units remember. In cells whose units see no other, RTUs, LRU,
+    MinGRU, ELSTM and those of from_step(elementwise=True), a unit of two numbers counts as one, so nothing is left out:
+    it equals RTRL(), which is faster.
 
     Raises
     ------

@@ -17,10 +17,12 @@ from rtu_np import (
     GRU,
     LRU,
     QRC,
+    RFLO,
     RTRL,
     SGD,
     TBPTT,
     TIDBD,
+    UORO,
     ActorCritic,
     Adam,
     Adaptive,
@@ -37,6 +39,7 @@ from rtu_np import (
     OnlineRegressor,
     QLambda,
     RMSProp,
+    SnAp1,
     Stack,
     TDLambda,
     VanillaRNN,
@@ -73,6 +76,12 @@ OPTIMIZERS = {
     "tidbd": TIDBD(1e-6),
     "autostep": Autostep(1e-6),
 }
+GRADIENTS: dict[str, Any] = {
+    "snap1": SnAp1(),
+    "rflo": RFLO(),
+    "uoro": UORO(),
+    "taylor": RTRL(taylor=True),
+}
 LEARNERS: dict[str, Any] = {
     "td": lambda cell, rule, **more: TDLambda(cell, 3, optimizer=rule, **more),
     "many": lambda cell, rule, **more: TDLambda(cell, 3, [0.5, 0.9, 0.9], optimizer=rule, **more),
@@ -108,6 +117,8 @@ def parser(program: str, also: Mapping[str, str]) -> argparse.ArgumentParser:
     check.add_argument("--tbptt", type=int, metavar="T", help="truncated BPTT through T steps, instead of RTRL")
     check.add_argument("--dense", action="store_true", help="full RTRL, for any cell")
     check.add_argument("--exact", action="store_true", help="exact RTRL of two layers of RTUs, with --stack")
+    check.add_argument("--gradient", choices=GRADIENTS, help="another gradient than RTRL")
+    check.add_argument("--leak", type=float, metavar="A", help="of a vanilla-rnn, below 1; rflo needs one")
     check.add_argument("--n-hidden", type=int, default=8, help="units")
     check.add_argument("--n-inputs", type=int, default=3, help="width of the input")
     check.add_argument("--steps", type=int, default=60, help="length of the sequence")
@@ -162,25 +173,27 @@ def _command(commands: Any, name: str, text: str) -> argparse.ArgumentParser:
 
 
 def check_gradient(arguments: argparse.Namespace) -> int:
-    if arguments.dense and arguments.tbptt is not None:
-        raise ValueError("--dense and --tbptt exclude each other: full RTRL, or truncated BPTT")
-    if arguments.exact and (arguments.dense or arguments.tbptt is not None):
-        other = "--dense" if arguments.dense else "--tbptt"
-        raise ValueError(f"--exact and {other} exclude each other: exact RTRL of two layers, or another gradient")
-    settings = {} if arguments.activation is None else {"activation": arguments.activation}
-    cell = CELLS[arguments.cell](n_hidden=arguments.n_hidden, **settings)
-    layers = [cell, *(CELLS[name](n_hidden=arguments.n_hidden) for name in arguments.stack)]
-    if arguments.readout is not None:
-        layers.append(Dense(arguments.readout, "identity"))
+    a = arguments
+    given = {"--dense": a.dense, "--exact": a.exact, "--tbptt": a.tbptt is not None, "--gradient": a.gradient}
+    asked = [name for name, value in given.items() if value]
+    if len(asked) > 1:
+        raise ValueError(f"{' and '.join(asked)} exclude each other: expected one way of carrying the gradient")
+    if a.leak is not None and a.cell != "vanilla-rnn":
+        raise ValueError(f"--leak is {a.leak} for {a.cell}: expected vanilla-rnn, which alone has a leak")
+    gradient = RTRL(a.dense, a.exact) if a.gradient is None else GRADIENTS[a.gradient]
+    settings = {name: getattr(a, name) for name in ("activation", "leak") if getattr(a, name) is not None}
+    layers = [CELLS[a.cell](n_hidden=a.n_hidden, **settings), *(CELLS[name](n_hidden=a.n_hidden) for name in a.stack)]
+    if a.readout is not None:
+        layers.append(Dense(a.readout, "identity"))
     report = gradcheck.check_gradients(
-        cell if len(layers) == 1 else Stack(tuple(layers)),
-        arguments.n_inputs,
-        arguments.steps,
-        RTRL(arguments.dense, arguments.exact) if arguments.tbptt is None else TBPTT(arguments.tbptt),
-        arguments.seed,
-        arguments.dtype,
-        arguments.reset_at,
-        arguments.thorough,
+        layers[0] if len(layers) == 1 else Stack(tuple(layers)),
+        a.n_inputs,
+        a.steps,
+        gradient if a.tbptt is None else TBPTT(a.tbptt),
+        a.seed,
+        a.dtype,
+        a.reset_at,
+        a.thorough,
     )
     print(report)
     return 0 if report.passed else 1

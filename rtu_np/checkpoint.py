@@ -9,6 +9,7 @@ import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import field, fields, is_dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -155,12 +156,32 @@ def shown(part: Any) -> str:
     return f"{type(part).__name__}({', '.join(f'{name}={value!r}' for name, value in _settings(part))})"
 
 
+def name_of_function(function: Any) -> str:
+    """Its name, for messages; of a partial function, that of the function in it; of an object, that of its class.
+
+    Examples
+    --------
+    >>> name_of_function(partial(sorted, reverse=True))
+    'sorted'
+    """
+    while isinstance(function, partial):
+        function = function.func
+    return getattr(function, "__name__", type(function).__name__)
+
+
 def describe(part: Any) -> Any:
-    """The name and the settings of a dataclass, and of the dataclasses among its settings; of a function, its name."""
+    """The name and the settings of a dataclass, and of the dataclasses among its settings; of a function, its name.
+
+    Of a partial function, that of the function in it, with what it has been given.
+    """
     if isinstance(part, tuple):
         return [describe(each) for each in part]
-    if callable(part) and hasattr(part, "__qualname__") and not is_dataclass(part):
-        return f"{part.__module__}.{part.__qualname__}"
+    if isinstance(part, partial):
+        given = [*map(repr, part.args), *(f"{name}={value!r}" for name, value in part.keywords.items())]
+        return f"{describe(part.func)}({', '.join(given)})"
+    if callable(part) and not is_dataclass(part):
+        named = part if hasattr(part, "__qualname__") else type(part)
+        return f"{named.__module__}.{named.__qualname__}"
     if not is_dataclass(part):
         return plain_number(part)
     return {"name": type(part).__name__, **{name: describe(value) for name, value in _settings(part)}}

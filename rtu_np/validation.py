@@ -17,6 +17,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import MISSING, fields
 from decimal import Decimal
+from functools import partial
 from types import FunctionType
 from typing import Any, TypeVar
 
@@ -388,6 +389,7 @@ def brief(settings: Any) -> str:
     if isinstance(settings, tuple):
         return f"[{', '.join(map(brief, settings))}]"
     if not hasattr(settings, "__dataclass_fields__"):
+        settings = settings.func if isinstance(settings, partial) else settings
         return settings.__name__ if isinstance(settings, FunctionType) else repr(settings)
     values = {f.name: (f.default, f.kw_only, getattr(settings, f.name)) for f in fields(settings)}
     bare = [brief(value) for default, named, value in values.values() if default is MISSING and not named]

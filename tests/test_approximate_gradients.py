@@ -208,7 +208,7 @@ def test_signs_are_balanced_and_independent_and_the_count_goes_beyond_float32():
     for products in (signs.mean(0), (signs[1:] * signs[:-1]).mean(0), (signs[:, 1:] * signs[:, :-1]).mean(0)):
         assert np.abs(products).max() < 5 / np.sqrt(4000)
     assert (draws[HIGH], draws[LOW]) == (0, 4000)
-    draws[:] = (_TURN - 1, 3) if LOW == 0 else (3, _TURN - 1)
+    draws[LOW], draws[HIGH] = _TURN - 1, 3
     one, other = np.zeros(40), np.zeros(40)
     draw_signs(7, draws, one)
     assert (draws[LOW], draws[HIGH]) == (0, 4)

@@ -16,6 +16,7 @@ from prediction_bug_cases import PREDICTION_BUGS
 import rtu_np
 from rtu_np import (
     GRU,
+    LRU,
     PPO,
     QRC,
     RTRL,
@@ -43,12 +44,21 @@ from rtu_np.learnercheck.learners import rows_of, state_of
 BUGS = {**PREDICTION_BUGS, **CONTROL_BUGS}
 STEPS = 20
 ENCODED = Stack([Dense(3), LinearRTU(2), LayerNorm(), MinGRU(2)])  # layer-local
+
+
+def on_lru(**settings):
+    return moved(TDLambda(LRU(2, projection=False), 2, optimizer=RULE, **settings))
+
+
 OTHERS = {
     **LEARNERS,
     "layer-local RTRL": lambda: TDLambda(ENCODED, 2, optimizer=RULE),
     "full RTRL": lambda: TDLambda(GRU(2), 2, optimizer=RULE, readout=HiddenReadout(3)),
     "full RTRL of a stack": lambda: TDLambda(ENCODED, 2, gradient=RTRL(dense=True), optimizer=RULE),
     "T-BPTT": lambda: td(gradient=TBPTT(3), missing="zero"),
+    # Four predictions have a pass of their own, whose cell may have a free input scale.
+    "five predictions": lambda: td(gamma=[0.5, 0.6, 0.7, 0.8, 0.9]),
+    "five predictions on an LRU": lambda: on_lru(gamma=[0.5, 0.6, 0.7, 0.8, 0.9]),
     "one trace for all": lambda: td(gamma=[0.9, 0.9], body="shared"),
     "traces of features": lambda: td(Adam(1e-3), gamma=[0.5, 0.9], body="lambda0", missing="hold"),
     "a frozen body": lambda: td(gamma=[0.5, 0.9], body="frozen"),
@@ -246,7 +256,7 @@ REFUSED = {
     "a gradient that is not known": (
         lambda: check_learner(set_to(td(), gradient="UORO()")),
         ValueError,
-        r"learner has gradient='UORO\(\)': expected RTRL\(\), RTRL\(dense=True\) or TBPTT",
+        r"learner has gradient='UORO\(\)': expected RTRL\(\), RTRL\(dense=True\), RTRL\(exact=True\) or TBPTT",
     ),
     "no reference": (lambda: check_learner(LinearTD(), own_rows()), ValueError, "a LinearTD without reference="),
     "no rows": (lambda: check_learner(td(), []), ValueError, "stream has no rows"),

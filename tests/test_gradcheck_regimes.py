@@ -170,11 +170,20 @@ def test_flags_of_the_command_line(capsys):
     shown = capsys.readouterr().out
     assert "Gradient of Stack([LinearRTU(2), MinGRU(2), Dense(2)])" in shown
     assert "reset before step 3" in shown
-    assert main([*small, "--dense", "--tbptt", "3"]) == 2
-    assert (
-        capsys.readouterr().err == "gradcheck: --dense and --tbptt exclude each other: full RTRL, or truncated BPTT\n"
-    )
     assert main([*small, "--stack", "nonlinear-rtu", "--exact"]) == 0
     assert "by RTRL(exact=True)" in capsys.readouterr().out
-    assert main([*small, "--exact", "--tbptt", "3"]) == 2
-    assert "--exact and --tbptt exclude each other: exact RTRL of two layers" in capsys.readouterr().err
+    for flags, said in (
+        (["--dense", "--tbptt", "3"], "--dense and --tbptt exclude each other: expected one way"),
+        (["--exact", "--gradient", "taylor"], "--exact and --gradient exclude each other: expected one way"),
+        (["--leak", "0.3"], "--leak is 0.3 for linear-rtu: expected vanilla-rnn"),
+        (["--gradient", "rflo"], "gradient is RFLO() for LinearRTU: expected VanillaRNN(n, leak=a)"),
+    ):
+        assert main([*small, *flags]) == 2
+        assert said in capsys.readouterr().err
+
+
+@in_plain_python
+@pytest.mark.parametrize("flags", [("taylor",), ("rflo", "--cell", "vanilla-rnn", "--leak", "0.3")])
+def test_gradients_of_the_command_line(flags, capsys):
+    assert main(["gradcheck", "--n-hidden", "2", "--n-inputs", "2", "--steps", "5", "--gradient", *flags]) == 0
+    assert ("corrected for its own moves" if flags == ("taylor",) else "leak alone") in capsys.readouterr().out

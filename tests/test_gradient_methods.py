@@ -32,6 +32,7 @@ from rtu_np import (
     checkpoint,
     recurrent_network,
 )
+from rtu_np.gradcheck import unbiased
 from rtu_np.gradcheck.own_past import LEAK_ALONE, OWN_PAST
 
 D = 3
@@ -52,7 +53,11 @@ def test_every_learner_takes_them_and_ppo_refuses_them(cell, gradient, tmp_path)
     many = TDLambda(body, D, gamma=np.array([0.5, 0.9]), gradient=gradient)
     many.run(s.observations, np.stack([s.cumulants] * 2, 1), progress=False)
     for learner in (TDLambda(body, D, gradient=gradient), OnlineRegressor(body, D, gradient=gradient)):
+        first = learner.run(s.observations, s.cumulants, progress=False)
         learner.reset()
+        again = learner.run(s.observations, s.cumulants, progress=False)
+        assert np.isfinite(again).all()
+        assert not np.array_equal(first, again)  # it has learned
     with pytest.raises((TypeError, ValueError), match=r"gradient is .*: expected RTRL\(\)"):
         PPO(env, recurrent_network(cell), gradient=gradient)
 
@@ -84,6 +89,15 @@ def test_the_checker_calls_uoro_unbiased():
 
 
 @in_plain_python
+def test_the_checker_calls_what_is_below_a_layer_with_a_state_layer_local(monkeypatch):
+    monkeypatch.setattr(unbiased, "DRAWS", 10)
+    report = check_gradients(Stack([Dense(2), GRU(2), GRU(2), Dense(2)]), 2, 4, UORO())
+    kinds = {block.block.partition(".")[0]: block.kind for block in report.blocks}
+    local, above = "layer-local, approximate", "exact for fixed parameters"
+    assert kinds == {"0": local, "1": "layer-local, random", "2": "unbiased, random", "3": above}
+
+
+@in_plain_python
 def test_the_checker_finds_a_wrong_own_past(mutant):
     package = mutant("gradients/own_past.py", [("memory.dstate[i] = memory.J[0, i] * dy[i]", "pass")])
     report = package.check_gradients(package.GRU(3), 2, 10, package.SnAp1())
@@ -99,16 +113,21 @@ def test_the_checker_finds_a_wrong_own_past(mutant):
             r"RFLO\(\) for VanillaRNN with leak 1.0: expected a leak below 1",
         ),
         (lambda: GRU(4).build(2, RFLO()), TypeError, r"RFLO\(\) for GRU: expected VanillaRNN\(n, leak=a\)"),
-        (lambda: LinearRTU(4).build(2, UORO()), TypeError, r"UORO\(\) for LinearRTU: expected a dense cell"),
+        (lambda: LinearRTU(4).build(2, UORO()), TypeError, r"UORO\(0\) for LinearRTU: expected a dense cell"),
         (
             lambda: BlockDiagonalRNN(4).build(2, SnAp1()),
             TypeError,
-            r"SnAp1\(\) for BlockDiagonal: expected VanillaRNN, GRU",
+            r"SnAp1\(\) for BlockDiagonalRNN: expected VanillaRNN, GRU",
         ),
         (
             lambda: LRU(4).build(2, RTRL(taylor=True)),
             TypeError,
-            r"RTRL\(taylor=True\) for LinearRTU.*an LRU's have not",
+            r"RTRL\(taylor=True\) for LRU: expected LinearRTU or NonlinearRTU",
+        ),
+        (
+            lambda: VanillaRNN(4, leak=0.5).build(2, RTRL(taylor=True)),
+            TypeError,
+            r"RTRL\(taylor=True\) for VanillaRNN with leak 0.5: expected",
         ),
         (lambda: GRU(4).build(2, RTRL(taylor=True)), TypeError, r"RTRL\(taylor=True\) for GRU: expected LinearRTU or"),
         (lambda: RTRL(dense=True, taylor=True), ValueError, "dense and taylor are both True: expected one"),

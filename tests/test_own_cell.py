@@ -3,6 +3,7 @@
 import json
 import pickle
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -22,11 +23,13 @@ from rtu_np import (
     Dense,
     OnlineRegressor,
     QLambda,
+    SnAp1,
     Stack,
     TDLambda,
     cells,
     check_gradients,
     check_recurrence,
+    checkpoint,
     from_step,
 )
 from rtu_np.cells.own_cell import unitwise
@@ -45,7 +48,7 @@ NUMBERS = {"one": 1.0, "zero": 0.0, "half": 0.5}
 def test_each_slope_is_the_derivative_of_its_operation(name, signs):
     """By complex step, or by differences if NumPy compares."""
     rule, at = RULES[name], [0.7 * signs[0], 0.4 * signs[1]]
-    if name in ("log", "log1p", "sqrt"):
+    if name in ("log", "log1p", "sqrt", "power"):
         at[0] = 0.7
     at = at[: len(rule.slopes)]
 
@@ -279,3 +282,78 @@ def test_the_same_function_is_one_for_check_recurrence():
     params = cell.init(2, 3, np.random.default_rng(0))
     assert check_recurrence(cell.step, params, np.zeros(3), np.eye(2)).passed
     assert cells.from_step is from_step
+
+
+@in_plain_python
+@pytest.mark.parametrize("name", ["own lstm", "loops"])
+def test_snap1_of_units_that_see_no_other_is_rtrl(name):
+    exact, other = (CELLS[name].build(3, method, seed=1) for method in (RTRL(), SnAp1()))
+    for x in np.random.default_rng(2).standard_normal((8, 3)):
+        y = exact.advance(x)
+        assert_close(other.advance(x), y, PLAIN, "y")
+    expected = exact.gradient(np.ones(y.size))
+    for view, found in other.gradient(np.ones(y.size)).items():
+        assert_close(found, expected[view], PLAIN, view)
+
+
+SIDES = {
+    "elu": (lambda z: np.where(z > 0, z, np.exp(z) - 1), [1.5, 1.5 * np.exp(-1)]),
+    "capped": (lambda z: np.minimum(np.exp(z), 10.0), [0.0, 1.5 * np.exp(-1)]),
+    "root": (lambda z: np.where(z > 0, np.sqrt(z), 0.0), [0.75 / np.sqrt(800), 0.0]),
+}
+
+
+@in_plain_python
+@pytest.mark.filterwarnings("ignore:.*:RuntimeWarning")
+@pytest.mark.parametrize("name", SIDES)
+def test_the_side_that_is_not_taken_may_be_infinite(name):
+    """e^800 and the root of -1 do not reach the gradient: 0 times infinity is no number."""
+    f, expected = SIDES[name]
+
+    def step(p, h, x):
+        h = 0.5 * h + f(x @ p.W)
+        return h, h
+
+    layer = from_step(step, 2, init=lambda d, n, rng: {"W": np.array([[800.0, -1.0]])}, elementwise=True).build(1)
+    for _ in range(2):
+        layer.advance([1.0])
+    assert_close(layer.gradient(np.ones(2))["W"], np.array([expected]), PLAIN, name)
+
+
+def scaled(p, h, x, scale=1.0):
+    h = 0.5 * h + scale * np.tanh(x @ p.W)
+    return h, h
+
+
+class Scaled:
+    def __call__(self, p, h, x):
+        return scaled(p, h, x)
+
+
+@in_plain_python
+@pytest.mark.parametrize("step", [partial(scaled, scale=2.0), Scaled()], ids=["partial", "object"])
+def test_a_learner_whose_step_is_a_partial_function_or_an_object_is_saved(step, tmp_path):
+    cell = from_step(step, 2, init=lambda d, n, rng: {"W": np.ones((d, n))}, elementwise=True)
+    learner = TDLambda(cell, 2)
+    learner.step([1.0, 2.0], 1.0)
+    learner.save(tmp_path / "own.npz")
+    assert TDLambda.load(tmp_path / "own.npz", cell=cell).step([1.0, 0.0], 1.0) == learner.step([1.0, 0.0], 1.0)
+    assert cell.name in ("scaled", "Scaled")
+
+
+def test_partial_functions_are_described_with_what_they_have_been_given():
+    """Runs of experiments are named by this."""
+    assert checkpoint.describe(partial(scaled, scale=2.0)) == f"{__name__}.scaled(scale=2.0)"
+
+
+def powers(p, h, x):
+    """From h = 0, whose logarithm is infinite, on."""
+    h = 0.3 * (np.abs(h) + 0.1) ** p.a + 0.5 * np.abs(h) ** 1.5 * h + h**0 * np.tanh(x @ p.W)
+    return h, h
+
+
+@in_plain_python
+def test_powers_of_zero_and_of_negative_numbers():
+    cell = from_step(powers, 2, init=lambda d, n, rng: {"W": rng.standard_normal((d, n)), "a": np.full(n, 1.3)})
+    report = check_gradients(cell, 2, steps=6)
+    assert report.passed, str(report)

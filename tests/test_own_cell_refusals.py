@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from step_cases import init_loops, own_cell
 
-from rtu_np import from_step
+from rtu_np import RFLO, RTRL, UORO, Dense, SnAp1, Stack, flops, from_step
 
 _rng, _calls = np.random.default_rng(0), [0]
 
@@ -135,3 +135,13 @@ def test_settings_are_refused(settings, message):
     given = {"step": own_cell.rnn, "n_hidden": 4, "init": own_cell.init_rnn, **settings}
     with pytest.raises((ValueError, TypeError), match=message):
         from_step(**given)
+
+
+def test_gradients_and_counts_that_it_has_not_are_refused_by_the_name_of_the_step():
+    cell = from_step(own_cell.rnn, 4, init=own_cell.init_rnn)
+    for gradient in (SnAp1(), UORO(0), RFLO(), RTRL(taylor=True)):
+        with pytest.raises(TypeError, match=r"gradient is .* for from_step\(rnn\): expected"):
+            cell.build(3, gradient)
+    for counted in (cell, Stack([Dense(2), cell])):
+        with pytest.raises(TypeError, match=r"cell is from_step\(rnn\), whose operations are not counted: expected"):
+            flops(counted, 3)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from cases import COMPILED, in_plain_python
 from mutants import rebuilt
+from planting import planted
 from tolerances import COMPLEX_STEP, FLOAT32, LEARNING, PLAIN, assert_close
 
 import rtu_np
@@ -29,6 +30,7 @@ from rtu_np import (
     Stack,
     TDLambda,
     check_gradients,
+    check_learner,
     checkpoint,
     flops,
     protocol,
@@ -191,6 +193,7 @@ REFUSED = {
     "Dense, LinearRTU": [Dense(2), LinearRTU(2)],
     "Dense, LinearRTU, LinearRTU": [Dense(2), LinearRTU(2), LinearRTU(2)],
     "GRU, LinearRTU": [GRU(2), LinearRTU(2)],
+    "LRU, LinearRTU": [LRU(2, projection=False), LinearRTU(2)],
     "LinearRTU, LRU": [LinearRTU(2), LRU(2)],
     "LinearRTU, MinGRU, Dense": [LinearRTU(2), MinGRU(2), Dense(2)],
     "LinearRTU, Dense, LinearRTU": [LinearRTU(2), Dense(2), LinearRTU(2)],
@@ -317,3 +320,17 @@ def test_single_layers_are_as_large_as_they_may_be():
             readouts = [0, 2, 2 * 8 - 2 * one.n_hidden] if "parameters" in method else [0, 0, 0]  # beyond that of `one`
             sizes = [cost + more for cost, more in zip(costs, readouts, strict=True)]
             assert sizes[0] <= sizes[2] < sizes[1]
+
+
+def _checked():
+    cell = Stack([LinearRTU(2), NonlinearRTU(2), Dense(2)])
+    return check_learner(TDLambda(cell, 2, optimizer=SGD(0.01), gradient=EXACT), 20)
+
+
+@in_plain_python
+def test_check_learner_knows_the_exact_gradient():
+    """It is red if the way through the upper layer's memory, E <- A E, is left out."""
+    assert _checked().passed, str(_checked())
+    with planted("cells/couplings.py", [("E1[k] = g1[k] * E1_tm1 - p1[k] * E2[k] + ", "E1[k] = ")]):
+        report = _checked()
+    assert [part.name for part in report.parts if part.parts_at][:1] == ["traces.cell"], str(report)

@@ -24,6 +24,7 @@ from rtu_np import protocol
 from rtu_np.cells.initializers import LecunNormal
 from rtu_np.cells.ring import Ring
 from rtu_np.cells.states import HiddenState, hidden_state
+from rtu_np.gradients.layers import name_of
 from rtu_np.jit import kernel, noalias
 from rtu_np.numerics.activations import (
     Activation,
@@ -145,6 +146,7 @@ protocol.parameters.register(BlockDiagonalSpec)(layout_of(BlockDiagonalParameter
 protocol.state.register(BlockDiagonalSpec)(hidden_state)
 protocol.work.register(BlockDiagonalSpec)(layout_of(BlockDiagonalWork))
 protocol.memory.register(BlockDiagonalSpec)(layout_of(BlockDiagonalMemory))
+name_of.register(BlockDiagonalSpec)(lambda spec: "BlockDiagonalRNN")
 protocol.stored_sensitivities.register(BlockDiagonalSpec)(layout_of(BlockDiagonalSensitivities))
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from numba import types
 
 from rtu_np import protocol
+from rtu_np.cells.input_scale import accumulate_input_scale
 from rtu_np.cells.linear_rtu import LinearRTUSpec
 from rtu_np.cells.min_gru import MinGRUSpec
 from rtu_np.cells.nonlinear_rtu import NonlinearRTUSpec
@@ -80,6 +81,10 @@ def _linear_rtu_learn_many(spec, params, memory, many, direction):
             factors,
             decays,
         )
+        _learn_input_scale(spec, units.input_scale, many, (j, 0), a.input_scale, direction.input_scale)
+        _learn_input_scale(spec, units.input_scale, many, (j + 1, 1), b.input_scale, direction.input_scale)
+        _learn_input_scale(spec, units.input_scale, many, (j + 2, 2), c.input_scale, direction.input_scale)
+        _learn_input_scale(spec, units.input_scale, many, (j + 3, 3), d.input_scale, direction.input_scale)
         _learn_four(
             memory, many.credits, (a.weights, b.weights, c.weights, d.weights), direction.weights, factors, decays
         )
@@ -92,6 +97,18 @@ def _keep_credit(spec, memory, credit1, credit2):
     for i in range(memory.credit1.shape[0]):
         credit1[i] = memory.credit1[i]
         credit2[i] = memory.credit2[i]
+
+
+@kernel
+def _learn_input_scale(spec, units, many, at, z, direction):
+    """`learn_many` of one prediction, for the parameter of a free input scale; a tied scale has none.
+
+    at : (its number, its number among the four)
+    """
+    (j, k), credits = at, many.credits
+    factor, decay = many.factors[j], many.decays[j]
+    add_scaled(direction, z, factor)
+    accumulate_input_scale(spec.input_scale, units, credits[2 * k], credits[2 * k + 1], decay, z)
 
 
 @kernel

@@ -21,6 +21,7 @@ from rtu_np.cells.initializers import LecunNormal
 from rtu_np.cells.layer import Cell
 from rtu_np.cells.states import HiddenState, hidden_state
 from rtu_np.checkpoint import added, shown
+from rtu_np.gradients.layers import name_of
 from rtu_np.gradients.recurrent_slopes import recurrent_slopes, slope_flops
 from rtu_np.jit import like, noalias
 from rtu_np.numerics.activations import (
@@ -123,6 +124,7 @@ for _kind in (VanillaRNNSpec, LeakyRNNSpec):
     protocol.state.register(_kind)(hidden_state)
     protocol.work.register(_kind)(layout_of(VanillaRNNWork))
 protocol.record.register(LeakyRNNSpec)(layout_of(LeakyRNNRecord))
+name_of.register(LeakyRNNSpec)(lambda spec: f"VanillaRNN with leak {spec.leak}")
 
 
 # ------------------------------------------------------------------------------------------- reference: plain NumPy

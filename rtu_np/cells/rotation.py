@@ -47,6 +47,7 @@ from rtu_np.cells.input_scale import (
     move_input_scale,
 )
 from rtu_np.cells.second_derivatives import register_second_derivatives
+from rtu_np.gradients.layers import name_of
 from rtu_np.gradients.own_past import sees_no_other
 from rtu_np.jit import generic, kernel, noalias
 from rtu_np.numerics.buffers import add_scaled, copy, rebuild
@@ -314,6 +315,7 @@ def register_diagonal(kind: type, slope_of_state) -> None:
         protocol.wrap: wrap_rotation,
         protocol.rescale: rescale_units,
         sees_no_other: lambda spec: True,
+        name_of: lambda spec: kind.__name__.removesuffix("Spec") if isinstance(spec.input_scale, Tied) else "LRU",
     }
     for function, implementation in shared.items():
         function.register(kind)(implementation)

@@ -23,11 +23,13 @@ import numpy as np
 
 from rtu_np import protocol
 from rtu_np.cells.couplings import by_eigenvalue, by_weights, carry, couple, four_rows
+from rtu_np.cells.input_scale import Tied
 from rtu_np.cells.linear_rtu import LinearRTUSpec
 from rtu_np.cells.nonlinear_rtu import NonlinearRTUSpec
 from rtu_np.cells.rotation import plain_rotation
 from rtu_np.cells.rows import accumulate_four
 from rtu_np.cells.stack import Between, StackSpec, register_pair, states_of
+from rtu_np.gradients.layers import name_of
 from rtu_np.gradients.rtrl import with_every_path
 from rtu_np.jit import generic, kernel
 from rtu_np.numerics.activations import activation_flops, plain_slope
@@ -65,16 +67,17 @@ units_above.otherwise(lambda spec, views: views)
 def _with_every_path(spec: Any) -> Any:
     if protocol.feedforward(spec.upper):
         return spec  # nothing above remembers, so layer-local RTRL has every path
-    names: list[type] = []
-    above = spec.upper
-    while isinstance(above, StackSpec):
-        names.append(type(above.lower))
-        above = above.upper
     recurrent: Any = units_above(spec.upper, spec.upper)
     without_state = not isinstance(spec.upper, StackSpec) or protocol.feedforward(spec.upper.upper)
-    if type(spec.lower) in _TRACE_UNITS and type(recurrent) in _TRACE_UNITS and without_state:
+    units = type(spec.lower) in _TRACE_UNITS and type(recurrent) in _TRACE_UNITS
+    # E has no rows for the parameter of a free input scale, which an LRU has.
+    if units and isinstance(spec.lower.input_scale, Tied) and without_state:
         return TwoLayersSpec(**spec._asdict(), n_above=recurrent.n_hidden)
-    layers = ", ".join(kind.__name__.removesuffix("Spec") for kind in (type(spec.lower), *names, type(above)))
+    names, above = [name_of(spec.lower)], spec.upper
+    while isinstance(above, StackSpec):
+        names.append(name_of(above.lower))
+        above = above.upper
+    layers = ", ".join([*names, name_of(above)])
     raise TypeError(
         f"gradient is RTRL(exact=True) for a Stack of {layers}: expected two layers, each a LinearRTU or a "
         "NonlinearRTU, and above them only layers without a state, such as Dense; for others, RTRL(dense=True) is "

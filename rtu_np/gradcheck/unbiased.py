@@ -8,7 +8,7 @@ import numpy as np
 
 from rtu_np import protocol, tables
 from rtu_np.cells.layer import Cell
-from rtu_np.gradcheck.case import EXACT_FOR_FIXED
+from rtu_np.gradcheck.case import LAYER_LOCAL, Case, Sequence
 from rtu_np.gradients.layers import clear_memory
 from rtu_np.gradients.rtrl import RTRL
 from rtu_np.gradients.uoro import UORO
@@ -16,7 +16,7 @@ from rtu_np.jit import compile_for
 from rtu_np.numerics.buffers import clear, leaves
 from rtu_np.validation import brief
 
-UNBIASED = "unbiased, random"
+UNBIASED, UNBIASED_LAYER_LOCAL = "unbiased, random", "layer-local, random"
 DRAWS = 1000
 LARGEST = 5.0  # standard errors
 _SAME = 1e-9  # relative to the largest entry: draws that differ by less are equal
@@ -134,12 +134,18 @@ class UnbiasedReport:
 
 
 def check_unbiased(cell: Cell, gradient: UORO, inputs: np.ndarray, dy: np.ndarray, seed: int) -> UnbiasedReport:
-    """`check_gradients` for UORO: the mean of `DRAWS` draws for one sequence and one dy."""
+    """`check_gradients` for UORO: the mean of `DRAWS` draws for one sequence and one dy.
+
+    A block is what it is with RTRL(), or its unbiased estimate: below a layer with a state it is layer-local.
+    """
     draws = draw_gradients(cell, gradient, inputs, dy, DRAWS, seed)
+    of_rtrl = Case(cell.build(inputs.shape[1], RTRL(), seed), Sequence(len(inputs)), np.random.default_rng(seed))
     blocks = []
     for name, exact in draws.exact.items():
         z, deviation = draws.z(name), float(np.linalg.norm(draws.deviation[name]))
-        kind = UNBIASED if deviation else EXACT_FOR_FIXED
+        kind = of_rtrl.kind(name)
+        if deviation:
+            kind = UNBIASED_LAYER_LOCAL if kind == LAYER_LOCAL else UNBIASED
         numbers = float(z.max()), float(np.sqrt(np.mean(z**2))), deviation / (float(np.linalg.norm(exact)) or 1.0)
         blocks.append(UnbiasedBlock(name, exact.size, kind, *numbers))
     steps, n_inputs = inputs.shape

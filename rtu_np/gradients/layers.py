@@ -1,4 +1,4 @@
-"""What gradient methods share: layers that get the method one by one, and a fresh start of their memory."""
+"""What gradient methods share: layers that get the method one by one, their names, and a fresh start of the memory."""
 
 from collections.abc import Callable
 from typing import Any
@@ -15,6 +15,14 @@ def by_layer(spec: Any, convert: Callable[[Any], Any]) -> Any:
     if type(spec) in protocol.map_layers.table:
         return protocol.map_layers(spec, lambda layer: by_layer(layer, convert))
     return convert(spec) if size(protocol.state, spec) else spec
+
+
+@generic
+def name_of(spec):
+    """The name of a layer as its user has written it, for messages; in Python."""
+
+
+name_of.otherwise(lambda spec: type(spec).__name__.removesuffix("Spec"))
 
 
 @generic

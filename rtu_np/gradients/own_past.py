@@ -19,7 +19,7 @@ import numpy as np
 from numba import types
 
 from rtu_np import protocol
-from rtu_np.gradients.layers import by_layer
+from rtu_np.gradients.layers import by_layer, name_of
 from rtu_np.gradients.recurrent_slopes import own_slopes, recurrent_slopes, slope_flops
 from rtu_np.gradients.stored_gradient import prepare_again, register_stored_gradient
 from rtu_np.jit import generic, kernel, noalias, overload
@@ -54,8 +54,9 @@ class LeakAlone(NamedTuple):
 class SnAp1:
     """Sensitivities through each unit's own past (SnAp-1, Menick et al. 2021; derivations (93)), approximate.
 
-    For VanillaRNN and GRU it leaves out what other units remember. In cells whose units see no other, RTUs, LRU, MinGRU
-    and ELSTM, a unit of two numbers counts as one, so nothing is left out: it equals RTRL(), which is faster.
+    For VanillaRNN and GRU it leaves out what other units remember. In cells whose units see no other, RTUs, LRU,
+    MinGRU, ELSTM and those of from_step(elementwise=True), a unit of two numbers counts as one, so nothing is left out:
+    it equals RTRL(), which is faster.
 
     Raises
     ------
@@ -78,7 +79,7 @@ class SnAp1:
         if type(cell_spec) in sees_no_other.table:
             return _spec(cell_spec, Block())
         raise TypeError(
-            f"gradient is SnAp1() for {type(cell_spec).__name__.removesuffix('Spec')}: expected VanillaRNN, GRU, or a "
+            f"gradient is SnAp1() for {name_of(cell_spec)}: expected VanillaRNN, GRU, or a "
             "cell whose units see no other, as LinearRTU; does its own RTRL() do, or TBPTT(T)?"
         )
 
@@ -107,7 +108,7 @@ class RFLO:
         return by_layer(cell_spec, self._of_layer)
 
     def _of_layer(self, cell_spec: Any) -> Any:
-        name = type(cell_spec).__name__.removesuffix("Spec")
+        name = name_of(cell_spec)
         if name == "VanillaRNN":
             raise ValueError(
                 "gradient is RFLO() for VanillaRNN with leak 1.0: expected a leak below 1, VanillaRNN(16, leak=0.1); "

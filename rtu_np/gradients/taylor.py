@@ -16,7 +16,7 @@ from typing import Annotated, Any, NamedTuple
 import numpy as np
 
 from rtu_np import protocol
-from rtu_np.gradients.layers import by_layer
+from rtu_np.gradients.layers import by_layer, name_of
 from rtu_np.jit import generic, kernel
 from rtu_np.numerics.layout import layout_of
 from rtu_np.protocol import PerUnit
@@ -51,8 +51,8 @@ def taylor_spec(cell_spec: Any) -> Any:
 def _of_layer(cell: Any) -> "TaylorSpec":
     if not has_derivatives(cell):
         raise TypeError(
-            f"gradient is RTRL(taylor=True) for {type(cell).__name__.removesuffix('Spec')}: expected LinearRTU or "
-            "NonlinearRTU, whose sensitivities have derivatives here (an LRU's have not)"
+            f"gradient is RTRL(taylor=True) for {name_of(cell)}: expected LinearRTU or "
+            "NonlinearRTU, whose sensitivities have derivatives here"
         )
     return TaylorSpec(cell.n_inputs, cell.n_hidden, cell.n_outputs, cell)
 

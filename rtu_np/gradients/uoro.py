@@ -19,7 +19,7 @@ from typing import Annotated, Any, NamedTuple
 import numpy as np
 
 from rtu_np import protocol
-from rtu_np.gradients.layers import by_layer, draw_on, drawn
+from rtu_np.gradients.layers import by_layer, draw_on, drawn, name_of
 from rtu_np.gradients.recurrent_slopes import push, recurrent_slopes, slope_flops
 from rtu_np.gradients.stored_gradient import prepare_again, register_stored_gradient
 from rtu_np.jit import kernel, like
@@ -69,10 +69,9 @@ class UORO:
 
     def _of_layer(self, cell: Any) -> Any:
         if type(cell) not in recurrent_slopes.table:
-            name = type(cell).__name__.removesuffix("Spec")
             raise TypeError(
-                f"gradient is UORO() for {name}: expected a dense cell, VanillaRNN or GRU; is RTRL() "
-                "meant, which is exact for a cell with sensitivities of its own, or TBPTT(T)?"
+                f"gradient is UORO({self.seed}) for {name_of(cell)}: expected a dense cell, VanillaRNN or GRU; is "
+                "RTRL() meant, which is exact for a cell with sensitivities of its own, or TBPTT(T)?"
             )
         n_params = size(protocol.parameters, cell)
         views, _ = protocol.parameters(cell, allocate(n_params, np.float32))

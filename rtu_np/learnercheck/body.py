@@ -3,7 +3,7 @@
 It knows `protocol.plain_forward` alone: no sensitivities, no traces, no kernel of the learner.
 
 RTRL      S <- J S + F, dense, with the parameters that the learner has at each step. Layer-local RTRL of a stack
-          carries the effect of a layer's parameters on the state of this layer alone
+          carries the effect of a layer's parameters on the state of this layer alone; dense or exact, on all
 TBPTT(T)  the last T steps again, from the state before them, with today's parameters
 """
 
@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from rtu_np import protocol
+from rtu_np.cells.two_layers import TwoLayersSpec
 from rtu_np.gradients.rtrl import FullRTRLSpec
 from rtu_np.gradients.tbptt import TBPTTSpec
 from rtu_np.learning.blocks import layer_names, layers
@@ -62,7 +63,7 @@ class Body:
         self.names = [name for part in parts for name in part]
         self.window = spec.steps if isinstance(spec, TBPTTSpec) else None
         self._learns, self._own = learns, {name: np.ones(self.n_state) for name in self.names}
-        if not isinstance(spec, TBPTTSpec | FullRTRLSpec):
+        if not isinstance(spec, TBPTTSpec | FullRTRLSpec | TwoLayersSpec):
             self._keep_own_rows(parts)
         self.clear()
 

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from rtu_np.checkpoint import name_of_function
 from rtu_np.control.actor_critic import ActorCritic
 from rtu_np.control.agent import Agent
 from rtu_np.control.ppo.agent import PPO
@@ -39,6 +40,7 @@ from rtu_np.validation import brief, check_choice, check_real
 _ROUNDING = 16  # units in the last place of a number that a change is added to
 _NOISE = 30.0  # times what a change in the last digits of float32 makes of a reference
 _RECORDED = 100  # steps on either side of the first that is wrong, for hints
+_CARRIED = RTRL(), RTRL(dense=True), RTRL(exact=True)
 # By name: the class that has the rule, and its reference. A class comes before those that it is made from.
 RULES: dict[str, tuple[type, Any]] = {
     "TD(lambda) of many predictions": (ManyPredictions, ManyTD),
@@ -84,7 +86,7 @@ def check_learner(
 
     A step costs as many plain steps of the cell as it has parameters and numbers in its state: check a small network.
     Sensitivities are seen in the traces: the reference carries its own, dense, with the parameters that the learner
-    has. PPO is refused.
+    has. PPO is refused. So are SnAp1(), RFLO(), UORO() and RTRL(taylor=True), which `check_gradients` compares.
 
     Examples
     --------
@@ -136,7 +138,7 @@ def _reference(subject: Any, rule: str | None, reference: Callable | None) -> tu
             raise ValueError(f"rule is {rule!r} and reference is given: expected one of the two")
         if not callable(reference):
             raise TypeError(f"reference is {brief(reference)}: expected a function reference(state, step) -> state")
-        return getattr(reference, "__name__", type(reference).__name__), _Given(reference)
+        return name_of_function(reference), _Given(reference)
     if rule is not None:
         check_choice("rule", rule, RULES)
     if isinstance(subject, PPO):
@@ -153,10 +155,10 @@ def _reference(subject: Any, rule: str | None, reference: Callable | None) -> tu
     if rule not in (None, own):
         raise ValueError(f"rule is {rule!r} for a {type(subject).__name__}: expected {own!r}")
     gradient = subject.gradient
-    if not (isinstance(gradient, TBPTT) or gradient in (RTRL(), RTRL(dense=True))):
+    if not (isinstance(gradient, TBPTT) or gradient in _CARRIED):
         raise ValueError(
-            f"learner has gradient={gradient!r}: expected RTRL(), RTRL(dense=True) or TBPTT(T), which a reference can "
-            "carry; check_gradients says what another one is"
+            f"learner has gradient={gradient!r}: expected {', '.join(map(brief, _CARRIED))} or TBPTT(T), which a "
+            "reference can carry; check_gradients compares another one, without the learner"
         )
     by = RULES[own][1](subject)
     for net, cell in zip(by.nets, (subject.cell, getattr(subject, "critic_cell", None)), strict=False):

@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from rtu_np.checkpoint import name_of_function
 from rtu_np.recurrence import given, hints
 from rtu_np.recurrence.exact import weighing
 from rtu_np.recurrence.forward import Recurrence
@@ -100,7 +101,7 @@ def check_recurrence(
 
 
 def _what(recurrence: Recurrence, forward: Any) -> str:
-    name = getattr(forward, "__name__", type(forward).__name__)
+    name = name_of_function(forward)
     return (
         f"{name}, {recurrence.params.size} parameters, state of {recurrence.state.size}: {recurrence.steps} steps"
         + (f", resets before {sorted(recurrence.resets)}" if recurrence.resets else "")

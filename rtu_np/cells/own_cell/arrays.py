@@ -111,7 +111,7 @@ class Traced(NDArrayOperatorsMixin):
         name = "divide" if ufunc is np.true_divide else ufunc.__name__
         if method == "reduce" and name == "add" and settings.get("axis") in (None, 0, -1):
             return self.sum()
-        known = ufunc is np.matmul or name in RULES or name in ("power", "float_power")
+        known = ufunc is np.matmul or name in RULES or name == "float_power"
         if method != "__call__" or settings or not known:
             how = ("" if method == "__call__" else f".{method}") + "".join(f" with {each}" for each in settings)
             names = ", ".join(sorted({*RULES} - {"sigmoid"}))

@@ -31,6 +31,8 @@ from rtu_np.cells.own_cell.rules import WATCHED
 from rtu_np.cells.own_cell.source import Outputs, Source, Writer, reachable
 from rtu_np.cells.own_cell.trace import trace
 from rtu_np.cells.own_cell.unitwise import register_unitwise
+from rtu_np.checkpoint import name_of_function
+from rtu_np.gradients.layers import name_of
 from rtu_np.jit import kernel, noalias
 from rtu_np.numerics.buffers import aligned, clear, copy, packed, size
 from rtu_np.numerics.elementary import exp, expm1, sigmoid, sin_cos, tanh
@@ -52,8 +54,8 @@ def from_step(
 ) -> "StepCell":
     """A cell from one function, with exact derivatives by dual numbers (derivations (88)-(90)).
 
-    RTRL, full RTRL and T-BPTT, and all learners take it. Without `elementwise`, RTRL is full RTRL, which grows with
-    n_hidden squared times the parameters.
+    All learners and agents take it, with RTRL(), RTRL(dense=True) and TBPTT(T), and SnAp1() if `elementwise`. Without
+    `elementwise`, RTRL is full RTRL, which grows with n_hidden squared times the parameters. `flops` does not count it.
 
     Parameters
     ----------
@@ -129,7 +131,7 @@ class StepCell(Cell):
 
     @property
     def name(self) -> str:
-        return getattr(self.step, "__name__", type(self.step).__name__)
+        return name_of_function(self.step)
 
     @property
     def in_place(self) -> bool:
@@ -256,10 +258,19 @@ def _register(name: str, cell: StepCell, ranks: list[tuple[str, int]], graph: Gr
     protocol.forward.register(kind)(noalias(_compiled(name, "forward", source.forward, graph)))
     protocol.backward.register(kind)(noalias(_compiled(name, "backward", source.backward, graph)))
     protocol.plain_forward.register(kind)(_plain_forward)
+    protocol.flops.register(kind)(_not_counted)
+    name_of.register(kind)(lambda spec: f"from_step({_cell_of(spec).name})")
 
 
 def _cell_of(spec: Any) -> StepCell:
     return _CELLS[type(spec), spec.n_hidden, spec.n_outputs]
+
+
+def _not_counted(spec: Any) -> None:
+    raise TypeError(
+        f"cell is {name_of(spec)}, whose operations are not counted: expected a cell with `flops` of its own; "
+        "bytes_per_step counts the bytes of this one"
+    )
 
 
 def _again(cell: StepCell, n_inputs: int, numbers: tuple[int, ...]) -> Any:

@@ -4,7 +4,9 @@ import re
 from typing import NamedTuple, Protocol
 
 from rtu_np.cells.own_cell.graph import Node
-from rtu_np.cells.own_cell.rules import RULES
+from rtu_np.cells.own_cell.rules import RULES, Taken
+
+_NUMBERS = {"1": "one", "-1": "-one"}  # an integer would lift float32 arithmetic to float64
 
 
 class Place(NamedTuple):
@@ -86,10 +88,12 @@ class Duals:
                 continue
             factor = self._name(slope.format(*values, y=y))
             for read, tangent in self.tangents[arg].items():
-                share = self._times(factor, tangent)
+                share = self._chosen(factor, tangent) if isinstance(slope, Taken) else self._times(factor, tangent)
                 tangents[read] = share if read not in tangents else self._plus(tangents[read], share)
         self.tangents[node] = tangents
 
+    def _chosen(self, condition: str, tangent: str) -> str:
+        return self._name(f"{_NUMBERS.get(tangent, tangent)} if {condition} else zero")
+
     def _plus(self, a: str, b: str) -> str:
-        numbers = {"1": "one", "-1": "-one"}  # an integer would lift float32 arithmetic to float64
-        return self._name(f"{numbers.get(a, a)} + {numbers.get(b, b)}")
+        return self._name(f"{_NUMBERS.get(a, a)} + {_NUMBERS.get(b, b)}")

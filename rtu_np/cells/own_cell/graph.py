@@ -109,6 +109,9 @@ class Graph:
         if op in ("divide", "reciprocal") and (gate := self._sigmoid(args[-1])):
             is_gate = op == "reciprocal" or (args[0].op, args[0].value) == ("number", 1.0)
             return gate if is_gate else self.elementwise("multiply", args[0], gate)
+        return self._apply(op, *args)
+
+    def _apply(self, op: str, *args: Node) -> Node:
         vectors = [arg for arg in args if arg.shape]
         if any(len(arg.shape) > 1 for arg in vectors):
             self.refuse(
@@ -134,8 +137,10 @@ class Graph:
         return None
 
     def _power(self, base: Node, exponent: Node) -> Node:
-        """Whole and half powers by products and roots, since a negative number has no logarithm."""
+        """Whole and half powers by products and roots."""
         k = exponent.value if exponent.op == "number" and not isinstance(exponent.value, Length) else None
+        if k == 0.0:
+            return self.node("positive", (self.number(1.0),), base.shape)
         if k is not None and k < 0:
             return self.elementwise("reciprocal", self._power(base, self.number(-k)))
         if k in (0.5, 1.0, 2.0):
@@ -143,7 +148,7 @@ class Graph:
         if k is not None and k == k // 1 and 2 < k < _LARGEST_POWER:
             even = self.elementwise("square", self._power(base, self.number(k // 2)))
             return self.elementwise("multiply", even, base) if k % 2 else even
-        return self.elementwise("exp", self.elementwise("multiply", exponent, self.elementwise("log", base)))
+        return self._apply("power", base, exponent)
 
     def _one(self, node: Node) -> Node:
         return self.part(node, fixed(0), None)

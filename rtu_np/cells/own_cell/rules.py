@@ -6,7 +6,8 @@ a, b, ... the dual number
     y = f(a, b, ...)        y_k = f_a a_k + f_b b_k + ...        f_a = df/da, f_b = df/db, ...
 
 So values and tangents of a whole step follow from one line here for each operation. A tangent that is zero for all
-inputs is left out when the code is written, and so are the factors 1 and -1.
+inputs is left out when the code is written, and so are the factors 1 and -1. Of two sides, only the one that is taken
+counts (`Taken`).
 
 At a kink, the slope is that of the side that the value is from: np.maximum(0, z) has the slope 0 at z = 0 and
 np.maximum(z, 0) the slope 1, as np.where(z >= 0, z, 0) has.
@@ -22,8 +23,16 @@ class Rule(NamedTuple):
     slopes: tuple[str, ...]  # by each argument; "0", "1" and "-1" are not computed
 
 
-def _kink(condition: str) -> tuple[str, str]:
-    return f"one if {condition} else zero", f"zero if {condition} else one"
+class Taken(str):
+    """A condition as a slope: 1 where it holds, else 0.
+
+    The tangent is chosen by it and not multiplied: the side that is not taken may be infinite, and 0 times infinity is
+    no number.
+    """
+
+
+def _kink(condition: str) -> tuple[Taken, Taken]:
+    return Taken(condition), Taken(f"not ({condition})")
 
 
 RULES = {
@@ -34,6 +43,7 @@ RULES = {
     "multiply": Rule("{0} * {1}", ("{1}", "{0}")),
     "divide": Rule("{0} / {1}", ("one / {1}", "-{y} / {1}")),
     "reciprocal": Rule("one / {0}", ("-{y} * {y}",)),
+    "power": Rule("{0} ** {1}", ("{1} * {0} ** ({1} - one)", "{y} * np.log({0})")),
     "square": Rule("{0} * {0}", ("{0} + {0}",)),
     "sqrt": Rule("np.sqrt({0})", ("half / {y}",)),
     "exp": Rule("exp({0})", ("{y}",)),

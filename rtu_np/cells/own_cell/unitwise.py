@@ -19,6 +19,7 @@ from typing import Annotated, Any, NamedTuple
 import numpy as np
 
 from rtu_np import protocol
+from rtu_np.gradients.own_past import sees_no_other
 from rtu_np.jit import kernel
 from rtu_np.numerics.buffers import aligned, clear, copy, decay_and_add, overlapping
 from rtu_np.numerics.layout import layout_of
@@ -180,6 +181,7 @@ def register_unitwise(kind: type, output_is_state: bool) -> None:
         protocol.stored_sensitivities: layout_of(UnitwiseSensitivities),
         protocol.store_sensitivities: store_sensitivities,
         protocol.accumulate_stored: accumulate_stored,
+        sees_no_other: lambda spec: True,
     }
     if output_is_state:
         shared |= {

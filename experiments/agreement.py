@@ -23,8 +23,13 @@ class Task(NamedTuple):
     bayes: np.ndarray  # (steps,)   NaN if there is no target, or before the last tenth
 
 
+def last(steps: int) -> int:
+    """How many steps count for the final error: the last tenth, or as many as surely have targets."""
+    return max(steps // 10, 100)
+
+
 def _task(observations: np.ndarray, target: np.ndarray, bayes: np.ndarray) -> Task:
-    bayes[: -(bayes.size // 10)] = np.nan  # its mean error is of the last tenth alone
+    bayes[: -last(bayes.size)] = np.nan
     return Task(observations, np.concatenate([[0.0], target[:-1]]), target, bayes)
 
 
@@ -44,7 +49,7 @@ def running(steps: int, rng: np.random.Generator, lag: int = 3, dwell: float = 5
     for first in range(lag):  # a bit is the product of all factors every `lag` steps before
         bit[first::lag] = np.cumprod(factor[first::lag])
     bayes, chance = np.zeros(steps), 0.5
-    for t in range(max(lag, steps - steps // 10 - 1000), steps):
+    for t in range(max(lag, steps - last(steps) - 1000), steps):
         chance += (1 - 2 * chance) / dwell
         likely = agreeing if bit[t] == bit[t - lag] else 1 - agreeing
         chance = chance * likely / (chance * likely + (1 - chance) * (1 - likely))

@@ -142,12 +142,13 @@ def run(config: Config, seed: int) -> dict[str, np.ndarray]:
         if isinstance(learner.cell, Stack) and not diverged:
             angles.append(_angles(learner, task))
     error, floor = (found - task.target) ** 2, (task.bayes - task.target) ** 2
-    last = slice(steps - steps // 10, steps)
+    last = slice(steps - agreement.last(steps), steps)
+    bins = min(BINS, -(-steps // 100))  # of which each has rows with a target
     measured = np.full((len(LOOKS), 2), np.nan)
     measured[: len(angles)] = np.reshape(angles, (-1, 2))
     return {
-        "steps": np.linspace(0, steps, BINS + 1)[1:],
-        "curve": np.array([np.nanmean(part) for part in np.array_split(error, BINS)]),
+        "steps": np.linspace(0, steps, bins + 1)[1:],
+        "curve": np.array([np.nanmean(part) for part in np.array_split(error, bins)]),
         "msre": np.nanmean(error[last]),
         "floor": np.nanmean(floor[last]),
         "diverged": np.array(diverged),
@@ -161,8 +162,9 @@ def _angles(learner: TDLambda, task: agreement.Task) -> np.ndarray:
 
     They are those of the prediction by the parameters of the lower layer, at the last rows of the stream with a target.
     """
-    rows = np.zeros((LOOKED_AT, TASKS["held"] if task.observations.shape[1] == 3 else task.observations.shape[1]))
-    rows[:, : task.observations.shape[1]] = task.observations[-LOOKED_AT:]
+    last = task.observations[-LOOKED_AT:]
+    rows = np.zeros((len(last), TASKS["held"] if last.shape[1] == 3 else last.shape[1]))
+    rows[:, : last.shape[1]] = last
     asked, w = np.isfinite(task.target[-LOOKED_AT:]), learner.parameters["readout.w"]
     w = w if w.any() else np.random.default_rng(0).standard_normal(w.size)  # a readout starts at zero
     exact, *others = (
@@ -195,7 +197,7 @@ def label(config: Config) -> str:
 
 
 def describe(arrays: dict[str, np.ndarray]) -> str:
-    return f"error {arrays['msre']:.4f}, {arrays['msre'] / arrays['floor']:.2f} times that of the Bayes prediction"
+    return f"error {arrays['msre']:.4f}, that of the Bayes prediction {arrays['floor']:.4f}"
 
 
 def score(results: Results) -> dict[str, dict[str, float]]:

@@ -176,11 +176,11 @@ def test_every_learner_learns_as_with_full_rtrl(what):
             learner.run(xs, cs, progress=False)
         elif what == "agent":
             learner = ActorCritic(TMaze(length=3), cell=small, gradient=method, dtype="float64", seed=3)
-            learner.learn(TMaze(length=3), 25, progress=False)
+            learner.learn(TMaze(length=3), 25, progress=False, log=None)
         else:
             settings = {"n_steps": 8, "n_epochs": 2, "n_minibatches": 1, "threads": 1}
             learner = PPO(TMaze(length=3), cell=small, gradient=method, dtype="float64", seed=3, **settings)
-            learner.learn(TMaze(length=3), 18, progress=False)
+            learner.learn(TMaze(length=3), 18, progress=False, log=None)
         return np.concatenate([view.ravel() for view in learner.parameters.values()])
 
     both_ways(learn)

@@ -13,15 +13,20 @@ MODES = {
     ),
     "uncompiled": (
         {"NUMBA_DISABLE_JIT": "1"},
-        "not process and not test_command_line and not every_output_of_the_window",
+        "not process and not test_command_line and not every_output_of_the_window and not every_combination",
         [
-            *("test_cells.py", "test_cells_alike.py", "test_cells_settings.py"),
             *("test_approximate_gradients.py", "test_corrected_sensitivities.py", "test_gradient_methods.py"),
-            *("test_gradcheck.py", "test_gradcheck_regimes.py", "test_gradients.py", "test_tbptt.py", "test_costs.py"),
+            *("test_gradcheck.py", "test_gradcheck_regimes.py", "test_tbptt.py", "test_costs.py"),
             *("test_check_learner.py", "test_own_cell.py", "test_two_layers.py"),
         ],
     ),
     "uncompiled windows": ({"NUMBA_DISABLE_JIT": "1"}, "every_output_of_the_window", ["test_tbptt.py"]),
+    "uncompiled combinations": ({"NUMBA_DISABLE_JIT": "1"}, "every_combination", ["test_gradcheck.py"]),
+    "uncompiled cells": (
+        {"NUMBA_DISABLE_JIT": "1"},
+        "",
+        ["test_cells.py", "test_cells_alike.py", "test_cells_settings.py", "test_gradients.py"],
+    ),
     "uncompiled agents and streams": (
         {"NUMBA_DISABLE_JIT": "1"},
         "not process and not test_command_line",
@@ -65,9 +70,12 @@ MODES = {
     # No mode of Numba, but minutes of compiling, for which there is a second core.
     "smoke presets": ({"RTU_NP_TESTS_BESIDE": "1"}, "smoke", ["test_experiments.py"]),
 }
-# They repeat in plain Python what other tests do compiled, and take minutes. With RTU_NP_TESTS=all they run, too.
+# They repeat, in plain Python or with bounds checked, what other tests do, and take minutes. RTU_NP_TESTS=all runs all.
 LONG = (
+    "bounds-checked",
     "uncompiled windows",
+    "uncompiled combinations",
+    "uncompiled cells",
     "uncompiled agents and streams",
     "uncompiled learners",
     "uncompiled, many predictions",

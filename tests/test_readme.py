@@ -46,14 +46,16 @@ def test_no_number_is_written_by_hand():
 
 def test_a_number_that_was_changed_by_hand_is_found():
     text = PAGE.read_text()
-    made = readme.page(text.replace("**Of 25 claims", "**Of 26 claims"), RESULTS)
+    made = readme.page(text.replace("**Of the paper's 25 claims", "**Of the paper's 26 claims"), RESULTS)
     assert made == text
-    assert "**Of 25 claims" in text
+    assert "**Of the paper's 25 claims" in text
 
 
 def test_each_claim_of_the_paper_is_counted():
     n = sum(claim.source.startswith(readme.PAPER) for claim in claims.CLAIMS)
-    judged = re.search(r"\*\*Of (\d+) claims, (\d+) hold, (\d+) do not, and (\d+) are open", PAGE.read_text())
+    judged = re.search(
+        r"\*\*Of the paper's (\d+) claims, (\d+) hold, (\d+) do not, and (\d+) are open", PAGE.read_text()
+    )
     assert int(judged.group(1)) == n == sum(int(judged.group(k)) for k in (2, 3, 4))
     rows = re.findall(r"^\| \[Fig\. .*\| (.*) \| (.*) \|$", PAGE.read_text(), re.M)
     words = ", ".join(cell for row in rows for cell in row).replace("*", "")
@@ -129,7 +131,7 @@ def run(folder):
 
 def test_the_command_writes_the_page(copied, capsys):
     page = copied / "README.md"
-    page.write_text(page.read_text().replace("**Of 25 claims", "**Of 26 claims"))
+    page.write_text(page.read_text().replace("**Of the paper's 25 claims", "**Of the paper's 26 claims"))
     assert run(copied) == 0
     assert page.read_text() == PAGE.read_text()
     assert str(page) in capsys.readouterr().out

@@ -305,6 +305,21 @@ def test_functions_without_complex_step(forward, note):
     assert not check_recurrence(forward, params, np.zeros(3), xs, {"W": wrong}).passed
 
 
+def test_recurrent_weights_in_float32_from_a_state_of_zero():
+    """Their gradient is zero after one step, where nothing is known of it to a part of itself."""
+
+    def forward(params, h, x):
+        h = np.tanh(params["W"] @ x + params["U"] @ h).astype("float32")
+        return h, h
+
+    rng = np.random.default_rng(1)
+    params, xs = {"W": rng.standard_normal((3, 2)) / 2, "U": rng.standard_normal((3, 3)) / 3}, rng.standard_normal((6, 2))
+    assert check_recurrence(forward, params, np.zeros(3), xs).passed
+    wrong = bptt(forward, params, np.zeros(3), xs, np.ones(3))
+    wrong["U"] *= 1.01
+    assert not check_recurrence(forward, params, np.zeros(3), xs, wrong, np.ones(3)).passed
+
+
 def test_a_kink_that_is_met_is_said():
     def forward(params, h, x):
         h = np.maximum(params["a"] * x, 0.0) + 0.5 * h

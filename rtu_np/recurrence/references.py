@@ -14,13 +14,15 @@ import numpy as np
 
 from rtu_np.recurrence.derivatives import complex_step, differences, scales
 from rtu_np.recurrence.exact import backward, way_of
-from rtu_np.recurrence.forward import COMPLEX, LOSES, Pass, Recurrence
+from rtu_np.recurrence.forward import COMPLEX, DOUBLE, LOSES, SINGLE, Pass, Recurrence
 from rtu_np.recurrence.trees import spot
 from rtu_np.validation import check_fits
 
 EXACT, BY_DIFFERENCES, SINGLE_PRECISION = 1e-11, 1e-8, 1e-5  # the least that is allowed
 _SAFETY = 10.0  # the tolerance is at least so many times the estimated error of the references
-_SMALL = 1e-5  # an array whose derivative is below this part of the largest is judged by the largest
+# An array whose derivative is below this part of the largest is judged by the largest: differences in float32 cannot tell
+# a derivative of zero, as every recurrent weight's is after one step from a state of zero, from a hundredth.
+_SMALL = {DOUBLE: 1e-5, SINGLE: 0.1}
 
 
 @dataclass(frozen=True)
@@ -107,7 +109,7 @@ class References:
         largest = np.abs(self.best[t]).max(initial=0.0) or 1.0
         out = np.empty(self.recurrence.params.size)
         for part in self.recurrence.params.slices.values():
-            out[part] = max(np.abs(self.best[t][:, part]).max(initial=0.0), _SMALL * largest)
+            out[part] = max(np.abs(self.best[t][:, part]).max(initial=0.0), _SMALL[self.recurrence.real] * largest)
         return out
 
     def _relative(self, found: np.ndarray, t: int) -> float:

@@ -53,3 +53,12 @@ def scale_units_and_add(target, source, scale):
     """target <- scale target + source"""
     for i in range(target.shape[0]):
         target[i] = scale[i] * target[i] + source[i]
+
+
+@_over_units
+@kernel
+@noalias
+def assign_units(target, source, numbers):
+    """target <- numbers; the source is not read"""
+    for i in range(target.shape[0]):
+        target[i] = numbers[i]

@@ -67,7 +67,7 @@ def test_planted_entry_by_entry_it_does_not(mutant):
     """(dc1, dc2) of a pair each go their own way: dc2/dW1 is dropped."""
     package = mutant(
         "gradients/own_past.py",
-        [("for b in range(k):\n            add_by_unit", "for b in (a,):\n            add_by_unit")],
+        [("for b in range(k):\n            add_scaled_units", "for b in (a,):\n            add_scaled_units")],
     )
     for cell in (LinearRTU(4), NonlinearRTU(4), LRU(4)):
         with pytest.raises(AssertionError, match="nu_log: off by"):

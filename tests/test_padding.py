@@ -1,6 +1,7 @@
 """Rows of recurrent trace units end with a whole vector of the processor. Units behind the n-th are dead."""
 
 import math
+from typing import Annotated, NamedTuple
 
 import numpy as np
 import oracles
@@ -26,9 +27,62 @@ from rtu_np import (
     TDLambda,
     protocol,
 )
-from rtu_np.numerics.buffers import size
+from rtu_np.jit import kernel, njit
+from rtu_np.numerics.buffers import allocate, assign, matrix, padded, padded_rows, size
+from rtu_np.numerics.layout import layout_of
+from rtu_np.numerics.units import add_scaled_units, decay_and_add_units, scale_units_and_add
 
 D = 3
+
+
+class Rows(NamedTuple):
+    """Two numbers of each of five units in a row: its padding, 6, is longer than a number of each."""
+
+    w: Annotated[np.ndarray, padded_rows, "3", "10"]
+    b: Annotated[np.ndarray, padded, "5"]
+
+
+class Packed(NamedTuple):
+    w: Annotated[np.ndarray, matrix, "3", "10"]
+    b: Annotated[np.ndarray, "5"]
+
+
+rows, packed_rows = kernel(layout_of(Rows)), kernel(layout_of(Packed))
+
+
+@njit
+def every_pass(flats, sources, scale, decay):
+    add_scaled_units(rows(None, flats[0])[0], rows(None, sources[0])[0], scale)
+    decay_and_add_units(rows(None, flats[1])[0], rows(None, sources[1])[0], scale, decay)
+    scale_units_and_add(rows(None, flats[2])[0], rows(None, sources[2])[0], scale)
+    assign(packed_rows(None, flats[3])[0], rows(None, sources[3])[0])
+
+
+def test_a_pass_by_unit_begins_again_at_each_row(rng):
+    """A pass that took padded rows for one vector would give a number the factor of another unit."""
+    n = size(rows, None)
+    flats, sources = (tuple(allocate(n, float) for _ in range(4)) for _ in range(2))
+    before, other = (
+        [[rng.standard_normal(view.shape) for view in rows(None, flat)[0]] for flat in group]
+        for group in (flats, sources)
+    )
+    for group, values in ((flats, before), (sources, other)):
+        for flat, each in zip(group, values, strict=True):
+            for view, value in zip(rows(None, flat)[0], each, strict=True):
+                view[:] = value
+    scale = rng.standard_normal(5)
+    every_pass(flats, sources, scale, 0.5)
+    for k, tile in enumerate((np.tile(scale, 2), scale)):  # w, b
+        wanted = [
+            before[0][k] + tile * other[0][k],
+            0.5 * before[1][k] + tile * other[1][k],
+            tile * before[2][k] + other[2][k],
+        ]
+        for flat, expected in zip(flats, wanted, strict=False):
+            assert_close(rows(None, flat)[0][k], expected, PLAIN)
+        assert_close(packed_rows(None, flats[3])[0][k], other[3][k], PLAIN)
+
+
 SHAPES = {"nu_log": lambda n: (n,), "theta_log": lambda n: (n,), "W1": lambda n: (D, n), "W2": lambda n: (D, n)}
 
 

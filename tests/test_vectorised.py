@@ -34,6 +34,7 @@ from rtu_np.control import agent
 from rtu_np.control.ppo import update as ppo_update
 from rtu_np.control.ppo.loss import accumulate_gradient
 from rtu_np.numerics.buffers import any_nonzero, cut
+from rtu_np.numerics.products import add_four_rows
 from rtu_np.prediction.td_kernels import run
 from rtu_np.prediction.td_many_kernels import run as run_many_predictions
 
@@ -139,6 +140,14 @@ def test_what_a_window_asks_of_each_step(function, dtype):
     assert found.vectors
     assert not found.scalar, found.scalar[0]
     assert found.types <= {WIDTH[dtype]}
+
+
+def test_the_product_of_full_rtrl():
+    """It was scalar as long as its loop began at a column other than 0, and took six times as long."""
+    found = inner_loops(add_four_rows, np.ones((8, 8)), 4, np.ones((8, 40)), *np.ones((4, 40)))
+    assert found.vectors
+    assert not found.scalar, found.scalar[0]
+    assert found.types == {"double"}
 
 
 def ordered_sum(x, y):

@@ -4,20 +4,19 @@ Prediction j reads the features with weights of its own. So its gradient is one 
 and it has a trace of its own (derivations (65), (66)). A cell that adds nothing makes one gradient after the other.
 
 learn_many      the sum of the traces, each times a factor; then the traces decay and get their gradients
-UNITWISE        cells whose parameters each act on the features of one unit, for `add_by_unit` (derivations (67))
+UNITWISE        cells whose parameters each act on the features of one unit, for `add_scaled_units` (derivations (67))
 """
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-from numba import types
 
 from rtu_np import protocol
 from rtu_np.cells.input_scale import accumulate_input_scale
 from rtu_np.cells.linear_rtu import LinearRTUSpec
 from rtu_np.cells.min_gru import MinGRUSpec
 from rtu_np.cells.nonlinear_rtu import NonlinearRTUSpec
-from rtu_np.jit import generic, kernel, noalias, overload
+from rtu_np.jit import generic, kernel, noalias
 from rtu_np.numerics.buffers import add_scaled
 
 UNITWISE = (LinearRTUSpec, NonlinearRTUSpec, MinGRUSpec)
@@ -162,44 +161,3 @@ def _learn_four(memory, credits, traces, direction, factors, decays):
             d2[j, i] = q3 * z2 + credits[7, i] * e1 - credits[6, i] * e2
             out1[j, i] += sum1
             out2[j, i] += sum2
-
-
-# ---------------------------------------------------------------------------------------------------- unit by unit
-
-
-def add_by_unit(targets: Any, sources: Any, scale: Any) -> None:
-    """targets <- targets + scale sources, with a scale for each unit: (n,), along the last axis of each array."""
-    for target, source in zip(targets, sources, strict=True):
-        if isinstance(target, tuple):
-            add_by_unit(target, source, scale)
-        else:
-            target[...] += scale * source
-
-
-@kernel
-@noalias
-def _add_row(target, source, scale):
-    for i in range(scale.shape[0]):
-        target[i] += scale[i] * source[i]
-
-
-@kernel
-@noalias
-def _add_rows(target, source, scale):
-    for j in range(target.shape[0]):
-        for i in range(scale.shape[0]):
-            target[j, i] += scale[i] * source[j, i]
-
-
-@overload(add_by_unit)
-def _compile_add_by_unit(targets, sources, scale):
-    if len(targets) == 0:
-        return lambda targets, sources, scale: None
-    is_group = isinstance(targets[0], types.BaseTuple)
-    first = add_by_unit if is_group else {1: _add_row, 2: _add_rows}[targets[0].ndim]
-
-    def first_then_rest(targets, sources, scale):
-        first(targets[0], sources[0], scale)
-        add_by_unit(targets[1:], sources[1:], scale)
-
-    return first_then_rest

@@ -16,15 +16,15 @@ from dataclasses import dataclass
 from typing import Annotated, Any, NamedTuple
 
 import numpy as np
-from numba import types
 
 from rtu_np import protocol
 from rtu_np.gradients.layers import by_layer, name_of
 from rtu_np.gradients.recurrent_slopes import own_slopes, recurrent_slopes, slope_flops
 from rtu_np.gradients.stored_gradient import prepare_again, register_stored_gradient
-from rtu_np.jit import generic, kernel, noalias, overload
+from rtu_np.jit import generic, kernel
 from rtu_np.numerics.buffers import aligned, allocate, assign, clear, copy, count_numbers, overlapping, size
 from rtu_np.numerics.layout import layout_of
+from rtu_np.numerics.units import add_scaled_units
 from rtu_np.protocol import PerInput, PerOutput
 
 # ------------------------------------------------------------------------------------------------------ which cells
@@ -178,52 +178,6 @@ protocol.memory.register(OwnPastSpec)(layout_of(OwnPastMemory))
 
 
 @kernel
-@noalias
-def _add_row(target, source, factor):
-    """target <- target + factor source, in blocks of one column for each unit"""
-    n = factor.shape[0]
-    for start in range(0, target.shape[0] - n + 1, n):
-        for i in range(n):
-            target[start + i] += factor[i] * source[start + i]
-
-
-def add_by_unit(targets, sources, factor):
-    """targets <- targets + factor sources, for views of parameters; each column has the factor of its unit."""
-    for target, source in zip(targets, sources, strict=True):
-        if isinstance(target, tuple) or target.ndim > 1:
-            add_by_unit(target, source, factor)
-        else:
-            _add_row(target, source, factor)
-
-
-@overload(add_by_unit)
-def _compile_add_by_unit(targets, sources, factor):
-    if len(targets) == 0:
-        return lambda targets, sources, factor: None
-    if isinstance(targets[0], types.BaseTuple):
-
-        def group_then_rest(targets, sources, factor):
-            add_by_unit(targets[0], sources[0], factor)
-            add_by_unit(targets[1:], sources[1:], factor)
-
-        return group_then_rest
-    if targets[0].ndim == 1:
-
-        def vector_then_rest(targets, sources, factor):
-            _add_row(targets[0], sources[0], factor)
-            add_by_unit(targets[1:], sources[1:], factor)
-
-        return vector_then_rest
-
-    def matrix_then_rest(targets, sources, factor):
-        for j in range(targets[0].shape[0]):
-            _add_row(targets[0][j], sources[0][j], factor)
-        add_by_unit(targets[1:], sources[1:], factor)
-
-    return matrix_then_rest
-
-
-@kernel
 def _views(spec, flat):
     return protocol.parameters(spec.cell, flat)[0]
 
@@ -279,7 +233,7 @@ def move(spec, params, memory, x_t):
     cell, k, n = spec.cell, spec.n_numbers, spec.n_hidden
     for a in range(k):
         for b in range(k):
-            add_by_unit(_views(spec, memory.F[a]), _views(spec, memory.S[b]), memory.J[k * a + b])
+            add_scaled_units(_views(spec, memory.F[a]), _views(spec, memory.S[b]), memory.J[k * a + b])
     for a in range(k):
         copy(memory.F[a], memory.S[a])
     copy(x_t, memory.x)
@@ -309,7 +263,7 @@ def credit(spec, params, memory, dy):
     own_credit(spec.kind, spec, memory, dy)
     for a in range(spec.n_numbers):
         dstate = memory.dstate[a * n : a * n + n]
-        add_by_unit(_views(spec, memory.gradient), _views(spec, memory.S[a]), dstate)
+        add_scaled_units(_views(spec, memory.gradient), _views(spec, memory.S[a]), dstate)
 
 
 register_stored_gradient(OwnPastSpec)

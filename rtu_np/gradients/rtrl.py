@@ -8,7 +8,9 @@ Williams & Zipser 1989), and RTRL(dense=True) uses it for any cell. With the sta
     dL/dparameters = (dL/dh_{t-1}) S_{t-1} + dL/dparameters through this step alone
 
 One step of the cell's reverse mode gives one row of J and one row of F, so a cell needs only `forward` and `backward`.
-A step costs n^2 m products, and the memory holds 2 n m numbers for S and F: suitable for small n.
+A step costs n^2 m products, and the memory holds 2 n m numbers for S and F: suitable for small n. A dense cell that
+registers `rtu_np.gradients.recurrent_slopes` has J from these, and each of its parameters acts directly on one unit
+alone: then F has one number in each column, and one step of reverse mode gives all of them.
 """
 
 from dataclasses import dataclass
@@ -18,15 +20,16 @@ import numpy as np
 
 from rtu_np import protocol
 from rtu_np.checkpoint import added, shown
+from rtu_np.gradients.recurrent_slopes import recurrent_slopes, slope_flops, transposed_jacobian
 from rtu_np.gradients.stored_gradient import prepare_again, register_stored_gradient
 from rtu_np.gradients.taylor import taylor_spec
-from rtu_np.jit import generic, kernel, njit, noalias
-from rtu_np.numerics.buffers import add_scaled, aligned, assign, clear, copy, count_numbers, overlapping, size
+from rtu_np.jit import generic, kernel, like, noalias
+from rtu_np.numerics.buffers import add_scaled, aligned, allocate, assign, clear, copy, count_numbers, overlapping, size
 from rtu_np.numerics.layout import layout_of
+from rtu_np.numerics.products import PANEL, add_four_rows, add_product, transpose
+from rtu_np.numerics.units import assign_units
 from rtu_np.protocol import PerInput, PerOutput
 from rtu_np.validation import check_fits, check_flag, make_plain
-
-_BLOCK = 256  # columns of S that advance together, so that they stay in the cache
 
 
 @dataclass(frozen=True)
@@ -89,7 +92,12 @@ class RTRL:
         if not self.dense and type(cell_spec) in protocol.memory.table:
             return protocol.map_layers(cell_spec, lambda layer: self.spec(layer, dtype))
         n_state, n_params = size(protocol.state, cell_spec), size(protocol.parameters, cell_spec)
-        spec = FullRTRLSpec(cell_spec.n_inputs, cell_spec.n_hidden, cell_spec.n_outputs, cell_spec, n_state, n_params)
+        sizes = (cell_spec.n_inputs, cell_spec.n_hidden, cell_spec.n_outputs)
+        if type(cell_spec) in recurrent_slopes.table:
+            weights = protocol.parameters(cell_spec, allocate(n_params, np.float32))[0].W_recurrent
+            spec = FullRTRLSpec(*sizes, cell_spec, n_state, n_params, OneRow(), 1, weights.shape[1])
+        else:
+            spec = FullRTRLSpec(*sizes, cell_spec, n_state, n_params, AllRows(), n_state, 0)
         check_fits(
             size(protocol.memory, spec) * np.dtype(dtype).itemsize,
             f"full RTRL of {spec.n_hidden} units with {spec.n_params} parameters",
@@ -107,6 +115,14 @@ def with_every_path(spec):
 with_every_path.otherwise(lambda spec: spec)
 
 
+class OneRow(NamedTuple):
+    """Each parameter acts directly on one unit alone: F is one row, a number for each parameter."""
+
+
+class AllRows(NamedTuple):
+    """F has a row for each number of the state."""
+
+
 class FullRTRLSpec(NamedTuple):
     n_inputs: int
     n_hidden: int
@@ -114,6 +130,9 @@ class FullRTRLSpec(NamedTuple):
     cell: Any
     n_state: int
     n_params: int
+    F: Any  # OneRow or AllRows
+    n_rows: int  # of F
+    n_recurrent: int  # columns of W_recurrent, with OneRow
 
 
 protocol.delegate(FullRTRLSpec)
@@ -129,8 +148,8 @@ class FullRTRLMemory(NamedTuple):
     flat_state_tm1: PerState
     y: PerOutput
     S: StateByParameter  # dh_{t-1}/dparameters
-    J: Annotated[np.ndarray, "spec.n_state", "spec.n_state"]  # of the latest step
-    F: StateByParameter  # of the latest step
+    J: Annotated[np.ndarray, "(spec.n_state + 3) // 4 * 4", "(spec.n_state + 3) // 4 * 4"]  # of the latest step, then 0
+    F: Annotated[np.ndarray, "spec.n_rows", "spec.n_params"]  # of the latest step
     x: PerInput
     flat_state_t: Annotated[np.ndarray, overlapping, "spec.n_state"]  # the same numbers as `record.state`
     record: Annotated[Any, protocol.record, "spec.cell"]
@@ -139,6 +158,13 @@ class FullRTRLMemory(NamedTuple):
     dstate: PerState
     dx: PerInput
     no_dy: PerOutput  # zeros
+    panel: Annotated[np.ndarray, "(spec.n_state + 3) // 4 * 4", PANEL]  # columns of S_{t-1}, then rows of zeros
+    behind: Annotated[np.ndarray, "3", PANEL]  # scratch, for rows of J behind the n-th
+    # With OneRow, what `recurrent_slopes` writes, and the unit of each parameter:
+    keep: Annotated[np.ndarray, "spec.n_hidden"]
+    by: Annotated[np.ndarray, "spec.n_recurrent"]
+    transposed: Annotated[np.ndarray, "min(spec.n_recurrent, spec.n_state)", "spec.n_state"]
+    unit: Annotated[np.ndarray, "spec.n_params"]
 
 
 protocol.memory.register(FullRTRLSpec)(layout_of(FullRTRLMemory))
@@ -153,39 +179,57 @@ def _backward(spec, params, memory, dy, dstate, gradient, dx):
     protocol.backward(cell, params, memory.work, state_tm1, memory.x, memory.record, dy, adjoint)
 
 
-@njit
+@generic
+def place(F, memory, out, start, stop):
+    """out[:, start:stop] <- F"""
+
+
+@place.register(AllRows)
+def _copy_rows(F, memory, out, start, stop):
+    for k in range(out.shape[0]):
+        copy(memory.F[k, start:stop], out[k, start:stop])
+
+
+@place.register(OneRow)
+def _place_by_unit(F, memory, out, start, stop):
+    for k in range(out.shape[0]):
+        _choose(k, memory.unit[start:stop], memory.F[0, start:stop], out[k, start:stop])
+
+
+@kernel
 @noalias
-def _add_product(J, S, out):
-    """out <- out + J S. A row of `out` is read and written once for four rows of S, which adds in the same order."""
-    n, m = S.shape
-    fours = n - n % 4
-    for start in range(0, m, _BLOCK):
-        stop = min(start + _BLOCK, m)
-        for i in range(n):
-            for k in range(0, fours, 4):
-                a0, a1, a2, a3 = J[i, k], J[i, k + 1], J[i, k + 2], J[i, k + 3]
-                for c in range(start, stop):
-                    out[i, c] = out[i, c] + a0 * S[k, c] + a1 * S[k + 1, c] + a2 * S[k + 2, c] + a3 * S[k + 3, c]
-            for k in range(fours, n):
-                a = J[i, k]
-                for c in range(start, stop):
-                    out[i, c] += a * S[k, c]
+def _choose(k, unit, F, out):
+    for c in range(out.shape[0]):
+        out[c] = F[c] if unit[c] == k else like(F[c], 0.0)
 
 
-@protocol.move.register(FullRTRLSpec)
-def move(spec, params, memory, x_t):
-    """The step, with its J and F. S advances to the step *before*; `credit` adds the share of the present step."""
-    cell = spec.cell
-    _add_product(memory.J, memory.S, memory.F)
-    for k in range(spec.n_state):
-        copy(memory.F[k], memory.S[k])
-    copy(x_t, memory.x)
-    copy(memory.flat_state, memory.flat_state_tm1)
-    state_tm1, _ = protocol.state(cell, memory.flat_state_tm1)
-    protocol.prepare(cell, params, memory.work)
-    protocol.forward(cell, params, memory.work, state_tm1, x_t, memory.record)
-    copy(memory.flat_state_t, memory.flat_state)
-    copy(memory.record.y, memory.y)
+@kernel
+def _row(spec, memory, out, k, start, stop):
+    """(a part of row k of `out`,), or scratch of the same length if `out` has no such row"""
+    return (out[k, start:stop] if k < spec.n_state else memory.behind[k - spec.n_state, : stop - start],)
+
+
+@kernel
+def _advance(spec, memory, out):
+    """out <- J S + F, which may be S itself: a panel of its columns goes through the nearest caches at a time."""
+    for start in range(0, spec.n_params, PANEL):
+        stop = min(start + PANEL, spec.n_params)
+        for k in range(spec.n_state):
+            copy(memory.S[k, start:stop], memory.panel[k])
+        place(spec.F, memory, out, start, stop)
+        for k in range(0, spec.n_state, 4):
+            (a,), (b,) = _row(spec, memory, out, k, start, stop), _row(spec, memory, out, k + 1, start, stop)
+            (c,), (d,) = _row(spec, memory, out, k + 2, start, stop), _row(spec, memory, out, k + 3, start, stop)
+            add_four_rows(memory.J, k, memory.panel, a, b, c, d)
+
+
+@generic
+def differentiate(F, spec, params, memory):
+    """memory.J, memory.F <- those of the latest step"""
+
+
+@differentiate.register(AllRows)
+def _row_by_row(F, spec, params, memory):
     for k in range(spec.n_state):
         clear(memory.J[k])
         clear(memory.F[k])
@@ -193,15 +237,43 @@ def move(spec, params, memory, x_t):
         _backward(spec, params, memory, memory.no_dy, memory.J[k], memory.F[k], memory.dx[:0])
 
 
+@differentiate.register(OneRow)
+def _all_rows_at_once(F, spec, params, memory):
+    clear(memory.F[0])
+    for i in range(spec.n_state):
+        memory.dstate[i] = 1
+    _backward(spec, params, memory, memory.no_dy, memory.dstate, memory.F[0], memory.dx[:0])
+    state_tm1, _ = protocol.state(spec.cell, memory.flat_state_tm1)
+    recurrent_slopes(spec.cell, state_tm1, memory.record, memory.keep, memory.by)
+    transposed_jacobian(params.W_recurrent, memory.keep, memory.by, memory.transposed)
+    transpose(memory.transposed, memory.J)
+    for i in range(spec.n_state):
+        memory.dstate[i] = i
+    views = protocol.parameters(spec.cell, memory.unit)[0], protocol.parameters(spec.cell, memory.F[0])[0]
+    assign_units(views[0], views[1], memory.dstate)
+
+
+@protocol.move.register(FullRTRLSpec)
+def move(spec, params, memory, x_t):
+    """The step, with its J and F. S advances to the step *before*; `credit` adds the share of the present step."""
+    cell = spec.cell
+    _advance(spec, memory, memory.S)
+    copy(x_t, memory.x)
+    copy(memory.flat_state, memory.flat_state_tm1)
+    state_tm1, _ = protocol.state(cell, memory.flat_state_tm1)
+    protocol.prepare(cell, params, memory.work)
+    protocol.forward(cell, params, memory.work, state_tm1, x_t, memory.record)
+    copy(memory.flat_state_t, memory.flat_state)
+    copy(memory.record.y, memory.y)
+    differentiate(spec.F, spec, params, memory)
+
+
 @protocol.credit.register(FullRTRLSpec)
 def credit(spec, params, memory, dy):
     clear(memory.dstate)
     clear(memory.gradient)
     _backward(spec, params, memory, dy, memory.dstate, memory.gradient, memory.dx)
-    for k in range(spec.n_state):
-        a = memory.dstate[k]
-        for i in range(spec.n_params):
-            memory.gradient[i] += a * memory.S[k, i]
+    add_product(memory.dstate, memory.S, memory.gradient)
 
 
 register_stored_gradient(FullRTRLSpec)
@@ -216,9 +288,7 @@ protocol.stored_sensitivities.register(FullRTRLSpec)(layout_of(FullRTRLSensitivi
 
 @protocol.store_sensitivities.register(FullRTRLSpec)
 def store_sensitivities(spec, memory, stored):
-    for k in range(spec.n_state):
-        copy(memory.F[k], stored.S[k])
-    _add_product(memory.J, memory.S, stored.S)
+    _advance(spec, memory, stored.S)
 
 
 @protocol.accumulate_stored.register(FullRTRLSpec)
@@ -239,17 +309,18 @@ def rescale(spec, params, sensitivities, factors):
 
 @protocol.learning_flops.register(FullRTRLSpec)
 def learning_flops(spec):
-    count, n = protocol.flops(spec.cell), count_numbers(protocol.state, spec.cell)
-    m = count_numbers(protocol.parameters, spec.cell)
-    recursion = 2 * n * n * m + 2 * n * m + 2 * m
-    without_dy = count.backward - count.output_backward
-    return count.prepare + count.forward + n * without_dy + count.backward + count.dx + recursion
+    count = flops(spec)
+    return count.move + count.credit + count.accumulate
 
 
 @protocol.flops.register(FullRTRLSpec)
 def flops(spec):
     """Operations of a layer of a stack that has full RTRL."""
     count, n = protocol.flops(spec.cell), count_numbers(protocol.state, spec.cell)
-    m = count_numbers(protocol.parameters, spec.cell)
-    move = count.prepare + count.forward + n * (count.backward - count.output_backward) + 2 * n * n * m
+    m, backward = count_numbers(protocol.parameters, spec.cell), count.backward - count.output_backward
+    if isinstance(spec.F, OneRow):
+        differentiate = backward + slope_flops(spec.cell) + 2 * n * spec.n_recurrent
+    else:
+        differentiate = n * backward
+    move = count.prepare + count.forward + differentiate + 2 * n * n * m
     return count._replace(move=move, credit=count.backward + count.dx + 2 * n * m, accumulate=2 * m)

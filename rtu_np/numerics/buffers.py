@@ -242,8 +242,17 @@ def over_leaves(function: Callable) -> Callable:
     """Make of `function(target, source, ...)` on vectors a function of two nested NamedTuples of arrays.
 
     Compiled code cannot loop over a tuple of arrays of several dimensions, so it takes the tuple apart, type by type.
+    There, an array of several dimensions is one vector, with the dead numbers behind each padded row.
     """
+    return _over(function, by_row=False)
 
+
+def over_rows(function: Callable) -> Callable:
+    """As `over_leaves`, if it matters where a row begins: row by row, also in compiled code."""
+    return _over(function, by_row=True)
+
+
+def _over(function: Callable, by_row: bool) -> Callable:
     def apply(targets, sources, *factors):
         for target, source in zip(targets, sources, strict=True):
             if isinstance(target, tuple) or target.ndim > 1:  # row by row: a reshaped part of padded rows is a copy
@@ -262,6 +271,14 @@ def over_leaves(function: Callable) -> Callable:
                 apply(targets[1:], sources[1:], *factors)
 
             return group_then_rest
+        if by_row and targets[0].ndim > 1:
+
+            def rows_then_rest(targets, sources, *factors):
+                for j in range(targets[0].shape[0]):
+                    apply((targets[0][j],), (sources[0][j],), *factors)
+                apply(targets[1:], sources[1:], *factors)
+
+            return rows_then_rest
 
         def array_then_rest(targets, sources, *factors):
             target, source = targets[0], sources[0]
@@ -292,10 +309,10 @@ def decay_and_add(target, source, decay):
         target[k] = decay * target[k] + source[k]
 
 
-@over_leaves
+@over_rows
 @kernel
 def assign(target, source):
-    """target <- source, which may be padded"""
+    """target <- source, whose rows may be padded"""
     copy(source[: target.shape[0]], target)
 
 

@@ -63,6 +63,34 @@ def pull_back(W, dz, dx):
         dx[j] = dot(W[j], dz)
 
 
+# -------------------------------------------------------------------------------------------- a matrix and a few rows
+PANEL = 128  # columns that go through a product together: eight rows of them are in the nearest cache
+
+
+@kernel
+@noalias
+def add_four_rows(A, i, panel, out0, out1, out2, out3):
+    """Four rows out <- out + A[i : i + 4] panel; each sum is in the order of its terms.
+
+    A : (n, n), with n a multiple of four
+    panel : (n, at least as many columns as a row of out)
+
+    A vector of each of four rows of the panel is read once for sixteen products. The loop over columns begins at 0: in
+    one that begins elsewhere, an index might be negative for all that LLVM knows, and it would stay scalar.
+    """
+    for k in range(0, A.shape[1], 4):
+        a0, a1, a2, a3 = A[i, k], A[i, k + 1], A[i, k + 2], A[i, k + 3]
+        b0, b1, b2, b3 = A[i + 1, k], A[i + 1, k + 1], A[i + 1, k + 2], A[i + 1, k + 3]
+        c0, c1, c2, c3 = A[i + 2, k], A[i + 2, k + 1], A[i + 2, k + 2], A[i + 2, k + 3]
+        d0, d1, d2, d3 = A[i + 3, k], A[i + 3, k + 1], A[i + 3, k + 2], A[i + 3, k + 3]
+        for c in range(out0.shape[0]):
+            s0, s1, s2, s3 = panel[k, c], panel[k + 1, c], panel[k + 2, c], panel[k + 3, c]
+            out0[c] = out0[c] + a0 * s0 + a1 * s1 + a2 * s2 + a3 * s3
+            out1[c] = out1[c] + b0 * s0 + b1 * s1 + b2 * s2 + b3 * s3
+            out2[c] = out2[c] + c0 * s0 + c1 * s1 + c2 * s2 + c3 * s3
+            out3[c] = out3[c] + d0 * s0 + d1 * s1 + d2 * s2 + d3 * s3
+
+
 # ------------------------------------------------------------------------------------------------ many rows at a time
 # A block of four rows by four inputs is read once for sixteen products, in place of once for each. The rows of X, Y and
 # Z are transitions of a minibatch; a row may be longer than the product needs.

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from rtu_np import protocol
-from rtu_np.cells.many import UNITWISE, add_by_unit
+from rtu_np.cells.many import UNITWISE
 from rtu_np.gradients.tbptt import TBPTT
 from rtu_np.learning import network, optimizers, passes
 from rtu_np.learning.blocks import named_layers
@@ -16,6 +16,7 @@ from rtu_np.learning.optimizers import SGD, Adam, ObGD, RMSProp
 from rtu_np.learning.outcomes import CONTINUES, END, PAUSED, how_it_ends
 from rtu_np.learning.readout import LinearReadout
 from rtu_np.numerics.buffers import leaves, size
+from rtu_np.numerics.units import add_scaled_units
 from rtu_np.prediction.td import TDLambda
 from rtu_np.prediction.td_kernels import CUMULANT, DISCOUNT
 from rtu_np.prediction.td_many_kernels import predict, run
@@ -292,7 +293,7 @@ class ManyPredictions(TDLambda):
             flat[: spec.n_own] = factors @ of_cell
         by_feature = (factors @ views.params.readout.w).reshape(-1, spec.cell.n_hidden) if spec.n_shared else []
         for trace, dy in zip(views.traces.shared, by_feature, strict=True):
-            add_by_unit(out.cell, protocol.parameters(spec.cell, trace)[0], dy)
+            add_scaled_units(out.cell, protocol.parameters(spec.cell, trace)[0], dy)
         out.readout.w[:] = factors[:, None] * traces["readout.w"]
         out.readout.b[:] = factors * traces["readout.b"]
         summed = views._replace(traces=out, flat_traces=flat)

@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from rtu_np import protocol
-from rtu_np.cells.many import Many, add_by_unit, learn_many
+from rtu_np.cells.many import Many, learn_many
 from rtu_np.gradients.layers import clear_memory
 from rtu_np.jit import generic, kernel, noalias
 from rtu_np.learning import optimizers
@@ -42,6 +42,7 @@ from rtu_np.learning.outcomes import (
 )
 from rtu_np.learning.passes import AlongTraces, InOwnPass
 from rtu_np.numerics.buffers import add_scaled, clear, copy, finite_vector
+from rtu_np.numerics.units import add_scaled_units
 from rtu_np.prediction import inputs
 from rtu_np.prediction.td_kernels import paused
 from rtu_np.prediction.td_many_network import (
@@ -116,7 +117,7 @@ def _learn_along_features(spec, network, decay):
     _weigh(n.factors, n.params.readout.w, dy)
     for k in range(spec.n_shared):
         z, _ = protocol.parameters(cell, n.traces.shared[k])
-        add_by_unit(n.direction.cell, z, dy[k * units : (k + 1) * units])
+        add_scaled_units(n.direction.cell, z, dy[k * units : (k + 1) * units])
     protocol.propagate(cell, n.memory)
     for k in range(spec.n_shared):
         for i in range(dy.shape[0]):

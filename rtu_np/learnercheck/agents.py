@@ -91,9 +91,11 @@ class AgentReference:
             errors[COUNT] += 1
             errors[LATEST] = delta
         around = {"clock": clock, "td_errors": errors}
-        if turn.ends or o is None:
-            return around
-        drawn = policies.drawn(self.policy, self.choices, o, turn.state["noise"], int(clock[STEPS]))
+        return around if turn.ends or o is None else around | self.acts(turn, found, o, int(clock[STEPS]))
+
+    def acts(self, turn: Turn, found: Arrays, o: np.ndarray, steps: int) -> Arrays:
+        """The next action, drawn from the outputs `o`, and the input that it becomes."""
+        drawn = policies.drawn(self.policy, self.choices, o, turn.state["noise"], steps)
         executed = drawn
         if isinstance(self.policy, Gaussian):
             bounds = self.agent._buffers.bounds
@@ -101,7 +103,7 @@ class AgentReference:
         previous = found["previous"].copy()
         if previous.size:
             previous[:-1] = policies.as_input(self.policy, self.choices, turn.found["action"][1 - DRAWN])
-        return {**around, "action": np.stack([drawn, executed]), "previous": previous}
+        return {"action": np.stack([drawn, executed]), "previous": previous}
 
     def confine(self, nets: list[Net], turn: Turn, found: Arrays) -> None:
         for net in nets if not turn.first else []:

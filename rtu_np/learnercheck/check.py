@@ -29,6 +29,7 @@ from rtu_np.learnercheck.actor_critic import ActorCriticReference
 from rtu_np.learnercheck.body import Arrays
 from rtu_np.learnercheck.learners import Row, copy_of, flat, is_state, rows_of, state_of
 from rtu_np.learnercheck.many import ManyTD
+from rtu_np.learnercheck.ppo import PPOReference
 from rtu_np.learnercheck.regression import Regression
 from rtu_np.learnercheck.report import TOLERANCE, Difference, LearnerReport, PartCheck
 from rtu_np.learnercheck.td import TD
@@ -49,6 +50,7 @@ RULES: dict[str, tuple[type, Any]] = {
     "actor-critic(lambda)": (ActorCritic, ActorCriticReference),
     "Q(lambda)": (QLambda, QLambdaReference),
     "QRC(lambda)": (QRC, QRCReference),
+    "PPO": (PPO, PPOReference),
 }
 
 
@@ -141,11 +143,6 @@ def _reference(subject: Any, rule: str | None, reference: Callable | None) -> tu
         return name_of_function(reference), _Given(reference)
     if rule is not None:
         check_choice("rule", rule, RULES)
-    if isinstance(subject, PPO):
-        raise ValueError(
-            "learner is a PPO: expected a learner that updates at each step, or reference=...; an update of PPO goes "
-            "through a rollout several times, in a random order"
-        )
     own = next((name for name, (kind, _) in RULES.items() if isinstance(subject, kind)), None)
     if own is None:
         raise ValueError(

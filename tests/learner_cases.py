@@ -5,8 +5,10 @@ from typing import NamedTuple
 from agent_cases import World
 
 from rtu_np import (
+    PPO,
     QRC,
     SGD,
+    TBPTT,
     TIDBD,
     ActorCritic,
     Adam,
@@ -14,6 +16,7 @@ from rtu_np import (
     AdaptiveObGD,
     Autostep,
     Blocks,
+    Dense,
     Epsilon,
     Intentional,
     LinearRTU,
@@ -64,6 +67,21 @@ def agent(kind, discrete=True, **settings):
     return moved(kind(World(discrete), LinearRTU(2), **own))
 
 
+def ppo(discrete=True, **settings):
+    """With steps so large that ratios, values and the gradient are clipped."""
+    own = {"n_steps": 6, "n_minibatches": 2, "n_epochs": 2, "gamma": 0.9, "gae_lambda": 0.8, "entropy_coef": 0.05}
+    own |= {"clip": 0.02, "optimizer": Adam(0.02), "max_grad_norm": 0.3, "dtype": "float64", "threads": 1, **settings}
+    cell, narrow = own.pop("cell", LinearRTU(2)), Dense(2, "tanh")
+    return moved(PPO(World(discrete), cell, actor=narrow, critic=narrow, **own))
+
+
+def in_mid_rollout(made):
+    """So that the rollout, of which a part of a minibatch takes four transitions, ends within a short stream."""
+    for t in range(6):
+        made.step([1.0, -1.0, 0.3 * t], 0.5)
+    return made
+
+
 RULE = SGD(0.01)
 TWO = {"actor_optimizer": RULE, "critic_optimizer": RULE}
 LEARNERS = {
@@ -92,4 +110,8 @@ LEARNERS = {
     "actor-critic, shared body": lambda: agent(ActorCritic, shared=True, **TWO),
     "Q(lambda)": lambda: agent(QLambda, optimizer=RULE),
     "QRC(lambda)": lambda: agent(QRC, optimizer=RULE, h_optimizer=RULE),
+    "PPO": ppo,
+    "PPO, one minibatch": lambda: in_mid_rollout(ppo(n_steps=16, n_minibatches=1)),
+    "PPO, refreshed": lambda: ppo(refresh="both"),
+    "PPO, T-BPTT": lambda: ppo(False, n_steps=8, gradient=TBPTT(2), previous_action_reward=True),
 }

@@ -11,6 +11,7 @@ from cases import COMPILED, in_plain_python
 from control_bug_cases import CONTROL_BUGS
 from learner_cases import LEARNERS, RULE, agent, moved, regressor, td
 from planting import planted
+from ppo_bug_cases import PPO_BUGS
 from prediction_bug_cases import PREDICTION_BUGS
 
 import rtu_np
@@ -41,7 +42,7 @@ from rtu_np.__main__ import main
 from rtu_np.learnercheck import LearnerReport, check, mistakes
 from rtu_np.learnercheck.learners import rows_of, state_of
 
-BUGS = {**PREDICTION_BUGS, **CONTROL_BUGS}
+BUGS = {**PREDICTION_BUGS, **CONTROL_BUGS, **PPO_BUGS}
 STEPS = 20
 ENCODED = Stack([Dense(3), LinearRTU(2), LayerNorm(), MinGRU(2)])  # layer-local
 
@@ -240,7 +241,6 @@ def set_to(learner, **attributes):
 
 
 REFUSED = {
-    "PPO": (lambda: check_learner(PPO(World(True), LinearRTU(2))), ValueError, "learner is a PPO: expected a learner"),
     "a number": (lambda: check_learner(3), TypeError, "learner is 3: expected an object with a method `step`"),
     "a class": (lambda: check_learner(TDLambda), TypeError, "learner is <class.*: expected an object"),
     "a generator": (

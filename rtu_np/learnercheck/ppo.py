@@ -98,7 +98,7 @@ class PPOReference(AgentReference):
                 rows["rollout.bootstraps"][t] = state["rollout.values"][t] if own else self.net.value(params, y)
         clock[1 - STEPS] = turn.ends
         unchanged = {f"params.{name}": array for name, array in self.net.params(state).items()}
-        return {**found, **unchanged, **rows, "clock": clock}
+        return {**found, **rows, **unchanged, "clock": clock}
 
     def _learned(self, turn: Turn, found: Arrays, past: Past, mistake: str) -> Arrays:
         rows: Rows = {name: found[f"rollout.{name}"] for name in (*ROWS, "states")}

@@ -90,12 +90,10 @@ class Update:
     def _aim(self, rows: Rows) -> None:
         """rows["advantages"], rows["returns"] <- (47), as sums to the end of the episode or of the rollout"""
         mistake, ends, values, n = self.mistake, rows["ends"], rows["values"], self.agent.n_steps
-        cut, following = ends != CONTINUES, np.append(values[1:], 0.0)
-        following = np.where(cut | (np.arange(n) == n - 1), rows["bootstraps"], following)
-        if mistake != mistakes.END_BOOTSTRAPS:
-            following = np.where(ends == TERMINATED, 0.0, following)
-        else:
-            following = np.where(ends == TERMINATED, np.append(values[1:], 0.0), following)
+        terminated = (ends == TERMINATED) & (mistake != mistakes.END_BOOTSTRAPS)
+        cut = terminated | (ends == TRUNCATED)
+        following = np.where(cut | (np.arange(n) == n - 1), rows["bootstraps"], np.append(values[1:], 0.0))
+        following = np.where(terminated, 0.0, following)
         if mistake == mistakes.TRUNCATED_AS_END:
             following = np.where(ends == TRUNCATED, 0.0, following)
         delta = rows["rewards"] + self.agent.gamma * following - values
@@ -173,16 +171,19 @@ class Update:
         self, params: Arrays, rows: Rows, advantage: float, at: tuple[int, np.ndarray]
     ) -> tuple[Arrays, np.ndarray, np.ndarray]:
         """(the gradient of its loss by all but the body, that by the features, its terms)"""
-        t, y = at
-        heads = {name: array for name, array in params.items() if name not in self.net.body.names}
-        by = derivatives(lambda p: np.atleast_1d(self._loss(p, rows, advantage, t)[0]), {**heads, "y": y})
-        dy = by.pop("y")[0]
-        return {name: block[0] for name, block in by.items()}, dy, self._loss({**params, "y": y}, rows, advantage, t)[1]
+        (t, y), own, dy = at, {}, np.zeros_like(at[1])
+        outputs = {"o": self.net.actor.read(params, y), "v": self.net.critic.read(params, y)}
+        along = derivatives(lambda p: np.atleast_1d(self._loss(p, rows, advantage, t)[0]), outputs)
+        for branch, by_output in ((self.net.actor, along["o"][0]), (self.net.critic, along["v"][0])):
+            by = derivatives(lambda p, branch=branch: branch.read(p, p["y"]), {**branch.of(params), "y": y})
+            blocks = {name: np.tensordot(by_output, block, 1) for name, block in by.items()}
+            dy += blocks.pop("y")
+            own |= blocks
+        return own, dy, self._loss(outputs, rows, advantage, t)[1]
 
-    def _loss(self, p: Arrays, rows: Rows, advantage: float, t: int) -> tuple[Any, np.ndarray]:
-        """(L, its terms) of a transition with the features p["y"]: (48), (49), (50)"""
-        agent, mistake, c = self.agent, self.mistake, self.agent.clip
-        o, v = self.net.actor.read(p, p["y"]), self.net.value(p, p["y"])
+    def _loss(self, outputs: Arrays, rows: Rows, advantage: float, t: int) -> tuple[Any, np.ndarray]:
+        """(L, its terms) of a transition with the outputs o and v: (48), (49), (50)"""
+        agent, mistake, c, o, v = self.agent, self.mistake, self.agent.clip, outputs["o"], outputs["v"][0]
         log_ratio = policies.log_probability(agent.policy, self.choices, o, rows["actions"][t]) - rows["log_p"][t]
         ratio = np.exp(log_ratio)
         products = ratio * advantage, _within(ratio, 1 - c, 1 + c) * advantage

@@ -91,6 +91,10 @@ class Branch:
         self._names, self._head = list(named_layers(spec, params, f"{name}.", "hidden")), head
         self._state, _ = protocol.state(spec, np.zeros(0))
 
+    def of(self, params: Arrays) -> Arrays:
+        """Its own parameters."""
+        return {k: a for k, a in params.items() if k in self._names or k.startswith(f"{self._head}.")}
+
     def read(self, params: Arrays, y: np.ndarray) -> np.ndarray:
         """The outputs for the features y; both may be complex."""
         views = rebuild(self._views, [params[name] for name in self._names])
@@ -133,8 +137,8 @@ class PPONet:
             used[index] = True
         return np.where(used, flat, np.nan)
 
-    def value(self, params: Arrays, y: np.ndarray) -> Any:
-        return self.critic.read(params, y)[0]
+    def value(self, params: Arrays, y: np.ndarray) -> float:
+        return float(self.critic.read(params, y)[0])
 
     def confine(self, params: Arrays) -> bool:
         """Bring parameters to the bounds of the cell; returns whether a phase is to be wrapped."""

@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+import numpy as np
 from agent_cases import World
 
 from rtu_np import (
@@ -75,10 +76,19 @@ def ppo(discrete=True, **settings):
     return moved(PPO(World(discrete), cell, actor=narrow, critic=narrow, **own))
 
 
-def in_mid_rollout(made):
-    """So that the rollout, of which a part of a minibatch takes four transitions, ends within a short stream."""
-    for t in range(6):
-        made.step([1.0, -1.0, 0.3 * t], 0.5)
+def stepped(made, steps):
+    """Not at the start of its stream, or of its rollout."""
+    for t in range(steps):
+        made.step([1.0, 0.3 * t, -1.0][: getattr(made, "n_inputs", 3)], 0.5)
+    return made
+
+
+def wrapped(made, after=14):
+    """With a phase above 4 pi, which is wrapped when parameters are examined: soon, and in mid-episode."""
+    stepped(made, after)
+    for name, view in made.parameters.items():
+        if name.endswith("theta_log"):
+            view[0] = np.log(13.0)
     return made
 
 
@@ -110,8 +120,11 @@ LEARNERS = {
     "actor-critic, shared body": lambda: agent(ActorCritic, shared=True, **TWO),
     "Q(lambda)": lambda: agent(QLambda, optimizer=RULE),
     "QRC(lambda)": lambda: agent(QRC, optimizer=RULE, h_optimizer=RULE),
+    "TD(lambda), a wrapped phase": lambda: wrapped(td(Adam(1e-3))),
+    "QRC(lambda), a wrapped phase": lambda: wrapped(agent(QRC, optimizer=RULE, h_optimizer=RULE)),
+    "PPO, a wrapped phase": lambda: wrapped(ppo(n_steps=4), 0),
     "PPO": ppo,
-    "PPO, one minibatch": lambda: in_mid_rollout(ppo(n_steps=16, n_minibatches=1)),
+    "PPO, one minibatch": lambda: stepped(ppo(n_steps=16, n_minibatches=1, n_epochs=1), 6),
     "PPO, refreshed": lambda: ppo(refresh="both"),
     "PPO, T-BPTT": lambda: ppo(False, n_steps=8, gradient=TBPTT(2), previous_action_reward=True),
 }

@@ -83,9 +83,7 @@ PPO_BUGS = {
     "the ratio is clipped on the wrong side": Bug(
         "PPO", LOSS, [("if unclipped <= clipped else", "if unclipped >= clipped else")], CELL, ""
     ),
-    "a value is not clipped": Bug(
-        "PPO", LOSS, [("if abs(moved) > width:", "if False:")], CELL, known.VALUE_FREE
-    ),
+    "a value is not clipped": Bug("PPO", LOSS, [("if abs(moved) > width:", "if False:")], CELL, known.VALUE_FREE),
     "a lone transition has no past": Bug(
         "PPO", LOSS, [("for q in range(fours, n):", "for q in range(fours, n - 1):")], CELL, known.NO_PAST
     ),
@@ -103,25 +101,74 @@ PPO_BUGS = {
     "each epoch has the minibatches of the first": Bug(
         "PPO",
         UPDATE,
-        [("order = self._rng.permutation(n_sequences)", "order = order if epoch else self._rng.permutation(n_sequences)")],
+        [("order = self._rng", "order = order if epoch else self._rng")],
         CELL,
         known.SAME_ORDER,
     ),
-    "a minibatch is used twice": Bug("PPO", UPDATE, [("self._gradient_of(order, start, per)", "self._gradient_of(order, 0, per)")], CELL, ""),
+    "a minibatch is used twice": Bug(
+        "PPO", UPDATE, [("self._gradient_of(order, start, per)", "self._gradient_of(order, 0, per)")], CELL, ""
+    ),
     "a long gradient stays long": Bug(
         "PPO", UPDATE, [("-limit / norm if norm > limit else -1.0", "-1.0")], CELL, known.LONG_GRADIENT
     ),
     "PPO's Adam starts without its correction": Bug(
         "PPO",
         "learning/optimizers.py",
-        [("alpha, per_correction2 = real(spec.step_size) / correction1, one / correction2", "alpha, per_correction2 = real(spec.step_size), one")],
+        [("real(spec.step_size) / correction1, one / correction2", "real(spec.step_size), one")],
         CELL,
         known.NO_CORRECTION,
     ),
     "a refresh starts without a memory": Bug(
-        "PPO, refreshed", ROLLOUT, [("    copy(r.memory, now.flat_memory)\n    for t", "    clear(now.flat_memory)\n    for t")], "rollout.values", ""
+        "PPO, refreshed",
+        ROLLOUT,
+        [("copy(r.memory, now.flat_memory)", "clear(now.flat_memory)")],
+        "rollout.values",
+        "",
     ),
     "a refresh changes values alone": Bug(
         "PPO, refreshed", ROLLOUT, [("        if states:\n", "        if False:\n")], "rollout.states", ""
+    ),
+    # --------------------------------------------------------------------------------------------------- wrapped phases
+    "a wrap leaves traces as they are": Bug(
+        "TD(lambda), a wrapped phase",
+        "learning/network.py",
+        [("for gradient in (network.flat_traces, *named.gradients):", "for gradient in named.gradients:")],
+        "traces.cell",
+        "",
+    ),
+    "a wrap leaves moments as they are": Bug(
+        "TD(lambda), a wrapped phase",
+        "learning/network.py",
+        [("    optimizers.rescale(passes.spec_of(spec.optimizer), moments, flat)\n", "")],
+        "moments.mean",
+        "",
+    ),
+    "a wrap leaves sensitivities as they are": Bug(
+        "TD(lambda), a wrapped phase",
+        "learning/network.py",
+        [("    protocol.rescale(spec.cell, network.params.cell, network.memory, factors.cell)\n", "")],
+        "traces.cell",
+        "",
+    ),
+    "a wrap leaves a stored gradient as it is": Bug(
+        "QRC(lambda), a wrapped phase",
+        "learning/network.py",
+        [("for gradient in (network.flat_traces, *named.gradients):", "for gradient in (network.flat_traces,):")],
+        "q.gradient",
+        "",
+    ),
+    "a wrap leaves the rollout as it is": Bug(
+        "PPO, a wrapped phase",
+        UPDATE,
+        [("            protocol.rescale(cell, known.params.cell, stored, factors.cell)\n", "")],
+        CELL,
+        "",
+    ),
+    "a wrap leaves the memory of PPO as it is": Bug(
+        "PPO, a wrapped phase",
+        UPDATE,
+        [("protocol.rescale(cell, known.params.cell, views, factors.cell)", "pass")],
+        "rollout.sensitivities.cell.theta_log",
+        "",
     ),
 }

@@ -11,7 +11,6 @@ from rtu_np.control.softmax import Softmax
 from rtu_np.learnercheck import mistakes, policies
 from rtu_np.learnercheck.body import Arrays
 from rtu_np.learnercheck.inputs import AgentInputs
-from rtu_np.learnercheck.networks import Net
 from rtu_np.learnercheck.td import flag
 from rtu_np.learning.outcomes import IS_FIRST, STEPS
 
@@ -62,6 +61,7 @@ class AgentReference:
                 "other, give a reference"
             )
         self.agent, self.policy, self._inputs = agent, policy, AgentInputs(agent)
+        self.nets: list[Any] = []
         n = agent.actions.n
         self.choices = [] if not agent.actions.discrete else list(n) if isinstance(n, tuple) else [n]
 
@@ -105,6 +105,6 @@ class AgentReference:
             previous[:-1] = policies.as_input(self.policy, self.choices, turn.found["action"][1 - DRAWN])
         return {"action": np.stack([drawn, executed]), "previous": previous}
 
-    def confine(self, nets: list[Net], turn: Turn, found: Arrays) -> None:
-        for net in nets if not turn.first else []:
-            net.confine(found, found["clock"])
+    def confine(self, turn: Turn, found: Arrays, mistake: str) -> None:
+        for net in self.nets if not turn.first else []:
+            net.confine(found, found["clock"], mistake)

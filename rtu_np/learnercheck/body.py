@@ -79,6 +79,10 @@ class Body:
         self.carried: Arrays = {}  # {parameter: (numbers of the state, *shape)}: the sensitivities of the state
         self._past: list[tuple[np.ndarray, np.ndarray]] = []
 
+    def scale(self, factors: Arrays) -> None:
+        """Multiply what is carried of a parameter by its factors."""
+        self.carried |= {name: S * factors[name] for name, S in self.carried.items() if name in factors}
+
     def forward(self, params: Arrays, state: np.ndarray, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """(state, features) after one step."""
         views = rebuild(self._views, [params[name] for name in self.names])

@@ -1,6 +1,6 @@
 """Phases that are wrapped, from equation (53): theta' = theta - 2 pi k in (2 pi, 4 pi], and what follows from it.
 
-A derivative by theta_log is multiplied by theta' / theta. So is all that is linear in it; a mean square gets the square.
+A derivative by theta_log is multiplied by theta' / theta. So is all that is linear in it; mean squares get the square.
 """
 
 from typing import Any
@@ -31,8 +31,8 @@ def wrap(params: Arrays) -> Arrays:
 def refuse(steps: int) -> ValueError:
     """The error for a cell that has a wrap of its own."""
     return ValueError(
-        f"stream takes a parameter of the learner out of its range by step {steps}, and the cell wraps it there: expected "
-        "phases theta_log, whose wrap is known; for any other, a shorter stream or smaller steps"
+        f"stream takes a parameter of the learner out of its range by step {steps}, and the cell wraps it there: "
+        "expected phases theta_log, whose wrap is known; for any other, a shorter stream or smaller steps"
     )
 
 

@@ -13,6 +13,7 @@ from rtu_np.learnercheck.agents import AgentReference, Turn
 from rtu_np.learnercheck.body import Arrays, Moved
 from rtu_np.learnercheck.ppo_update import Past, Rows, Update
 from rtu_np.learnercheck.rollouts import ROWS, SENSITIVITIES, PPONet, stored_at, stored_first
+from rtu_np.learnercheck.td import flag
 from rtu_np.learning.outcomes import CONTINUES, STEPS, TERMINATED, TRUNCATED
 
 _HALF = 1.01 * 2.0**-8  # of itself: the most by which rounding to bfloat16 moves a number, and float32's own error
@@ -52,6 +53,16 @@ class PPOReference(AgentReference):
         filled = agent.steps % agent.n_steps
         rows = [stored_at(agent, t) if t < filled else {} for t in range(agent.n_steps)]
         self._rows, self._first = [_plain(row) for row in rows], _plain(stored_first(agent))
+
+    def check_length(self, rows: list[dict[str, Any]]) -> None:
+        """ValueError if the rows complete no rollout, so that there would be no update."""
+        n, ends = self.agent.n_steps, [flag(row, "terminated") or flag(row, "truncated") for row in rows]
+        complete = sum(not end for end in ends[:-1])  # the step behind an end begins an episode
+        if self.agent.steps % n + complete < n:
+            raise ValueError(
+                f"stream has {len(rows)} steps, of which {complete} complete transitions: expected an update of PPO, "
+                f"at which a rollout of n_steps={n} is complete; give more steps, or an agent with a smaller n_steps"
+            )
 
     def observe(self, state: Arrays, row: dict[str, Any], found: Arrays) -> Acted:
         turn, body = self.turn(state, row, found), self.net.body

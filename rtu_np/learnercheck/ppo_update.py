@@ -25,17 +25,15 @@ class Past(NamedTuple):
     now: Arrays  # of the network in mid-stream
 
     def scale(self, factors: Arrays) -> None:
+        """Multiply what is derived by a parameter by its factors."""
         for each in (*self.rows, self.first, self.now):
-            for name, factor in factors.items():
-                if name in each:
-                    each[name] = each[name] * factor
+            each.update({name: each[name] * factor for name, factor in factors.items() if name in each})
 
 
 class Update:
     """One update.
 
-    choices : as `policies` takes them; rule : the optimiser; state : the agent's, ahead of the step; rows : written, the
-    complete rollout; past : written
+    choices : the number of actions of each choice, as `policies` takes them
     """
 
     def __init__(self, agent: Any, net: PPONet, choices: list[int], mistake: str = "") -> None:
@@ -43,7 +41,10 @@ class Update:
         self.refresh = agent._update._refresh
 
     def __call__(self, state: Arrays, rows: Rows, past: Past) -> Arrays:
-        """What the agent has behind the update, by name. `rows` and `past` are written."""
+        """What the agent has behind the update, by name.
+
+        state : its arrays ahead of the step; rows, past : written; the complete rollout, and its sensitivities
+        """
         agent, net, mistake = self.agent, self.net, self.mistake
         params = net.params(state)
         moments = {k.removeprefix("moments."): a for k, a in state.items() if k.startswith("moments.")}
@@ -148,7 +149,7 @@ class Update:
         return self.net.flat(total) / of.size, terms
 
     def _features(self, params: Arrays, rows: Rows, past: Arrays, first: int) -> tuple[np.ndarray, Arrays]:
-        """(T, features) of a sequence, and their derivatives by the parameters of the body, (T features, *shape): (46)"""
+        """(T, features) of a sequence, and {parameter of the body: (T features, *shape)} of their derivatives: (46)"""
         T, body = self.agent._spec.sequence, self.net.body
         own = {name: params[name] for name in body.names}
 

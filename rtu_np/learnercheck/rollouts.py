@@ -22,7 +22,7 @@ SENSITIVITIES = "rollout.sensitivities."
 
 
 def arrays_of(agent: PPO) -> Arrays:
-    """Its arrays by name, with all rows of the rollout, and the orders of minibatches that an update would draw next."""
+    """Its arrays by name, with all rows of the rollout, and the orders of minibatches that it would draw next."""
     learned, live, rollout = agent._views
     held = {name: a for name, a in agent._arrays().items() if not name.startswith(("rollout.", "memory", "update"))}
     summary = agent._update.summary

@@ -2,11 +2,14 @@
 
 from typing import NamedTuple
 
+import numpy as np
 from agent_cases import World
 
 from rtu_np import (
+    PPO,
     QRC,
     SGD,
+    TBPTT,
     TIDBD,
     ActorCritic,
     Adam,
@@ -14,6 +17,7 @@ from rtu_np import (
     AdaptiveObGD,
     Autostep,
     Blocks,
+    Dense,
     Epsilon,
     Intentional,
     LinearRTU,
@@ -64,6 +68,30 @@ def agent(kind, discrete=True, **settings):
     return moved(kind(World(discrete), LinearRTU(2), **own))
 
 
+def ppo(discrete=True, **settings):
+    """With steps so large that ratios, values and the gradient are clipped."""
+    own = {"n_steps": 6, "n_minibatches": 2, "n_epochs": 2, "gamma": 0.9, "gae_lambda": 0.8, "entropy_coef": 0.05}
+    own |= {"clip": 0.02, "optimizer": Adam(0.02), "max_grad_norm": 0.3, "dtype": "float64", "threads": 1, **settings}
+    cell, narrow = own.pop("cell", LinearRTU(2)), Dense(2, "tanh")
+    return moved(PPO(World(discrete), cell, actor=narrow, critic=narrow, **own))
+
+
+def stepped(made, steps):
+    """Not at the start of its stream, or of its rollout."""
+    for t in range(steps):
+        made.step([1.0, 0.3 * t, -1.0][: getattr(made, "n_inputs", 3)], 0.5)
+    return made
+
+
+def wrapped(made, after=14):
+    """With a phase above 4 pi, which is wrapped when parameters are examined: soon, and in mid-episode."""
+    stepped(made, after)
+    for name, view in made.parameters.items():
+        if name.endswith("theta_log"):
+            view[0] = np.log(13.0)
+    return made
+
+
 RULE = SGD(0.01)
 TWO = {"actor_optimizer": RULE, "critic_optimizer": RULE}
 LEARNERS = {
@@ -92,4 +120,11 @@ LEARNERS = {
     "actor-critic, shared body": lambda: agent(ActorCritic, shared=True, **TWO),
     "Q(lambda)": lambda: agent(QLambda, optimizer=RULE),
     "QRC(lambda)": lambda: agent(QRC, optimizer=RULE, h_optimizer=RULE),
+    "TD(lambda), a wrapped phase": lambda: wrapped(td(Adam(1e-3))),
+    "QRC(lambda), a wrapped phase": lambda: wrapped(agent(QRC, optimizer=RULE, h_optimizer=RULE)),
+    "PPO, a wrapped phase": lambda: wrapped(ppo(n_steps=4), 0),
+    "PPO": ppo,
+    "PPO, one minibatch": lambda: stepped(ppo(n_steps=16, n_minibatches=1, n_epochs=1), 6),
+    "PPO, refreshed": lambda: ppo(refresh="both"),
+    "PPO, T-BPTT": lambda: ppo(False, n_steps=8, gradient=TBPTT(2), previous_action_reward=True),
 }

@@ -83,7 +83,8 @@ def _mistakes() -> list[tuple[str, ...]]:
 
 
 def _learner_bugs() -> dict:
-    return {**_tables("prediction_bug_cases").PREDICTION_BUGS, **_tables("control_bug_cases").CONTROL_BUGS}
+    of_agents = {**_tables("control_bug_cases").CONTROL_BUGS, **_tables("ppo_bug_cases").PPO_BUGS}
+    return {**_tables("prediction_bug_cases").PREDICTION_BUGS, **of_agents}
 
 
 def _learners() -> list[tuple[str, ...]]:

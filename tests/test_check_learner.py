@@ -6,18 +6,18 @@ from dataclasses import dataclass
 import gymnasium
 import numpy as np
 import pytest
-from agent_cases import World, everything
+from agent_cases import everything
 from cases import COMPILED, in_plain_python
 from control_bug_cases import CONTROL_BUGS
-from learner_cases import LEARNERS, RULE, agent, moved, regressor, td
+from learner_cases import LEARNERS, RULE, agent, moved, ppo, regressor, td
 from planting import planted
+from ppo_bug_cases import PPO_BUGS
 from prediction_bug_cases import PREDICTION_BUGS
 
 import rtu_np
 from rtu_np import (
     GRU,
     LRU,
-    PPO,
     QRC,
     RTRL,
     SGD,
@@ -41,7 +41,7 @@ from rtu_np.__main__ import main
 from rtu_np.learnercheck import LearnerReport, check, mistakes
 from rtu_np.learnercheck.learners import rows_of, state_of
 
-BUGS = {**PREDICTION_BUGS, **CONTROL_BUGS}
+BUGS = {**PREDICTION_BUGS, **CONTROL_BUGS, **PPO_BUGS}
 STEPS = 20
 ENCODED = Stack([Dense(3), LinearRTU(2), LayerNorm(), MinGRU(2)])  # layer-local
 
@@ -240,7 +240,6 @@ def set_to(learner, **attributes):
 
 
 REFUSED = {
-    "PPO": (lambda: check_learner(PPO(World(True), LinearRTU(2))), ValueError, "learner is a PPO: expected a learner"),
     "a number": (lambda: check_learner(3), TypeError, "learner is 3: expected an object with a method `step`"),
     "a class": (lambda: check_learner(TDLambda), TypeError, "learner is <class.*: expected an object"),
     "a generator": (
@@ -304,11 +303,6 @@ REFUSED = {
         ValueError,
         "reference returned no numbers",
     ),
-    "a phase that is wrapped": (
-        lambda: check_learner(fast(), 16),
-        ValueError,
-        "stream takes a phase of the learner above 4 pi by step 16.*wrapping is not checked",
-    ),
     "a wrong shape": (
         lambda: check_learner(LinearTD(), own_rows(), reference=lambda state, step: {"w": np.zeros(3)}),
         ValueError,
@@ -322,12 +316,6 @@ REFUSED = {
 @dataclass(frozen=True)
 class Slow(SGD):
     """An optimiser of one's own."""
-
-
-def fast():
-    made = td()
-    made.parameters["cell.theta_log"][:] = np.log(13.0)
-    return made
 
 
 class Generator:
@@ -367,6 +355,7 @@ def test_a_reference_can_make_every_mistake_that_it_names():
     for subject in [
         *learners,
         td(rules[0], gamma=[0.5, 0.9], normalize=True),
+        ppo(optimizer=rules[1]),
         agent(QRC, optimizer=rules[0], h_optimizer=rules[1]),
     ]:
         _, by = check._reference(subject, None, None)

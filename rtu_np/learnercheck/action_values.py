@@ -81,7 +81,7 @@ class QLambdaReference(AgentReference):
             found |= cleared({name: array for name, array in found.items() if "traces." in name})
         found |= net.memory(at.moved.state, at.moved.y, turn.ends and mistake != mistakes.MEMORY_STAYS)
         found |= self.around(turn, found, delta, at.q_next)
-        self.confine(self.nets, turn, found)
+        self.confine(turn, found, mistake)
         return found
 
     def _learned(self, at: Valued, delta: float, mistake: str) -> Arrays:
@@ -145,7 +145,7 @@ class QRCReference(QLambdaReference):
             found[f"{net.prefix}gradient"] = net.padded(gradient)
         found["e"] = e if decay != 0 and not turn.ends else 0.0 * e
         found |= self.around(turn, found, delta, q.q_next)
-        self.confine(self.nets, turn, found)
+        self.confine(turn, found, mistake)
         return found
 
     def _direction_of_q(self, state: Arrays, errors: tuple[float, Any, float], target: Any, mistake: str) -> np.ndarray:

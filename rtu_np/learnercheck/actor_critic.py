@@ -18,7 +18,7 @@ class Acted(NamedTuple):
     values: tuple[float, float]  # v(s_t), v(s_{t+1}), both with today's parameters
     critic_gradient: Arrays
     o: np.ndarray  # the outputs at s_t, a value last if the body is shared
-    actor_gradient: Arrays | None  # of o, carried from the step before
+    actor_gradient: Arrays | None  # of o
     after: Moved | None  # the actor's step to s_{t+1}, with the agent's parameters behind the update
     old_error: float
 
@@ -34,7 +34,7 @@ class ActorCriticReference(AgentReference):
         nets = [Net(of, rule, agent.gamma, agent.dtype) for of, rule in zip(agent._networks(), rules, strict=False)]
         self.actor, self.critic = nets[0], nets[1] if len(nets) > 1 else None
         self.nets, self._old_error = nets, 0.0
-        self._gradient: Arrays | None = None
+        self._ahead: tuple[np.ndarray, np.ndarray] | None = None  # state and input of a step that is to be learned from
 
     def observe(self, state: Arrays, row: dict[str, Any], found: Arrays) -> Acted:
         turn = self.turn(state, row, found)
@@ -52,13 +52,13 @@ class ActorCriticReference(AgentReference):
         else:
             y = actor.body.forward(params, actor.state(state), turn.x)[1]
             values = o[-1], actor.read(params, y)[-1]
-        gradient, after = self._gradient, None
-        if turn.ends:
-            self._gradient = None
-        else:
-            own = actor.params(found)
-            after = actor.body.advance(own, actor.state(state), turn.x)
-            self._gradient = actor.gradient(own, after)
+        gradient = None
+        if self._ahead is not None and not turn.first:  # the sensitivities advance here, behind a wrap
+            gradient = actor.gradient(params, actor.body.advance(params, *self._ahead))
+        after, self._ahead = None, None
+        if not turn.ends:
+            self._ahead = actor.state(state), turn.x
+            after = Moved(*actor.body.forward(actor.params(found), *self._ahead), {})
         at = Acted(turn, critic, values, by_value, o, gradient, after, self._old_error)
         self._old_error = self._error(at, self.inputs(turn, "")[1], "")
         return at
@@ -98,7 +98,7 @@ class ActorCriticReference(AgentReference):
         elif mistake != mistakes.MEMORY_STAYS:
             found |= actor.memory(0.0 * actor.state(turn.state), 0.0 * turn.state[f"{actor.prefix}memory.y"])
         found |= self.around(turn, found, delta, o)
-        self.confine(self.nets, turn, found)
+        self.confine(turn, found, mistake)
         return found
 
     def _along(self, at: Acted, delta: float, mistake: str) -> np.ndarray:

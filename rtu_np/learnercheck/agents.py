@@ -11,7 +11,6 @@ from rtu_np.control.softmax import Softmax
 from rtu_np.learnercheck import mistakes, policies
 from rtu_np.learnercheck.body import Arrays
 from rtu_np.learnercheck.inputs import AgentInputs
-from rtu_np.learnercheck.networks import Net
 from rtu_np.learnercheck.td import flag
 from rtu_np.learning.outcomes import IS_FIRST, STEPS
 
@@ -62,6 +61,7 @@ class AgentReference:
                 "other, give a reference"
             )
         self.agent, self.policy, self._inputs = agent, policy, AgentInputs(agent)
+        self.nets: list[Any] = []
         n = agent.actions.n
         self.choices = [] if not agent.actions.discrete else list(n) if isinstance(n, tuple) else [n]
 
@@ -91,9 +91,11 @@ class AgentReference:
             errors[COUNT] += 1
             errors[LATEST] = delta
         around = {"clock": clock, "td_errors": errors}
-        if turn.ends or o is None:
-            return around
-        drawn = policies.drawn(self.policy, self.choices, o, turn.state["noise"], int(clock[STEPS]))
+        return around if turn.ends or o is None else around | self.acts(turn, found, o, int(clock[STEPS]))
+
+    def acts(self, turn: Turn, found: Arrays, o: np.ndarray, steps: int) -> Arrays:
+        """The next action, drawn from the outputs `o`, and the input that it becomes."""
+        drawn = policies.drawn(self.policy, self.choices, o, turn.state["noise"], steps)
         executed = drawn
         if isinstance(self.policy, Gaussian):
             bounds = self.agent._buffers.bounds
@@ -101,8 +103,8 @@ class AgentReference:
         previous = found["previous"].copy()
         if previous.size:
             previous[:-1] = policies.as_input(self.policy, self.choices, turn.found["action"][1 - DRAWN])
-        return {**around, "action": np.stack([drawn, executed]), "previous": previous}
+        return {"action": np.stack([drawn, executed]), "previous": previous}
 
-    def confine(self, nets: list[Net], turn: Turn, found: Arrays) -> None:
-        for net in nets if not turn.first else []:
-            net.confine(found, found["clock"])
+    def confine(self, turn: Turn, found: Arrays, mistake: str) -> None:
+        for net in self.nets if not turn.first else []:
+            net.confine(found, found["clock"], mistake)

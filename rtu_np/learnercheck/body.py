@@ -76,8 +76,12 @@ class Body:
 
     def clear(self) -> None:
         """Forget the past."""
-        self._S: Arrays = {}
+        self.carried: Arrays = {}  # {parameter: (numbers of the state, *shape)}: the sensitivities of the state
         self._past: list[tuple[np.ndarray, np.ndarray]] = []
+
+    def scale(self, factors: Arrays) -> None:
+        """Multiply what is carried of a parameter by its factors."""
+        self.carried |= {name: S * factors[name] for name, S in self.carried.items() if name in factors}
 
     def forward(self, params: Arrays, state: np.ndarray, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """(state, features) after one step."""
@@ -103,11 +107,11 @@ class Body:
         gradient = {}
         for name in self.names:
             F, direct = joint[name][:n], joint[name][n:]
-            if name in self._S:
-                direct = direct + np.tensordot(dy, self._S[name], 1)
-                F = F + np.tensordot(J, self._S[name], 1)
+            if name in self.carried:
+                direct = direct + np.tensordot(dy, self.carried[name], 1)
+                F = F + np.tensordot(J, self.carried[name], 1)
             gradient[name] = direct
-            self._S[name] = F * self._own[name].reshape(-1, *[1] * (F.ndim - 1))
+            self.carried[name] = F * self._own[name].reshape(-1, *[1] * (F.ndim - 1))
         return Moved(after, y, gradient)
 
     def _run_again(self, params: Arrays) -> np.ndarray:

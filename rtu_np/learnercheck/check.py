@@ -29,6 +29,7 @@ from rtu_np.learnercheck.actor_critic import ActorCriticReference
 from rtu_np.learnercheck.body import Arrays
 from rtu_np.learnercheck.learners import Row, copy_of, flat, is_state, rows_of, state_of
 from rtu_np.learnercheck.many import ManyTD
+from rtu_np.learnercheck.ppo import PPOReference
 from rtu_np.learnercheck.regression import Regression
 from rtu_np.learnercheck.report import TOLERANCE, Difference, LearnerReport, PartCheck
 from rtu_np.learnercheck.td import TD
@@ -49,6 +50,7 @@ RULES: dict[str, tuple[type, Any]] = {
     "actor-critic(lambda)": (ActorCritic, ActorCriticReference),
     "Q(lambda)": (QLambda, QLambdaReference),
     "QRC(lambda)": (QRC, QRCReference),
+    "PPO": (PPO, PPOReference),
 }
 
 
@@ -63,14 +65,16 @@ def check_learner(
 
     Parameters
     ----------
-    learner : a `TDLambda` of one or many predictions, an `OnlineRegressor`, an `ActorCritic`, `QLambda` or `QRC`; or an
-        object of your own with a method `step`, whose attributes (numbers, arrays, dicts and lists of them) are its
-        state. A copy of it learns, that of a learner of this package from the start of an episode on
+    learner : a `TDLambda` of one or many predictions, an `OnlineRegressor`, an `ActorCritic`, `QLambda`, `QRC` or `PPO`
+        (of which the stream has to complete a rollout); or an object of your own with a method `step`, whose attributes
+        (numbers, arrays, dicts and lists of them) are its state. A copy of it learns, that of a learner of this package
+        from the start of an episode on
     stream : the rows of `step`, one for each step, as a tuple or as a dict of its arguments. Or a number of steps, for
         a learner of this package: of a random stream with ends of both kinds, which also has missing values, discounts
         and importance ratios if the learner takes them
     rule : the name of the rule that the learner must have; by default that of its class. "TD(lambda)",
-        "TD(lambda) of many predictions", "online regression", "actor-critic(lambda)", "Q(lambda)", "QRC(lambda)"
+        "TD(lambda) of many predictions", "online regression", "actor-critic(lambda)", "Q(lambda)", "QRC(lambda)",
+        "PPO"
     reference : instead of a rule, a function reference(state, step) -> state: of the attributes before a step and the
         arguments of `step`, both by name, it returns those behind the step that it knows, by name
     tolerance : of an error, relative to the largest expected change of an array in one step; by default 1e-9, in
@@ -86,7 +90,7 @@ def check_learner(
 
     A step costs as many plain steps of the cell as it has parameters and numbers in its state: check a small network.
     Sensitivities are seen in the traces: the reference carries its own, dense, with the parameters that the learner
-    has. PPO is refused. So are SnAp1(), RFLO(), UORO() and RTRL(taylor=True), which `check_gradients` compares.
+    has. SnAp1(), RFLO(), UORO() and RTRL(taylor=True) are refused; `check_gradients` compares them.
 
     Examples
     --------
@@ -122,6 +126,8 @@ def check_learner(
     what = f"{type(subject).__name__}{of} against {name}"
     title = f"Update of {what}: {len(rows)} steps, {'float32' if single else 'float64'}"
     least = _ROUNDING * np.finfo(np.float32 if single else np.float64).eps / allowed
+    if isinstance(by, PPOReference):
+        by.check_length(rows)
     if name in RULES:
         subject.reset()  # what a reference carries begins with an episode
     shadow = type(by)(subject) if single and name in RULES else None
@@ -141,11 +147,6 @@ def _reference(subject: Any, rule: str | None, reference: Callable | None) -> tu
         return name_of_function(reference), _Given(reference)
     if rule is not None:
         check_choice("rule", rule, RULES)
-    if isinstance(subject, PPO):
-        raise ValueError(
-            "learner is a PPO: expected a learner that updates at each step, or reference=...; an update of PPO goes "
-            "through a rollout several times, in a random order"
-        )
     own = next((name for name, (kind, _) in RULES.items() if isinstance(subject, kind)), None)
     if own is None:
         raise ValueError(

@@ -59,6 +59,8 @@ def _pattern(name: str, wrong: list, steps: Any) -> str:
         return f"it does not change{at}"
     factors = found[expected != 0] / expected[expected != 0]
     factor = factors[0]
+    if factors.size == 1:  # of which every change is some factor
+        return f"it is wrong{at}" if at else ""
     if np.ptp(factors) <= _EXACT * abs(factor) and not np.isclose(factor, 1) and not found[expected == 0].any():
         if np.isclose(factor, -1):
             return f"its change has the wrong sign{at}"

@@ -9,7 +9,9 @@ import numpy as np
 
 from rtu_np.control.agent import Agent
 from rtu_np.control.inputs import input_statistics
+from rtu_np.control.ppo.agent import PPO
 from rtu_np.learnercheck.body import Arrays
+from rtu_np.learnercheck.rollouts import arrays_of, joined
 from rtu_np.learning.network import NamedNetwork
 from rtu_np.numerics.buffers import leaves
 from rtu_np.prediction.learner import Learner
@@ -40,32 +42,34 @@ def state_of(learner: Any) -> Any:
     if not isinstance(learner, Agent | Learner):
         return {name: copy.deepcopy(value) for name, value in vars(learner).items() if is_state(value)}
     arrays = dict(learner._arrays())
-    if isinstance(learner, Agent):
+    networks: list[NamedNetwork] = []
+    if isinstance(learner, PPO):
+        arrays = arrays_of(learner)
+    elif isinstance(learner, Agent):
         networks = learner._networks()  # type: ignore[attr-defined]
+    if isinstance(learner, Agent):
         spec, flat = learner._inputs, arrays.pop("statistics")
         statistics, _ = input_statistics(spec, flat)
         arrays |= leaves(statistics.observation, "inputs.observation.")
         arrays |= {**leaves(statistics.reward.statistics, "inputs.return."), "inputs.return.G": statistics.reward.G}
-        arrays |= {"td_errors": statistics.td_errors, "inputs.x": learner._views.x}  # type: ignore[attr-defined]
+        arrays |= {"td_errors": statistics.td_errors, "inputs.x": _latest_input(learner)}
     else:
         networks = [NamedNetwork("", learner._spec, learner._views, "readout")]
         if isinstance(learner, OnlineRegressor):
             arrays["inputs.x"] = learner._all.delayed.x
             if "delayed.state" in arrays:
-                arrays["delayed.state"] = _joined(learner._all.delayed.forward.state)
+                arrays["delayed.state"] = joined(learner._all.delayed.forward.state)
         elif learner._inputs.on:
             arrays["inputs.x"] = learner._inputs._x
     for each in networks:
-        arrays[f"{each.prefix}memory.state"] = _joined(each.network.memory.state)
+        arrays[f"{each.prefix}memory.state"] = joined(each.network.memory.state)
         arrays[f"{each.prefix}memory.y"] = each.network.memory.y
         del arrays[f"{each.prefix}memory"]
     return {name: np.array(array, dtype=np.float64) for name, array in arrays.items()}
 
 
-def _joined(views: Any) -> np.ndarray:
-    """All numbers of views, without what stands between them."""
-    parts = [np.ravel(view) for view in leaves(views).values()]
-    return np.concatenate(parts) if parts else np.zeros(0)
+def _latest_input(agent: Any) -> np.ndarray:
+    return agent._views.live.x if isinstance(agent, PPO) else agent._views.x
 
 
 def is_state(value: Any) -> bool:

@@ -61,7 +61,7 @@ class ManyTD(TD):
         found |= self.net.memory(at.moved.state, at.moved.y, step.ends and mistake != mistakes.MEMORY_STAYS)
         found |= inputs.of_stage(learner._inputs, state, step.row["x"], step.first, mistake)
         if learner.body != "frozen":
-            self.net.confine(found, step.clock()["clock"])
+            self.net.confine(found, step.clock()["clock"], mistake)
         return {**found, **step.clock(), "returned": self._bootstrapped(step, at.values[1], mistake)}
 
     def _decayed(self, name: str, z: np.ndarray, decays: np.ndarray, at: Predicted) -> np.ndarray:

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from rtu_np import protocol
-from rtu_np.learnercheck import mistakes, rules
+from rtu_np.learnercheck import mistakes, phases, rules
 from rtu_np.learnercheck.body import Arrays, Body, Moved, derivatives
 from rtu_np.learning import passes
 from rtu_np.learning.network import NamedNetwork, named, weights
@@ -206,16 +206,34 @@ class Net:
         latest[DISCOUNT], latest[DELTA] = discount, delta
         return {f"{self.prefix}moments.gradient": self.padded(gradient), f"{self.prefix}moments.latest": latest}
 
-    def confine(self, expected: Arrays, clock: np.ndarray) -> None:
-        """Bring expected parameters to the bounds of the cell, if it is time. ValueError if a phase is wrapped."""
+    def confine(self, expected: Arrays, clock: np.ndarray, mistake: str = "") -> None:
+        """Bring expected parameters to the bounds of the cell, and wrap its phases, if it is time."""
         if clock[STEPS] % EXAMINE_EVERY != 0:
             return
-        views = rebuild(self._views, [expected[f"{self.prefix}params.{name}"] for name in self.body.names])
-        if protocol.confine(self.spec.cell, views):
-            raise ValueError(
-                f"stream takes a phase of the learner above 4 pi by step {int(clock[STEPS])}, and it is wrapped there: "
-                "expected a shorter stream, or smaller steps; wrapping is not checked"
-            )
+        params = {name: expected[f"{self.prefix}params.{name}"] for name in self.body.names}
+        if not protocol.confine(self.spec.cell, rebuild(self._views, list(params.values()))):
+            return
+        factors = phases.wrap(params)
+        if not factors:
+            raise phases.refuse(int(clock[STEPS]))
+        self._rescale(expected, factors)
+        if not mistake:
+            self.body.scale(factors)
+
+    def _rescale(self, expected: Arrays, factors: Arrays) -> None:
+        """Multiply what is linear in the derivatives by the wrapped phases by the factors: (53)."""
+        flat = np.ones(self.n)
+        for name, factor in factors.items():
+            flat[self._index[name]] = factor
+            expected[f"{self.prefix}traces.{name}"] *= factor
+        for name in (f"{self.prefix}gradient", f"{self.prefix}moments.gradient", "delayed.gradients"):
+            if name in expected:
+                expected[name] = expected[name] * flat
+        for rule in self._rules:
+            first = f"{self.prefix}moments.{rule.name}"
+            moments = {k.removeprefix(first): a for k, a in expected.items() if k.startswith(first)}
+            rescaled = phases.rescaled(moments, flat[rule.start : rule.stop])
+            expected.update({first + name: array for name, array in rescaled.items()})
 
 
 def _known(optimizer: Any) -> Any:

@@ -147,7 +147,7 @@ class Regression:
         if ends:
             found |= self._forgotten(found, mistake)
             clock[ROW] = clock[FILLED] = 0
-        net.confine(found, clock)
+        net.confine(found, clock, mistake)
         return {**found, "clock": clock, "returned": returned}
 
     def _learned(self, at: Row, base: np.ndarray, row: int, mistake: str) -> Arrays:

@@ -110,6 +110,6 @@ class TD:
             found |= cleared({name: array for name, array in found.items() if name.startswith("traces.")})
         found |= net.memory(at.moved.state, at.moved.y, step.ends and mistake != mistakes.MEMORY_STAYS)
         found |= inputs.of_stage(self.learner._inputs, step.state, step.row["x"], step.first, mistake)
-        net.confine(found, step.clock()["clock"])
+        net.confine(found, step.clock()["clock"], mistake)
         value = self._bootstrapped(step, at.values[1], mistake)
         return {**found, **step.clock(), "returned": value}

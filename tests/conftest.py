@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 from cases import CASES, COMPILED
 from mutants import mutant as mutant
+from planting import plant as plant
 
 from rtu_np import LinearRTU, NonlinearRTU
 
@@ -33,11 +34,15 @@ def _is_mode(item):
     return item.name.startswith("test_in_mode")
 
 
+def _comes_first(item):
+    return _is_mode(item) or item.nodeid.startswith(modes.LONGEST)
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config, items):
-    """With several workers (`-n auto --dist loadgroup`), a file stays on one, and the other modes come first."""
+    """With several workers (`-n auto --dist loadgroup`), a file stays on one, and what takes longest comes first."""
     if hasattr(config, "workerinput"):
-        items.sort(key=_is_mode, reverse=True)
+        items.sort(key=_comes_first, reverse=True)
         for item in items:
             item.add_marker(pytest.mark.xdist_group(item.name if _is_mode(item) else item.nodeid.partition("::")[0]))
 

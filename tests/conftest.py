@@ -4,6 +4,7 @@ import pytest
 from cases import CASES, COMPILED
 from mutants import mutant as mutant
 from planting import plant as plant
+from workers import pytest_xdist_make_scheduler as pytest_xdist_make_scheduler
 
 from rtu_np import LinearRTU, NonlinearRTU
 
@@ -38,13 +39,10 @@ def _comes_first(item):
     return _is_mode(item) or item.nodeid.startswith(modes.LONGEST)
 
 
-@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config, items):
-    """With several workers (`-n auto --dist loadgroup`), a file stays on one, and what takes longest comes first."""
+    """With several workers, what takes longest comes first."""
     if hasattr(config, "workerinput"):
         items.sort(key=_comes_first, reverse=True)
-        for item in items:
-            item.add_marker(pytest.mark.xdist_group(item.name if _is_mode(item) else item.nodeid.partition("::")[0]))
 
 
 def pytest_collection_finish(session):

@@ -149,7 +149,7 @@ def stages(preset: Preset) -> list[Stage]:
 PRESETS: dict[str, dict[str, Any]] = {
     "smoke": {
         "tasks": ["TMaze"],
-        "rules": ["ObGD", "Adam"],
+        "rules": ["Blocks", "Intentional"],  # which share their compiled networks
         "arms": ARMS[:2],
         "steps": 2000,
         "tuning": {"seeds": range(1000, 1001), "steps": 1000},

@@ -44,6 +44,7 @@ from rtu_np import (
     TDLambda,
     VanillaRNN,
     check_learner,
+    files,
     gradcheck,
     kernel_files,
     timing,
@@ -219,6 +220,7 @@ def time_steps(arguments: argparse.Namespace) -> int:
         {"cell": CELLS[name](n), "n_inputs": d, "gradient": gradient, "dtype": dtype}
         for name, (n, d), gradient, dtype in product(arguments.cell, sizes, gradients, arguments.dtype)
     ]
+    files.check_folder("--output", arguments.output)
     timings, machine = timing.measure_all(
         settings,
         optimizer=OPTIMIZERS[arguments.optimizer],

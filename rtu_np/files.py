@@ -81,3 +81,19 @@ def kind_of(path: str | os.PathLike) -> str:
     'a folder'
     """
     return _KINDS.get(stat.S_IFMT(os.stat(path).st_mode), "a device")
+
+
+def check_folder(name: str, folder: Path) -> None:
+    """Refuse a folder that cannot be made, before the work whose results it is for. Nothing is made.
+
+    Raises
+    ------
+    NotADirectoryError, PermissionError : it is a file, or below one, or may not be written to
+    """
+    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not there.is_dir():
+        raise NotADirectoryError(
+            f"{name} is {folder}: expected a folder, or one to be made, but {there} is {kind_of(there)}"
+        )
+    if not os.access(there, os.W_OK):
+        raise PermissionError(f"{name} is {folder}: expected a folder that may be written to, but {there} may not")

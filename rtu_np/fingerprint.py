@@ -25,6 +25,7 @@ count instead; and new methods of Numba's own types (`numba.extending.overload_m
 import dis
 import enum
 import hashlib
+import operator
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from types import CodeType, FunctionType, ModuleType
@@ -45,6 +46,8 @@ _CODES: dict[int, tuple[CodeType, str, tuple[str, ...], tuple[str, ...]]] = {}
 _n_read = 0  # of Numba's list of overloads
 _LOAD_GLOBAL, _EXTENDED_ARG = dis.opmap["LOAD_GLOBAL"], dis.opmap["EXTENDED_ARG"]
 _LARGEST = 2**20  # bytes of a constant array; Numba stores no code with a larger one
+_KEPT = 100  # fingerprints that `text_of` remembers, the latest
+_known: dict[tuple, tuple[str, "Unchanged"]] = {}
 
 
 def options_text(options: dict[str, Any]) -> str:
@@ -109,13 +112,70 @@ def _constant(value: Any) -> Any:
     return type(value).__name__, repr(value)
 
 
+def text_of(function: Callable, kinds: tuple[type, ...] = ()) -> str:
+    """`Fingerprint(function, kinds).text`; it is remembered, and made again if anything that it read has changed."""
+    key = (function, *kinds)
+    if key in _known and _known[key][1]():
+        return _known[key][0]
+    _known.pop(key, None)
+    found = Fingerprint(function, kinds)
+    if found.seen.all_of_it:
+        _known[key] = found.text, Unchanged(found.seen)
+        for oldest in list(_known)[:-_KEPT]:
+            _known.pop(oldest, None)
+    return found.text
+
+
+class Seen:
+    """What a fingerprint has read, and where, for `Unchanged`."""
+
+    def __init__(self) -> None:
+        self.all_of_it = True  # False: something was read that may change inside
+        self.entries: dict[tuple[int, Any], tuple[dict, Any, Any]] = {}
+        self.attributes: dict[tuple[int, str], tuple[Any, str, Any]] = {}
+        self.sizes: list[tuple[dict, int]] = []
+
+    def entry(self, mapping: dict, key: Any) -> None:
+        self.entries[id(mapping), key] = mapping, key, mapping.get(key, _ABSENT)
+
+    def whole(self, mapping: dict) -> None:
+        self.sizes.append((mapping, len(mapping)))
+        for key in mapping:
+            self.entry(mapping, key)
+
+    def attribute(self, thing: Any, name: str) -> None:
+        self.attributes[id(thing), name] = thing, name, getattr(thing, name, _ABSENT)
+
+
+class Unchanged:
+    """Called, it says whether the same objects still stand at all places that a fingerprint has read.
+
+    That takes a thirtieth of the time of another fingerprint, which is most of what a learner takes to be made.
+    """
+
+    def __init__(self, seen: Seen) -> None:
+        self.n_overloads, self.sizes = _n_read, seen.sizes
+        self.entries = tuple(zip(*seen.entries.values(), strict=True)) or ((), (), ())
+        self.attributes = tuple(zip(*seen.attributes.values(), strict=True)) or ((), (), ())
+
+    def __call__(self) -> bool:
+        _update_overloads()
+        if self.n_overloads != _n_read or any(len(mapping) != size for mapping, size in self.sizes):
+            return False
+        mappings, keys, there = self.entries
+        if not all(mapping.get(key, _ABSENT) is one for mapping, key, one in zip(mappings, keys, there, strict=True)):
+            return False
+        things, names, there = self.attributes
+        return all(map(operator.is_, (getattr(*each, _ABSENT) for each in zip(things, names, strict=True)), there))
+
+
 class Fingerprint:
     """The code and the constants that the compiled `function` is made of, for arguments of the types `argument_types`.
 
     `argument_types` are Numba's types, or NamedTuple classes. `text` is the hash. `in_main` says whether a function or
     a type is defined in `__main__`: another process has another one. `obstacles` names constants whose changes cannot
     be seen. `read` holds every place that was read, {(id of an object, name): what stood there}. `dispatchers` are the
-    functions among them that Numba compiles by themselves.
+    functions among them that Numba compiles by themselves. `seen` is what `text_of` looks at the next time.
     """
 
     def __init__(self, function: Any, argument_types: Iterable[Any] = ()) -> None:
@@ -123,6 +183,7 @@ class Fingerprint:
         self.obstacles: list[str] = []
         self.read: dict[tuple[int, str], Any] = {}
         self.dispatchers: list[Any] = []
+        self.seen = Seen()
         self._numbers: dict[Any, int] = {}
         self._alive: list[Any] = []  # so that no id is given twice
         self._texts: list[str] = []
@@ -163,6 +224,8 @@ class Fingerprint:
             return f"{kind.__name__} {value!r}"
         if isinstance(value, enum.Enum):
             return f"{self._value(kind)} {value.name} {self._value(value.value)}"
+        if isinstance(value, np.ndarray | list | set):
+            self.seen.all_of_it = False
         if isinstance(value, np.generic | np.ndarray) and not value.dtype.hasobject and value.nbytes <= _LARGEST:
             return f"{kind.__name__} {value.dtype.descr} {value.shape} {value.strides} {digest(value.tobytes().hex())}"
         if isinstance(value, tuple | list):
@@ -171,6 +234,7 @@ class Fingerprint:
         if kind in (set, frozenset):
             return f"{kind.__name__} {sorted(self._value(each) for each in value)}"
         if kind is dict:
+            self.seen.whole(value)
             return f"dict {[(self._value(key), self._value(each)) for key, each in value.items()]}"
         if isinstance(value, type):
             return self._visit(value, lambda _: self._class(value))
@@ -188,6 +252,7 @@ class Fingerprint:
         module, name = _module_of(value), getattr(value, "__name__", None)
         if isinstance(name, str) and _is_versioned(module) and _is_versioned(type(value).__module__):
             return f"{module}.{name} {self._added(value)}"
+        self.seen.all_of_it = False
         self.obstacles.append(f"an object of type {type(value).__module__}.{type(value).__qualname__}")
         self._alive.append(value)
         return f"object {id(value)}"
@@ -204,12 +269,16 @@ class Fingerprint:
             return name
         self.in_main |= kind.__module__ in _MAIN
         self._kinds.append(kind)
+        self.seen.attribute(kind, "_fields")
         for number, table in self._tables:
             self._implementation(number, table, kind)
         return f"{name} {getattr(kind, '_fields', ())}"
 
     def _jitted(self, function: Any) -> str:
         self.dispatchers.append(function)
+        self.seen.attribute(function, "py_func")
+        self.seen.whole(function.targetoptions)
+        self.seen.whole(function.locals)
         options = options_text({**function.targetoptions, "locals": function.locals})
         return f"{options} {self._value(function.py_func)}"
 
@@ -224,10 +293,13 @@ class Fingerprint:
             return f"{module} {self._added(function)}"  # Numba compiles nothing of the function itself
         code, loaded, names = _read(function.__code__)
         self.read[id(function), "__code__"] = code
+        for name in ("__code__", "noalias", "__defaults__", "__kwdefaults__"):
+            self.seen.attribute(function, name)
         lines = [f"{module} {code} {hasattr(function, 'noalias')}"]
         for name in ("__defaults__", "__kwdefaults__"):
             lines.append(f"{name} {self._place(function, name, getattr(function, name), names)}")
         for name in loaded:
+            self.seen.entry(function.__globals__, name)
             if name in function.__globals__:
                 found = len(self.obstacles)
                 lines.append(f"{name} {self._place(function.__globals__, name, function.__globals__[name], names)}")
@@ -238,8 +310,10 @@ class Fingerprint:
         for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
             try:
                 lines.append(f"{name} {self._place(cell, name, cell.cell_contents, names)}")
+                self.seen.attribute(cell, "cell_contents")
             except ValueError:  # it is still empty
                 lines.append(name)
+                self.seen.all_of_it = False
         return "\n".join([*lines, self._added(function)])
 
     def _added(self, function: Any) -> str:
@@ -254,6 +328,7 @@ class Fingerprint:
         return f"{function.__qualname__} {[options for options, _ in _OVERLOADS.get(id(function), ())]}"
 
     def _implementation(self, number: int, table: dict, kind: type | None) -> None:
+        self.seen.entry(table, kind)
         if kind not in table:
             self._alive.append(table)
             self.read[id(table), f"{id(kind)}"] = ""  # there may be one later
@@ -278,6 +353,8 @@ class Fingerprint:
         attributes = ((name, getattr(module, name, _ABSENT)) for name in names)
 
         def describe(_: int) -> str:
+            for name in names:
+                self.seen.attribute(module, name)
             present = [(name, each) for name, each in attributes if each is not _ABSENT]
             return "\n".join(
                 [module.__name__, *(f"{name} {self._place(module, name, each, names)}" for name, each in present)]

@@ -123,7 +123,7 @@ def compile_for(function: Callable, *specs: Any) -> Any:
     if config.DISABLE_JIT:
         return function
     with progress.part(function.__name__, counts=False):
-        key = function, Fingerprint(function, (kind for spec in specs for kind in _kinds(spec))).text
+        key = function, fingerprint.text_of(function, tuple(kind for spec in specs for kind in _kinds(spec)))
     if key not in _compiled_for:
         _compiled_for[key] = njit(function)
     return _compiled_for[key]
@@ -145,7 +145,7 @@ def c_address(function: Callable, signature: Any) -> int:
 
     A caller that gets an address as data is compiled once for all functions there (`rtu_np.learning.passes`).
     """
-    key = Fingerprint(function).text, str(signature)
+    key = fingerprint.text_of(function), str(signature)
     if key not in _addresses:
         name_of = functools.partial(_file_name, function)
         cache = numba_compiler.KernelCache(name_of, kernel_files.read, kernel_files.write)

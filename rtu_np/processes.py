@@ -15,6 +15,8 @@ from joblib import cpu_count
 
 from rtu_np.validation import check_count
 
+CONNECT = 10  # seconds to wait for a scheduler
+
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
 
@@ -154,7 +156,7 @@ def on_dask(
     except ImportError as error:
         raise SchedulerError("a cluster needs Dask: pip install -e '.[cluster]'") from error
     try:
-        client = Client(scheduler, timeout=10)
+        client = Client(scheduler, timeout=CONNECT)
     except (OSError, TimeoutError, ValueError) as error:
         raise SchedulerError(f"{scheduler} cannot be reached ({error}); is it running?") from error
     with client:

@@ -3,6 +3,8 @@ import numpy as np
 import pytest
 from cases import CASES, COMPILED
 from mutants import mutant as mutant
+from planting import plant as plant
+from workers import pytest_xdist_make_scheduler as pytest_xdist_make_scheduler
 
 from rtu_np import LinearRTU, NonlinearRTU
 
@@ -33,13 +35,14 @@ def _is_mode(item):
     return item.name.startswith("test_in_mode")
 
 
-@pytest.hookimpl(tryfirst=True)
+def _comes_first(item):
+    return _is_mode(item) or item.nodeid.startswith(modes.LONGEST)
+
+
 def pytest_collection_modifyitems(config, items):
-    """With several workers (`-n auto --dist loadgroup`), a file stays on one, and the other modes come first."""
+    """With several workers, what takes longest comes first."""
     if hasattr(config, "workerinput"):
-        items.sort(key=_is_mode, reverse=True)
-        for item in items:
-            item.add_marker(pytest.mark.xdist_group(item.name if _is_mode(item) else item.nodeid.partition("::")[0]))
+        items.sort(key=_comes_first, reverse=True)
 
 
 def pytest_collection_finish(session):

@@ -67,9 +67,10 @@ MODES = {
     ),
     # The least that Numba compiles for: narrow vectors, and no fused multiply-add.
     "plain processor": ({"NUMBA_CPU_NAME": "generic", "NUMBA_CPU_FEATURES": ""}, "", ["test_elementary.py"]),
-    # No mode of Numba, but minutes of compiling, for which there is a second core.
+    # No mode of Numba, but minutes of compiling, for which there is a second core. Workers run these tests themselves.
     "smoke presets": ({"RTU_NP_TESTS_BESIDE": "1"}, "smoke", ["test_experiments.py"]),
 }
+LONGEST = "tests/test_experiments.py"
 # They repeat, in plain Python or with bounds checked, what other tests do, and take minutes. RTU_NP_TESTS=all runs all.
 LONG = (
     "bounds-checked",

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-# Import the package without one of Numba's private names, or with the environment saying so; then learn.
+# Import the package without one of Numba's private names, or with the environment saying so; then learn, if asked to.
 IMPORT = """
 import json, sys, warnings
 import numba.core.codegen
@@ -17,13 +17,15 @@ if sys.argv[1] != "none":
 with warnings.catch_warnings(record=True) as caught:
     warnings.simplefilter("always")
     import rtu_np
-    from rtu_np import numba_compiler
+    from rtu_np import jit, numba_compiler as compiler
 said = [str(each.message) for each in caught if issubclass(each.category, RuntimeWarning)]
-print(json.dumps({"warnings": said, "plain": numba_compiler.PLAIN}))
+how = [compiler.ENTRY, compiler.CALLED, compiler.INLINED, compiler.FLUSHES, compiler._lean is None, jit.versions()]
+print(json.dumps({"warnings": said, "plain": compiler.PLAIN, "how": repr(how)}))
 sys.stdout.flush()
-import numpy as np
-import plain_numba
-np.savez(sys.argv[2], **plain_numba.learned())
+if sys.argv[2:]:
+    import numpy as np
+    import plain_numba
+    np.savez(sys.argv[2], **plain_numba.learned())
 """
 
 
@@ -41,10 +43,13 @@ def learned() -> dict[str, np.ndarray]:
     return {f"{kind} {name}": view for kind, views in named.items() for name, view in views.items()}
 
 
-def in_a_process(path: Path, missing: str = "none", **environment: str) -> tuple[dict, dict[str, np.ndarray]]:
-    """(what the import said, `learned()`) of a process in whose Numba the name `missing` is missing."""
+def in_a_process(path: Path | None, missing: str = "none", **environment: str) -> tuple[dict, dict[str, np.ndarray]]:
+    """(what the import said, `learned()`) of a process in whose Numba the name `missing` is missing.
+
+    Without a path it learns nothing. `how`, a part of what it said, is all that its compiled code depends on.
+    """
     done = subprocess.run(
-        [sys.executable, "-c", IMPORT, missing, str(path)],
+        [sys.executable, "-c", IMPORT, missing, *([] if path is None else [str(path)])],
         cwd=Path(__file__).parent,
         env={**os.environ, **environment},
         capture_output=True,
@@ -52,5 +57,8 @@ def in_a_process(path: Path, missing: str = "none", **environment: str) -> tuple
         check=False,
     )
     assert done.returncode == 0, done.stderr
+    said = json.loads(done.stdout.splitlines()[0])
+    if path is None:
+        return said, {}
     with np.load(path) as file:
-        return json.loads(done.stdout.splitlines()[0]), dict(file)
+        return said, dict(file)

@@ -5,14 +5,15 @@ import itertools
 import numpy as np
 import pytest
 from cases import CASES, COMPILED, in_plain_python
-from mutants import rebuilt
 from oracles import stream
+from planting import planted
 from tolerances import PLAIN, assert_close
 
 import rtu_np
 from rtu_np import (
     GRU,
     LRU,
+    RTRL,
     UORO,
     Adam,
     Dense,
@@ -46,8 +47,8 @@ def after(cell, gradient, steps=12, seed=1):
 # ------------------------------------------------------------------------------------------------- SnAp-1 and RFLO
 
 
-def check_snap1_is_rtrl(package, cell, gradient):
-    exact = after(cell, package.RTRL())
+def check_snap1_is_rtrl(cell, gradient):
+    exact = after(cell, RTRL())
     for name, value in after(cell, gradient).items():
         assert_close(value, exact[name], PLAIN, name)
 
@@ -55,28 +56,28 @@ def check_snap1_is_rtrl(package, cell, gradient):
 @in_plain_python
 @pytest.mark.parametrize("name", [name for name in SEE_NO_OTHER if name != "linear RTU on GRU"])
 def test_by_unit_snap1_equals_rtrl_if_no_unit_sees_another(name):
-    check_snap1_is_rtrl(rtu_np, CASES[name].cell, SnAp1())
+    check_snap1_is_rtrl(CASES[name].cell, SnAp1())
 
 
 def test_snap1_of_a_minGRU_equals_rtrl_compiled():  # noqa: N802
-    check_snap1_is_rtrl(rtu_np, MinGRU(5), SnAp1())
+    check_snap1_is_rtrl(MinGRU(5), SnAp1())
 
 
 @in_plain_python
-def test_planted_entry_by_entry_it_does_not(mutant):
+def test_planted_entry_by_entry_it_does_not(plant):
     """(dc1, dc2) of a pair each go their own way: dc2/dW1 is dropped."""
-    package = mutant(
+    plant(
         "gradients/own_past.py",
         [("for b in range(k):\n            add_scaled_units", "for b in (a,):\n            add_scaled_units")],
     )
     for cell in (LinearRTU(4), NonlinearRTU(4), LRU(4)):
         with pytest.raises(AssertionError, match="nu_log: off by"):
-            check_snap1_is_rtrl(package, rebuilt(package, cell), package.SnAp1())
+            check_snap1_is_rtrl(cell, SnAp1())
 
 
-def check_against_the_plain_formula(package, gradient, kept):
+def check_against_the_plain_formula(gradient, kept):
     """e <- J_ii e + (direct term), written out for a leaky network; `kept` says what J_ii is."""
-    layer, rng = rebuilt(package, LEAKY).build(D, gradient, 1), np.random.default_rng(6)
+    layer, rng = LEAKY.build(D, gradient, 1), np.random.default_rng(6)
     W = layer.parameters["W_recurrent"]
     e, h = {name: np.zeros_like(view) for name, view in layer.parameters.items()}, np.zeros(4)
     for t, x in enumerate(rng.standard_normal((12, D))):
@@ -99,7 +100,7 @@ KEPT = {
 @in_plain_python
 @pytest.mark.parametrize("name", KEPT)
 def test_a_leaky_network_by_the_plain_formula(name):
-    check_against_the_plain_formula(rtu_np, getattr(rtu_np, name)(), KEPT[name])
+    check_against_the_plain_formula(getattr(rtu_np, name)(), KEPT[name])
 
 
 @in_plain_python
@@ -118,22 +119,22 @@ def test_a_leaky_network_by_the_plain_formula(name):
         ("SnAp1", "cells/rnn.py", "leak * slope(spec.activation, record.f[i]) * total", "leak * total"),
     ],
 )
-def test_planted_bugs_of_own_past(name, file, old, new, mutant):
-    package = mutant(file, [(old, new)])
+def test_planted_bugs_of_own_past(name, file, old, new, plant):
+    plant(file, [(old, new)])
     with pytest.raises(AssertionError, match="off by"):
-        check_against_the_plain_formula(package, getattr(package, name)(), KEPT[name])
+        check_against_the_plain_formula(getattr(rtu_np, name)(), KEPT[name])
 
 
 # ------------------------------------------------------------------------------------------------------------ UORO
 
 
-def z_scores(package, cell, n, problems):
+def z_scores(cell, n, problems):
     """All z-scores of `n` draws, for several parameters, inputs and dy."""
     scores = []
     for k in range(problems):
         rng = np.random.default_rng(k)
         inputs, dy = rng.standard_normal((6, D)), rng.standard_normal(cell.spec(D).n_outputs)
-        draws = package.gradcheck.unbiased.draw_gradients(cell, package.UORO(k), inputs, dy, n, seed=k)
+        draws = rtu_np.gradcheck.unbiased.draw_gradients(cell, UORO(k), inputs, dy, n, seed=k)
         scores += [(draws.mean[name] - draws.exact[name]) / draws.deviation[name] * np.sqrt(n) for name in draws.exact]
     return np.concatenate([each.ravel() for each in scores])
 
@@ -141,16 +142,16 @@ def z_scores(package, cell, n, problems):
 @pytest.mark.skipif(not COMPILED, reason="10,000 draws take minutes in plain Python")
 @pytest.mark.parametrize("cell", [VanillaRNN(3, leak=0.5)])
 def test_the_mean_of_10_000_draws_is_the_exact_gradient(cell):
-    z = z_scores(rtu_np, cell, 10_000, 40)
+    z = z_scores(cell, 10_000, 40)
     assert 0.9 < np.sqrt(np.mean(z**2)) < 1.1
     assert np.abs(z).max() < 5
 
 
-def check_mean_over_all_signs(package, monkeypatch):
+def check_mean_over_all_signs(monkeypatch):
     """The mean over all 64 sequences of signs of three units in two steps is the exact gradient, to rounding."""
-    cell, rng = package.VanillaRNN(3, leak=0.8), np.random.default_rng(1)
+    cell, rng = VanillaRNN(3, leak=0.8), np.random.default_rng(1)
     inputs, dy = rng.standard_normal((3, D)), rng.standard_normal(3)
-    exact, layer = cell.build(D, package.RTRL(), seed=1), cell.build(D, package.UORO(0), seed=1)
+    exact, layer = cell.build(D, RTRL(), seed=1), cell.build(D, UORO(0), seed=1)
     for x in inputs:
         exact.advance(x)
     sums = {name: np.zeros_like(view) for name, view in layer.parameters.items()}
@@ -159,7 +160,7 @@ def check_mean_over_all_signs(package, monkeypatch):
     def next_signs(seed, draws, out):
         out[:] = [given.pop() for _ in out] if given else 1.0  # those of the last step do not count
 
-    monkeypatch.setattr(package.gradients.uoro, "draw_signs", next_signs)
+    monkeypatch.setattr(rtu_np.gradients.uoro, "draw_signs", next_signs)
     for signs in itertools.product((-1.0, 1.0), repeat=6):
         given[:] = signs
         layer.reset()
@@ -173,7 +174,7 @@ def check_mean_over_all_signs(package, monkeypatch):
 
 @in_plain_python
 def test_the_mean_over_all_signs_is_the_exact_gradient(monkeypatch):
-    check_mean_over_all_signs(rtu_np, monkeypatch)
+    check_mean_over_all_signs(monkeypatch)
 
 
 @in_plain_python
@@ -186,18 +187,21 @@ def test_the_mean_over_all_signs_is_the_exact_gradient(monkeypatch):
         ("cells/rnn.py", "keep[i] = like(by[i], 1.0) - leak", "keep[i] = leak"),
     ],
 )
-def test_planted_bugs_make_uoro_biased(file, old, new, mutant, monkeypatch):
+def test_planted_bugs_make_uoro_biased(file, old, new, plant, monkeypatch):
+    plant(file, [(old, new)])
     with pytest.raises(AssertionError, match="off by"):
-        check_mean_over_all_signs(mutant(file, [(old, new)]), monkeypatch)
+        check_mean_over_all_signs(monkeypatch)
 
 
 @in_plain_python
-def test_planted_a_dropped_random_sign_makes_uoro_biased(mutant):
-    package = mutant("gradients/uoro.py", [("& 1 else -one", "& 1 else one")])
-    with np.errstate(divide="ignore", invalid="ignore"):
-        z = z_scores(package, rebuilt(package, VanillaRNN(3, leak=0.8)), 20, 1)
+def test_planted_a_dropped_random_sign_makes_uoro_biased():
+    with (
+        planted("gradients/uoro.py", [("& 1 else -one", "& 1 else one")]),
+        np.errstate(divide="ignore", invalid="ignore"),
+    ):
+        z = z_scores(VanillaRNN(3, leak=0.8), 20, 1)
     assert not np.abs(z).max() < 5
-    assert np.abs(z_scores(rtu_np, VanillaRNN(3, leak=0.8), 20, 1)).max() < 5
+    assert np.abs(z_scores(VanillaRNN(3, leak=0.8), 20, 1)).max() < 5
 
 
 def test_signs_are_balanced_and_independent_and_the_count_goes_beyond_float32():

@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 from cases import in_plain_python
-from mutants import rebuilt
 from oracles import stream
 from tolerances import assert_close
 
@@ -18,9 +17,9 @@ def run(agent, s):
     return agent.run(s.observations, s.cumulants, s.discounts, s.terminated, s.truncated, progress=False)
 
 
-def along_states(package, spec, params, states, xs, which):
+def along_states(spec, params, states, xs, which):
     """The sensitivity to a (0) or b (1) at the end, with all Jacobians at `params`, along given states."""
-    rotation = package.cells.rotation.plain_rotation(spec, params)
+    rotation = rtu_np.cells.rotation.plain_rotation(spec, params)
     lam, e = rotation.g + 1j * rotation.p, np.zeros(spec.n_hidden, complex)
     for c, c_t, x in zip(states[:-1], states[1:], xs, strict=True):
         drive = x @ (params.weights.W1 + 1j * params.weights.W2)
@@ -31,10 +30,10 @@ def along_states(package, spec, params, states, xs, which):
     return e
 
 
-def distances(package, cell, moved, move, looked_at):
+def distances(cell, moved, move, looked_at):
     """How far sensitivities are from those of today's parameters along the same states, with RTRL and corrected."""
     found = []
-    for gradient in (package.RTRL(), package.RTRL(taylor=True)):
+    for gradient in (RTRL(), RTRL(taylor=True)):
         layer, xs = cell.build(D, gradient, seed=1), np.random.default_rng(2).standard_normal((30, D))
         states = [np.zeros(cell.n_hidden, complex)]
         for t, x in enumerate(xs):
@@ -42,16 +41,16 @@ def distances(package, cell, moved, move, looked_at):
                 list(layer.parameters.values())[moved][...] += move
             layer.advance(x)
             states.append(layer.state["c1"] + 1j * layer.state["c2"])
-        memory, spec = package.protocol.memory(layer.spec, layer._memory)[0], cell.spec(D)
+        memory, spec = rtu_np.protocol.memory(layer.spec, layer._memory)[0], cell.spec(D)
         units = memory.cell.units if gradient.taylor else memory.units
         carried = units.dc1_da + 1j * units.dc2_da, units.dc1_db + 1j * units.dc2_db
-        params = package.protocol.parameters(spec, layer._params)[0]
-        found.append(np.abs(carried[looked_at] - along_states(package, spec, params, states, xs, looked_at)).max())
+        params = rtu_np.protocol.parameters(spec, layer._params)[0]
+        found.append(np.abs(carried[looked_at] - along_states(spec, params, states, xs, looked_at)).max())
     return found
 
 
-def check_second_order(package, cell, which):
-    (stale, corrected), (stale_10, corrected_10) = (distances(package, cell, which, d, which) for d in (1e-4, 1e-3))
+def check_second_order(cell, which):
+    (stale, corrected), (stale_10, corrected_10) = (distances(cell, which, d, which) for d in (1e-4, 1e-3))
     assert 5 < stale_10 / stale < 20, "RTRL has an error of first order"
     assert 50 < corrected_10 / corrected < 200, "the corrected one has an error of second order"
     assert corrected < 0.1 * stale
@@ -63,7 +62,7 @@ def check_second_order(package, cell, which):
 @pytest.mark.parametrize("kind", [LinearRTU, NonlinearRTU])
 def test_corrected_sensitivities_are_nearer_by_an_order(kind, form, which):
     ring = {"max_phase": 1.0, "r_min": 0.5, "r_max": 0.95, "parameterization": form}
-    check_second_order(rtu_np, kind(5, "tanh", **ring), which)
+    check_second_order(kind(5, "tanh", **ring), which)
 
 
 @in_plain_python
@@ -71,7 +70,7 @@ def test_moves_of_another_parameter_are_not_corrected():
     """The form is diagonal: an error of first order remains."""
     cell = LinearRTU(5, "tanh", max_phase=1.0, r_min=0.5, r_max=0.95)
     for moved, looked_at in ((0, 1), (1, 0)):
-        small, large = (distances(rtu_np, cell, moved, d, looked_at)[1] for d in (1e-4, 1e-3))
+        small, large = (distances(cell, moved, d, looked_at)[1] for d in (1e-4, 1e-3))
         assert 5 < large / small < 20
 
 
@@ -86,11 +85,10 @@ def test_moves_of_another_parameter_are_not_corrected():
         ("- H * last.dc2_db[i]", "+ H * last.dc2_db[i]", 1),
     ],
 )
-def test_planted_bugs_in_the_derivatives(old, new, which, mutant):
-    package = mutant("cells/second_derivatives.py", [(old, new)])
-    cell = rebuilt(package, LinearRTU(5, "tanh", max_phase=1.0, r_min=0.5, r_max=0.95))
+def test_planted_bugs_in_the_derivatives(old, new, which, plant):
+    plant("cells/second_derivatives.py", [(old, new)])
     with pytest.raises(AssertionError, match="second order"):
-        check_second_order(package, cell, which)
+        check_second_order(LinearRTU(5, "tanh", max_phase=1.0, r_min=0.5, r_max=0.95), which)
 
 
 @in_plain_python

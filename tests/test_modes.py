@@ -13,6 +13,8 @@ from modes import ALL, IN_ONE, LONG, MODES, start
 def test_in_mode(mode, request):
     if mode in LONG and not ALL:
         pytest.skip("takes minutes; RTU_NP_TESTS=all runs it")
+    if mode == "smoke presets" and hasattr(request.config, "workerinput"):
+        pytest.skip("its tests are among those of the workers")
     process = getattr(request.config, "modes", {}).get(mode) or start(mode)
     out, _ = process.communicate()
     assert process.returncode == 0, out[-5000:]

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from experiments.engine import results, sweep
+from rtu_np import processes
 
 HERE = Path(__file__).parent
 NAME = "counting_experiment"
@@ -303,7 +304,8 @@ def test_on_a_dask_cluster_with_a_worker_killed(tmp_path, unbroken):
     assert bits(tasks(tmp_path, slow)) == unbroken
 
 
-def test_a_scheduler_that_is_not_there(tmp_path):
+def test_a_scheduler_that_is_not_there(tmp_path, monkeypatch):
     pytest.importorskip("distributed")
+    monkeypatch.setattr(processes, "CONNECT", 1)
     with pytest.raises(sweep.SweepError, match="cannot be reached"):
         sweep.run_all(tasks(tmp_path), sweep.dask("tcp://127.0.0.1:1"))

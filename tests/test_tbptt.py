@@ -8,6 +8,7 @@ from mutants import rebuilt
 from tolerances import FLOAT32
 
 import rtu_np
+from rtu_np import TBPTT, LinearRTU, check_gradients, protocol
 from rtu_np.gradients import tbptt
 from rtu_np.jit import FLUSHES
 from rtu_np.numerics.buffers import cut
@@ -60,10 +61,10 @@ BUGS = {
 
 @in_plain_python
 @pytest.mark.parametrize("bug", BUGS)
-def test_a_planted_bug_turns_it_red(bug, mutant):
+def test_a_planted_bug_turns_it_red(bug, plant):
     file, old, new = BUGS[bug]
-    package = mutant(file, [(old, new)])
-    report = package.check_gradients(rebuilt(package, KINDS["stack"].cell), 2, 15, package.TBPTT(4))
+    plant(file, [(old, new)])
+    report = check_gradients(KINDS["stack"].cell, 2, 15, TBPTT(4))
     assert not report.passed, str(report)
 
 
@@ -72,9 +73,9 @@ RADII = np.array([0.9, 0.7, 0.68, 0.6, 0.5, 0.3])
 LAST = 3  # of the units whose gradient is still a normal number of float32 after T steps
 
 
-def after_an_impulse(package=rtu_np):
+def after_an_impulse():
     """Units of these radii, the gradient by W1 of an input T steps ago as it should be, and as it is; and the layer."""
-    layer = package.LinearRTU(RADII.size, "identity").build(1, package.TBPTT(T), seed=0, dtype="float32")
+    layer = LinearRTU(RADII.size, "identity").build(1, TBPTT(T), seed=0, dtype="float32")
     layer.parameters["nu_log"][:] = np.log(-np.log(RADII))
     nu, theta = np.exp(layer.parameters["nu_log"].astype(float)), np.exp(layer.parameters["theta_log"].astype(float))
     for k in range(T):
@@ -83,13 +84,13 @@ def after_an_impulse(package=rtu_np):
     return passed_on.real + passed_on.imag, layer.gradient(np.ones(2 * RADII.size))["W1"][0], layer
 
 
-def check_impulse(package=rtu_np):
-    expected, got, layer = after_an_impulse(package)
+def check_impulse():
+    expected, got, layer = after_an_impulse()
     assert (np.abs(expected[:LAST]) > np.finfo(np.float32).tiny).all()
     assert (np.abs(expected[LAST:]) < np.finfo(np.float32).tiny).all()
     assert np.abs(got[:LAST] / expected[:LAST] - 1).max() < 100 * FLOAT32
     assert not got[LAST:].any(), "a subnormal number has come back"
-    dstate = package.protocol.memory(layer.spec, layer._memory)[0].dstate
+    dstate = protocol.memory(layer.spec, layer._memory)[0].dstate
     assert not ((np.abs(dstate) < np.finfo(np.float32).tiny) & (dstate != 0)).any()
 
 
@@ -98,10 +99,10 @@ def test_a_gradient_that_has_become_subnormal_is_zero():
 
 
 @in_plain_python
-def test_planted_without_the_cut(mutant):
-    package = mutant("gradients/tbptt.py", [("if not FLUSHES:", "if False:")])
+def test_planted_without_the_cut(plant):
+    plant("gradients/tbptt.py", [("if not FLUSHES:", "if False:")])
     with pytest.raises(AssertionError, match="a subnormal number has come back"):
-        check_impulse(package)
+        check_impulse()
 
 
 @pytest.mark.parametrize("real", [np.float32, np.float64])

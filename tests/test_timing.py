@@ -95,11 +95,11 @@ def test_brief_names_what_is_not_the_default():
 
 
 def test_the_command_prints_and_writes_what_it_says(tmp_path, capsys):
-    words = "timing --n-hidden 4 6 --n-inputs 2 3 --cell linear-rtu --tbptt 2 --dtype float32 --optimizer obgd"
+    words = "timing --n-hidden 4 6 --n-inputs 2 3 --cell linear-rtu --tbptt 2 --dtype float32 --optimizer adam"
     words += f" --repeats 2 --calls 200 --no-compiling --output {tmp_path / 'out'}"
     assert main(words.split()) == 0
     printed = capsys.readouterr().out
-    for text in ("us per step, median", "p99.9", "GFLOP/s", "allocations per step", "TBPTT(2)", "ObGD"):
+    for text in ("us per step, median", "p99.9", "GFLOP/s", "allocations per step", "TBPTT(2)", "Adam"):
         assert text in printed
     page = json.loads((tmp_path / "out" / "timing.json").read_text())
     assert page["command"].startswith("python -m rtu_np timing --n-hidden 4 6")
@@ -117,9 +117,10 @@ def test_bad_input_is_one_line(tmp_path, capsys):
         "--n-hidden 0 --n-inputs 2": "n_hidden is 0",
         "--repeats 0": "repeats is 0",
         "--tbptt 0": "steps is 0",
-        f"--output {tmp_path / 'file'}": "file",
+        f"--output {tmp_path / 'file' / 'below'}": "file is a file",
     }.items():
         assert main(["timing", "--no-compiling", *words.split()]) == 2
-        error = capsys.readouterr().err
+        printed, error = capsys.readouterr()
+        assert not printed, "it has measured before it refused"
         assert error.count("\n") == 1
         assert message in error

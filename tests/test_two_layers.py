@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from cases import COMPILED, in_plain_python
-from mutants import rebuilt
 from planting import planted
 from tolerances import COMPLEX_STEP, FLOAT32, LEARNING, PLAIN, assert_close
 
@@ -48,19 +47,17 @@ compiled = pytest.mark.skipif(not COMPILED, reason="of what is compiled")
 
 @pytest.fixture
 def one_regime(monkeypatch):
-    """A function after which a package checks one regime: the eight take most of the time."""
-
-    def restrict(package):
-        monkeypatch.setattr(package.gradcheck.check, "regimes", lambda on: [package.gradcheck.regimes.BASIC[0]])
-
-    return restrict
+    """A function after which one regime is checked: the eight take most of the time."""
+    return lambda: monkeypatch.setattr(
+        rtu_np.gradcheck.check, "regimes", lambda on: [rtu_np.gradcheck.regimes.BASIC[0]]
+    )
 
 
 @in_plain_python
 @pytest.mark.parametrize(("lower", "upper", "activation"), [(*p, "tanh") for p in PAIRS] + [(*PAIRS[1], "leaky_relu")])
 def test_every_pair(lower, upper, activation, one_regime):
     if (lower, upper) != PAIRS[1]:
-        one_regime(rtu_np)
+        one_regime()
     report = check_gradients(Stack([lower(3, activation), upper(5, activation)]), 2, 12, EXACT, seed=1, reset_at=4)
     assert report.passed, str(report)
     assert report.max_error <= COMPLEX_STEP
@@ -70,7 +67,7 @@ def test_every_pair(lower, upper, activation, one_regime):
 
 @in_plain_python
 def test_layers_without_a_state_above(one_regime):
-    one_regime(rtu_np)
+    one_regime()
     cell = Stack([NonlinearRTU(3), LinearRTU(2), LayerNorm("tanh"), Dense(3, "tanh"), Dense(2)])
     report = check_gradients(cell, 2, 12, EXACT)
     assert report.passed, str(report)
@@ -276,22 +273,19 @@ BUGS = {  # (pair, what stands there, what the bug makes of it)
 
 @in_plain_python
 @pytest.mark.parametrize("bug", BUGS)
-def test_a_planted_bug_is_found(bug, mutant, one_regime):
+def test_a_planted_bug_is_found(bug, plant, one_regime):
     (lower, upper), old, new = BUGS[bug]
     (file,) = (each for each in FILES if old in (Path(rtu_np.__file__).parent / each).read_text())
-    package = mutant(file, [(old, new)])
-    one_regime(package)
-    cell = rebuilt(package, Stack([lower(2), upper(9 if "ninth" in bug else 2)]))
-    assert not package.check_gradients(cell, 2, 5, package.RTRL(exact=True), seed=3).passed
+    plant(file, [(old, new)])
+    one_regime()
+    cell = Stack([lower(2), upper(9 if "ninth" in bug else 2)])
+    assert not check_gradients(cell, 2, 5, EXACT, seed=3).passed
 
 
 @in_plain_python
-def test_an_unchanged_copy_passes(mutant, one_regime):
-    package = mutant(FILES[0], [])
-    one_regime(package)
-    assert package.check_gradients(
-        rebuilt(package, Stack([LinearRTU(2), NonlinearRTU(3)])), 2, 8, package.RTRL(exact=True)
-    ).passed
+def test_without_a_bug_it_passes(one_regime):
+    one_regime()
+    assert check_gradients(Stack([LinearRTU(2), NonlinearRTU(3)]), 2, 8, EXACT).passed
 
 
 @in_plain_python

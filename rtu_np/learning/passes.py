@@ -134,6 +134,13 @@ def _is_along_traces(spec: Any, dtype: np.dtype) -> bool:
 
 def _address(kind: type, along: bool, dtype: np.dtype) -> int:
     """The address of the pass of an optimiser."""
+    real = _real(dtype)
+    array = types.CPointer(real)
+    return c_address(_pass_of_all(kind, along), real(types.intp, types.intp, array, array, array, real))
+
+
+@functools.cache  # one function for all learners, so that its fingerprint is remembered
+def _pass_of_all(kind: type, along: bool) -> Callable:
     make = _maker(kind)
 
     def step(table, n, params, traces, moments, delta):
@@ -145,13 +152,18 @@ def _address(kind: type, along: bool, dtype: np.dtype) -> int:
         optimizers.update(spec, _vector(params, n), _vector(traces, n), views, delta)
         return delta
 
-    real = _real(dtype)
-    array = types.CPointer(real)
-    return c_address(step if along else update, real(types.intp, types.intp, array, array, array, real))
+    return step if along else update
 
 
 def _address_of_part(kind: type, dtype: np.dtype) -> int:
     """The address of the pass of a rule over one part of a network."""
+    real = _real(dtype)
+    array = types.CPointer(real)
+    return c_address(_pass_of_part(kind), real(types.intp, array, array, array, array, real, real))
+
+
+@functools.cache
+def _pass_of_part(kind: type) -> Callable:
     make = _maker(kind)
 
     def follow(table, params, traces, gradient, moments, delta, discount):
@@ -162,9 +174,7 @@ def _address_of_part(kind: type, dtype: np.dtype) -> int:
         optimizers.follow(spec, p, z, g, views, delta, decay)
         return delta
 
-    real = _real(dtype)
-    array = types.CPointer(real)
-    return c_address(follow, real(types.intp, array, array, array, array, real, real))
+    return follow
 
 
 @functools.cache

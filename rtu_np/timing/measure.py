@@ -217,12 +217,12 @@ def _compile_seconds(settings: dict[str, Any]) -> tuple[float, float]:
 def measure_all(settings: Sequence[dict[str, Any]], **options: Any) -> tuple[list[Timing], Machine]:
     """(a `measure` of each of `settings`, the machine's peaks), with a progress bar."""
     with progress_bar(len(settings) + 1, unit="measurement") as bar:
-        bar.set_postfix_str("the machine")
-        machine = Machine.measure()
-        bar.update()
         timings = []
         for each in settings:
             bar.set_postfix_str(f"{type(each['cell']).__name__}, {each.get('dtype', 'float64')}")
             timings.append(measure(**each, **options))
             bar.update()
+        bar.set_postfix_str("the machine")
+        machine = Machine.measure()
+        bar.update()
     return timings, machine

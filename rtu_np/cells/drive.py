@@ -3,17 +3,40 @@
 `params.weights` are two matrices (d, n), whose rows may be padded. The cells whose recurrence is diagonal share this.
 """
 
-from rtu_np.jit import kernel, noalias
-from rtu_np.numerics.buffers import clear
+from typing import NamedTuple
+
+import numpy as np
+
+from rtu_np.jit import generic, kernel, noalias
+from rtu_np.numerics.buffers import clear, copy
 from rtu_np.numerics.products import dot
 
 _NEAR = 16384  # bytes of a matrix, so that two of them and their drives stay in the first cache
 
 
-@kernel
+class GivenDrive(NamedTuple):
+    """W1 x and W2 x, computed beforehand, in place of x. Reverse mode writes the gradients by them here."""
+
+    drive1: np.ndarray
+    drive2: np.ndarray
+
+
+@generic
+def drive(x_t, params, drive1, drive2):
+    """drive1, drive2 <- W1 x, W2 x, or a `GivenDrive`."""
+
+
+@drive.register(GivenDrive)
 @noalias
-def drive(params, x_t, drive1, drive2):
-    """drive1, drive2 <- W1 x, W2 x. The unit index is innermost: no reduction, so the loop vectorises."""
+def _given_drive(x_t, params, drive1, drive2):
+    copy(x_t.drive1, drive1)
+    copy(x_t.drive2, drive2)
+
+
+@drive.otherwise
+@noalias
+def _drive(x_t, params, drive1, drive2):
+    """The unit index is innermost: no reduction, so the loop vectorises."""
     W1, W2 = params.weights
     _drive_rows(W1, W2, x_t, W1.shape[0], drive1, drive2)
 
@@ -29,13 +52,20 @@ def drive_one(W, x_t, drive):
             drive[i] += W[j, i] * x_j
 
 
-@kernel
-@noalias
-def drive_in_fours(params, x_t, drive1, drive2):
+@generic
+def drive_in_fours(x_t, params, drive1, drive2):
     """As `drive`, to the bit, but four rows read and write the drive once, if the matrices are in the first cache.
 
     From farther away, one row after the other comes faster.
     """
+
+
+drive_in_fours.register(GivenDrive)(_given_drive)
+
+
+@drive_in_fours.otherwise
+@noalias
+def _drive_in_fours(x_t, params, drive1, drive2):
     W1, W2 = params.weights
     d = W1.shape[0]
     first = d % 4 if W1.size * W1.itemsize <= _NEAR else d
@@ -61,10 +91,24 @@ def _drive_rows(W1, W2, x_t, n_rows, drive1, drive2):
             drive2[i] += W2[j, i] * x_j
 
 
-@kernel
+@generic
+def drive_backward(x_t, spec, params, ddrive1, ddrive2, adjoint):
+    """adjoint.params.weights <- theirs + the gradient; adjoint.x <- the gradient; with ddrive the gradient by W x
+
+    Of a `GivenDrive`, x_t <- ddrive: whoever gave it does the rest.
+    """
+
+
+@drive_backward.register(GivenDrive)
 @noalias
-def drive_backward(spec, params, x_t, ddrive1, ddrive2, adjoint):
-    """adjoint.params.weights <- theirs + the gradient; adjoint.x <- the gradient; with ddrive the gradient by W x"""
+def _backward_to_given_drive(x_t, spec, params, ddrive1, ddrive2, adjoint):
+    copy(ddrive1[: spec.n_hidden], x_t.drive1)
+    copy(ddrive2[: spec.n_hidden], x_t.drive2)
+
+
+@drive_backward.otherwise
+@noalias
+def _drive_backward(x_t, spec, params, ddrive1, ddrive2, adjoint):
     dW1, dW2 = adjoint.params.weights
     for j in range(spec.n_inputs):
         x_j = x_t[j]

@@ -222,7 +222,7 @@ def _step(h, into_z, into_f, w_z, w_f):
 @noalias
 def forward(spec, params, work, state_tm1, x_t, record):
     (w_z, w_f), (b_z, b_f) = params.own, params.biases
-    drive_in_fours(params, x_t, record.by1, record.by2)
+    drive_in_fours(x_t, params, record.by1, record.by2)
     for i in range(spec.n_hidden):
         h = state_tm1.h[i]
         into_z, into_f = record.by1[i] + w_z[i] * h + b_z[i], record.by2[i] + w_f[i] * h + b_f[i]
@@ -247,7 +247,7 @@ def move(spec, params, memory, x_t):
     (w_z, w_f), (b_z, b_f), h, keep = params.own, params.biases, memory.state.h, memory.keep
     q_z, q_f, (_, own, biases) = memory.by1, memory.by2, memory.sensitivities
     copy(x_t, memory.x)
-    drive_in_fours(params, x_t, q_z, q_f)
+    drive_in_fours(x_t, params, q_z, q_f)
     for i in range(h.shape[0]):
         h_tm1 = h[i]
         into_z, into_f = q_z[i] + w_z[i] * h_tm1 + b_z[i], q_f[i] + w_f[i] * h_tm1 + b_f[i]

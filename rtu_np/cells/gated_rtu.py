@@ -323,7 +323,7 @@ def move(spec, params, memory, x_t):
     copy(x_t, memory.x)
     drive_one(params.gate.W_g, x_t, memory.shut)
     open_gate(params, work, memory.shut)
-    drive(params.recurrence, x_t, work.scratch1, work.scratch2)
+    drive(x_t, params.recurrence, work.scratch1, work.scratch2)
     move_gate(memory)
     turn_units(spec, memory)
     activate_units(spec, memory)

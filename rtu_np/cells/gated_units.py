@@ -18,6 +18,7 @@ from rtu_np import protocol
 from rtu_np.cells.diagonal import Padded
 from rtu_np.cells.drive import drive_backward, input_gradient_of
 from rtu_np.cells.rows import accumulate_four
+from rtu_np.cells.sequences import register_driven
 from rtu_np.cells.states import HiddenState, hidden_state
 from rtu_np.gradients.own_past import sees_no_other
 from rtu_np.jit import kernel, noalias
@@ -75,7 +76,7 @@ def backward_units(spec, params, work, x_t, record, dy, adjoint):
         dh[i] = record.keep[i] * total
         db1[i] += ddrive1[i]
         db2[i] += ddrive2[i]
-    drive_backward(spec, params, x_t, ddrive1, ddrive2, adjoint)
+    drive_backward(x_t, spec, params, ddrive1, ddrive2, adjoint)
 
 
 @kernel
@@ -240,3 +241,4 @@ def register_gated(kind: type) -> None:
     }
     for function, implementation in shared.items():
         function.register(kind)(implementation)
+    register_driven(kind)

@@ -203,7 +203,7 @@ def _step(h, z, a):
 @noalias
 def forward(spec, params, work, state_tm1, x_t, record):
     b_z, b_h = params.biases
-    drive_in_fours(params, x_t, record.by1, record.by2)
+    drive_in_fours(x_t, params, record.by1, record.by2)
     for i in range(spec.n_hidden):
         z, a = record.by1[i] + b_z[i], record.by2[i] + b_h[i]
         h, record.keep[i], record.by1[i], record.by2[i] = _step(state_tm1.h[i], z, a)
@@ -217,7 +217,7 @@ def move(spec, params, memory, x_t):
     (b_z, b_h), h, keep, by_z, by_h = params.biases, memory.state.h, memory.keep, memory.by1, memory.by2
     e = memory.sensitivities.biases
     copy(x_t, memory.x)
-    drive_in_fours(params, x_t, by_z, by_h)
+    drive_in_fours(x_t, params, by_z, by_h)
     for i in range(h.shape[0]):
         h[i], keep[i], by_z[i], by_h[i] = _step(h[i], by_z[i] + b_z[i], by_h[i] + b_h[i])
         e.dh_db_z[i] = keep[i] * e.dh_db_z[i] + by_z[i]

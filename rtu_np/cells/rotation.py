@@ -199,7 +199,7 @@ def prepare_rotation(spec, params, work):
 @noalias
 def rotate(params, work, state_tm1, x_t, record):
     """record.state <- z, the rotated and driven state; record.drive1, record.drive2 <- W1 x, W2 x"""
-    drive(params, x_t, record.drive1, record.drive2)
+    drive(x_t, params, record.drive1, record.drive2)
     for i in range(record.state.c1.shape[0]):
         c1, c2 = state_tm1.c1[i], state_tm1.c2[i]
         record.state.c1[i] = work.g[i] * c1 - work.p[i] * c2 + work.gamma[i] * record.drive1[i]
@@ -213,7 +213,7 @@ def move_rotation(spec, params, memory, x_t):
     work = memory.work
     copy(x_t, memory.x)
     prepare_rotation(spec, params, work)
-    drive(params, x_t, work.scratch1, work.scratch2)
+    drive(x_t, params, work.scratch1, work.scratch2)
     turn_units(spec, memory)
 
 
@@ -284,7 +284,7 @@ def rotation_backward(spec, params, work, state_tm1, x_t, record, adjoint):
         ddrive1[i] = work.gamma[i] * d1[i]
         ddrive2[i] = work.gamma[i] * d2[i]
         dL_dgamma[i] = d1[i] * record.drive1[i] + d2[i] * record.drive2[i]
-    drive_backward(spec, params, x_t, ddrive1, ddrive2, adjoint)
+    drive_backward(x_t, spec, params, ddrive1, ddrive2, adjoint)
     for i in range(spec.n_hidden):
         g, p = work.g[i], work.p[i]
         b1, b2 = d1[i], d2[i]

@@ -46,7 +46,7 @@ def state_slope(spec, c):
 
 
 def _advance(spec, params, memory, x_t):
-    drive(params, x_t, memory.drive1, memory.drive2)
+    drive(x_t, params, memory.drive1, memory.drive2)
     _advance_units(
         spec, memory.cell.work, memory.cell.state, memory.last, memory.drive1, memory.drive2, memory.derivatives
     )

@@ -5,6 +5,7 @@ needs a reduction.
 """
 
 from rtu_np.jit import kernel, njit, noalias
+from rtu_np.numerics.tiles import add_product_of
 
 
 @njit(fastmath={"contract", "reassoc"})
@@ -92,79 +93,20 @@ def add_four_rows(A, i, panel, out0, out1, out2, out3):
 
 
 # ------------------------------------------------------------------------------------------------ many rows at a time
-# A block of four rows by four inputs is read once for sixteen products, in place of once for each. The rows of X, Y and
-# Z are transitions of a minibatch; a row may be longer than the product needs.
+# The rows of X, Y and Z are transitions of a minibatch; a row may be longer than the product needs. Terms of four inputs
+# or of four transitions are added up before they are added to the result.
 
 
-@njit
+@kernel
 def add_products(X, W, Y):
     """Y (n, m) <- Y + X (n, d) W (d, m)"""
-    _add_products(X, W, Y)
+    add_product_of(X, W, Y, W.shape[0] - W.shape[0] % 4)
 
 
 @kernel
-@noalias
-def _add_products(X, W, Y):
-    n, (d, m) = X.shape[0], W.shape
-    rows, inputs = n - n % 4, d - d % 4
-    for k in range(0, rows, 4):
-        for j in range(0, inputs, 4):
-            a0, a1, a2, a3 = X[k, j], X[k, j + 1], X[k, j + 2], X[k, j + 3]
-            b0, b1, b2, b3 = X[k + 1, j], X[k + 1, j + 1], X[k + 1, j + 2], X[k + 1, j + 3]
-            c0, c1, c2, c3 = X[k + 2, j], X[k + 2, j + 1], X[k + 2, j + 2], X[k + 2, j + 3]
-            d0, d1, d2, d3 = X[k + 3, j], X[k + 3, j + 1], X[k + 3, j + 2], X[k + 3, j + 3]
-            for i in range(m):
-                w0, w1, w2, w3 = W[j, i], W[j + 1, i], W[j + 2, i], W[j + 3, i]
-                Y[k, i] += a0 * w0 + a1 * w1 + a2 * w2 + a3 * w3
-                Y[k + 1, i] += b0 * w0 + b1 * w1 + b2 * w2 + b3 * w3
-                Y[k + 2, i] += c0 * w0 + c1 * w1 + c2 * w2 + c3 * w3
-                Y[k + 3, i] += d0 * w0 + d1 * w1 + d2 * w2 + d3 * w3
-        for j in range(inputs, d):
-            a0, b0, c0, d0 = X[k, j], X[k + 1, j], X[k + 2, j], X[k + 3, j]
-            for i in range(m):
-                Y[k, i] += a0 * W[j, i]
-                Y[k + 1, i] += b0 * W[j, i]
-                Y[k + 2, i] += c0 * W[j, i]
-                Y[k + 3, i] += d0 * W[j, i]
-    for k in range(rows, n):
-        add_product(X[k], W, Y[k])
-
-
-@njit
 def add_outers(X, Z, dW):
     """dW (d, m) <- dW + X^T Z, with X (n, d) and Z (n, m): the gradient of X W with respect to W"""
-    _add_outers(X, Z, dW)
-
-
-@kernel
-@noalias
-def _add_outers(X, Z, dW):
-    n, (d, m) = X.shape[0], dW.shape
-    rows, inputs = n - n % 4, d - d % 4
-    for j in range(0, inputs, 4):
-        for k in range(0, rows, 4):
-            a0, a1, a2, a3 = X[k, j], X[k + 1, j], X[k + 2, j], X[k + 3, j]
-            b0, b1, b2, b3 = X[k, j + 1], X[k + 1, j + 1], X[k + 2, j + 1], X[k + 3, j + 1]
-            c0, c1, c2, c3 = X[k, j + 2], X[k + 1, j + 2], X[k + 2, j + 2], X[k + 3, j + 2]
-            d0, d1, d2, d3 = X[k, j + 3], X[k + 1, j + 3], X[k + 2, j + 3], X[k + 3, j + 3]
-            for i in range(m):
-                z0, z1, z2, z3 = Z[k, i], Z[k + 1, i], Z[k + 2, i], Z[k + 3, i]
-                dW[j, i] += a0 * z0 + a1 * z1 + a2 * z2 + a3 * z3
-                dW[j + 1, i] += b0 * z0 + b1 * z1 + b2 * z2 + b3 * z3
-                dW[j + 2, i] += c0 * z0 + c1 * z1 + c2 * z2 + c3 * z3
-                dW[j + 3, i] += d0 * z0 + d1 * z1 + d2 * z2 + d3 * z3
-        for k in range(rows, n):
-            a0, b0, c0, d0 = X[k, j], X[k, j + 1], X[k, j + 2], X[k, j + 3]
-            for i in range(m):
-                dW[j, i] += a0 * Z[k, i]
-                dW[j + 1, i] += b0 * Z[k, i]
-                dW[j + 2, i] += c0 * Z[k, i]
-                dW[j + 3, i] += d0 * Z[k, i]
-    for j in range(inputs, d):
-        for k in range(n):
-            a0 = X[k, j]
-            for i in range(m):
-                dW[j, i] += a0 * Z[k, i]
+    add_product_of(X.T, Z, dW, X.shape[0] - X.shape[0] % 4)
 
 
 @njit

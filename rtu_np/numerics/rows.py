@@ -68,8 +68,8 @@ def _add_to_rows(typing_context, w, start, stop, factors, z):
             """Add to `count` vectors of each row; those of z stay in registers."""
             places = [builder.mul(builder.add(first, ir.Constant(start.type, k)), lanes) for k in range(count)]
             of_z = [_load(builder, vector, place, z.data) for place in places]
-            with _counting(builder, start, stop, one) as j:
-                factor = _repeat(builder, vector, builder.load(builder.gep(factors.data, [j])))
+            with counting(builder, start, stop, one) as j:
+                factor = repeat(builder, vector, builder.load(builder.gep(factors.data, [j])))
                 row = builder.gep(rows.data, [builder.mul(j, width)])
                 for place, each in zip(places, of_z, strict=True):
                     product = builder.fmul(factor, each, flags=["contract"])
@@ -79,7 +79,7 @@ def _add_to_rows(typing_context, w, start, stop, factors, z):
         done = zero
         for count in (16, 8, 1):
             end = builder.and_(n_vectors, ir.Constant(start.type, -count))
-            with _counting(builder, done, end, ir.Constant(start.type, count)) as first:
+            with counting(builder, done, end, ir.Constant(start.type, count)) as first:
                 add(first, count)
             done = end
         return context.get_dummy_value()
@@ -108,7 +108,7 @@ def _read_four(typing_context, w, j, a, b, of_a, of_b):
 
         n_vectors = builder.udiv(builder.extract_value(arrays[2].shape, 0), ir.Constant(at.type, lanes))
         zero, one = (ir.Constant(at.type, each) for each in (0, 1))
-        with _counting(builder, zero, n_vectors, one) as k_vector:
+        with counting(builder, zero, n_vectors, one) as k_vector:
             start = builder.mul(k_vector, ir.Constant(at.type, lanes))
             load = functools.partial(_load, builder, vector, start)
             factors = load(arrays[2].data), load(arrays[3].data)
@@ -134,7 +134,7 @@ def _vector_of(array):
     return ir.VectorType(number, _VECTOR * 8 // array.dtype.bitwidth)
 
 
-def _repeat(builder, vector, number):
+def repeat(builder, vector, number):
     """A vector that has one number at each place."""
     first = builder.insert_element(ir.Constant(vector, ir.Undefined), number, ir.Constant(ir.IntType(32), 0))
     return builder.shuffle_vector(first, first, _indices([0] * vector.count))
@@ -146,7 +146,7 @@ def _store(builder, numbers, start, data):
 
 
 @contextmanager
-def _counting(builder, start, stop, step):
+def counting(builder, start, stop, step):
     """A loop: its number, from `start` to before `stop`."""
     before = builder.block
     head, body, after = (builder.append_basic_block() for _ in range(3))

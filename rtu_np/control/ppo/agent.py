@@ -229,7 +229,6 @@ class PPO(Agent):
             block=max(1, BLOCK // sequence),
             storage=BFloat16() if rounded else FullPrecision(),
             n_state=size(protocol.state, body),
-            n_record=size(protocol.record, body),
             n_stored=0 if rounded else n_stored,
             n_rounded=n_stored if rounded else 0,
             n_memory=size(protocol.memory, body),

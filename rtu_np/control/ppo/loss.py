@@ -17,6 +17,7 @@ import numpy as np
 
 from rtu_np import protocol
 from rtu_np.cells.rows import RowsAdjoint, accumulate_four, backward_rows, forward_rows
+from rtu_np.cells.sequences import Sequences, backward_sequences, forward_sequences
 from rtu_np.control import policies
 from rtu_np.control.ppo.network import (
     APPROXIMATE_KL,
@@ -111,22 +112,22 @@ def _loss(spec, r, c, t, advantage):
 
 
 @kernel
+def _sequences(spec, c):
+    return Sequences(spec.sequence, c.starts, c.states, c.dstates, 0)
+
+
+@kernel
 def _features(spec, params, r, c, block):
     """Run each sequence of the block from its stored state; c.y <- the features of each step."""
-    cell, T = spec.cell, spec.sequence
+    T = spec.sequence
     for q in range(block.shape[0]):
+        copy(r.states[block[q] * T], c.states[q * T])
         for k in range(T):
             t, row = block[q] * T + k, q * T + k
-            if k == 0:
-                copy(r.states[t], c.states[row])
-            elif r.starts[t] != 0:
-                clear(c.states[row])
-            else:
-                copy(c.records[row - 1, : spec.n_state], c.states[row])
-            record, _ = protocol.record(cell, c.records[row])
-            state_tm1, _ = protocol.state(cell, c.states[row])
-            protocol.forward(cell, params.cell, c.work, state_tm1, r.x[t], record)
-            copy(record.y, c.y[row])
+            c.starts[row] = r.starts[t]
+            copy(r.x[t], c.x[row])
+    n = block.shape[0] * T
+    forward_sequences(spec.cell, params.cell, c.work, c.body, _sequences(spec, c), c.x[:n], c.y[:n])
 
 
 @kernel
@@ -175,20 +176,10 @@ def _back_to_features(spec, params, r, c, block, advantage_scale):
 
 
 @kernel
-def _back_to_stored_states(spec, params, r, c, block):
-    """c.dstates <- dL/dstate before each sequence, from c.dy; the body's gradient through the sequence is added."""
-    cell, T = spec.cell, spec.sequence
-    for q in range(block.shape[0]):
-        clear(c.dstates[q])
-        dstate, _ = protocol.state(cell, c.dstates[q])
-        for k in range(T - 1, -1, -1):
-            t, row = block[q] * T + k, q * T + k
-            state_tm1, _ = protocol.state(cell, c.states[row])
-            record, _ = protocol.record(cell, c.records[row])
-            back = protocol.Adjoint(dstate, c.gradient.cell, c.y[row, :0])
-            protocol.backward(cell, params.cell, c.work, state_tm1, r.x[t], record, c.dy[row], back)
-            if r.starts[t] != 0:
-                clear(c.dstates[q])
+def _back_to_stored_states(spec, params, c, n):
+    """c.dstates <- dL/dstate before each sequence, from the first n rows of c.dy; the body's gradient is added."""
+    back = RowsAdjoint(c.gradient.cell, c.x[:n, :0], c.actor.scratch)
+    backward_sequences(spec.cell, params.cell, c.work, c.body, _sequences(spec, c), c.x[:n], c.dy[:n], back)
 
 
 @kernel
@@ -232,7 +223,7 @@ def accumulate_gradient(spec, flat, rounded, flat_chunk, order, start, stop, mom
         block = order[first : min(first + spec.block, stop)]
         _features(spec, params, r, c, block)
         _back_to_features(spec, params, r, c, block, advantage_scale)
-        _back_to_stored_states(spec, params, r, c, block)
+        _back_to_stored_states(spec, params, c, block.shape[0] * spec.sequence)
         _through_the_past(spec, r, rounded, c, block)
 
 

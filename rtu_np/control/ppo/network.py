@@ -14,6 +14,7 @@ from typing import Annotated, Any, NamedTuple
 import numpy as np
 
 from rtu_np import protocol
+from rtu_np.cells.sequences import sequence_rows
 from rtu_np.control.acting import acting_network, acting_weights, policy_forward, value_forward
 from rtu_np.control.inputs import Previous
 from rtu_np.jit import kernel
@@ -56,7 +57,6 @@ class PPOSpec(NamedTuple):
     block: int  # sequences that are learned from together
     storage: Any  # FullPrecision or BFloat16
     n_state: int
-    n_record: int
     n_stored: int  # sensitivities of a transition, if they are stored in full precision
     n_rounded: int  # the same, if they are rounded
     n_memory: int
@@ -219,7 +219,9 @@ class Chunk(NamedTuple):
     flat_gradient: Annotated[np.ndarray, aligned]
     loss_terms: Annotated[np.ndarray, len(LOSS_TERMS)]
     states: Annotated[np.ndarray, PerTransition, "spec.n_state"]  # before each step
-    records: Annotated[np.ndarray, PerTransition, "spec.n_record"]  # of the steps, recomputed
+    starts: Annotated[np.ndarray, PerTransition]  # 1 if an episode starts
+    x: Annotated[np.ndarray, PerTransition, "spec.cell.n_inputs"]
+    body: Annotated[Any, sequence_rows, "spec.cell", PerTransition]  # of the steps, recomputed
     y: Annotated[np.ndarray, PerTransition, "spec.readout.n_features"]
     dy: Annotated[np.ndarray, PerTransition, "spec.readout.n_features"]
     actor: Annotated[BranchRows, branch_rows, *_OF_ACTOR]

@@ -110,11 +110,13 @@ def test_a_claim_of_several_comparisons(tmp_path):
     assert (own.verdict, own.votes[0].times) == ("holds", 1.25)
 
 
-def test_the_largest_preset_is_taken(tmp_path):
-    for preset, mean in (("laptop", 1), ("long", 9)):
+def test_the_largest_preset_is_taken_if_the_claim_names_no_other(tmp_path):
+    for preset, mean in (("laptop", 1), ("long", 9), ("arm", 4)):
         written(tmp_path, {"a": row(mean)}, preset)
-    found = verdict(tmp_path, ("a", "above", 5.0))
-    assert (found.preset, found.verdict) == ("long", "holds")
+    found = [verdict(tmp_path, ("a", "above", 3.0), preset=preset) for preset in ("", "laptop", "arm")]
+    assert [(each.preset, each.verdict) for each in found] == [("long", "holds"), ("laptop", "does not"), ("arm", "open")]
+    with pytest.raises(verdicts.ResultsError, match=r"of a preset \(leg\): .* experiments race --preset leg`"):
+        verdict(tmp_path, ("a", "above", 3.0), preset="leg")
 
 
 def test_results_of_an_earlier_task_decide_nothing(tmp_path):

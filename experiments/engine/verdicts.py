@@ -80,6 +80,7 @@ class Claim:
 
     source : who claims it, and in which figure. results : the experiment's name
     most : whether the claim is about most cases. remark : what else a reader should know
+    preset : the preset that decides; if it is not named, the first of PRESETS whose results are there
     """
 
     text: str
@@ -88,6 +89,7 @@ class Claim:
     comparisons: list[Comparison]
     most: bool = False
     remark: str = ""
+    preset: str = ""
 
 
 class Number(NamedTuple):
@@ -171,15 +173,17 @@ def _commits(page: dict[str, Any]) -> list[str]:
 
 
 def _page(claim: Claim, folder: Path) -> tuple[str, Path, dict[str, Any]]:
-    for preset in PRESETS:
+    presets = (claim.preset,) if claim.preset else PRESETS
+    for preset in presets:
         file = folder / claim.results / f"{preset}.json"
         if file.exists():
             if not file.with_suffix(".png").exists():
                 raise ResultsError(f"{file.with_suffix('.png')} is missing: expected the figure next to {file.name}")
             return preset, file, _read(file)
     raise ResultsError(
-        f"{folder / claim.results} has no results of a preset ({', '.join(PRESETS)}): expected the JSON that "
-        f"`python -m experiments {claim.results}` writes, and the figure next to it"
+        f"{folder / claim.results} has no results of a preset ({', '.join(presets)}): expected the JSON that "
+        f"`python -m experiments {claim.results}{claim.preset and f' --preset {claim.preset}'}` writes, and the figure "
+        "next to it"
     )
 
 

@@ -1,0 +1,112 @@
+"""The number of units: with few of them, does a recurrent layer have to be learned through time?
+
+A layer that is drawn at random has units that keep something of everything. With many of them a readout finds what it
+needs, and truncated backpropagation through time over one step, T-BPTT(1), which hardly teaches the layer what to keep,
+does little harm. With few units the layer must be learned: there real-time recurrent learning (RTRL) should be ahead by
+most. With one or two units there is no room for the task, and neither learns it.
+
+Claim: RTRL is above T-BPTT(1) of the same network on most sizes of the recurrent layer, of 2 to 64 units.
+
+Chosen here: the streaming actor-critic of `stream-memory`, with recurrent trace units (RTUs) and its rule "Blocks",
+lambda .8. For each task, size and gradient, Adam's step size in the recurrent layer is chosen on seeds 1000 and 1001.
+
+Minutes on two cores: smoke 0.5, laptop 8.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from experiments import control, streaming_agents
+from experiments.control import SCORES, describe, label, run
+from experiments.engine import plotting
+from experiments.engine.results import Config, Results
+from experiments.engine.selection import Preset, Stage
+from experiments.stream_memory import REACHABLE, TASKS
+from rtu_np import LinearRTU, recurrent_network
+from rtu_np.plot import curve_style
+
+__all__ = ["PRESETS", "SCORES", "describe", "label", "plot", "run", "score", "stages"]
+
+GRADIENTS = ("RTRL", "T-BPTT(1)")
+LAMBDA = 0.8
+
+
+def setting(task: str, units: int, gradient: str, step_size: float, steps: int) -> Config:
+    """One agent on one task; next to the words of `experiments.control` it has the number of units."""
+    parts = streaming_agents.arguments(("RTU", gradient), streaming_agents.blocks, step_size, LAMBDA)
+    parts |= TASKS[task].arguments | {"cell": recurrent_network(LinearRTU(units, max_phase=1.0))}
+    config = control.setting(
+        task, f"{gradient}, {units} units", steps, "ActorCritic", env=TASKS[task].settings, **parts
+    )
+    return {**config, "units": units, "gradient": gradient, "size": step_size}
+
+
+def trials(preset: Preset) -> list[Config]:
+    """Each task, number of units and gradient with each step size."""
+    tuning = preset["tuning"]
+    return [
+        setting(task, units, gradient, step_size, tuning["steps"])
+        for task in preset["tasks"]
+        for units in preset["units"]
+        for gradient in GRADIENTS
+        for step_size in tuning["step_sizes"]
+    ]
+
+
+def stages(preset: Preset) -> list[Stage]:
+    return [
+        (lambda _: trials(preset), list(preset["tuning"]["seeds"])),
+        (lambda earlier: streaming_agents.reported(preset, earlier[0]), list(preset["seeds"])),
+    ]
+
+
+PRESETS: dict[str, dict[str, Any]] = {
+    "smoke": {
+        "tasks": ["TMaze"],
+        "units": [2],
+        "steps": 2000,
+        "tuning": {"step_sizes": [1e-3], "seeds": range(1000, 1001), "steps": 1000},
+        "seeds": range(1),
+    },
+    "laptop": {
+        "tasks": ["RepeatPreviousEasy", "TMaze"],
+        "units": [2, 4, 8, 16, 32, 64],
+        "steps": 300_000,
+        "tuning": {"step_sizes": [3e-4, 1e-3], "seeds": range(1000, 1002), "steps": 100_000},
+        "seeds": range(10),
+    },
+}
+
+
+def score(results: Results) -> dict[str, dict[str, float]]:
+    """{setting: numbers}: as `control.score`, with the step size, and the returns that bound it."""
+    return streaming_agents.score(results, REACHABLE)
+
+
+def plot(results: Results) -> Any:
+    """Return in the last tenth against the number of units, a panel for each task, with the returns that bound it."""
+    tasks = list(dict.fromkeys(config["task"] for config, _ in results))
+    units = sorted({config["units"] for config, _ in results})
+    figure, axes = plotting.panels(len(tasks), 2, 2.8)
+    for ax, task in zip(axes.flat, tasks, strict=False):
+        for k, gradient in enumerate(GRADIENTS):
+            found = {
+                config["units"]: np.array([each["final"] for each in runs])
+                for config, runs in results
+                if (config["task"], config["gradient"]) == (task, gradient)
+            }
+            shifted = [n * 2 ** (0.1 * (k - 0.5)) for n in found]  # so that no marker hides another
+            line = {"label": gradient, **curve_style(k)}
+            plotting.points(ax, shifted, *plotting.of_samples(list(found.values())), **line)
+        for ceiling in REACHABLE[task].values():
+            ax.axhline(ceiling, color="0.6", linestyle="--", linewidth=0.8, zorder=0)
+        ax.set_xscale("log", base=2)
+        ax.set_xticks(units, map(str, units))
+        ax.minorticks_off()
+        ax.set(title=task, xlabel="units of the recurrent layer", xlim=(units[0] / 1.3, units[-1] * 1.3))
+    axes[0, 0].set_ylabel("return of an episode, last tenth")
+    plotting.legend_below(figure)
+    steps = f"{results[0][0]['steps']:,} steps"
+    plotting.headline(figure, f"Streaming actor-critic(lambda), {steps}", len(results[0][1]))
+    return figure

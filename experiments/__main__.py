@@ -11,6 +11,7 @@ from typing import NoReturn
 from experiments.engine import (
     changes,
     committed,
+    curves,
     forecast,
     plotting,
     protocol,
@@ -296,6 +297,9 @@ def report(
             picture = output / f"{arguments.preset}{f'-{k}' if len(groups) > 1 else ''}.png"
             plotting.save(experiment.plot(found), picture, "; ".join(filter(None, (outcome.unfinished, said))))
             pictures.append(str(picture))
+            if shown := experiment.shown(found):
+                head = {name: page[name] for name in ("experiment", "preset", "seeds", "commit")}
+                curves.write(picture.with_suffix(".curves.json"), head, experiment.score(found), shown)
     print(f"\nfigure: {', '.join(pictures)}\nnumbers: {numbers}")
 
 

@@ -36,6 +36,7 @@ import numpy as np
 from envs import TraceConditioning
 from experiments import prediction, stale_gradients
 from experiments.engine import plotting, selection
+from experiments.engine.curves import Shown, band
 from experiments.engine.results import Config, Results
 from rtu_np import (
     GRU,
@@ -54,7 +55,7 @@ from rtu_np import (
 )
 from rtu_np.gradcheck.unbiased import draw_gradients
 from rtu_np.intervals import interval
-from rtu_np.plot import GREY, band, curve_style
+from rtu_np.plot import GREY, curve_style
 
 ANGLE, BIAS, LEARNING, STALE = "angle", "bias", "learning", "stale"
 RTU = "linear RTU"
@@ -295,26 +296,42 @@ def _medians(runs: list[dict[str, np.ndarray]], name: str) -> np.ndarray:
     return np.array([np.median(r[name]) for r in runs if np.isfinite(r[name]).all()])
 
 
-def plot(results: Results) -> Any:
+def curves(results: Results) -> Shown:
+    """What the figure shows."""
+    return [_shown(config, runs) for config, runs in results]
+
+
+def _shown(config: Config, runs: list[dict[str, np.ndarray]]) -> dict[str, Any]:
+    """What the figure shows of a setting, by its part."""
+    shown: dict[str, Any] = {
+        name: config[name] for name in ("part", "panel", "method", "learned", "draws", "steps") if name in config
+    }
+    if config["part"] == ANGLE:
+        degrees = {method: band([r["degrees"][k] for r in runs]) for k, method in enumerate(config["gradients"])}
+        return {**shown, "degrees": degrees}
+    if config["part"] == BIAS:
+        return {**shown, "error": band([r["error"] for r in runs])}
+    if config["part"] == LEARNING:
+        ratios = [[part.mean() for part in np.array_split(r["curve"] / r["floor"], SHOWN)] for r in runs]
+        return {**shown, "ratio": band(ratios)}
+    degrees = {name: band(_medians(runs, name)) for name in ("nu_log", "theta_log", "all")}
+    return {**shown, "taylor": config["taylor"], "moves": config["moves"], "degrees": degrees}
+
+
+def draw_curves(shown: Shown) -> Any:
     """Angles, UORO's bias, learning curves against operations, and stale against corrected sensitivities."""
-    parts = {part: [(c, r) for c, r in results if c["part"] == part] for part in (ANGLE, LEARNING, STALE, BIAS)}
-    panels = [(part, panel) for part in parts for panel in dict.fromkeys(c["panel"] for c, _ in parts[part])]
-    shown = [key for key in panels if key[0] != BIAS and key != (LEARNING, RTU)] + [(BIAS, "all")]
-    figure, axes = plotting.panels(len(shown), 2, 3.3, foot=0.2)
+    parts = {part: [each for each in shown if each["part"] == part] for part in (ANGLE, LEARNING, STALE, BIAS)}
+    panels = [(part, panel) for part in parts for panel in dict.fromkeys(each["panel"] for each in parts[part])]
+    places = [key for key in panels if key[0] != BIAS and key != (LEARNING, RTU)] + [(BIAS, "all")]
+    figure, axes = plotting.panels(len(places), 2, 3.3, foot=0.2)
     draw = {ANGLE: _draw_angle, BIAS: _draw_bias, LEARNING: _draw_learning, STALE: _draw_stale}
-    for ax, (part, panel) in zip(axes.flat, shown, strict=False):
-        draw[part](
-            ax,
-            [
-                (c, r)
-                for c, r in parts[part]
-                if c["panel"] in (panel, RTU if part == LEARNING else panel) or part == BIAS
-            ],
-        )
+    for ax, (part, panel) in zip(axes.flat, places, strict=False):
+        beside = RTU if part == LEARNING else panel
+        draw[part](ax, [each for each in parts[part] if part == BIAS or each["panel"] in (panel, beside)])
         ax.set_title(f"{part}: {panel}")
         columns = 3 if part == ANGLE else 2
         ax.legend(loc="upper center", bbox_to_anchor=(0.45, -0.2), ncols=columns, columnspacing=1)
-    plotting.headline(figure, "Approximate gradients on trace conditioning, ISI 10", len(results[0][1]))
+    plotting.headline(figure, "Approximate gradients on trace conditioning, ISI 10", shown[0]["seeds"])
     return figure
 
 
@@ -322,44 +339,42 @@ def _line(method: str) -> dict[str, Any]:
     return curve_style(list(METHODS).index(method))
 
 
-def _draw_angle(ax: Any, drawn: Results) -> None:
-    for config, runs in drawn:
-        x = np.maximum(config["learned"], 100)  # 0 has no place on a logarithmic axis
-        for k, method in enumerate(config["gradients"]):
-            band(ax, x, np.array([r["degrees"][k] for r in runs]), label=method, **_line(method))
+def _draw_angle(ax: Any, shown: Shown) -> None:
+    for each in shown:
+        x = np.maximum(each["learned"], 100)  # 0 has no place on a logarithmic axis
+        for method, degrees in each["degrees"].items():
+            plotting.curve(ax, x, degrees, label=method, **_line(method))
     ax.set(xscale="log", xlabel="steps learned before (100: none)", ylabel="degrees to exact", ylim=(0, None))
 
 
-def _draw_bias(ax: Any, drawn: Results) -> None:
-    for k, (config, runs) in enumerate(drawn):
-        band(ax, config["draws"], np.array([r["error"] for r in runs]), label=config["panel"], **curve_style(k))
-    x = np.array(drawn[0][0]["draws"], float)
-    first = np.mean([r["error"][0] for _, runs in drawn for r in runs])
+def _draw_bias(ax: Any, shown: Shown) -> None:
+    for k, each in enumerate(shown):
+        plotting.curve(ax, each["draws"], each["error"], label=each["panel"], **curve_style(k))
+    x = np.array(shown[0]["draws"], float)
+    first = np.mean([each["error"].mean[0] for each in shown])
     ax.plot(x, first * np.sqrt(x[0] / x), "k:", label="1 / sqrt(draws)")
     ax.set(xscale="log", yscale="log", xlabel="draws", ylabel="|mean - exact| / |exact|")
 
 
-def _draw_learning(ax: Any, drawn: Results) -> None:
+def _draw_learning(ax: Any, shown: Shown) -> None:
     x = np.linspace(0, 1, SHOWN + 1)[1:]
-    for config, runs in drawn:
-        curves = np.array([[part.mean() for part in np.array_split(r["curve"] / r["floor"], SHOWN)] for r in runs])
-        line = {"color": GREY, "linestyle": "-."} if config["panel"] == RTU else _line(config["method"])
-        name = RTU if config["panel"] == RTU else config["method"]
-        band(ax, x, curves, label=f"{name}, {config['steps']:,} steps", **line)
+    for each in shown:
+        line = {"color": GREY, "linestyle": "-."} if each["panel"] == RTU else _line(each["method"])
+        name = RTU if each["panel"] == RTU else each["method"]
+        plotting.curve(ax, x, each["ratio"], label=f"{name}, {each['steps']:,} steps", **line)
     ax.axhline(1, color="k", linestyle="--", linewidth=1)
     ax.set(yscale="log", xlabel="share of the operations", ylabel="error / Bayes floor")
     plotting.plain_numbers(ax)
 
 
-def _draw_stale(ax: Any, drawn: Results) -> None:
-    names = {"nu_log": 0, "theta_log": 1, "all": 2}
+def _draw_stale(ax: Any, shown: Shown) -> None:
     for corrected in (False, True):
-        of_method = [(c, r) for c, r in drawn if c["taylor"] == corrected]
-        for name, k in names.items():
-            samples = [_medians(runs, name) for _, runs in of_method]
+        of_method = [each for each in shown if each["taylor"] == corrected]
+        for k, name in enumerate(("nu_log", "theta_log", "all")):
             line = {**curve_style(k), "linestyle": "--" if corrected else "-"}
             text = f"{name}{', corrected' if corrected else ''}"
-            plotting.points(ax, [c["moves"] for c, _ in of_method], *plotting.of_samples(samples), label=text, **line)
+            bands = [each["degrees"][name] for each in of_method]
+            plotting.band_points(ax, [each["moves"] for each in of_method], bands, label=text, **line)
     ax.set(xscale="log", yscale="log", xlabel="step size of Adam", ylabel="degrees to today's")
     plotting.plain_numbers(ax)
     ax.set_xticks(STEP_SIZES, [f"{x:g}" for x in STEP_SIZES])

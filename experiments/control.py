@@ -22,12 +22,13 @@ import numpy as np
 import rtu_np
 from envs import snapshot
 from experiments.engine import plotting
+from experiments.engine.curves import Shown, band
 from experiments.engine.results import Config, Results
 from rtu_np import archive, checkpoint
 from rtu_np.control.agent import Agent
 from rtu_np.control.loop import Episodes
 from rtu_np.intervals import curve, final, interval
-from rtu_np.plot import curve_style, learning_curves
+from rtu_np.plot import curve_style, step_axis
 from rtu_np.progress import seconds_compiling
 
 BINS = 50  # points of a learning curve
@@ -226,8 +227,16 @@ def score(results: Results, label: Callable[[Config], str] = label) -> dict[str,
     return table
 
 
-def plot(
-    results: Results,
+def curves(results: Results) -> Shown:
+    """What `draw` shows: the returns of episodes."""
+    return [
+        {name: config[name] for name in ("task", "method", "steps")} | {"return": band([r["curve"] for r in runs])}
+        for config, runs in results
+    ]
+
+
+def draw(
+    shown: Shown,
     title: str,
     columns: int = 3,
     published: str = "",
@@ -238,21 +247,28 @@ def plot(
     published : the length or the number of the paper's runs
     ceilings : {task: {name: return}}, dashed lines
     """
-    tasks = list(dict.fromkeys(config["task"] for config, _ in results))
-    methods = list(dict.fromkeys(config["method"] for config, _ in results))
+    tasks = list(dict.fromkeys(each["task"] for each in shown))
+    methods = list(dict.fromkeys(each["method"] for each in shown))
     figure, axes = plotting.panels(len(tasks), columns)
     for ax, task in zip(axes.flat, tasks, strict=False):
-        for config, runs in results:
-            if config["task"] == task:
-                method, steps = config["method"], np.linspace(0, config["steps"], BINS + 1)[1:]
-                k = methods.index(method)
-                line = {**curve_style(k), "label": method, "markevery": (1 + 2 * k % 9, 9)}  # no marker on another
-                learning_curves({method: [r["curve"] for r in runs]}, steps, ax, lines={method: line}, ylabel="")
-        for ceiling in (ceilings or {}).get(task, {}).values():
-            ax.axhline(ceiling, color="0.6", linestyle="--", linewidth=0.8, zorder=0)
+        for each in shown:
+            if each["task"] == task:
+                k = methods.index(each["method"])
+                line = {**curve_style(k), "label": each["method"], "markevery": (1 + 2 * k % 9, 9)}  # not on another
+                plotting.curve(ax, ends(each), each["return"], **line)
+        step_axis(ax)
+        bounds = (ceilings or {}).get(task, {})
+        for k, ceiling in enumerate(bounds.values()):
+            text = "best possible returns" if k == 0 else None
+            ax.axhline(ceiling, color="0.6", linestyle="--", linewidth=0.8, zorder=0, label=text)
         ax.set(title=task, xlabel="step")
     for ax in axes[:, 0]:
         ax.set_ylabel("return of an episode")
     plotting.legend_below(figure)
-    plotting.headline(figure, title, len(results[0][1]), published)
+    plotting.headline(figure, title, shown[0]["seeds"], published)
     return figure
+
+
+def ends(shown: dict[str, Any]) -> np.ndarray:
+    """The steps at which the parts of a run ended."""
+    return np.linspace(0, shown["steps"], BINS + 1)[1:]

@@ -27,10 +27,11 @@ import numpy as np
 from envs import TraceConditioning
 from experiments import lags as by_lag
 from experiments.engine import plotting
+from experiments.engine.curves import Shown, band
 from experiments.engine.results import Config, Results
 from rtu_np import GRU, RTRL, TBPTT, Adam, LinearRTU, TDLambda, checkpoint
 from rtu_np.cells.layer import Cell
-from rtu_np.plot import credit
+from rtu_np.plot import curve_style
 
 LAGS, TRIALS, WINDOW, LAMBDA = 40, 3, 4, 0.9
 CELLS: dict[str, tuple[Cell, Any]] = {
@@ -118,17 +119,32 @@ def score(results: Results) -> dict[str, dict[str, float]]:
     return table
 
 
-def plot(results: Results) -> Any:
+def curves(results: Results) -> Shown:
+    """What the figure shows."""
+    return [_shown(config, runs) for config, runs in results]
+
+
+def _shown(config: Config, runs: list[dict[str, np.ndarray]]) -> dict[str, Any]:
+    """What the figure shows of a setting: for each gradient, the weight by lag."""
+    weights = {name: band([r[name] for r in runs]) for name in runs[0]}
+    return {"label": label(config), "steps": config["steps"], "weight by lag": weights}
+
+
+def draw_curves(shown: Shown) -> Any:
     """Weight against lag, with a panel for each cell before learning and after."""
-    figure, axes = plotting.panels(len(results), 2, 2.5, sharex=True, sharey=True)
-    for ax, (config, runs) in zip(axes.flat, results, strict=True):
-        credit({name: [r[name] for r in runs] for name in runs[0]}, ax)
-        ax.get_legend().remove()
-        ax.set(title=label(config), xlabel="", ylabel="")
+    figure, axes = plotting.panels(len(shown), 2, 2.5, sharex=True, sharey=True)
+    for ax, each in zip(axes.flat, shown, strict=True):
+        for k, (name, weight) in enumerate(each["weight by lag"].items()):
+            line = {**curve_style(k), "label": name, "markevery": max(1, weight.mean.size // 8)}
+            if np.sum(weight.mean > 0) <= 4:  # few points, on top of other curves
+                line |= {"markevery": 1, "markersize": 9, "markerfacecolor": "none", "zorder": 3}
+            lags = np.where(weight.mean > 0, np.arange(weight.mean.size), np.nan)
+            plotting.curve(ax, lags, weight, **line)
+        ax.set(yscale="log", title=each["label"], ylim=(1e-4, 20))
     for ax in axes[-1]:
         ax.set_xlabel("lag of the input, steps")
     for ax in axes[:, 0]:
         ax.set_ylabel("weight, relative to lag 0")
     plotting.legend_below(figure)
-    plotting.headline(figure, f"Trace conditioning, ISI 10, {results[1][0]['steps']:,} steps", len(results[0][1]))
+    plotting.headline(figure, f"Trace conditioning, ISI 10, {shown[1]['steps']:,} steps", shown[0]["seeds"])
     return figure

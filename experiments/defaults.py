@@ -21,12 +21,13 @@ from typing import Any
 import numpy as np
 
 from experiments import control
-from experiments.control import describe, label, run
+from experiments.control import curves, describe, label, run
+from experiments.engine.curves import Shown
 from experiments.engine.results import Config, Results
 from experiments.streaming_agents import ONE_BOUND, RTUS
 from rtu_np.intervals import interval
 
-__all__ = ["PRESETS", "SCORES", "describe", "label", "plot", "run", "score"]
+__all__ = ["PRESETS", "SCORES", "curves", "describe", "draw_curves", "label", "run", "score"]
 
 SCORES = (*control.SCORES, "greedy")
 EPISODES = 100  # of the evaluation of a memory task
@@ -87,6 +88,6 @@ def score(results: Results) -> dict[str, dict[str, float]]:
     return table
 
 
-def plot(results: Results) -> Any:
+def draw_curves(shown: Shown) -> Any:
     """Learning curves, a panel for each task."""
-    return control.plot(results, "Agents without further arguments", columns=4)
+    return control.draw(shown, "Agents without further arguments", columns=4)

@@ -33,6 +33,8 @@ import numpy as np
 import envs  # noqa: F401   registers the environments
 from experiments import ppo_agents
 from experiments.engine import plotting
+from experiments.engine.curves import Shown, band
+from experiments.engine.results import Config, Results
 from rtu_np import GRU, LRU, PPO, RTRL, SGD, TBPTT, LinearRTU, TDLambda, ppo_network
 from rtu_np.cells.layer import Cell, GradientMethod
 from rtu_np.plot import COLOURS
@@ -148,13 +150,21 @@ def describe(arrays: dict[str, np.ndarray]) -> str:
     return f"{np.median(arrays['microseconds']):.2f} us per step"
 
 
-def curves(results: Any) -> dict[tuple[str, str], dict[int, np.ndarray]]:
-    """{(against, method): {T or n: microseconds of each seed}}. RTRL has one number for all T; its key is T = 0."""
-    out: dict[tuple[str, str], dict[int, np.ndarray]] = {}
-    for config, runs in results:
-        x = config["n"] if config["against"] == "n" else config["window"]
-        samples = np.array([np.median(arrays["microseconds"]) for arrays in runs])
-        out.setdefault((config["against"], _method(config)), {})[x] = samples
+def _x(config: Config) -> int:
+    """Where the point of a setting stands on its axis. RTRL has one number for all T, and stands at T = 0."""
+    return config["n"] if config["against"] == "n" else config["window"]
+
+
+def _medians(runs: list[dict[str, np.ndarray]]) -> np.ndarray:
+    """The microseconds of each seed."""
+    return np.array([np.median(arrays["microseconds"]) for arrays in runs])
+
+
+def _lines(points: list[tuple[str, str, int, Any]]) -> dict[tuple[str, str], dict[int, Any]]:
+    """{(against, method): {x: point}} of points (against, method, x, point)."""
+    out: dict[tuple[str, str], dict[int, Any]] = {}
+    for against, method, x, point in points:
+        out.setdefault((against, method), {})[x] = point
     return out
 
 
@@ -166,10 +176,11 @@ def _slope(against: str, x: np.ndarray, y: np.ndarray) -> float:
     return float(np.polyfit(x, y, 1)[0])
 
 
-def score(results: Any) -> dict[str, dict[str, float]]:
+def score(results: Results) -> dict[str, dict[str, float]]:
     """{curve: numbers}: microseconds at the smallest and the largest T or n, and the slope between."""
     table = {}
-    for (against, method), points in curves(results).items():
+    measured = [(config["against"], _method(config), _x(config), _medians(runs)) for config, runs in results]
+    for (against, method), points in _lines(measured).items():
         x, y = np.array(list(points)), np.array([samples.mean() for samples in points.values()])
         table[f"{method}, against {against}"] = {
             "from": float(x[0]),
@@ -182,9 +193,20 @@ def score(results: Any) -> dict[str, dict[str, float]]:
     return table
 
 
-def plot(results: Any) -> Any:
+def curves(results: Results) -> Shown:
+    """What the figure shows."""
+    return [_shown(config, runs) for config, runs in results]
+
+
+def _shown(config: Config, runs: list[dict[str, np.ndarray]]) -> dict[str, Any]:
+    """What the figure shows of a setting: a point."""
+    place = {"against": config["against"], "method": _method(config), "x": _x(config)}
+    return {**place, "us per step": band(_medians(runs))}
+
+
+def draw_curves(shown: Shown) -> Any:
     """Time per step against T, against n, and against T in batches."""
-    drawn = curves(results)
+    drawn = _lines([(each["against"], each["method"], each["x"], each["us per step"]) for each in shown])
     panels = list(dict.fromkeys(against for against, _ in drawn))
     figure, axes = plotting.panels(len(panels), 1, 2.3, foot=0.3)
     ax_of = dict(zip(panels, axes.flat, strict=True))
@@ -194,13 +216,13 @@ def plot(results: Any) -> Any:
     }
     for (against, method), points in drawn.items():
         cell, ax = method.split(",")[0], ax_of[against]
-        x, samples = list(points), list(points.values())
+        x, bands = list(points), list(points.values())
         exact = method.endswith("RTRL")
         flat = exact and against != "n"
         if flat:
             x = [T for T in windows[against] if T != EXACT]
-            samples = samples * len(x)
-        slope = _slope(against, np.array(list(points)), np.array([s.mean() for s in points.values()]))
+            bands = bands * len(x)
+        slope = _slope(against, np.array(list(points)), np.array([each.mean[0] for each in points.values()]))
         text = f"{method}: " + (f"n^{slope:.2f}" if against == "n" else "flat" if flat else f"{slope:.2f} us per T")
         line: dict[str, Any] = {
             "color": colour[cell],
@@ -208,11 +230,11 @@ def plot(results: Any) -> Any:
             "markersize": 4,
             "linestyle": "-" if exact else "--",
         }
-        plotting.points(ax, x, *plotting.of_samples(samples), label=text, **line)
+        plotting.band_points(ax, x, bands, label=text, **line)
     for against, ax in ax_of.items():
         name, title = PANELS[against]
         ax.set(xscale="log", yscale="log", xlabel=name, ylabel="us per step", title=title)
         ax.set_xscale("log", base=2)
         ax.legend(loc="center left", bbox_to_anchor=(1.01, 0.5))
-    plotting.headline(figure, "What a step of learning costs, float32", len(results[0][1]))
+    plotting.headline(figure, "What a step of learning costs, float32", shown[0]["seeds"])
     return figure

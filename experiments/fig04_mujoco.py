@@ -23,14 +23,15 @@ Minutes on two cores: smoke 1, laptop 20, long 120 (estimated), overnight 250 (e
 from typing import Any
 
 from experiments import control
-from experiments.control import SCORES, describe, label, run
-from experiments.engine.results import Config, Results
+from experiments.control import SCORES, curves, describe, label, run
+from experiments.engine.curves import Shown
+from experiments.engine.results import Config
 from experiments.ppo_agents import METHODS, PUBLISHED, SHORT, TUNING, ppo, score, smoke
 from experiments.streaming_agents import METHODS as STREAMING
 from experiments.streaming_agents import streaming
 from experiments.tasks import ROBOTS
 
-__all__ = ["PRESETS", "SCORES", "describe", "label", "plot", "run", "score"]
+__all__ = ["PRESETS", "SCORES", "curves", "describe", "draw_curves", "label", "run", "score"]
 
 # Two of each kind: POBAX (Tao et al. 2025) has HalfCheetah-V and Walker2d-V as tasks that take memory.
 SELECTED = ["HalfCheetah-P", "HalfCheetah-V", "Hopper-P", "Walker2d-V"]
@@ -58,6 +59,6 @@ PRESETS: dict[str, dict[str, Any]] = {
 }
 
 
-def plot(results: Results) -> Any:
+def draw_curves(shown: Shown) -> Any:
     """Learning curves, a panel for each task."""
-    return control.plot(results, "PPO on masked MuJoCo", published=PUBLISHED)
+    return control.draw(shown, "PPO on masked MuJoCo", published=PUBLISHED)

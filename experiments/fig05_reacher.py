@@ -19,11 +19,11 @@ Minutes on two cores: smoke 1, laptop 7, long 15 (estimated), overnight 55 (esti
 from typing import Any
 
 from experiments import control
-from experiments.control import SCORES, describe, label, run
-from experiments.engine.results import Results
+from experiments.control import SCORES, curves, describe, label, run
+from experiments.engine.curves import Shown
 from experiments.ppo_agents import METHODS, SHORT, TUNING, ppo, score, smoke
 
-__all__ = ["PRESETS", "SCORES", "describe", "label", "plot", "run", "score"]
+__all__ = ["PRESETS", "SCORES", "curves", "describe", "draw_curves", "label", "run", "score"]
 
 TASK = "ReacherPOMDP"
 PRESETS: dict[str, dict[str, Any]] = {
@@ -35,6 +35,6 @@ PRESETS: dict[str, dict[str, Any]] = {
 }
 
 
-def plot(results: Results) -> Any:
+def draw_curves(shown: Shown) -> Any:
     """Learning curves."""
-    return control.plot(results, "PPO on an arm, its goal shown once", published="30 seeds")
+    return control.draw(shown, "PPO on an arm, its goal shown once", published="30 seeds")

@@ -17,12 +17,13 @@ Minutes on two cores: smoke 1, laptop 9, long 45 (estimated), overnight 140 (est
 from typing import Any
 
 from experiments import control
-from experiments.control import SCORES, describe, label, run
-from experiments.engine.results import Config, Results
+from experiments.control import SCORES, curves, describe, label, run
+from experiments.engine.curves import Shown
+from experiments.engine.results import Config
 from experiments.ppo_agents import METHODS, PUBLISHED, SHORT, TUNING, ppo, score, smoke
 from experiments.tasks import POPGYM, REPEAT_PREVIOUS
 
-__all__ = ["PRESETS", "SCORES", "describe", "label", "plot", "run", "score"]
+__all__ = ["PRESETS", "SCORES", "curves", "describe", "draw_curves", "label", "run", "score"]
 
 INPUT: dict[str, Any] = {"previous_action_reward": True, "scale_rewards": False}
 
@@ -40,6 +41,6 @@ PRESETS: dict[str, dict[str, Any]] = {
 }
 
 
-def plot(results: Results) -> Any:
+def draw_curves(shown: Shown) -> Any:
     """Learning curves, a panel for each task."""
-    return control.plot(results, "PPO on POPGym", columns=3, published=PUBLISHED)
+    return control.draw(shown, "PPO on POPGym", columns=3, published=PUBLISHED)

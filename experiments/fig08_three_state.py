@@ -25,10 +25,11 @@ import numpy as np
 
 from envs.three_state import MIDDLE, ThreeState
 from experiments.engine import plotting
+from experiments.engine.curves import Shown, band
 from experiments.engine.results import Config, Results
 from rtu_np import RTRL, Adam, LinearRTU, TDLambda, VanillaRNN
 from rtu_np.intervals import interval
-from rtu_np.plot import curve_style, learning_curves
+from rtu_np.plot import curve_style, step_axis
 
 CHECKPOINTS = 50
 RNN, RTU = "vanilla RNN", "linear RTU"
@@ -114,18 +115,30 @@ def score(results: Results) -> dict[str, dict[str, float]]:
     return table
 
 
-def plot(results: Results) -> Any:
+def curves(results: Results) -> Shown:
+    """What the figure shows."""
+    return [_shown(config, runs) for config, runs in results]
+
+
+def _shown(config: Config, runs: list[dict[str, np.ndarray]]) -> dict[str, Any]:
+    """What the figure shows of a setting."""
+    shown: dict[str, Any] = {"label": label(config), "steps": runs[0]["steps"]}
+    shown["percent correct"] = band([r["correct"] for r in runs])
+    if config["cell"] == RNN:  # those of a recurrent trace unit are complex by construction
+        shown["complex eigenvalues"] = band([r["eigenvalues"] for r in runs])
+    return shown
+
+
+def draw_curves(shown: Shown) -> Any:
     """Percentage correct and number of complex eigenvalues against steps."""
     figure, ((left, right),) = plotting.panels(2, 2, 2.8, foot=0.9)
-    for k, (config, runs) in enumerate(results):
+    for k, each in enumerate(shown):
         line = {**curve_style(k), "markevery": 8}
-        correct, eigenvalues = (np.array([r[name] for r in runs]) for name in ("correct", "eigenvalues"))
-        steps = runs[0]["steps"]
-        text = label(config)
-        lines = {text: {**line, "label": text}, "": line}
-        learning_curves({text: correct}, steps, left, lines=lines, ylabel="")
-        if config["cell"] == RNN:
-            learning_curves(eigenvalues, np.r_[0, steps], right, lines=lines, ylabel="")
+        plotting.curve(left, each["steps"], each["percent correct"], label=each["label"], **line)
+        if "complex eigenvalues" in each:
+            plotting.curve(right, np.r_[0, each["steps"]], each["complex eigenvalues"], **line)
+    for ax in (left, right):
+        step_axis(ax)
     left.axhline(50, color="k", linestyle="--", linewidth=1)
     right.axhline(1.5, color="k", linestyle="--", linewidth=1)
     left.set(xlabel="step", ylabel="right answers in s3, percent", ylim=(40, 102))
@@ -133,5 +146,5 @@ def plot(results: Results) -> Any:
     right.set(xlabel="step", ylabel="complex eigenvalues", ylim=(-0.05, None))
     right.set_title("W_recurrent (dashed: claimed, more than 1.5)")
     plotting.legend_below(figure)
-    plotting.headline(figure, "Three-state task", len(results[0][1]))
+    plotting.headline(figure, "Three-state task", shown[0]["seeds"])
     return figure

@@ -23,13 +23,14 @@ import numpy as np
 from experiments import control
 from experiments.control import describe, label
 from experiments.engine import plotting
+from experiments.engine.curves import Shown, band
 from experiments.engine.results import Results
 from experiments.ppo_agents import PUBLISHED, SHORT, SMALL, TUNING, UNITS, ppo
 from rtu_np import LinearRTU, ppo_network
 from rtu_np.intervals import interval
-from rtu_np.plot import curve_style, learning_curves
+from rtu_np.plot import curve_style, step_axis
 
-__all__ = ["PRESETS", "SCORES", "describe", "label", "plot", "run", "score"]
+__all__ = ["PRESETS", "SCORES", "curves", "describe", "draw_curves", "label", "run", "score"]
 
 REFRESH = {
     "stale gradients, stale targets": {"refresh": "none"},
@@ -59,17 +60,22 @@ def score(results: Results) -> dict[str, dict[str, float]]:
     return table
 
 
-def plot(results: Results) -> Any:
+def curves(results: Results) -> Shown:
+    """What the figure shows: returns, and divergences of updates."""
+    divergences = [band([r["approximate_kl"] for r in runs]) for _, runs in results]
+    return [{**each, "KL": KL} for each, KL in zip(control.curves(results), divergences, strict=True)]
+
+
+def draw_curves(shown: Shown) -> Any:
     """Return and approximate KL divergence of an update, while learning."""
     figure, (axes,) = plotting.panels(2, 2, 2.6)
-    for k, (config, runs) in enumerate(results):
-        steps = np.linspace(0, config["steps"], control.BINS + 1)[1:]
-        for ax, name in zip(axes, ("curve", "approximate_kl"), strict=True):
-            method = config["method"]
-            lines = {method: {**curve_style(k), "label": method}}
-            learning_curves({method: [r[name] for r in runs]}, steps, ax, lines=lines, ylabel="")
-    axes[0].set(xlabel="step", ylabel="return of an episode", title=results[0][0]["task"])
+    for k, each in enumerate(shown):
+        for ax, name in zip(axes, ("return", "KL"), strict=True):
+            line = {**curve_style(k), "label": each["method"], "markevery": control.BINS // 8}
+            plotting.curve(ax, control.ends(each), each[name], **line)
+            step_axis(ax)
+    axes[0].set(xlabel="step", ylabel="return of an episode", title=shown[0]["task"])
     axes[1].set(xlabel="step", ylabel="nats", title="approximate KL divergence of an update")
     plotting.legend_below(figure)
-    plotting.headline(figure, "PPO with stale and fresh gradients and targets", len(results[0][1]), PUBLISHED)
+    plotting.headline(figure, "PPO with stale and fresh gradients and targets", shown[0]["seeds"], PUBLISHED)
     return figure

@@ -1,9 +1,9 @@
 """The committed figures, drawn again from what git has: python -m experiments.figures [NAME ...] [--output FOLDER]
 
-No run is made. A figure is drawn from the committed scores of its runs, if they give the committed table. If they do
-not, it is drawn from the table, by the experiment's `draw` or as dots with intervals (`AS_DOTS`). Other figures stay
-as they are, and a line says so. Results of an earlier task or agent say so in red. The figure of timings is drawn from
-its JSON.
+No run is made. A figure is drawn from the committed scores of its runs, if they give the committed table, or else from
+its committed curves (PRESET.curves.json), if they agree with this table. If git has neither, it is drawn from the
+table, by the experiment's `draw` or as dots with intervals (`AS_DOTS`). Other figures stay as they are, and a line says
+so. Results of an earlier task or agent say so in red. The figure of timings is drawn from its JSON.
 """
 
 import argparse
@@ -18,7 +18,7 @@ import numpy as np
 
 from experiments.__main__ import EXPERIMENTS
 from experiments.claims import EARLIER
-from experiments.engine import committed, plotting, protocol, results, sweep
+from experiments.engine import committed, curves, plotting, protocol, results, sweep
 from rtu_np import files, timing
 from rtu_np.commands import exit_code
 from rtu_np.timing import figure as timing_figure
@@ -31,7 +31,6 @@ _LAST = "return of an episode in the last tenth of the steps"
 AS_DOTS = {
     "fig05-reacher": _LAST,
     "fig06-popgym": _LAST,
-    "fig08-three-state": "percent of right answers in the last tenth of the steps, and complex eigenvalues at the end",
     "fig18-staleness": f"{_LAST}, and KL divergence of an update in nats",
     "stream-mujoco": _LAST,
     "stream-reacher": _LAST,
@@ -70,6 +69,15 @@ def from_scores(experiment: protocol.Experiment, preset: str, page: dict[str, An
     return earlier[-1] if _same(experiment.score(earlier[-1]), page["scores"]) else []
 
 
+def from_curves(experiment: protocol.Experiment, file: Path, page: dict[str, Any]) -> curves.Shown:
+    """What the figure shows, if git has its curves, and if they agree with the page's table; empty otherwise."""
+    path = file.with_suffix(".curves.json")
+    if not path.exists() or not hasattr(experiment.module, "draw_curves"):
+        return []
+    scores, shown = curves.read(path)
+    return shown if curves.agree(page["scores"], scores) else []
+
+
 def _same(table: dict[str, dict[str, float]], other: dict[str, dict[str, float]]) -> bool:
     """Whether two tables have the same rows, columns and numbers, but for rounding."""
     if {row: list(numbers) for row, numbers in table.items()} != {row: list(each) for row, each in other.items()}:
@@ -83,6 +91,8 @@ def drawn(file: Path) -> tuple[Any, str]:
     page, experiment = read(file), experiment_of(file)
     if found := from_scores(experiment, file.stem, page, file.parent.parent):
         return experiment.plot(found), "the scores of its runs"
+    if curve := from_curves(experiment, file, page):
+        return experiment.module.draw_curves(curve), "its curves"
     table, seeds = page["scores"], len(page["seeds"])
     if draw := getattr(experiment.module, "draw", None):
         return draw(experiment.PRESETS[file.stem]["settings"], table), "its table"

@@ -212,7 +212,8 @@ def draw(settings: list[Config], table: Table, x_label: str | dict[str, str], ti
         floor = np.mean([row["MSRE"] / row["ratio to floor"] for rows in drawn.values() for row in rows.values()])
         floors.append(floor)
         ax.axhline(floor, color="k", linestyle="--", linewidth=1, zorder=0)
-        ax.text(0.99, floor, "Bayes", transform=ax.get_yaxis_transform(), ha="right", va="top", fontsize=8)
+        place = {"xycoords": ax.get_yaxis_transform(), "textcoords": "offset points", "ha": "right", "va": "top"}
+        ax.annotate("Bayes", (0.99, floor), (0, -2), fontsize=8, **place)
         ax.set(xscale="log", yscale="log", title=panel)
         ax.set_xlabel(x_label if isinstance(x_label, str) else x_label[panel])
         xs = sorted({x for rows in drawn.values() for x in rows if x is not None})
@@ -221,7 +222,8 @@ def draw(settings: list[Config], table: Table, x_label: str | dict[str, str], ti
         if xs and xs[0] >= 1:  # x counts units, steps, ...: its ticks are the measured numbers
             ax.set_xticks(xs, [f"{x:g}" for x in xs])
             ax.set_xticks([], minor=True)
-    axes[0, 0].set_ylim(bottom=0.75 * min(floors))  # room for the word below the line
+    top = axes[0, 0].get_ylim()[1]
+    axes[0, 0].set_ylim(bottom=min(floors) * (min(floors) / top) ** 0.16)  # room for the word below the line
     for ax in axes.flat[: len(found)]:
         plotting.plain_numbers(ax)
         ax.yaxis.set_tick_params(labelleft=True)

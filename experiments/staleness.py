@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 
 from experiments.engine import plotting
+from experiments.engine.curves import Shown, band
 from experiments.engine.results import Config, Results
 from experiments.stale_gradients import compare, gradients
 from rtu_np import GRU, RTRL, LinearRTU, NonlinearRTU, checkpoint
@@ -96,19 +97,29 @@ def score(results: Results) -> dict[str, dict[str, float]]:
     return table
 
 
-def plot(results: Results) -> Any:
+def curves(results: Results) -> Shown:
+    """What the figure shows."""
+    return [_shown(config, runs) for config, runs in results]
+
+
+def _shown(config: Config, runs: list[dict[str, np.ndarray]]) -> dict[str, Any]:
+    """What the figure shows of a setting: a point of each curve."""
+    angle, off = map(band, _medians(runs))
+    return {name: config[name] for name in ("name", "step_size", "steps")} | {"angle": angle, "off": off}
+
+
+def draw_curves(shown: Shown) -> Any:
     """Angle and norm ratio against the step size."""
     figure, (axes,) = plotting.panels(2, 2, 3.0)
-    names = list(dict.fromkeys(config["name"] for config, _ in results))
-    for k, name in enumerate(names):
-        points = [(config["step_size"], _medians(runs)) for config, runs in results if config["name"] == name]
-        for column, ax in enumerate(axes):
-            drawn = plotting.of_samples([medians[column] for _, medians in points])
-            plotting.points(ax, [x for x, _ in points], *drawn, label=name, **curve_style(k))
+    for k, name in enumerate(dict.fromkeys(each["name"] for each in shown)):
+        points = [each for each in shown if each["name"] == name]
+        for ax, what in zip(axes, ("angle", "off"), strict=True):
+            bands = [each[what] for each in points]
+            plotting.band_points(ax, [each["step_size"] for each in points], bands, label=name, **curve_style(k))
     for ax, y_label in zip(axes, ("angle, degrees", "|ratio of norms - 1|"), strict=True):
         ax.set(xscale="log", yscale="log", xlabel="step size of Adam", ylabel=y_label)
     axes[0].set_title("from RTRL's gradient while learning to today's")
     axes[1].set_title("how far the ratio of their norms is from 1")
     plotting.legend_below(figure)
-    plotting.headline(figure, f"Trace conditioning, ISI 10, {results[0][0]['steps']:,} steps", len(results[0][1]))
+    plotting.headline(figure, f"Trace conditioning, ISI 10, {shown[0]['steps']:,} steps", shown[0]["seeds"])
     return figure

@@ -36,13 +36,14 @@ import numpy as np
 from envs import ceilings
 from envs.card_ceilings import CEILINGS
 from experiments import control, streaming_agents
-from experiments.control import SCORES, describe, label, run
+from experiments.control import SCORES, curves, describe, label, run
+from experiments.engine.curves import Shown
 from experiments.engine.results import Config, Results
 from experiments.engine.selection import Preset, Stage
 from experiments.streaming_agents import ACTOR, CELLS, GRADIENTS, Rule
 from rtu_np import TIDBD, Adam, Adaptive, AdaptiveObGD, Autostep, Intentional, ObGD
 
-__all__ = ["PRESETS", "SCORES", "describe", "label", "plot", "run", "score", "stages"]
+__all__ = ["PRESETS", "SCORES", "curves", "describe", "draw_curves", "label", "run", "score", "stages"]
 
 
 class Task(NamedTuple):
@@ -201,7 +202,7 @@ def score(results: Results) -> dict[str, dict[str, float]]:
     return streaming_agents.score(results, REACHABLE)
 
 
-def plot(results: Results) -> Any:
+def draw_curves(shown: Shown) -> Any:
     """Learning curves, a panel for each task. Dashed: the best return without memory, and with a perfect one."""
     title = "Streaming actor-critic(lambda) on tasks that need memory"
-    return control.plot(results, title, columns=3, ceilings=REACHABLE)
+    return control.draw(shown, title, columns=3, ceilings=REACHABLE)

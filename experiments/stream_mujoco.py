@@ -20,12 +20,13 @@ Minutes on two cores: smoke 0.5, laptop 75 (estimated: 2.4 core hours), overnigh
 from typing import Any
 
 from experiments import control, streaming_agents
-from experiments.control import SCORES, describe, label, run
+from experiments.control import SCORES, curves, describe, label, run
+from experiments.engine.curves import Shown
 from experiments.engine.results import Results
 from experiments.streaming_agents import ARMS, GRUS, stages, tuned
 from experiments.tasks import ROBOTS
 
-__all__ = ["PRESETS", "SCORES", "describe", "label", "plot", "run", "score", "stages"]
+__all__ = ["PRESETS", "SCORES", "curves", "describe", "draw_curves", "label", "run", "score", "stages"]
 
 # Four without positions, and two without velocities.
 FOUR = [f"{robot}-V" for robot in ("HalfCheetah", "Hopper", "Walker2d", "InvertedPendulum")]
@@ -43,6 +44,6 @@ def score(results: Results) -> dict[str, dict[str, float]]:
     return streaming_agents.score(results, {})
 
 
-def plot(results: Results) -> Any:
+def draw_curves(shown: Shown) -> Any:
     """Learning curves, a panel for each task."""
-    return control.plot(results, "Streaming actor-critic(lambda) on masked MuJoCo", columns=3)
+    return control.draw(shown, "Streaming actor-critic(lambda) on masked MuJoCo", columns=3)

@@ -15,11 +15,11 @@ Minutes on two cores: smoke 0.5, laptop 30 (on a busy machine), overnight 60 (es
 from typing import Any
 
 from experiments import control
-from experiments.control import SCORES, describe, label, run, score
-from experiments.engine.results import Results
+from experiments.control import SCORES, curves, describe, label, run, score
+from experiments.engine.curves import Shown
 from experiments.streaming_agents import METHODS, SMALL, streaming
 
-__all__ = ["PRESETS", "SCORES", "describe", "label", "plot", "run", "score"]
+__all__ = ["PRESETS", "SCORES", "curves", "describe", "draw_curves", "label", "run", "score"]
 
 TASK = "InvertedPendulum-P"
 PRESETS: dict[str, dict[str, Any]] = {
@@ -30,6 +30,6 @@ PRESETS: dict[str, dict[str, Any]] = {
 }
 
 
-def plot(results: Results) -> Any:
+def draw_curves(shown: Shown) -> Any:
     """Learning curves."""
-    return control.plot(results, "Streaming actor-critic(lambda) on a pendulum without velocities")
+    return control.draw(shown, "Streaming actor-critic(lambda) on a pendulum without velocities")

@@ -27,13 +27,14 @@ from typing import Any
 
 from envs.card_ceilings import CEILINGS
 from experiments import control, streaming_agents
-from experiments.control import SCORES, describe, label, run
+from experiments.control import SCORES, curves, describe, label, run
+from experiments.engine.curves import Shown
 from experiments.engine.results import Results
 from experiments.engine.selection import Preset, Stage
 from experiments.streaming_agents import ARMS, GRUS, tuned
 from experiments.tasks import POPGYM
 
-__all__ = ["PRESETS", "SCORES", "describe", "label", "plot", "run", "score", "stages"]
+__all__ = ["PRESETS", "SCORES", "curves", "describe", "draw_curves", "label", "run", "score", "stages"]
 
 REACHABLE = {
     task: {name: getattr(CEILINGS[task], name) for name in ("reactive", "previous", "perfect")} for task in POPGYM
@@ -58,6 +59,6 @@ def score(results: Results) -> dict[str, dict[str, float]]:
     return streaming_agents.score(results, REACHABLE)
 
 
-def plot(results: Results) -> Any:
+def draw_curves(shown: Shown) -> Any:
     """Learning curves, a panel for each task. Dashed: the ceilings of the task."""
-    return control.plot(results, "Streaming actor-critic(lambda) on POPGym", columns=3, ceilings=REACHABLE)
+    return control.draw(shown, "Streaming actor-critic(lambda) on POPGym", columns=3, ceilings=REACHABLE)

@@ -21,11 +21,12 @@ Minutes on two cores: smoke 0.5, laptop 5, overnight 120 (estimated), paper 400 
 from typing import Any
 
 from experiments import control
-from experiments.control import SCORES, describe, label, run, score
-from experiments.engine.results import Config, Results
+from experiments.control import SCORES, curves, describe, label, run, score
+from experiments.engine.curves import Shown
+from experiments.engine.results import Config
 from experiments.streaming_agents import METHODS, SMALL, Methods, streaming
 
-__all__ = ["PRESETS", "SCORES", "describe", "label", "plot", "run", "score"]
+__all__ = ["PRESETS", "SCORES", "curves", "describe", "draw_curves", "label", "run", "score"]
 
 
 def settings(steps: int, methods: Methods) -> list[Config]:
@@ -40,6 +41,6 @@ PRESETS: dict[str, dict[str, Any]] = {
 }
 
 
-def plot(results: Results) -> Any:
+def draw_curves(shown: Shown) -> Any:
     """Learning curves."""
-    return control.plot(results, "An arm, its goal shown once")
+    return control.draw(shown, "An arm, its goal shown once")

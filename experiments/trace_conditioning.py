@@ -31,13 +31,14 @@ import numpy as np
 
 from experiments import prediction
 from experiments.engine import plotting
+from experiments.engine.curves import Shown, band, rounded
 from experiments.engine.results import Config, Results
 from experiments.prediction import describe
 from rtu_np import LinearRTU, NonlinearRTU
 from rtu_np.intervals import interval
-from rtu_np.plot import COLOURS, GREY, learning_curves, prediction_closeup
+from rtu_np.plot import COLOURS, GREY, prediction_closeup, step_axis
 
-__all__ = ["PRESETS", "describe", "label", "plot", "run", "score"]
+__all__ = ["PRESETS", "curves", "describe", "draw_curves", "label", "run", "score"]
 
 CELLS = {"linear": LinearRTU, "nonlinear": NonlinearRTU}
 
@@ -65,6 +66,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     },
 }
 CLOSE_UP = 400  # steps shown before and after learning
+SIGNALS = "return", "prediction", "Bayes"
 
 
 def run(config: Config, seed: int) -> dict[str, np.ndarray]:
@@ -103,24 +105,38 @@ def score(results: Results) -> dict[str, dict[str, float]]:
     return table
 
 
-def plot(results: Results) -> Any:
+def curves(results: Results) -> Shown:
+    """What the figure shows: errors while learning, and of the first setting a close-up of one run."""
+    shown = []
+    for config, runs in results:
+        floor = float(rounded(np.mean([r["floor"] for r in runs])))
+        place = {"label": label(config), "isi": config["isi"], "steps": config["steps"]}
+        shown.append({**place, "error": band([r["curve"] for r in runs]), "floor": floor})
+    for name in ("before", "after"):
+        cs, us, *signals = results[0][1][0][name]
+        close = {"CS": np.flatnonzero(cs), "US": np.flatnonzero(us)}  # the steps at which they are 1
+        close |= {which: np.round(each, 3) for which, each in zip(SIGNALS, signals, strict=True)}
+        shown[0][name] = close
+    return shown
+
+
+def draw_curves(shown: Shown) -> Any:
     """Learning curves against the Bayes floor, and a close-up of a few trials before and after learning."""
     import matplotlib.pyplot as plt
 
     rows: Any = [["curve", "before"], ["curve", "after"]]
     figure, axes = plt.subplot_mosaic(rows, figsize=(plotting.WIDTH, 4.4), width_ratios=(2, 3))
     curve = axes["curve"]
-    isis = list(dict.fromkeys(config["isi"] for config, _ in results))
+    isis = list(dict.fromkeys(each["isi"] for each in shown))
     drawn: set[int] = set()
-    for k, (config, runs) in enumerate(results):
+    for k, each in enumerate(shown):
         # Each ISI has a colour, and its second setting is dashed. If there is only one ISI, each setting has a colour.
-        line = {"color": COLOURS[isis.index(config["isi"]) if len(isis) > 1 else k]}
-        line["linestyle"] = "--" if len(isis) > 1 and config["isi"] in drawn else "-"
-        drawn.add(config["isi"])
-        text, curves = label(config), np.array([r["curve"] for r in runs])
-        line["label"] = text
-        learning_curves({text: curves}, runs[0]["steps"], curve, lines={text: line}, ylabel="")
-    for isi, floor in {config["isi"]: float(np.mean([r["floor"] for r in runs])) for config, runs in results}.items():
+        line = {"color": COLOURS[isis.index(each["isi"]) if len(isis) > 1 else k], "label": each["label"]}
+        line["linestyle"] = "--" if len(isis) > 1 and each["isi"] in drawn else "-"
+        drawn.add(each["isi"])
+        plotting.curve(curve, np.linspace(0, each["steps"], prediction.BINS + 1)[1:], each["error"], **line)
+    step_axis(curve)
+    for isi, floor in {each["isi"]: each["floor"] for each in shown}.items():
         colour = COLOURS[isis.index(isi)] if len(isis) > 1 else GREY
         curve.axhline(floor, label=f"Bayes, ISI {isi}", color=colour, linestyle=":", linewidth=1)
     curve.set(yscale="log", xlabel="step", ylabel="mean squared return error")
@@ -128,15 +144,16 @@ def plot(results: Results) -> Any:
     curve.set_title("error while learning")
     plotting.legend_below(figure, [curve])
 
-    config, runs = results[0]
     for name, title in (("before", "the first"), ("after", "the last")):
-        cs, us, target, predicted, bayes = runs[0][name]
-        first, ax = (0 if name == "before" else config["steps"] - cs.size), axes[name]
-        signals = {"CS": cs, "US": us}
-        prediction_closeup(target, predicted, ax, reference={"Bayes": bayes}, signals=signals, first=first)
+        close, ax = shown[0][name], axes[name]
+        target = close["return"]
+        first = 0 if name == "before" else shown[0]["steps"] - target.size
+        signals = {which: np.isin(np.arange(target.size), close[which]) for which in ("CS", "US")}
+        reference = {"Bayes": close["Bayes"]}
+        prediction_closeup(target, close["prediction"], ax, reference=reference, signals=signals, first=first)
         ax.set(xlabel="", ylabel="discounted US", ylim=(-0.45, 2.8))  # with room for the legend
-        ax.set_title(f"one seed: {title} {cs.size} steps")
+        ax.set_title(f"one seed: {title} {target.size} steps")
     axes["after"].legend().remove()
     axes["after"].set_xlabel("step")
-    plotting.headline(figure, f"Trace conditioning, {config['steps']:,} steps", len(runs))
+    plotting.headline(figure, f"Trace conditioning, {shown[0]['steps']:,} steps", shown[0]["seeds"])
     return figure

@@ -247,15 +247,14 @@ def plot(results: Results) -> Any:
             if config["method"] in (EXACT, "layer-local RTRL"):
                 at = np.maximum(np.array(LOOKS) * config["steps"], 1e-3 * config["steps"])
                 band(angle, at, np.array([r["angle"] for r in runs]), **line)
-        curve.axhline(
-            np.mean([r["floor"] for _, runs in of_task for r in runs]), color="k", linestyle="--", linewidth=1
-        )
+        floor = np.mean([r["floor"] for _, runs in of_task for r in runs])
+        curve.axhline(floor, color="k", linestyle="--", linewidth=1, label="Bayes prediction")
         curve.set(yscale="log", title=task, xlabel="step")
         plotting.plain_numbers(curve)
         step_axis(curve)
         angle.set(xscale="log", xlabel="step (the first is the start)", ylim=(0, 180), yticks=(0, 45, 90, 135, 180))
     axes[0, 0].set_ylabel("mean squared error")
-    axes[1, 0].set_ylabel("angle of the layer-local\nto the exact gradient")
+    axes[1, 0].set_ylabel("degrees from the layer-\nlocal to the exact gradient")
     plotting.legend_below(figure, [axes[0, 0]])
     plotting.headline(figure, "Two layers of RTUs", len(results[0][1]))
     return figure

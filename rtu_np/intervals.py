@@ -43,6 +43,11 @@ def curve(steps: np.ndarray, returns: np.ndarray, total: int, bins: int = 50) ->
 def final(steps: np.ndarray, returns: np.ndarray, total: int) -> float:
     """Mean return of the episodes that ended in the last tenth of the steps. If no episode did, the last return.
 
+    Parameters
+    ----------
+    steps, returns : (n,) of the episodes: at which step each ended, 1 to `total`, and its return
+    total : the number of steps of the run
+
     Examples
     --------
     >>> final(np.array([10, 20, 95]), np.array([1.0, 3.0, 5.0]), total=100)

@@ -72,7 +72,7 @@ def return_error(
 
     The last rows lack what comes after the end: leave about 5 / (1 - gamma) of them out.
 
-    predictions : as `cumulants`; the other arguments and errors are those of `returns`
+    predictions : (T,) or (T, m), as `cumulants`; the other arguments and errors are those of `returns`
 
     Examples
     --------

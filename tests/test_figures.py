@@ -11,15 +11,18 @@ import pytest
 from figure_cases import faults
 
 from experiments import figures
-from experiments.engine import plotting
+from experiments.engine import curves, plotting, protocol
 from rtu_np import plot
+from rtu_np.intervals import interval
 
 mpl.use("Agg")
 SCORES = [file.with_name(f"{file.name.partition('.')[0]}.json") for file in figures.RESULTS.glob("*/*.scores.jsonl")]
 TABLES = [
     figures.RESULTS / name / "laptop.json" for name in ("fig02-resources", "fig08-three-state", "fig16-step-sizes")
 ]
-PAGES = [file for file in sorted({*SCORES, *TABLES}) if file in set(figures.pages(figures.RESULTS))]
+CURVES = sorted(figures.RESULTS.glob("*/*.curves.json"))
+DRAWN = figures.RESULTS / "trace-conditioning" / "paper.json"
+PAGES = [file for file in sorted({*SCORES, *TABLES, DRAWN}) if file in set(figures.pages(figures.RESULTS))]
 
 
 @pytest.fixture
@@ -71,6 +74,41 @@ def hidden(ax):
 
 def cut(ax):
     ax.figure.text(0.9, 0.5, "words that go on")
+
+
+def test_committed_curves_agree_with_their_tables_and_are_small():
+    assert len(CURVES) >= 5
+    for path in CURVES:
+        file = path.with_name(path.name.replace(".curves", ""))
+        page = figures.read(file)
+        assert figures.from_curves(figures.experiment_of(file), file, page), path
+        assert path.stat().st_size < 30_000, path
+        row = next(iter(page["scores"].values()))
+        name, (_, _, high) = next(iter(curves.with_intervals(row).items()), (list(row)[-1], (0, 0, row[list(row)[-1]])))
+        shifted = {**row, name: 2 * abs(high) + 1}
+        scores, _ = curves.read(path)
+        first = next(iter(scores))
+        assert not curves.agree(page["scores"], {**scores, first: shifted}), path
+
+
+def test_a_figure_of_curves_is_that_of_its_file(tmp_path):
+    """What the experiment shows of its runs, written and read, is the same to the bit: so the figures are the same."""
+    rng = np.random.default_rng(0)
+    runs = [{"curve": np.r_[np.nan, rng.normal(size=49)], "approximate_kl": rng.random(50)} for _ in range(3)]
+    config = {"task": "Ant-P", "method": "stale", "steps": 1000}
+    shown = protocol.find("fig18-staleness", figures.EXPERIMENTS).shown([(config, runs), (config, runs[:2])])
+    path = curves.write(tmp_path / "laptop.curves.json", {"seeds": [0, 1, 2]}, {"A": {"KL": np.nan, "us": 2.0}}, shown)
+    table, (first, second) = curves.read(path)
+    assert np.isnan(table["A"]["KL"])
+    assert first["seeds"] == 3
+    assert np.isnan(first["return"].mean[0])
+    assert first["return"].mean[7] == pytest.approx(np.mean([run["curve"][7] for run in runs]), rel=1e-3)
+    low, high = interval(np.array([run["approximate_kl"] for run in runs]))
+    np.testing.assert_allclose([first["KL"].low, first["KL"].high], [low, high], rtol=1e-3)
+    for ours, theirs in zip(shown, (first, second), strict=True):
+        assert list(ours) == list(theirs)
+        for name in ("return", "KL"):
+            np.testing.assert_array_equal(ours[name], theirs[name])
 
 
 @pytest.mark.parametrize("fault", [crowded, small, hidden, cut])

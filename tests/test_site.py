@@ -1,7 +1,6 @@
 """The site: it is built strictly by one command, its links lead somewhere, and its pages are right in a browser."""
 
 import html
-import inspect
 import json
 import os
 import posixpath
@@ -11,7 +10,6 @@ import subprocess
 import sys
 import urllib.parse
 from pathlib import Path
-from typing import Any
 
 import pytest
 from browser import CONTRAST, Browser, press
@@ -107,37 +105,6 @@ def test_each_public_name_has_an_entry(pages):
     for name in rtu_np.__all__:
         assert re.search(rf'<h2 id="rtu_np\.[\w.]+\.{name}"', reference), name
     assert 'href="../derivations/many-predictions.html#eq65"' in reference, "a citation in a docstring is a link"
-
-
-def lacking(name: str, kind: Any) -> list[str]:
-    """What the docstring of a public name leaves out."""
-    doc = inspect.getdoc(kind) or ""
-    if "Arguments, result and errors are those of" in doc:
-        return [] if "Examples\n---" in doc else [f"{name}: an example"]
-    _, *parts = re.split(r"^(\w+)\n-{3,}\n", doc, flags=re.MULTILINE)
-    part = dict(zip(parts[::2], parts[1::2], strict=True))
-    needed = [each.name for each in inspect.signature(kind).parameters.values()]
-    said = set(re.findall(r"\w+", " ".join(re.findall(r"^(\S.*?) : ", part.get("Parameters", ""), re.MULTILINE))))
-    found = [f"{name}: the parameter {each}" for each in needed if each not in said]
-    return found + [
-        f"{name}: {each}" for each in ("Raises", "Examples") if each not in part and (needed or each != "Raises")
-    ]
-
-
-def test_each_public_name_says_its_parameters_errors_and_an_example():
-    import rtu_np
-
-    assert not [each for name in rtu_np.__all__ for each in lacking(name, getattr(rtu_np, name))]
-
-    def planted(x, y):
-        """Nothing much.
-
-        Parameters
-        ----------
-        x : shape (n,)
-        """
-
-    assert lacking("planted", planted) == [f"planted: {each}" for each in ("the parameter y", "Raises", "Examples")]
 
 
 @pytest.fixture

@@ -74,7 +74,7 @@ def _files(folder: Path) -> Page:
 def _page(name: str, module: str, folder: Path) -> Page:
     origin = f"{module.replace('.', '/')}.py"
     title, _, text = (ast.get_docstring(ast.parse((ROOT / origin).read_text(encoding="utf-8"))) or "").partition("\n")
-    files = sorted(folder.glob("*.json"))
+    files = sorted(file for file in folder.glob("*.json") if not file.name.endswith(".curves.json"))
     if not files:
         raise PluginError(f"{folder} has no results: expected PRESET.json, which `python -m experiments {name}` writes")
     parts = [f"# {title.rstrip('.')}\n\n`{name}`, [{origin}](../{origin}){_section(name)}\n\n{text.strip()}"]
@@ -110,7 +110,12 @@ def _preset(name: str, file: Path, found: dict[str, Any]) -> str:
 
 {_table(found["scores"])}
 
-[The numbers as JSON]({path}.json)"""
+[The numbers as JSON]({path}.json){_curves(file, path)}"""
+
+
+def _curves(file: Path, path: str) -> str:
+    """A link to what the figure shows, if git has it."""
+    return f", [the curves of the figure]({path}.curves.json)" if file.with_suffix(".curves.json").exists() else ""
 
 
 def _takeaway(name: str, file: Path) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from experiments.engine.curves import Band, with_intervals
 from rtu_np import files
 from rtu_np.intervals import interval
 from rtu_np.plot import curve_style
@@ -122,8 +123,7 @@ def plain_numbers(ax: Any) -> None:
 def dots(table: dict[str, dict[str, float]], subject: str, seeds: int, sharex: bool = False) -> Any:
     """A figure of a table: each number that has an interval, in a panel of its own, with a line for each row.
 
-    A number has an interval if the next two names of its row end in "low" and "high". Rows "PANEL: NAME" are in the
-    panel of that name.
+    Rows "PANEL: NAME" are in the panel of that name.
     """
     groups: dict[str, dict[str, dict[str, float]]] = {}
     for row, numbers in table.items():
@@ -159,13 +159,23 @@ def dots(table: dict[str, dict[str, float]], subject: str, seeds: int, sharex: b
 
 def _with_intervals(rows: dict[str, dict[str, float]]) -> dict[str, tuple[float, float, float]]:
     """{number: (value, low, high) of its last row} of the numbers with an interval."""
-    found = {}
+    found: dict[str, tuple[float, float, float]] = {}
     for row in rows.values():
-        keys = list(row)
-        for name, low, high in zip(keys, keys[1:], keys[2:], strict=False):
-            if low.endswith("low") and high.endswith("high"):
-                found[name] = (row[name], row[low], row[high])
+        found |= with_intervals(row)
     return found
+
+
+def curve(ax: Any, x: Any, band: Band, **line: Any) -> None:
+    """Draw means with their intervals as a band. A point that is not finite for every seed is left out."""
+    finite = np.isfinite(band.mean)
+    (drawn,) = ax.plot(np.asarray(x)[finite], band.mean[finite], **line)
+    colour = drawn.get_color()
+    ax.fill_between(np.asarray(x)[finite], band.low[finite], band.high[finite], color=colour, alpha=0.2, linewidth=0)
+
+
+def band_points(ax: Any, x: list[Any], bands: list[Band], **line: Any) -> None:
+    """Draw bands of one point each, as `points` does."""
+    points(ax, x, [band.mean[0] for band in bands], [(band.low[0], band.high[0]) for band in bands], **line)
 
 
 def points(axes: Any, x: list[Any], means: Any, intervals: Any, **line: Any) -> None:

@@ -15,6 +15,7 @@ from types import ModuleType
 from typing import Any
 
 from experiments.engine import plain, selection
+from experiments.engine.curves import Shown
 from experiments.engine.modules import ExperimentError, line_of, module_of, renewed
 
 PAGE = "docs/own_sweep.md"
@@ -39,11 +40,19 @@ class Experiment:
 
     def plot(self, results: list[tuple[dict[str, Any], list[dict[str, Any]]]]) -> Any:
         """The figure of some results: the module's own, of the runs or of their table; or that of `plain`."""
+        if own := getattr(self.module, "draw_curves", None):
+            return own(self.shown(results))
         if own := getattr(self.module, "plot", None):
             return own(results)
         if draw := getattr(self.module, "draw", None):
             return draw([config for config, _ in results], self.score(results))
         return plain.plot(results)
+
+    def shown(self, results: list[tuple[dict[str, Any], list[dict[str, Any]]]]) -> Shown:
+        """What the figure shows of some results, for `draw_curves`; empty if the module draws in another way."""
+        if not hasattr(self.module, "draw_curves"):
+            return []
+        return [{"seeds": len(results[0][1]), **each} for each in self.module.curves(results)]
 
     def __getattr__(self, word: str) -> Any:
         found = getattr(self.module, word, _DEFAULTS.get(word, self))
@@ -119,6 +128,8 @@ def checked(experiment: Experiment) -> Experiment:
         raise ExperimentError(f"{file} has no `run`: expected run(config, seed), which returns arrays; {PAGE}")
     if len(_positional(module.run)) < 2:
         raise ExperimentError(f"run of {file} takes {len(_positional(module.run))} arguments: expected config and seed")
+    if hasattr(module, "draw_curves") and not callable(getattr(module, "curves", None)):
+        raise ExperimentError(f"{file} has `draw_curves` and no `curves`: expected curves(results); {PAGE}")
     presets = getattr(module, "PRESETS", None)
     if not isinstance(presets, dict) or not presets:
         raise ExperimentError(f"{file} has no `PRESETS`: expected {{name: {{'settings': ..., 'seeds': ...}}}}; {PAGE}")

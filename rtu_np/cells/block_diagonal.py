@@ -53,7 +53,8 @@ class BlockDiagonalRNN(Ring):
     ----------
     n_hidden : number of units n, and of outputs; even
     activation : "identity", "relu", "leaky_relu" or "tanh"
-    r_min, r_max, max_phase : of the eigenvalues, see `rtu_np.cells.ring`; blocks start as scaled rotations
+    r_min, r_max, max_phase : of the eigenvalues, with phases in radians per step, see `rtu_np.cells.ring`; blocks
+        start as scaled rotations
 
     Raises
     ------

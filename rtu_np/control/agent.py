@@ -132,7 +132,7 @@ class Agent(Loop):
 
         Parameters
         ----------
-        observation : the present observation
+        observation : the present observation, of the environment's space: an array (d,), or what the space has
         reward : the reward that arrives with the observation; ignored at the first step of an episode
         terminated, truncated : whether the episode ends here, and how; if both are true, it has terminated
 
@@ -215,7 +215,7 @@ class Agent(Loop):
 
         Parameters
         ----------
-        observation : the present observation
+        observation : the present observation, of the environment's space: an array (d,), or what the space has
         deterministic : whether to take the most probable action, in place of drawing one
         reward : the previous reward, if `previous_action_reward` is True
         episode_start : whether this observation begins an episode; the memory of `act` is cleared first

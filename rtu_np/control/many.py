@@ -86,7 +86,7 @@ def learn_many(
     ----------
     agents : a list of agents, all different; or {label: list}, whose groups get numbers of their own
     envs : a list with an environment for each agent; or an id, or a function without arguments that makes one
-    steps : that each agent learns for
+    steps : how many steps each agent learns for
     n_processes : how many agents learn at a time; by default one per core. If it is 1, this process does the work
     progress : whether to show a bar, on a terminal or in a notebook
     log : folder in which each agent gets a folder of its own, as of `learn`; None writes nothing

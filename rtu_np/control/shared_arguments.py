@@ -3,7 +3,7 @@
 from typing import TypeVar
 
 SHARED_ARGUMENTS = """gradient : how the gradient travels through time; RTRL() by default
-    gamma : discount, in [0, 1]
+    gamma : discount per step, in [0, 1]
     normalize_observations, scale_rewards : whether to use running statistics for these (`rtu_np.learning.normalizers`)
     previous_action_reward : whether the previous action and reward are part of the input
     clip_observations : if given, an observation is clipped to this many deviations from its mean before it enters the

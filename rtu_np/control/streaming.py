@@ -57,7 +57,7 @@ def recurrent_network(cell: Cell, *widths: int) -> Stack:
 
     Nothing learns below the cell, so real-time recurrent learning is exact for all of its parameters. The cell sees the
     world, and the hidden layers see what it remembers. They start with sparse weights, and have layer normalisation and
-    leaky ReLU.
+    leaky ReLU, as the encoder of Elsayed et al. 2024 (`streaming_network`).
 
     Parameters
     ----------

@@ -55,7 +55,7 @@ def check_gradients(
     ----------
     cell : any cell, also one of your own
     n_inputs : width of the input
-    steps : length of the sequence
+    steps : length of the sequence, in steps
     gradient : how the gradient travels through time; RTRL() by default
     seed : of parameters, start, inputs and readout
     dtype : of the gradient in the table of blocks; the three others are float64. Regimes have both precisions
@@ -150,7 +150,7 @@ def gradient_angles(
     cell : any cell
     n_inputs : width of the input
     one, other : the methods, such as RTRL() and TBPTT(10)
-    steps : length of the sequence
+    steps : length of the sequence, in steps
     seed : of parameters, inputs and dy
 
     Raises

@@ -33,7 +33,7 @@ class TBPTT:
 
     Parameters
     ----------
-    steps : length T of the window
+    steps : length T of the window, in steps
 
     Raises
     ------

@@ -251,7 +251,8 @@ class TDLambda(InChunks, Learner):
         progress : whether a run of more than a second shows a bar, on a terminal or in a notebook; compiling is said
             there, too
         observed : (T, n_inputs) whether an entry is not missing, for a learner with `missing`; NaN is missing, too
-        ratios : importance ratios, for many predictions alone (`rtu_np.prediction.td_many.ManyPredictions`)
+        ratios : (T,) or (T, m) importance ratios, for many predictions alone
+            (`rtu_np.prediction.td_many.ManyPredictions`)
         """
         stream = self.check_stream(observations, cumulants, discounts, terminated, truncated, observed, ratios)
         self._inputs.remember(observations)

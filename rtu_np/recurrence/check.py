@@ -36,7 +36,7 @@ def check_recurrence(
     ----------
     forward : forward(params, state, x) -> (state, y), a pure function in NumPy, JAX or PyTorch
     params, state : an array, or a dict, list, tuple or NamedTuple of them; nested if you like
-    xs : the inputs, xs[t] for step t + 1; not differentiated by
+    xs : the inputs (T, ...), xs[t] for step t + 1; not differentiated by
     gradient : what is checked, one of
 
         - a function gradient(params, state, xs, dy), which returns the gradient of dy · y_T, T = len(xs), in the
@@ -47,7 +47,8 @@ def check_recurrence(
           of each array, of shape state.shape + parameter.shape (in the structure of the state, if that has several
           arrays). They are zero at first and after a reset, and are compared after each step.
         - None: the references are compared with each other
-    dy : what y of the last step is weighed with, of the shape of y; a random one from a fixed seed if not given
+    dy : what y of the last step is weighed with, of the shape of y, such as (n_outputs,); a random one from a fixed
+        seed if not given
     resets : steps (indices of xs) before which the state is set back to `state`
     tolerance : of errors, relative to the largest entry of an array; by default 1e-11, without complex step 1e-8, in
         float32 1e-5, or ten times the error of the references if that is more

@@ -60,8 +60,9 @@ def rtrl(
     ----------
     forward : forward(params, state, x) -> (state, y), a pure function in NumPy, JAX or PyTorch
     params, state : an array, or a dict, list, tuple or NamedTuple of them; nested if you like
-    xs : the inputs, xs[t] for step t + 1; not differentiated by
-    dy : what y of the last step is weighed with, of the shape of y; a random one from a fixed seed if not given
+    xs : the inputs (T, ...), xs[t] for step t + 1; not differentiated by
+    dy : what y of the last step is weighed with, of the shape of y, such as (n_outputs,); a random one from a fixed
+        seed if not given
     resets : steps (indices of xs) before which the state is set back to `state`
     derivatives : "complex step" or "differences", of one step; by default complex step if `forward` takes complex
         numbers, and else differences, good for eight digits

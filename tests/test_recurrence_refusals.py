@@ -313,7 +313,8 @@ def test_recurrent_weights_in_float32_from_a_state_of_zero():
         return h, h
 
     rng = np.random.default_rng(1)
-    params, xs = {"W": rng.standard_normal((3, 2)) / 2, "U": rng.standard_normal((3, 3)) / 3}, rng.standard_normal((6, 2))
+    params = {"W": rng.standard_normal((3, 2)) / 2, "U": rng.standard_normal((3, 3)) / 3}
+    xs = rng.standard_normal((6, 2))
     assert check_recurrence(forward, params, np.zeros(3), xs).passed
     wrong = bptt(forward, params, np.zeros(3), xs, np.ones(3))
     wrong["U"] *= 1.01

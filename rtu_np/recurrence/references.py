@@ -20,8 +20,8 @@ from rtu_np.validation import check_fits
 
 EXACT, BY_DIFFERENCES, SINGLE_PRECISION = 1e-11, 1e-8, 1e-5  # the least that is allowed
 _SAFETY = 10.0  # the tolerance is at least so many times the estimated error of the references
-# An array whose derivative is below this part of the largest is judged by the largest: differences in float32 cannot tell
-# a derivative of zero, as every recurrent weight's is after one step from a state of zero, from a hundredth.
+# An array whose derivative is below this part of the largest is judged by the largest. Differences in float32 cannot
+# tell a hundredth from zero, which the derivative by a recurrent weight is after one step from a state of zero.
 _SMALL = {DOUBLE: 1e-5, SINGLE: 0.1}
 
 

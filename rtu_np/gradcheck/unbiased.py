@@ -49,8 +49,8 @@ def draw_gradients(
 ) -> Draws:
     """Draw the gradient of dy . y_T for `inputs` (T, n_inputs) `n` times, all with other random signs.
 
-    The cell's parameters are those of `seed`. What the draws should be on average is the gradient of RTRL(). For a dense
-    cell alone it is that of T-BPTT through all steps: its RTRL has J from the same slopes as UORO.
+    The cell's parameters are those of `seed`. What the draws should be on average is the gradient of RTRL(). For a
+    dense cell alone it is that of T-BPTT through all steps: its RTRL has J from the same slopes as UORO.
     """
     dense = type(cell.spec(inputs.shape[1])) in recurrent_slopes.table
     reference = TBPTT(len(inputs)) if dense else RTRL()

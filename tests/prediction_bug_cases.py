@@ -305,7 +305,7 @@ PREDICTION_BUGS = {
     "the first prediction's decay for all": Bug(
         "many predictions, SGD",
         MANY,
-        [("_decay_row(z.w[j], n.decays[j], n.y_t)", "_decay_row(z.w[j], n.decays[0], n.y_t)")],
+        [("_decay_row(z.w[j], n.decays[j], y)", "_decay_row(z.w[j], n.decays[0], y)")],
         "traces.readout",
         "",
     ),

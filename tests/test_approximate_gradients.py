@@ -21,6 +21,7 @@ from rtu_np import (
     LinearRTU,
     MinGRU,
     NonlinearRTU,
+    TBPTT,
     SnAp1,
     Stack,
     TDLambda,
@@ -111,12 +112,12 @@ def test_a_leaky_network_by_the_plain_formula(name):
         (
             "RFLO",
             "gradients/own_past.py",
-            "return _spec(cell_spec, LeakAlone())",
-            "return _spec(cell_spec, OwnNumber())",
+            "return own_number_spec(cell_spec, LeakAlone())",
+            "return own_number_spec(cell_spec, OwnNumber())",
         ),
         ("SnAp1", "gradients/recurrent_slopes.py", "W[i, start + i]", "W[start + i, i - 1]"),
-        ("SnAp1", "gradients/own_past.py", "memory.dstate[i] = memory.J[0, i] * dy[i]", "memory.dstate[i] = dy[i]"),
-        ("SnAp1", "cells/rnn.py", "leak * slope(spec.activation, record.f[i]) * total", "leak * total"),
+        ("SnAp1", "gradients/recurrent_slopes.py", "row[i] = J[i] * row[i] + x * by[i]", "row[i] = row[i] + x * by[i]"),
+        ("SnAp1", "cells/rnn.py", "by[i] = leak * slope(spec.activation, record.f[i])", "by[i] = leak"),
     ],
 )
 def test_planted_bugs_of_own_past(name, file, old, new, plant):
@@ -151,7 +152,7 @@ def check_mean_over_all_signs(monkeypatch):
     """The mean over all 64 sequences of signs of three units in two steps is the exact gradient, to rounding."""
     cell, rng = VanillaRNN(3, leak=0.8), np.random.default_rng(1)
     inputs, dy = rng.standard_normal((3, D)), rng.standard_normal(3)
-    exact, layer = cell.build(D, RTRL(), seed=1), cell.build(D, UORO(0), seed=1)
+    exact, layer = cell.build(D, TBPTT(3), seed=1), cell.build(D, UORO(0), seed=1)
     for x in inputs:
         exact.advance(x)
     sums = {name: np.zeros_like(view) for name, view in layer.parameters.items()}

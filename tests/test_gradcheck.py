@@ -272,13 +272,13 @@ BUGS = {
     ),
     "full RTRL forgets the past": (
         "GRU",
-        "gradients/rtrl.py",
-        [("+ a0 * S[k, c]", "+ 0 * S[k, c]")],
+        "numerics/products.py",
+        [("out0[c] + a0 * s0", "out0[c] + 0 * s0")],
     ),
     "full RTRL transposes the Jacobian": (
         "GRU",
         "gradients/rtrl.py",
-        [("J[i, k], J[i, k + 1], J[i, k + 2], J[i, k + 3]", "J[k, i], J[k + 1, i], J[k + 2, i], J[k + 3, i]")],
+        [("add_four_rows(memory.J, k", "add_four_rows(memory.J.T, k")],
     ),
     **GATED_BUGS,
 }

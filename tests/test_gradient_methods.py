@@ -99,7 +99,7 @@ def test_the_checker_calls_what_is_below_a_layer_with_a_state_layer_local(monkey
 
 @in_plain_python
 def test_the_checker_finds_a_wrong_own_past(plant):
-    plant("gradients/own_past.py", [("memory.dstate[i] = memory.J[0, i] * dy[i]", "pass")])
+    plant("gradients/recurrent_slopes.py", [("row[i] = J[i] * row[i] + x * by[i]", "row[i] = x * by[i]")])
     report = check_gradients(GRU(3), 2, 10, SnAp1())
     assert not report.passed, str(report)
 

@@ -6,7 +6,7 @@ from tolerances import FLOAT32, PLAIN, assert_close
 
 from rtu_np.jit import njit
 from rtu_np.numerics.buffers import allocate, padded, padded_rows
-from rtu_np.numerics.rows import add_to_rows, read_four
+from rtu_np.numerics.rows import add_to_rows, learn_four, read_four
 
 PRECISION = {"float64": PLAIN, "float32": FLOAT32}
 ROWS = 9
@@ -18,6 +18,14 @@ def _read(flat, vectors, n, j, sums):
     a, rest = padded(vectors, n)
     b, _ = padded(rest, n)
     read_four(w, j, a, b, sums[0], sums[1])
+
+
+@njit
+def _learn(flat, vectors, n, j, sums):
+    w, _ = padded_rows(flat, ROWS, n)
+    a, rest = padded(vectors, n)
+    b, factors = padded(rest, n)
+    learn_four(w, j, factors, (b, a, a, b), a, b, sums[0], sums[1])
 
 
 @njit
@@ -59,3 +67,19 @@ def test_a_vector_is_added_to_some_rows(n, dtype):
         expected[start:stop] += factors[start:stop, None].astype(float) * z
         _add(flat, vectors, max(n, ROWS), start, stop)
         assert_close(w, expected, PRECISION[dtype], f"rows {start} to {stop}")
+
+
+@pytest.mark.parametrize("dtype", PRECISION)
+def test_four_rows_learn_and_are_read(dtype):
+    """The bits of a pass for each."""
+    for n in (7, 33, 128):
+        flat, w, vectors, a, b = arrays(n, dtype)
+        factors = padded(padded(vectors, n)[1], n)[1][:ROWS]
+        factors[:] = np.random.default_rng(0).standard_normal(ROWS)
+        expected = w.astype(float)
+        expected[3:7] += factors[3:7, None].astype(float) * np.stack([b, a, a, b])
+        found, again = np.zeros((2, 2, ROWS), dtype)
+        _learn(flat, vectors, n, 3, found)
+        assert_close(w, expected, PRECISION[dtype])
+        _read(flat, vectors, n, 3, again)
+        assert np.array_equal(found, again)

@@ -22,7 +22,15 @@ import numpy as np
 from rtu_np import protocol
 from rtu_np.cells.layer import Cell
 from rtu_np.cells.states import HiddenState, hidden_state
-from rtu_np.gradients.recurrent_slopes import recurrent_slopes, slope_flops
+from rtu_np.gradients.recurrent_slopes import (
+    advance_biases,
+    advance_directly,
+    advance_rows,
+    input_slope_flops,
+    input_slopes,
+    recurrent_slopes,
+    slope_flops,
+)
 from rtu_np.jit import like, noalias
 from rtu_np.numerics.buffers import aligned, copy
 from rtu_np.numerics.elementary import sigmoid, tanh
@@ -206,6 +214,24 @@ def slopes(spec, state_tm1, record, keep, by):
         by[2 * k + i] = dn * r
 
 
+@input_slopes.register(GRUSpec)
+@noalias
+def slopes_of_input(spec, record, by, by_input):
+    k = spec.n_hidden
+    copy(by[: 2 * k], by_input[: 2 * k])
+    for i in range(k):
+        one = like(record.z[i], 1.0)
+        by_input[2 * k + i] = (one - record.z[i]) * (one - record.n[i] * record.n[i])
+
+
+@advance_directly.register(GRUSpec)
+def advance_own(spec, J, by_input, by, x, state_tm1, S):
+    advance_rows(J, by_input, x, S.W_input)
+    advance_rows(J, by, state_tm1.h, S.W_recurrent)
+    advance_biases(J, by_input, S.b_input)
+    advance_biases(J, by, S.b_recurrent)
+
+
 # ----------------------------------------------------------------------------------------------------------- costs
 
 
@@ -217,3 +243,4 @@ def flops(spec):
 
 
 slope_flops.register(GRUSpec)(lambda spec: 13 * spec.n_hidden)
+input_slope_flops.register(GRUSpec)(lambda spec: 4 * spec.n_hidden)

@@ -22,7 +22,13 @@ from rtu_np.cells.layer import Cell
 from rtu_np.cells.states import HiddenState, hidden_state
 from rtu_np.checkpoint import added, shown
 from rtu_np.gradients.layers import name_of
-from rtu_np.gradients.recurrent_slopes import recurrent_slopes, slope_flops
+from rtu_np.gradients.recurrent_slopes import (
+    advance_biases,
+    advance_directly,
+    advance_rows,
+    recurrent_slopes,
+    slope_flops,
+)
 from rtu_np.jit import like, noalias
 from rtu_np.numerics.activations import (
     Activation,
@@ -244,6 +250,14 @@ def leaky_slopes(spec, state_tm1, record, keep, by):
         leak = like(by[i], spec.leak)
         keep[i] = like(by[i], 1.0) - leak
         by[i] = leak * slope(spec.activation, record.f[i])
+
+
+@advance_directly.register(VanillaRNNSpec)
+@advance_directly.register(LeakyRNNSpec)
+def advance_own(spec, J, by_input, by, x, state_tm1, S):
+    advance_rows(J, by_input, x, S.W_input)
+    advance_rows(J, by, state_tm1.h, S.W_recurrent)
+    advance_biases(J, by, S.b)
 
 
 # ----------------------------------------------------------------------------------------------------------- costs

@@ -29,7 +29,7 @@ from rtu_np.cells.diagonal import (
     diagonal_state,
     diagonal_work,
 )
-from rtu_np.cells.drive import drive, drive_backward
+from rtu_np.cells.drive import drive, drive_backward, drive_in_fours
 from rtu_np.cells.eigenvalues import (
     confine_eigenvalues,
     eigenvalue,
@@ -199,7 +199,7 @@ def prepare_rotation(spec, params, work):
 @noalias
 def rotate(params, work, state_tm1, x_t, record):
     """record.state <- z, the rotated and driven state; record.drive1, record.drive2 <- W1 x, W2 x"""
-    drive(x_t, params, record.drive1, record.drive2)
+    drive_in_fours(x_t, params, record.drive1, record.drive2)
     for i in range(record.state.c1.shape[0]):
         c1, c2 = state_tm1.c1[i], state_tm1.c2[i]
         record.state.c1[i] = work.g[i] * c1 - work.p[i] * c2 + work.gamma[i] * record.drive1[i]

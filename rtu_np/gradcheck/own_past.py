@@ -13,7 +13,7 @@ from rtu_np import protocol
 from rtu_np.cells.layer import Layer
 from rtu_np.cells.states import HiddenState
 from rtu_np.gradcheck.case import Case, Sequence
-from rtu_np.gradients.own_past import Block, LeakAlone, OwnPastSpec
+from rtu_np.gradients.own_number import LeakAlone, OwnNumberSpec
 from rtu_np.numerics.buffers import leaves, rebuild
 
 OWN_PAST, LEAK_ALONE = "own past, approximate", "leak alone, approximate"
@@ -22,9 +22,9 @@ OWN_PAST, LEAK_ALONE = "own past, approximate", "leak alone, approximate"
 def case_of(layer: Layer, sequence: Sequence, rng: np.random.Generator) -> Case:
     """The case of a layer, with the references of its gradient method."""
     spec = layer.spec
-    if isinstance(spec, OwnPastSpec) and not isinstance(spec.kind, Block):
+    if isinstance(spec, OwnNumberSpec):
         return OwnPastCase(layer, sequence, rng)
-    if any(isinstance(part, OwnPastSpec) and not isinstance(part.kind, Block) for part in _parts(spec)):
+    if any(isinstance(part, OwnNumberSpec) for part in _parts(spec)):
         raise TypeError(
             f"gradient is {layer.gradient_method!r} for a stack with a dense cell: expected the dense cell alone, "
             "whose units are computed again one by one; what a stack adds is that of RTRL()"

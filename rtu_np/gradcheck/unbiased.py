@@ -10,7 +10,9 @@ from rtu_np import protocol, tables
 from rtu_np.cells.layer import Cell
 from rtu_np.gradcheck.case import LAYER_LOCAL, Case, Sequence
 from rtu_np.gradients.layers import clear_memory
+from rtu_np.gradients.recurrent_slopes import recurrent_slopes
 from rtu_np.gradients.rtrl import RTRL
+from rtu_np.gradients.tbptt import TBPTT
 from rtu_np.gradients.uoro import UORO
 from rtu_np.jit import compile_for
 from rtu_np.numerics.buffers import clear, leaves
@@ -47,9 +49,12 @@ def draw_gradients(
 ) -> Draws:
     """Draw the gradient of dy . y_T for `inputs` (T, n_inputs) `n` times, all with other random signs.
 
-    The cell's parameters are those of `seed`. What the draws should be on average is the gradient of RTRL().
+    The cell's parameters are those of `seed`. What the draws should be on average is the gradient of RTRL(). For a
+    dense cell alone it is that of T-BPTT through all steps: its RTRL has J from the same slopes as UORO.
     """
-    exact, layer = (cell.build(inputs.shape[1], method, seed) for method in (RTRL(), gradient))
+    dense = type(cell.spec(inputs.shape[1])) in recurrent_slopes.table
+    reference = TBPTT(len(inputs)) if dense else RTRL()
+    exact, layer = (cell.build(inputs.shape[1], method, seed) for method in (reference, gradient))
     for x in inputs:
         exact.advance(x)
     expected = exact.gradient(dy)

@@ -19,10 +19,11 @@ import numpy as np
 
 from rtu_np import protocol
 from rtu_np.gradients.layers import by_layer, name_of
-from rtu_np.gradients.recurrent_slopes import own_slopes, recurrent_slopes, slope_flops
+from rtu_np.gradients.own_number import LeakAlone, OwnNumber, own_number_spec
+from rtu_np.gradients.recurrent_slopes import recurrent_slopes
 from rtu_np.gradients.stored_gradient import prepare_again, register_stored_gradient
 from rtu_np.jit import generic, kernel
-from rtu_np.numerics.buffers import aligned, allocate, assign, clear, copy, count_numbers, overlapping, size
+from rtu_np.numerics.buffers import aligned, assign, clear, copy, count_numbers, overlapping, size
 from rtu_np.numerics.layout import layout_of
 from rtu_np.numerics.units import add_scaled_units
 from rtu_np.protocol import PerInput, PerOutput
@@ -36,18 +37,6 @@ def sees_no_other(spec):
 
     The state is k arrays (n,), for units of k numbers; the columns of each array of parameters belong to the units.
     """
-
-
-class Block(NamedTuple):
-    """A cell in which no unit sees another: reverse mode gives J_ii, a block of the unit's own numbers."""
-
-
-class OwnNumber(NamedTuple):
-    """A dense cell, SnAp-1: J_ii is the diagonal of the Jacobian."""
-
-
-class LeakAlone(NamedTuple):
-    """A leaky dense cell, RFLO: in place of J_ii, what the leak keeps."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +55,7 @@ class SnAp1:
     --------
     >>> from rtu_np import GRU, RTRL, TBPTT, flops
     >>> [round(flops(GRU(64), 64, method) / flops(GRU(64), 64, TBPTT(1)), 1) for method in (SnAp1(), RTRL())]
-    [1.9, 1065.1]
+    [1.0, 1041.5]
     """
 
     def spec(self, cell_spec: Any, dtype: Any) -> Any:
@@ -75,9 +64,9 @@ class SnAp1:
 
     def _of_layer(self, cell_spec: Any) -> Any:
         if type(cell_spec) in recurrent_slopes.table:
-            return _spec(cell_spec, OwnNumber())
+            return own_number_spec(cell_spec, OwnNumber())
         if type(cell_spec) in sees_no_other.table:
-            return _spec(cell_spec, Block())
+            return _spec(cell_spec)
         raise TypeError(
             f"gradient is SnAp1() for {name_of(cell_spec)}: expected VanillaRNN, GRU, or a "
             "cell whose units see no other, as LinearRTU; does its own RTRL() do, or TBPTT(T)?"
@@ -100,7 +89,7 @@ class RFLO:
     >>> from rtu_np import TBPTT, VanillaRNN, flops
     >>> cell = VanillaRNN(64, leak=0.1)
     >>> round(flops(cell, 64, RFLO()) / flops(cell, 64, TBPTT(1)), 1)
-    1.9
+    1.0
     """
 
     def spec(self, cell_spec: Any, dtype: Any) -> Any:
@@ -119,29 +108,26 @@ class RFLO:
                 f"gradient is RFLO() for {name}: expected VanillaRNN(n, leak=a), for which it is defined; SnAp1() and "
                 "UORO() are for other dense cells"
             )
-        return _spec(cell_spec, LeakAlone())
+        return own_number_spec(cell_spec, LeakAlone())
 
 
 # ----------------------------------------------------------------------------------------------------------- types
 
 
 class OwnPastSpec(NamedTuple):
+    """Of a cell in which no unit sees another; `rtu_np.gradients.own_number` has that of a dense cell."""
+
     n_inputs: int
     n_hidden: int
     n_outputs: int
     cell: Any
-    kind: Any  # Block, OwnNumber or LeakAlone
     n_numbers: int  # of the state of one unit
     n_params: int
-    n_recurrent: int  # columns of W_recurrent of a dense cell
 
 
-def _spec(cell: Any, kind: Any) -> OwnPastSpec:
-    n_params = size(protocol.parameters, cell)
-    views, _ = protocol.parameters(cell, allocate(n_params, np.float32))
-    n_recurrent = 0 if isinstance(kind, Block) else views.W_recurrent.shape[1]
-    n_numbers = size(protocol.state, cell) // cell.n_hidden
-    return OwnPastSpec(cell.n_inputs, cell.n_hidden, cell.n_outputs, cell, kind, n_numbers, n_params, n_recurrent)
+def _spec(cell: Any) -> OwnPastSpec:
+    n_params, n_numbers = size(protocol.parameters, cell), size(protocol.state, cell) // cell.n_hidden
+    return OwnPastSpec(cell.n_inputs, cell.n_hidden, cell.n_outputs, cell, n_numbers, n_params)
 
 
 protocol.delegate(OwnPastSpec)
@@ -159,8 +145,6 @@ class OwnPastMemory(NamedTuple):
     S: PerParameter  # e_{t-1}: row a has the sensitivities of the number a of each unit
     F: PerParameter  # of the latest step
     J: Annotated[np.ndarray, "spec.n_numbers ** 2", "spec.n_hidden"]  # of the latest step: row k a + b is dh_a/dh_b
-    keep: Annotated[np.ndarray, "spec.n_hidden"]
-    by: Annotated[np.ndarray, "spec.n_recurrent"]
     x: PerInput
     flat_state_t: Annotated[np.ndarray, overlapping, "spec.n_numbers * spec.n_hidden"]  # that of `record.state`
     record: Annotated[Any, protocol.record, "spec.cell"]
@@ -191,42 +175,6 @@ def _backward(spec, params, memory, dy, gradient, dx):
     protocol.backward(cell, params, memory.work, state_tm1, memory.x, memory.record, dy, adjoint)
 
 
-@generic
-def own_jacobian(kind, spec, params, memory):
-    """memory.J <- J_ii of a dense cell. In a cell whose units see no other, reverse mode has written it."""
-
-
-@generic
-def own_credit(kind, spec, memory, dy):
-    """memory.dstate <- dL/dh_{t-1} through J_ii alone, for a dense cell, whose output is its state."""
-
-
-@own_jacobian.register(OwnNumber)
-def _own_number(kind, spec, params, memory):
-    state_tm1, _ = protocol.state(spec.cell, memory.flat_state_tm1)
-    recurrent_slopes(spec.cell, state_tm1, memory.record, memory.keep, memory.by)
-    own_slopes(params.W_recurrent, memory.keep, memory.by, memory.J[0])
-
-
-@own_jacobian.register(LeakAlone)
-def _leak_alone(kind, spec, params, memory):
-    state_tm1, _ = protocol.state(spec.cell, memory.flat_state_tm1)
-    recurrent_slopes(spec.cell, state_tm1, memory.record, memory.J[0], memory.by)
-
-
-own_jacobian.otherwise(lambda kind, spec, params, memory: None)
-
-
-@own_credit.register(LeakAlone)
-@own_credit.register(OwnNumber)
-def _through_own_number(kind, spec, memory, dy):
-    for i in range(spec.n_hidden):
-        memory.dstate[i] = memory.J[0, i] * dy[i]
-
-
-own_credit.otherwise(lambda kind, spec, memory, dy: None)
-
-
 @protocol.move.register(OwnPastSpec)
 def move(spec, params, memory, x_t):
     """The step, with its J_ii and F. S advances to the step *before*; `credit` adds the share of the present step."""
@@ -251,7 +199,6 @@ def move(spec, params, memory, x_t):
         _backward(spec, params, memory, memory.no_dy, memory.F[a], memory.dx[:0])
         for b in range(k):
             copy(memory.dstate[b * n : b * n + n], memory.J[k * a + b])
-    own_jacobian(spec.kind, spec, params, memory)
 
 
 @protocol.credit.register(OwnPastSpec)
@@ -260,7 +207,6 @@ def credit(spec, params, memory, dy):
     clear(memory.dstate)
     clear(memory.gradient)
     _backward(spec, params, memory, dy, memory.gradient, memory.dx)
-    own_credit(spec.kind, spec, memory, dy)
     for a in range(spec.n_numbers):
         dstate = memory.dstate[a * n : a * n + n]
         add_scaled_units(_views(spec, memory.gradient), _views(spec, memory.S[a]), dstate)
@@ -285,13 +231,11 @@ def rescale(spec, params, sensitivities, factors):
 def flops(spec):
     """Operations of a layer with this gradient. A parameter of the state takes part in k^2 products at each step."""
     count, m = protocol.flops(spec.cell), count_numbers(protocol.parameters, spec.cell)
-    k, n, columns = spec.n_numbers, spec.n_hidden, spec.n_recurrent
-    slopes = 0 if isinstance(spec.kind, Block) else slope_flops(spec.cell)
-    slopes += 2 * columns if isinstance(spec.kind, OwnNumber) else 0
+    k = spec.n_numbers
     return count._replace(
-        move=count.prepare + count.forward + k * (count.backward - count.output_backward) + 2 * k * k * m + slopes,
+        move=count.prepare + count.forward + k * (count.backward - count.output_backward) + 2 * k * k * m,
         propagate=0,
-        credit=count.backward + count.dx + 2 * k * m + (0 if isinstance(spec.kind, Block) else n),
+        credit=count.backward + count.dx + 2 * k * m,
         accumulate=2 * m,
         input_gradient=0,
     )

@@ -11,6 +11,7 @@ of its last axis, which has n numbers or 2n, 3n, ... (`rtu_np.numerics.units`).
 """
 
 from rtu_np.jit import generic, kernel, noalias
+from rtu_np.numerics.buffers import copy
 
 
 @generic
@@ -21,6 +22,61 @@ def recurrent_slopes(spec, state_tm1, record, keep, by):
 @generic
 def slope_flops(spec):
     """Operations of `recurrent_slopes`."""
+
+
+@generic
+def input_slopes(spec, record, by, by_input):
+    """by_input (G n,) <- the slope by what enters each gate from the input: `by`, if a cell registers nothing."""
+
+
+@input_slopes.otherwise
+@kernel
+def _as_of_the_state(spec, record, by, by_input):
+    copy(by, by_input)
+
+
+@generic
+def input_slope_flops(spec):
+    """Operations of `input_slopes`."""
+
+
+input_slope_flops.otherwise(lambda spec: 0)
+
+
+@generic
+def advance_directly(spec, J, by_input, by, x, state_tm1, S):
+    """S, in the views of the parameters, <- J S + F, each unit with its J: what a parameter does to its own unit."""
+
+
+@kernel
+def advance_rows(J, by, x, S):
+    """S (d, G n) <- J S + x by^T"""
+    n = J.shape[0]
+    for j in range(x.shape[0]):
+        for start in range(0, by.shape[0], n):
+            _advance_row(J, by[start : start + n], x[j], S[j, start : start + n])
+
+
+@kernel
+@noalias
+def _advance_row(J, by, x, row):
+    for i in range(J.shape[0]):
+        row[i] = J[i] * row[i] + x * by[i]
+
+
+@kernel
+def advance_biases(J, by, S):
+    """S (G n,) <- J S + by"""
+    n = J.shape[0]
+    for start in range(0, by.shape[0], n):
+        _advance_bias(J, by[start : start + n], S[start : start + n])
+
+
+@kernel
+@noalias
+def _advance_bias(J, by, row):
+    for i in range(J.shape[0]):
+        row[i] = J[i] * row[i] + by[i]
 
 
 @kernel

@@ -3,6 +3,7 @@
 read_four      LLVM makes of an inner product a vector of partial sums, and then adds these up, for each product on its
                own. With rows of 128 numbers, that takes as long as the products. Here eight vectors of partial sums are
                added up together: each halving makes one vector of two, so all eight take fifteen additions, not 32.
+learn_four     The same, of rows that learn just before: they are read once, and not twice.
 add_to_rows    LLVM reads the vector again for each row. Here up to sixteen registers hold it.
 
 Both are written in LLVM's own language, with vectors of 64 bytes; for a processor with shorter ones, LLVM splits them.
@@ -36,6 +37,21 @@ def read_four(w, j, a, b, of_a, of_b):
 @overload(read_four)
 def _compile_read_four(w, j, a, b, of_a, of_b):
     return lambda w, j, a, b, of_a, of_b: _read_four(w, j, a, b, of_a, of_b)
+
+
+def learn_four(w, j, factors, zs, a, b, of_a, of_b):
+    """Rows w[j + k] <- w[j + k] + factors[j + k] zs[k], for k from 0 to 3, and then `read_four`
+
+    zs : four vectors as long as a; the bits are those of `add_to_rows` and `read_four`
+    """
+    for k, z in enumerate(zs):
+        w[j + k, : z.shape[0]] += factors[j + k] * z
+    read_four(w, j, a, b, of_a, of_b)
+
+
+@overload(learn_four)
+def _compile_learn_four(w, j, factors, zs, a, b, of_a, of_b):
+    return lambda w, j, factors, zs, a, b, of_a, of_b: _learn_four(w, j, factors, zs, a, b, of_a, of_b)
 
 
 def add_to_rows(w, start, stop, factors, z):
@@ -90,43 +106,70 @@ def _add_to_rows(typing_context, w, start, stop, factors, z):
 @intrinsic
 def _read_four(typing_context, w, j, a, b, of_a, of_b):
     signature = types.none(w, types.intp, a, b, of_a, of_b)
-    vector = _vector_of(w)
-    lanes = vector.count
 
     def build(context, builder, signature, arguments):
-        kinds, at = signature.args, arguments[1]
-        arrays = {k: context.make_array(kinds[k])(context, builder, arguments[k]) for k in (0, 2, 3, 4, 5)}
-        width = builder.extract_value(arrays[0].shape, 1)
-        rows = []
-        for i in range(4):
-            row = builder.add(at, ir.Constant(at.type, i))
-            rows.append(builder.gep(arrays[0].data, [builder.mul(row, width)]))
-        with builder.goto_entry_block():
-            sums = [builder.alloca(vector) for _ in range(8)]
-        for place in sums:
-            builder.store(ir.Constant(vector, [0.0] * lanes), place)
-
-        n_vectors = builder.udiv(builder.extract_value(arrays[2].shape, 0), ir.Constant(at.type, lanes))
-        zero, one = (ir.Constant(at.type, each) for each in (0, 1))
-        with counting(builder, zero, n_vectors, one) as k_vector:
-            start = builder.mul(k_vector, ir.Constant(at.type, lanes))
-            load = functools.partial(_load, builder, vector, start)
-            factors = load(arrays[2].data), load(arrays[3].data)
-            for i, row in enumerate(rows):
-                numbers = load(row)
-                for k, factor in enumerate(factors):
-                    place = sums[4 * k + i]
-                    product = builder.fmul(numbers, factor, flags=["contract"])
-                    builder.store(builder.fadd(builder.load(place), product, flags=["contract"]), place)
-
-        finished = _finish(builder, [builder.load(place) for place in sums])
-        for k, out in ((0, arrays[4].data), (1, arrays[5].data)):
-            four = builder.shuffle_vector(finished, finished, _indices(range(4 * k, 4 * k + 4)))
-            place = builder.bitcast(builder.gep(out, [at]), four.type.as_pointer())
-            builder.store(four, place, align=_VECTOR // lanes)
+        w, a, b, of_a, of_b = (_array(context, builder, signature, arguments, k) for k in (0, 2, 3, 4, 5))
+        _sums_of_four(builder, _vector_of(signature.args[0]), (w, arguments[1]), (a, b), (of_a, of_b), None)
         return context.get_dummy_value()
 
     return signature, build
+
+
+@intrinsic
+def _learn_four(typing_context, w, j, factors, zs, a, b, of_a, of_b):
+    signature = types.none(w, types.intp, factors, zs, a, b, of_a, of_b)
+
+    def build(context, builder, signature, arguments):
+        w, factors, a, b, of_a, of_b = (_array(context, builder, signature, arguments, k) for k in (0, 2, 4, 5, 6, 7))
+        vector, at, steps = _vector_of(signature.args[0]), arguments[1], []
+        for k, kind in enumerate(signature.args[3]):
+            z = context.make_array(kind)(context, builder, builder.extract_value(arguments[3], k))
+            place = builder.gep(factors.data, [builder.add(at, ir.Constant(at.type, k))])
+            steps.append((repeat(builder, vector, builder.load(place)), z.data))
+        _sums_of_four(builder, vector, (w, at), (a, b), (of_a, of_b), steps)
+        return context.get_dummy_value()
+
+    return signature, build
+
+
+def _array(context, builder, signature, arguments, k):
+    return context.make_array(signature.args[k])(context, builder, arguments[k])
+
+
+def _sums_of_four(builder, vector, rows_from, vectors, outs, steps):
+    """outs <- the products of four rows with two vectors; first rows <- rows + factor z, with `steps` (factor, z)."""
+    (w, at), lanes = rows_from, vector.count
+    width = builder.extract_value(w.shape, 1)
+    rows = [builder.gep(w.data, [builder.mul(builder.add(at, ir.Constant(at.type, i)), width)]) for i in range(4)]
+    with builder.goto_entry_block():
+        sums = [builder.alloca(vector) for _ in range(8)]
+    for place in sums:
+        builder.store(ir.Constant(vector, [0.0] * lanes), place)
+
+    def add_product(number, a, b):
+        return builder.fadd(number, builder.fmul(a, b, flags=["contract"]), flags=["contract"])
+
+    n_vectors = builder.udiv(builder.extract_value(vectors[0].shape, 0), ir.Constant(at.type, lanes))
+    zero, one = (ir.Constant(at.type, each) for each in (0, 1))
+    with counting(builder, zero, n_vectors, one) as k_vector:
+        start = builder.mul(k_vector, ir.Constant(at.type, lanes))
+        load = functools.partial(_load, builder, vector, start)
+        factors = load(vectors[0].data), load(vectors[1].data)
+        for i, row in enumerate(rows):
+            numbers = load(row)
+            if steps is not None:
+                factor, z = steps[i]
+                numbers = add_product(numbers, factor, load(z))
+                _store(builder, numbers, start, row)
+            for k, each in enumerate(factors):
+                place = sums[4 * k + i]
+                builder.store(add_product(builder.load(place), numbers, each), place)
+
+    finished = _finish(builder, [builder.load(place) for place in sums])
+    for k, out in enumerate(outs):
+        four = builder.shuffle_vector(finished, finished, _indices(range(4 * k, 4 * k + 4)))
+        place = builder.bitcast(builder.gep(out.data, [at]), four.type.as_pointer())
+        builder.store(four, place, align=_VECTOR // lanes)
 
 
 def _vector_of(array):

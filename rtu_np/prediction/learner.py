@@ -3,6 +3,7 @@
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +68,7 @@ class Learner(ABC):
     def _numbers(self) -> dict[str, Any]:
         """{argument: number} of the other arguments except the seed."""
 
-    @property
+    @cached_property  # Python takes 100 us to make those of many predictions, and each call of `run` needs them twice
     def _views(self) -> Any:
         """Named views into `_flat`: a `Network`, or what else `_layout` makes."""
         return self._layout(self._spec, self._flat)[0]

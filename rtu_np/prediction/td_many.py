@@ -24,6 +24,7 @@ from rtu_np.prediction.td_many_network import (
     RATIO,
     SLOTS,
     Frozen,
+    FrozenBelowTraces,
     Lambda0,
     ManySpec,
     RowsSpec,
@@ -133,7 +134,10 @@ class ManyPredictions(TDLambda):
         rule = self.optimizer.spec()
         if bounded and isinstance(kind, Traces):
             rule = rule._replace(kappa=m * rule.kappa)  # each prediction has a share of the bound
-        return spec._replace(optimizer=passes.compiled_apart(rule, size(network.weights, spec), self.dtype))
+        apart = passes.compiled_apart(rule, size(network.weights, spec), self.dtype)
+        if isinstance(kind, Frozen) and isinstance(apart, passes.AlongTraces):
+            kind = FrozenBelowTraces()
+        return spec._replace(optimizer=apart, body=kind)
 
     def _initialise(self, rng: np.random.Generator) -> None:
         super()._initialise(rng)

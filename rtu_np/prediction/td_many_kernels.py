@@ -47,15 +47,17 @@ from rtu_np.prediction import inputs
 from rtu_np.prediction.td_kernels import paused
 from rtu_np.prediction.td_many_network import (
     Frozen,
+    FrozenBelowTraces,
     Lambda0,
     Shared,
     Traces,
-    decay_rows,
+    catch_up,
     find_errors,
     find_neighbours,
+    learn_rows,
     many_arrays,
-    move_rows,
     read_both,
+    read_rows,
     scale_errors,
 )
 
@@ -127,6 +129,7 @@ def _learn_along_features(spec, network, decay):
         protocol.accumulate(cell, n.memory, decay, z)
 
 
+@learn_body.register(FrozenBelowTraces)
 @learn_body.register(Frozen)
 def _learn_nothing(body, spec, network):
     pass
@@ -154,6 +157,7 @@ def _add_body(body, network):
     """The body's parameters <- parameters + direction."""
 
 
+@_add_body.register(FrozenBelowTraces)
 @_add_body.register(Frozen)
 def _add_nothing(body, network):
     pass
@@ -179,6 +183,7 @@ def _move_and_prepare(body, spec, network, x):
     protocol.move(spec.cell, network.params.cell, network.memory, x)
 
 
+@move.register(FrozenBelowTraces)
 @move.register(Frozen)
 def _move_prepared(body, spec, network, x):
     cell, memory = spec.cell.cell, network.memory
@@ -199,6 +204,7 @@ def _nothing_to_prepare(body, spec, network):
     pass
 
 
+@prepare.register(FrozenBelowTraces)
 @prepare.register(Frozen)
 def _prepare_cell(body, spec, network):
     protocol.prepare(spec.cell.cell, network.params.cell, network.memory.work)
@@ -211,7 +217,7 @@ def learn_step(spec, network, step):
     copy(n.memory.y, n.y_tm1)
     move(spec.body, spec, n, step.x)
     copy(n.memory.y, n.y_t)
-    read_both(n.params.readout, n.y_tm1, n.y_t, n.v_tm1, n.v_t)
+    read_rows(spec.body, spec, n)
     if not finite_vector(n.v_t):
         return False
     if step.end == TERMINATED:
@@ -219,10 +225,10 @@ def learn_step(spec, network, step):
     find_errors(step.first, n.dy.dtype.type(spec.lambda_), step.signal, n.v_tm1, n.v_t, n.factors, n.decays)
     scale_errors(spec.optimizer, spec, n)
     learn_body(spec.body, spec, n)
-    move_rows(spec.optimizer, spec, n)
-    decay_rows(spec, n)
+    learn_rows(spec.body, spec, n)
     take_step(spec.optimizer, spec, n, step.known and not step.first)
     if step.end != CONTINUES:
+        catch_up(spec.body, spec, n)
         _forget(spec.body, spec, n)
     return True
 
@@ -239,6 +245,7 @@ def _forget_all(body, spec, network):
     clear(network.flat_traces)
 
 
+@_forget.register(FrozenBelowTraces)
 @_forget.register(Frozen)
 def _forget_state(body, spec, network):
     clear(network.memory.flat_state)
@@ -267,13 +274,16 @@ def run(spec, flat, clock, observations, signals, predictions, n_steps):
         clock[IS_FIRST] = end != CONTINUES
         copy(network.v_t, predictions[t])
         if clock[STEPS] % EXAMINE_EVERY == 0:
+            catch_up(spec.body, spec, network)
             outcome = _examine(spec.body, spec, network)
             if outcome == DIVERGED:
                 return t
             if outcome == PAUSED or clock[STEPS] % LOOK_EVERY == 0:
                 return paused(t + 1)
         if inputs.silent(observations):
+            catch_up(spec.body, spec, network)
             return paused(t + 1)
+    catch_up(spec.body, spec, network)
     return n_steps
 
 
@@ -291,6 +301,7 @@ def _examine(body, spec, network):
     """As `rtu_np.learning.network.examine`."""
 
 
+@_examine.register(FrozenBelowTraces)
 @_examine.register(Frozen)
 def _examine_readout(body, spec, network):
     return DONE if finite_vector(network.moments) else DIVERGED

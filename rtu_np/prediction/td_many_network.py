@@ -15,7 +15,7 @@ from rtu_np.learning.passes import AlongTraces, InOwnPass
 from rtu_np.learning.readout import NoActivations
 from rtu_np.numerics.buffers import clear, copy, padded, padded_rows, whole
 from rtu_np.numerics.layout import layout_of
-from rtu_np.numerics.rows import add_to_rows, read_four
+from rtu_np.numerics.rows import add_to_rows, learn_four, read_four
 from rtu_np.prediction.td_kernels import CUMULANT, DISCOUNT
 
 RATIO, SLOTS = 3, 4  # a row of signals has m numbers in each slot
@@ -35,6 +35,10 @@ class Lambda0(NamedTuple):
 
 class Frozen(NamedTuple):
     """The body does not learn, and carries no sensitivities."""
+
+
+class FrozenBelowTraces(NamedTuple):
+    """As Frozen, if the optimiser takes its step along the traces: then the readout can learn one step later."""
 
 
 class RowsSpec(NamedTuple):
@@ -59,7 +63,7 @@ class ManySpec(NamedTuple):
     readout: RowsSpec
     optimizer: Any  # AlongTraces or InOwnPass (`rtu_np.learning.passes`)
     lambda_: float
-    body: Any  # Traces, Shared, Lambda0 or Frozen
+    body: Any  # Traces, Shared, Lambda0, Frozen or FrozenBelowTraces
     bounded: bool  # whether the step along a trace depends on it
     n_body: int  # numbers of a trace of the body
     n_shared: int  # traces of features: as many as a unit has features, or none
@@ -99,6 +103,7 @@ class ManyNetwork(NamedTuple):
     y_t: Annotated[np.ndarray, padded, "spec.readout.n_features"]
     dy: PerFeature
     credits: Annotated[np.ndarray, padded_rows, "8", "spec.cell.n_hidden"]
+    waits: Annotated[np.ndarray, "1"]  # whether the readout has not learned yet from the latest step
 
 
 many_arrays = kernel(inline=False)(layout_of(ManyNetwork))
@@ -120,11 +125,15 @@ def _two_dots(w, a, b):
 @kernel
 def read_both(params, y_tm1, y_t, v_tm1, v_t):
     """v_tm1, v_t (m,) <- W y + b, of the features before and now"""
-    m = v_t.shape[0]
-    whole = m - m % 4
+    whole = v_t.shape[0] - v_t.shape[0] % 4
     for j in range(whole - 4, -1, -4):  # back, as rows learn forth: the latest are in the nearest cache
         read_four(params.w, j, y_tm1, y_t, v_tm1, v_t)
-    for j in range(whole, m):
+    _read_rest(whole, params, y_tm1, y_t, v_tm1, v_t)
+
+
+@kernel
+def _read_rest(first, params, y_tm1, y_t, v_tm1, v_t):
+    for j in range(first, v_t.shape[0]):
         v_tm1[j], v_t[j] = _two_dots(params.w[j], y_tm1, y_t)
     _add_biases(params.b, v_tm1, v_t)
 
@@ -228,13 +237,80 @@ def _add_products(target, factors, z):
         target[j] += factors[j] * z[j]
 
 
+# On a body that does not learn, a readout along traces can wait until the next features are there. Then one pass over
+# its rows updates them and reads both features: 100 rows of 128 features are larger than the nearest cache, in float32.
+
+
+@generic
+def learn_rows(body, spec, network):
+    """The readout learns from the step, and its traces advance; or it waits."""
+
+
+@generic
+def read_rows(body, spec, network):
+    """v_tm1, v_t <- W y + b; a readout that waits learns from the last step before."""
+
+
+@generic
+def catch_up(body, spec, network):
+    """A readout that waits learns from the latest step."""
+
+
+@learn_rows.otherwise
 @kernel
-def decay_rows(spec, network):
+def _learn_at_once(body, spec, network):
+    move_rows(spec.optimizer, spec, network)
+    decay_rows(spec, network, network.y_t)
+
+
+@read_rows.otherwise
+@kernel
+def _read(body, spec, network):
+    read_both(network.params.readout, network.y_tm1, network.y_t, network.v_tm1, network.v_t)
+
+
+catch_up.otherwise(lambda body, spec, network: None)
+
+
+@learn_rows.register(FrozenBelowTraces)
+def _wait(body, spec, network):
+    network.waits[0] = 1
+
+
+@catch_up.register(FrozenBelowTraces)
+def _learn_what_waits(body, spec, network):
+    if network.waits[0] != 0:
+        network.waits[0] = 0
+        _learn_at_once(body, spec, network)
+
+
+@read_rows.register(FrozenBelowTraces)
+def _learn_and_read(body, spec, network):
+    n, params, z = network, network.params.readout, network.traces.readout
+    if n.waits[0] == 0:
+        _read(body, spec, network)
+    else:
+        n.waits[0] = 0
+        m, width = spec.readout.m, n.y_t.shape[0]
+        whole = m - m % 4
+        for j in range(0, whole, 4):
+            a, b, c, d = int(n.group[j]), int(n.group[j + 1]), int(n.group[j + 2]), int(n.group[j + 3])
+            zs = z.w[a][:width], z.w[b][:width], z.w[c][:width], z.w[d][:width]
+            learn_four(params.w, j, n.factors, zs, n.y_tm1, n.y_t, n.v_tm1, n.v_t)
+        for j in range(whole, m):
+            add_to_rows(params.w, j, j + 1, n.factors, z.w[int(n.group[j])])
+        _add_products(params.b, n.factors, z.b)
+        _read_rest(whole, params, n.y_tm1, n.y_t, n.v_tm1, n.v_t)
+        decay_rows(spec, n, n.y_tm1)
+
+
+@kernel
+def decay_rows(spec, network, y):
     n, z = network, network.traces.readout
     j = 0
     while j < spec.readout.m:
         if int(n.group[j]) == j:
-            _decay_row(z.w[j], n.decays[j], n.y_t)
+            _decay_row(z.w[j], n.decays[j], y)
         j = int(n.stops[j])
     _decay_biases(z.b, n.decays)
 

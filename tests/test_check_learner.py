@@ -380,7 +380,9 @@ def test_flags_of_the_command_line(capsys):
     words = ["--n-hidden", "1", "--steps", "9"]
     assert main(["learnercheck", "--stack", "linear-rtu", "--exact", *words]) == 0
     assert "Stack([LinearRTU(1), LinearRTU(1)])" in capsys.readouterr().out
-    assert main(["learnercheck", "--learner", "ppo", "--optimizer", "sgd", "--tbptt", "2", *words, "--steps", "30"]) == 0
+    assert (
+        main(["learnercheck", "--learner", "ppo", "--optimizer", "sgd", "--tbptt", "2", *words, "--steps", "30"]) == 0
+    )
     for more, message in {
         "--learner qrc": "optimizer is ObGD",
         "--cell gru --gradient snap1": "learner has gradient=SnAp1(): expected RTRL()",

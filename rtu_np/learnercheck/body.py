@@ -32,7 +32,8 @@ def by_complex_step(function: Callable[[Arrays], np.ndarray], at: Arrays, step: 
     """The same with a step and a precision."""
     found = {}
     for name, array in at.items():
-        moved, columns = array.astype(dtype), []
+        moved: np.ndarray = array.astype(dtype)
+        columns = []
         for index in np.ndindex(array.shape):
             moved[index] += 1j * step
             columns.append(function({**at, name: moved}).imag / step)

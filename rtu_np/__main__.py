@@ -16,6 +16,7 @@ from rtu_np import (
     ELSTM,
     GRU,
     LRU,
+    PPO,
     QRC,
     RFLO,
     RTRL,
@@ -77,6 +78,7 @@ OPTIMIZERS = {
     "tidbd": TIDBD(1e-6),
     "autostep": Autostep(1e-6),
 }
+# Gradients without a flag of their own.
 GRADIENTS: dict[str, Any] = {
     "snap1": SnAp1(),
     "rflo": RFLO(),
@@ -91,6 +93,17 @@ LEARNERS: dict[str, Any] = {
         _cart_pole(), cell, actor_optimizer=rule, critic_optimizer=rule, **more
     ),
     "q": lambda cell, rule, **more: QLambda(_cart_pole(), cell, optimizer=rule, **more),
+    "ppo": lambda cell, rule, **more: PPO(
+        _cart_pole(),
+        cell,
+        actor=Dense(4, "tanh"),
+        critic=Dense(4, "tanh"),
+        n_steps=16,
+        n_minibatches=2,
+        n_epochs=2,
+        optimizer=rule,
+        **more,
+    ),
     "qrc": lambda cell, rule, **more: QRC(_cart_pole(), cell, optimizer=rule, h_optimizer=rule, **more),
 }
 
@@ -111,15 +124,9 @@ def parser(program: str, also: Mapping[str, str]) -> argparse.ArgumentParser:
     check.set_defaults(run=check_gradient)
     check.add_argument("--cell", choices=CELLS, default="linear-rtu")
     check.add_argument("--activation", choices=ACTIVATIONS, help="of the cell; its own default if not given")
-    check.add_argument(
-        "--stack", choices=CELLS, nargs="+", default=[], help="layers above the cell, with as many units"
-    )
     check.add_argument("--readout", type=int, metavar="N", help="a linear layer with N outputs on top")
-    check.add_argument("--tbptt", type=int, metavar="T", help="truncated BPTT through T steps, instead of RTRL")
-    check.add_argument("--dense", action="store_true", help="full RTRL, for any cell")
-    check.add_argument("--exact", action="store_true", help="exact RTRL of two layers of RTUs, with --stack")
-    check.add_argument("--gradient", choices=GRADIENTS, help="another gradient than RTRL")
-    check.add_argument("--leak", type=float, metavar="A", help="of a vanilla-rnn, below 1; rflo needs one")
+    _add_network(check)
+    _add_gradient(check)
     check.add_argument("--n-hidden", type=int, default=8, help="units")
     check.add_argument("--n-inputs", type=int, default=3, help="width of the input")
     check.add_argument("--steps", type=int, default=60, help="length of the sequence")
@@ -132,6 +139,8 @@ def parser(program: str, also: Mapping[str, str]) -> argparse.ArgumentParser:
     learn.set_defaults(run=check_update)
     learn.add_argument("--learner", choices=LEARNERS, default="td", help="agents have the spaces of CartPole")
     learn.add_argument("--cell", choices=CELLS, default="linear-rtu")
+    _add_network(learn)
+    _add_gradient(learn)
     learn.add_argument("--n-hidden", type=int, default=4, help="units; a step takes as long as it has parameters")
     learn.add_argument("--optimizer", choices=OPTIMIZERS, default="obgd")
     learn.add_argument("--steps", type=int, default=60, help="of a random stream with ends of both kinds")
@@ -144,7 +153,8 @@ def parser(program: str, also: Mapping[str, str]) -> argparse.ArgumentParser:
     time.add_argument("--n-hidden", default=[192], help="units; for several sizes, give as many --n-inputs", **many)
     time.add_argument("--n-inputs", default=[64], help="width of the input", **many)
     time.add_argument("--tbptt", default=[], help="also truncated BPTT through N steps", **many)
-    time.add_argument("--dense", action="store_true", help="full RTRL, for any cell")
+    time.add_argument("--gradient", choices=GRADIENTS, nargs="+", default=[], help="also these gradients")
+    _add_network(time)
     time.add_argument("--dtype", choices=DTYPES, nargs="+", default=["float64", "float32"])
     time.add_argument("--optimizer", choices=OPTIMIZERS, default="sgd")
     time.add_argument("--repeats", type=int, default=30, help="runs in compiled code, of at least 20 ms each")
@@ -169,28 +179,65 @@ def parser(program: str, also: Mapping[str, str]) -> argparse.ArgumentParser:
     return top
 
 
+def _add_network(command: argparse.ArgumentParser) -> None:
+    """The flags of the layers above the cell, and of RTRL through them."""
+    command.add_argument(
+        "--stack", choices=CELLS, nargs="+", default=[], help="layers above the cell, with as many units"
+    )
+    command.add_argument("--leak", type=float, metavar="A", help="of a vanilla-rnn, below 1; rflo needs one")
+    command.add_argument("--dense", action="store_true", help="full RTRL, for any cell")
+    command.add_argument("--exact", action="store_true", help="exact RTRL of two layers of RTUs, with --stack")
+
+
+def _add_gradient(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--tbptt", type=int, metavar="T", help="truncated BPTT through T steps, instead of RTRL")
+    command.add_argument("--gradient", choices=GRADIENTS, help="another gradient than RTRL")
+
+
+def _layers(name: str, n_hidden: int, a: argparse.Namespace, **settings: Any) -> list[Any]:
+    """The cell and the layers above it. ValueError if the cell has no leak."""
+    if a.leak is not None:
+        if name != "vanilla-rnn":
+            raise ValueError(f"--leak is {a.leak} for {name}: expected vanilla-rnn, which alone has a leak")
+        settings["leak"] = a.leak
+    return [CELLS[name](n_hidden=n_hidden, **settings), *(CELLS[each](n_hidden=n_hidden) for each in a.stack)]
+
+
+def _stacked(layers: list[Any]) -> Any:
+    return layers[0] if len(layers) == 1 else Stack(tuple(layers))
+
+
+def _rtrl(a: argparse.Namespace, also: Mapping[str, Any]) -> RTRL:
+    """The RTRL that is asked for. ValueError if more than one of its flags is given, or of `also`."""
+    asked = [name for name, value in {"--dense": a.dense, "--exact": a.exact, **also}.items() if value]
+    if len(asked) > 1:
+        raise ValueError(f"{' and '.join(asked)} exclude each other: expected one way of carrying the gradient")
+    return RTRL(a.dense, a.exact)
+
+
+def _gradient(a: argparse.Namespace) -> Any:
+    """The one gradient that is asked for."""
+    rtrl = _rtrl(a, {"--tbptt": a.tbptt is not None, "--gradient": a.gradient})
+    if a.tbptt is not None:
+        return TBPTT(a.tbptt)
+    return rtrl if a.gradient is None else GRADIENTS[a.gradient]
+
+
 def _command(commands: Any, name: str, text: str) -> argparse.ArgumentParser:
     return commands.add_parser(name, help=text, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
 
 
 def check_gradient(arguments: argparse.Namespace) -> int:
     a = arguments
-    given = {"--dense": a.dense, "--exact": a.exact, "--tbptt": a.tbptt is not None, "--gradient": a.gradient}
-    asked = [name for name, value in given.items() if value]
-    if len(asked) > 1:
-        raise ValueError(f"{' and '.join(asked)} exclude each other: expected one way of carrying the gradient")
-    if a.leak is not None and a.cell != "vanilla-rnn":
-        raise ValueError(f"--leak is {a.leak} for {a.cell}: expected vanilla-rnn, which alone has a leak")
-    gradient = RTRL(a.dense, a.exact) if a.gradient is None else GRADIENTS[a.gradient]
-    settings = {name: getattr(a, name) for name in ("activation", "leak") if getattr(a, name) is not None}
-    layers = [CELLS[a.cell](n_hidden=a.n_hidden, **settings), *(CELLS[name](n_hidden=a.n_hidden) for name in a.stack)]
+    gradient = _gradient(a)
+    layers = _layers(a.cell, a.n_hidden, a, **({} if a.activation is None else {"activation": a.activation}))
     if a.readout is not None:
         layers.append(Dense(a.readout, "identity"))
     report = gradcheck.check_gradients(
-        layers[0] if len(layers) == 1 else Stack(tuple(layers)),
+        _stacked(layers),
         a.n_inputs,
         a.steps,
-        gradient if a.tbptt is None else TBPTT(a.tbptt),
+        gradient,
         a.seed,
         a.dtype,
         a.reset_at,
@@ -201,9 +248,10 @@ def check_gradient(arguments: argparse.Namespace) -> int:
 
 
 def check_update(arguments: argparse.Namespace) -> int:
-    cell, rule = CELLS[arguments.cell](n_hidden=arguments.n_hidden), OPTIMIZERS[arguments.optimizer]
-    learner = LEARNERS[arguments.learner](cell, rule, seed=arguments.seed, dtype=arguments.dtype)
-    report = check_learner(learner, arguments.steps)
+    a = arguments
+    more = {"gradient": _gradient(a), "seed": a.seed, "dtype": a.dtype}
+    learner = LEARNERS[a.learner](_stacked(_layers(a.cell, a.n_hidden, a)), OPTIMIZERS[a.optimizer], **more)
+    report = check_learner(learner, a.steps)
     print(report)
     return 0 if report.passed else 1
 
@@ -215,10 +263,11 @@ def time_steps(arguments: argparse.Namespace) -> int:
             "expected the same count, since they are paired"
         )
     sizes = list(zip(arguments.n_hidden, arguments.n_inputs, strict=True))
-    gradients = [RTRL(dense=arguments.dense), *map(TBPTT, arguments.tbptt)]
+    a = arguments
+    gradients = [_rtrl(a, {}), *map(TBPTT, a.tbptt), *(GRADIENTS[name] for name in a.gradient)]
     settings = [
-        {"cell": CELLS[name](n), "n_inputs": d, "gradient": gradient, "dtype": dtype}
-        for name, (n, d), gradient, dtype in product(arguments.cell, sizes, gradients, arguments.dtype)
+        {"cell": _stacked(_layers(name, n, a)), "n_inputs": d, "gradient": gradient, "dtype": dtype}
+        for name, (n, d), gradient, dtype in product(a.cell, sizes, gradients, a.dtype)
     ]
     files.check_folder("--output", arguments.output)
     timings, machine = timing.measure_all(

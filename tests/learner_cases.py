@@ -72,7 +72,7 @@ def ppo(discrete=True, **settings):
     """With steps so large that ratios, values and the gradient are clipped."""
     own = {"n_steps": 6, "n_minibatches": 2, "n_epochs": 2, "gamma": 0.9, "gae_lambda": 0.8, "entropy_coef": 0.05}
     own |= {"clip": 0.02, "optimizer": Adam(0.02), "max_grad_norm": 0.3, "dtype": "float64", "threads": 1, **settings}
-    cell, narrow = own.pop("cell", LinearRTU(2)), Dense(2, "tanh")
+    cell, narrow = own.pop("cell", LinearRTU(1)), Dense(2, "tanh")
     return moved(PPO(World(discrete), cell, actor=narrow, critic=narrow, **own))
 
 

@@ -377,8 +377,20 @@ def test_flags_of_the_command_line(capsys):
     for learner in ("td", "many", "regression", "actor-critic", "q"):
         assert main(["learnercheck", "--learner", learner, "--n-hidden", "1", "--steps", "9", "--cell", "min-gru"]) == 0
         assert "passed: largest error" in capsys.readouterr().out
-    assert main(["learnercheck", "--learner", "qrc", "--n-hidden", "1"]) == 2
-    assert "learnercheck: optimizer is ObGD" in capsys.readouterr().err
+    words = ["--n-hidden", "1", "--steps", "9"]
+    assert main(["learnercheck", "--stack", "linear-rtu", "--exact", *words]) == 0
+    assert "Stack([LinearRTU(1), LinearRTU(1)])" in capsys.readouterr().out
+    assert (
+        main(["learnercheck", "--learner", "ppo", "--optimizer", "sgd", "--tbptt", "2", *words, "--steps", "30"]) == 0
+    )
+    for more, message in {
+        "--learner qrc": "optimizer is ObGD",
+        "--cell gru --gradient snap1": "learner has gradient=SnAp1(): expected RTRL()",
+        "--tbptt 2 --dense": "--dense and --tbptt exclude each other",
+        "--leak .5": "--leak is 0.5 for linear-rtu",
+    }.items():
+        assert main(["learnercheck", *words, *more.split()]) == 2
+        assert f"learnercheck: {message}" in capsys.readouterr().err
 
 
 def test_every_mistake_of_a_rule_has_a_sentence_of_its_own():

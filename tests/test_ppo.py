@@ -11,7 +11,7 @@ from ppo_cases import CELLS, N, T, World, below_of, collected, make, oracle_of, 
 from ppo_oracle import copied
 from tolerances import LEARNING, PLAIN, assert_close
 
-from rtu_np import PPO, RTRL, SGD, TBPTT, Adam, LinearRTU
+from rtu_np import PPO, RTRL, SGD, TBPTT, Adam, LinearRTU, check_learner
 from rtu_np.control.ppo.network import chunk
 
 ENCODED = "linear RTU behind an encoder"
@@ -48,6 +48,13 @@ def test_an_update_is_the_oracle_s(name, gradient, discrete, refresh):
         assert not np.array_equal(block, start[key]), f"{key} has not moved"
         assert_close(agent.parameters[key] - start[key], block - start[key], LEARNING, key)
     assert agent.diagnostics()["updates"] == 1
+
+
+def test_a_compiled_agent_is_checked_step_by_step():
+    """With the kernels of the test above."""
+    agent, _ = make(CELLS[SIMPLE].cell, refresh="both", n_epochs=3, optimizer=ADAM, entropy_coef=0.01)
+    report = check_learner(agent, 30)
+    assert report.passed, str(report)
 
 
 @pytest.mark.parametrize(("name", "discrete"), [(SIMPLE, True)] if COMPILED else [("GRU", True), (ENCODED, False)])

@@ -117,6 +117,9 @@ def test_bad_input_is_one_line(tmp_path, capsys):
         "--n-hidden 0 --n-inputs 2": "n_hidden is 0",
         "--repeats 0": "repeats is 0",
         "--tbptt 0": "steps is 0",
+        "--dense --exact": "--dense and --exact exclude each other",
+        "--gradient rflo": "RFLO",
+        "--leak 0.5 --cell vanilla-rnn gru": "--leak is 0.5 for gru",
         f"--output {tmp_path / 'file' / 'below'}": "file is a file",
     }.items():
         assert main(["timing", "--no-compiling", *words.split()]) == 2

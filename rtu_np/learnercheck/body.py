@@ -25,12 +25,18 @@ Arrays = dict[str, np.ndarray]
 
 def derivatives(function: Callable[[Arrays], np.ndarray], at: Arrays) -> Arrays:
     """{name: (outputs, *shape)} of a function of a dictionary of arrays, by complex step."""
+    return by_complex_step(function, at, STEP, np.complex128)
+
+
+def by_complex_step(function: Callable[[Arrays], np.ndarray], at: Arrays, step: float, dtype: type) -> Arrays:
+    """The same with a step and a precision."""
     found = {}
     for name, array in at.items():
-        moved, columns = array.astype(complex), []
+        moved: np.ndarray = array.astype(dtype)
+        columns = []
         for index in np.ndindex(array.shape):
-            moved[index] += 1j * STEP
-            columns.append(function({**at, name: moved}).imag / STEP)
+            moved[index] += 1j * step
+            columns.append(function({**at, name: moved}).imag / step)
             moved[index] = array[index]
         n = columns[0].size if columns else function(at).size
         found[name] = np.array(columns).T.reshape(n, *array.shape)
@@ -60,8 +66,10 @@ class Body:
         self.n_state = sum(self.sizes.values())
         names = [f"{prefix}{name}." for name in layer_names(spec, params)]
         parts = [leaves(views, name) for name, (_, views) in zip(names, layers(spec, params), strict=True)]
+        self.names_of_layers = [list(part) for part in parts]
         self.names = [name for part in parts for name in part]
         self.window = spec.steps if isinstance(spec, TBPTTSpec) else None
+        self.derive: Callable[..., Arrays] = Body.joint  # of a step; `rough.joint` may stand here
         self._learns, self._own = learns, {name: np.ones(self.n_state) for name in self.names}
         if not isinstance(spec, TBPTTSpec | FullRTRLSpec | TwoLayersSpec):
             self._keep_own_rows(parts)
@@ -102,7 +110,7 @@ class Body:
             self._past = [*self._past, (state, x)][-self.window :]
             return Moved(after, y, derivatives(self._run_again, own))
         n = self.n_state
-        joint = derivatives(lambda p: np.concatenate(self.forward(p, p["state"], x)), {**own, "state": state})
+        joint = self.derive(self, own, state, x)
         J, dy = joint["state"][:n], joint["state"][n:]
         gradient = {}
         for name in self.names:
@@ -113,6 +121,10 @@ class Body:
             gradient[name] = direct
             self.carried[name] = F * self._own[name].reshape(-1, *[1] * (F.ndim - 1))
         return Moved(after, y, gradient)
+
+    def joint(self, own: Arrays, state: np.ndarray, x: np.ndarray) -> Arrays:
+        """{name: (numbers of the state and features, *shape)} of a step, by parameters and "state"."""
+        return derivatives(lambda p: np.concatenate(self.forward(p, p["state"], x)), {**own, "state": state})
 
     def _run_again(self, params: Arrays) -> np.ndarray:
         state = self._past[0][0]

@@ -32,6 +32,7 @@ from rtu_np.learnercheck.many import ManyTD
 from rtu_np.learnercheck.ppo import PPOReference
 from rtu_np.learnercheck.regression import Regression
 from rtu_np.learnercheck.report import TOLERANCE, Difference, LearnerReport, PartCheck
+from rtu_np.learnercheck.rough import Rough
 from rtu_np.learnercheck.td import TD
 from rtu_np.prediction.regressor import OnlineRegressor
 from rtu_np.prediction.td import TDLambda
@@ -40,6 +41,7 @@ from rtu_np.validation import brief, check_choice, check_real
 
 _ROUNDING = 16  # units in the last place of a number that a change is added to
 _NOISE = 30.0  # times what a change in the last digits of float32 makes of a reference
+_SHADOWS = 8  # such references
 _RECORDED = 100  # steps on either side of the first that is wrong, for hints
 _CARRIED = RTRL(), RTRL(dense=True), RTRL(exact=True)
 # By name: the class that has the rule, and its reference. A class comes before those that it is made from.
@@ -130,8 +132,10 @@ def check_learner(
         by.check_length(rows)
     if name in RULES:
         subject.reset()  # what a reference carries begins with an episode
-    shadow = type(by)(subject) if single and name in RULES else None
-    comparison = _Comparison(by, allowed, float(least), shadow)
+    shadows = [type(by)(subject) for _ in range(_SHADOWS if single and name in RULES else 0)]
+    for nets in zip(*(shadow.nets for shadow in shadows), strict=True):
+        Rough([net.body for net in nets])
+    comparison = _Comparison(by, allowed, float(least), shadows)
     for t, row in enumerate(rows):
         comparison.step(t, subject, row)
     return comparison.report(title)
@@ -200,13 +204,14 @@ class Compared(NamedTuple):
 class _Comparison:
     """The steps of a learner next to those of a reference.
 
-    shadow : for float32, another reference of the same kind. It gets the same state with other last digits. What this
-        changes is noise: if numbers cancel, float32 cannot be closer
+    shadows : for float32, others of the same kind. They get the same state with other last digits, and
+        have derivatives of the cell's step with the errors of float32 (`rough`). What this changes is noise: if
+        numbers cancel, in the update or within the cell, float32 cannot be closer
     """
 
-    def __init__(self, by: Any, allowed: float, least: float, shadow: Any = None) -> None:
+    def __init__(self, by: Any, allowed: float, least: float, shadows: list[Any]) -> None:
         self._by, self._allowed, self._error = by, allowed, partial(relative_error, least=least)
-        self._shadow, self._rng = shadow, np.random.default_rng(0)
+        self._shadows, self._rng = shadows, np.random.default_rng(0)
         self._worst: dict[str, float] = {}
         self._first: dict[str, int] = {}
         self._sizes: dict[str, dict[str, int]] = {}
@@ -229,12 +234,11 @@ class _Comparison:
         expected = self._by.expected(at)
         _check_names(expected, found)
         errors = {name: self._error(array, found[name], start.get(name)) for name, array in expected.items()}
-        if self._shadow is not None:
-            shaken = self._shadow.expected(self._shadow.observe(self._shake(start), row, self._shake(found)))
-            for name, array in expected.items():
-                apart, noise = (np.nanmax(np.abs(each - array), initial=0.0) for each in (found[name], shaken[name]))
-                if np.isfinite(errors[name]) and noise > 0:
-                    errors[name] = min(errors[name], float(self._allowed * apart / (_NOISE * noise)))
+        shaken = [each.expected(each.observe(self._shake(start), row, self._shake(found))) for each in self._shadows]
+        for name, array in expected.items() if shaken else ():
+            apart, *noises = (np.nanmax(np.abs(each[name] - array), initial=0.0) for each in (found, *shaken))
+            if np.isfinite(apart) and max(noises) > 0:
+                errors[name] = min(errors[name], float(self._allowed * apart / (_NOISE * max(noises))))
         self._take(Compared(t, row, start, found, expected, errors, at))
 
     def _take(self, step: Compared) -> None:

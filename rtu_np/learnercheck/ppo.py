@@ -26,7 +26,7 @@ class Acted(NamedTuple):
     right: Arrays  # all that comes before the next transition, without a mistake
     past: Past | None  # ahead of the update, if there is one
     stored: Arrays  # sensitivities before the step of the next transition
-    moved: Moved | None  # the step of the next transition, with the agent's parameters; None if there is none
+    moved: Moved | None  # the step of the next transition, with the agent's parameters; or None
     start: np.ndarray  # the state before that
 
 
@@ -74,7 +74,8 @@ class PPOReference(AgentReference):
             past = Past([dict(each) for each in now.rows], dict(now.first), dict(now.now))
             right |= self._learned(turn, right, now, "")
             body.carried = now.now
-        start, stored = state["memory.state"] * (0.0 if turn.first else 1.0), {}
+        start = state["memory.state"] * (0.0 if turn.first else 1.0)
+        stored: Arrays = {}
         if turn.ends:
             return Acted(turn, right, past, stored, None, start)
         names = [name for name in found if name.startswith(SENSITIVITIES)]

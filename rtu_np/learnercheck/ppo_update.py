@@ -48,7 +48,8 @@ class Update:
         agent, net, mistake = self.agent, self.net, self.mistake
         params = net.params(state)
         moments = {k.removeprefix("moments."): a for k, a in state.items() if k.startswith("moments.")}
-        terms, norms, gradient = np.zeros(_TERMS), [], np.zeros(net.n)
+        terms, gradient = np.zeros(_TERMS), np.zeros(net.n)
+        norms: list[float] = []
         self._aim(rows)
         for epoch, order in enumerate(state["orders"].astype(int)):
             if epoch and any(self.refresh) and mistake != mistakes.NO_REFRESH:
@@ -57,7 +58,7 @@ class Update:
             order = state["orders"][0].astype(int) if mistake == mistakes.SAME_ORDER else order
             for chosen in np.split(order, agent.n_minibatches):
                 gradient, more = self._gradient(params, rows, past.rows, chosen)
-                terms, norms = terms + more, [*norms, np.sqrt((gradient**2).sum())]
+                terms, norms = terms + more, [*norms, float(np.sqrt((gradient**2).sum()))]
                 params, moments = self._step(params, moments, gradient, norms[-1])
                 if net.confine(params):
                     moments = self._wrap(params, moments, past, int(state["clock"][0]))
@@ -172,11 +173,12 @@ class Update:
         self, params: Arrays, rows: Rows, advantage: float, at: tuple[int, np.ndarray]
     ) -> tuple[Arrays, np.ndarray, np.ndarray]:
         """(the gradient of its loss by all but the body, that by the features, its terms)"""
-        (t, y), own, dy = at, {}, np.zeros_like(at[1])
+        (t, y), dy = at, np.zeros_like(at[1])
+        own: Arrays = {}
         outputs = {"o": self.net.actor.read(params, y), "v": self.net.critic.read(params, y)}
         along = derivatives(lambda p: np.atleast_1d(self._loss(p, rows, advantage, t)[0]), outputs)
         for branch, by_output in ((self.net.actor, along["o"][0]), (self.net.critic, along["v"][0])):
-            by = derivatives(lambda p, branch=branch: branch.read(p, p["y"]), {**branch.of(params), "y": y})
+            by = branch.derivatives(params, y)
             blocks = {name: np.tensordot(by_output, block, 1) for name, block in by.items()}
             dy += blocks.pop("y")
             own |= blocks

@@ -11,7 +11,7 @@ import numpy as np
 
 from rtu_np import protocol
 from rtu_np.control.ppo.agent import PPO, _named
-from rtu_np.learnercheck.body import Arrays, Body
+from rtu_np.learnercheck.body import Arrays, Body, derivatives
 from rtu_np.learning.blocks import named_layers
 from rtu_np.learning.network import weights
 from rtu_np.learning.outcomes import STEPS
@@ -53,7 +53,7 @@ def _orders(agent: PPO) -> np.ndarray:
 
 
 def stored_at(agent: PPO, row: int) -> Arrays:
-    """{name: (numbers of the state, *shape)} of the sensitivities stored with a transition; {} if there are none."""
+    """{name: (numbers of the state, *shape)} of the sensitivities stored with a transition; {} if nothing is stored."""
     if agent._rounded is not None:
         return _dense(agent, (agent._rounded[row].astype(np.uint32) << 16).view(np.float32))
     return _dense(agent, agent._views.rollout.stored[row])
@@ -94,6 +94,10 @@ class Branch:
     def of(self, params: Arrays) -> Arrays:
         """Its own parameters."""
         return {k: a for k, a in params.items() if k in self._names or k.startswith(f"{self._head}.")}
+
+    def derivatives(self, params: Arrays, y: np.ndarray) -> Arrays:
+        """{name: (outputs, *shape)} by its own parameters, and by the features "y"."""
+        return derivatives(lambda p: self.read(p, p["y"]), {**self.of(params), "y": y})
 
     def read(self, params: Arrays, y: np.ndarray) -> np.ndarray:
         """The outputs for the features y; both may be complex."""

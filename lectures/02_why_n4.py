@@ -168,14 +168,14 @@ plt.show()
 
 # %% [markdown]
 # From 64 to 128 units, the cost of the vanilla network grows 15 times, near $2^4$. That of trace units doubles. With
-# 32 units the one costs 2,934,016 operations, and the other 7,712: 380 times less.
+# 32 units the one costs 2,788,320 operations, and the other 7,712: 362 times less.
 
 # %%
 growth = {name: operations[-1] / operations[-2] for name, operations in cost.items()}
 assert np.isclose(growth["vanilla network"], 15, atol=0.5)
 assert np.isclose(growth["trace units"], 2, atol=0.01)
-assert (cost["vanilla network"][2], cost["trace units"][2]) == (2_934_016, 7_712)
-assert np.isclose(2_934_016 / 7_712, 380, atol=0.5)
+assert (cost["vanilla network"][2], cost["trace units"][2]) == (2_788_320, 7_712)
+assert np.isclose(2_788_320 / 7_712, 362, atol=0.5)
 
 # %% [markdown]
 # ## Did we lose anything?
@@ -225,7 +225,7 @@ assert np.allclose(shares, np.arange(1, 9) / units)
 # %% [markdown]
 # ## Solution 2
 #
-# 326 units. One step then needs 82 billion operations, seconds of a processor's core. They would do for 56 million
+# 326 units. One step then needs 82 billion operations, seconds of a processor's core. They would do for 55 million
 # trace units.
 
 # %%
@@ -235,4 +235,4 @@ operations = flops(GRU(326), 64, RTRL())
 trace_units = operations / flops(LinearRTU(1000), 64) * 1000
 print(f"{operations:,} operations, as of {trace_units:,.0f} trace units")
 assert np.isclose(operations / 1e9, 82, atol=0.5)
-assert np.isclose(trace_units / 1e6, 56, atol=0.5)
+assert np.isclose(trace_units / 1e6, 55, atol=0.5)

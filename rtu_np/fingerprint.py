@@ -47,7 +47,7 @@ _n_read = 0  # of Numba's list of overloads
 _LOAD_GLOBAL, _EXTENDED_ARG = dis.opmap["LOAD_GLOBAL"], dis.opmap["EXTENDED_ARG"]
 _LARGEST = 2**20  # bytes of a constant array; Numba stores no code with a larger one
 _KEPT = 100  # fingerprints that `text_of` remembers, the latest
-_known: dict[tuple, tuple[str, "Unchanged"]] = {}
+_known: dict[tuple, tuple[str, Callable[[], bool]]] = {}
 
 
 def options_text(options: dict[str, Any]) -> str:
@@ -115,8 +115,9 @@ def _constant(value: Any) -> Any:
 def text_of(function: Callable, kinds: tuple[type, ...] = ()) -> str:
     """`Fingerprint(function, kinds).text`; it is remembered, and made again if anything that it read has changed."""
     key = (function, *kinds)
-    if key in _known and _known[key][1]():
-        return _known[key][0]
+    text, unchanged = _known.get(key, ("", bool))
+    if unchanged():
+        return text
     _known.pop(key, None)
     found = Fingerprint(function, kinds)
     if found.seen.all_of_it:
@@ -131,6 +132,7 @@ class Seen:
 
     def __init__(self) -> None:
         self.all_of_it = True  # False: something was read that may change inside
+        self.n_overloads = _n_read
         self.entries: dict[tuple[int, Any], tuple[dict, Any, Any]] = {}
         self.attributes: dict[tuple[int, str], tuple[Any, str, Any]] = {}
         self.sizes: list[tuple[dict, int]] = []
@@ -154,7 +156,7 @@ class Unchanged:
     """
 
     def __init__(self, seen: Seen) -> None:
-        self.n_overloads, self.sizes = _n_read, seen.sizes
+        self.n_overloads, self.sizes = seen.n_overloads, seen.sizes
         self.entries = tuple(zip(*seen.entries.values(), strict=True)) or ((), (), ())
         self.attributes = tuple(zip(*seen.attributes.values(), strict=True)) or ((), (), ())
 
@@ -183,13 +185,13 @@ class Fingerprint:
         self.obstacles: list[str] = []
         self.read: dict[tuple[int, str], Any] = {}
         self.dispatchers: list[Any] = []
-        self.seen = Seen()
         self._numbers: dict[Any, int] = {}
         self._alive: list[Any] = []  # so that no id is given twice
         self._texts: list[str] = []
         self._kinds: list[type] = []
         self._tables: list[tuple[int, dict]] = []
         _update_overloads()
+        self.seen = Seen()
         arguments = [self._type(each) for each in argument_types]
         self._texts.append(f"{self._value(function)} {arguments}")
         self.text = digest("\n".join(self._texts))

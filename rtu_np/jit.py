@@ -32,9 +32,10 @@ name, the types of the arguments, options, versions and the processor. So it doe
 file, when, or how often. Two versions that come and go are both stored. What cannot be hashed, or belongs to
 `__main__`, is compiled by each process. `python -m rtu_np cache` shows the files, and `--clear` removes them.
 
-Within a process, `compile_for` compares the same hash when a learner is made. After `importlib.reload`, or autoreload
-in a notebook, a new learner runs the new code, and learners made before go on with theirs. A function that is decorated
-with `njit` is compiled once for each type, as any decorated function: reload its module, too.
+Within a process, `compile_for` compares the same hash when a learner is made; it is remembered as long as the same
+objects stand at all places that were read (`fingerprint.text_of`). After `importlib.reload`, or autoreload in a
+notebook, a new learner runs the new code, and learners made before go on with theirs. A function that is decorated with
+`njit` is compiled once for each type, as any decorated function: reload its module, too.
 """
 
 import functools

@@ -1,3 +1,5 @@
+import os
+
 import modes
 import numpy as np
 import pytest
@@ -29,6 +31,13 @@ def case(request):
 @pytest.fixture
 def rng():
     return np.random.default_rng(7)
+
+
+def pytest_configure(config):
+    if os.environ.get("RTU_NP_SECONDS"):
+        from seconds import Seconds
+
+        config.pluginmanager.register(Seconds())
 
 
 def _is_mode(item):

@@ -6,7 +6,7 @@ from cases import COMPILED
 from tolerances import FLOAT32, PLAIN, assert_close
 
 from rtu_np.jit import njit
-from rtu_np.numerics.products import add_product
+from rtu_np.numerics.products import add_product, transpose
 from rtu_np.numerics.tiles import add_product_of
 
 PRECISION = {"float64": PLAIN, "float32": FLOAT32}
@@ -68,3 +68,12 @@ def test_terms_are_added_in_their_order(size, dtype):
     _plain(A, B, found, 0)
     _row_by_row(A, B, expected)
     assert np.array_equal(found, expected)
+
+
+@pytest.mark.parametrize("dtype", PRECISION)
+@pytest.mark.parametrize("shape", [(8, 8), (3, 5), (17, 26), (16, 9), (0, 8)])
+def test_a_matrix_is_transposed(shape, dtype):
+    W = np.random.default_rng(1).standard_normal(shape).astype(dtype)
+    out = np.full(shape[::-1], 9.0, dtype)
+    transpose(W, out)
+    assert np.array_equal(out, W.T)

@@ -14,7 +14,7 @@ from llvmlite import ir
 from numba import types
 
 from rtu_np.jit import overload
-from rtu_np.numerics.rows import counting, intrinsic, repeat
+from rtu_np.numerics.rows import counting, indices, intrinsic, repeat
 
 _ROWS, _VECTORS = 4, 2  # of a tile: their sums, and what they are made of, are in 16 registers
 
@@ -183,3 +183,49 @@ class _Product:
 
     def _repeated(self, number: Any, kind: Any) -> Any:
         return repeat(self._builder, kind, number) if isinstance(kind, ir.VectorType) else number
+
+
+# -------------------------------------------------------------------------------------------------------- transposing
+
+SIDE = 8  # of the squares that are turned
+
+
+def turn_square(W, j, i, out):
+    """out[i : i + 8, j : j + 8] <- W[j : j + 8, i : i + 8]^T"""
+    for k in range(SIDE):
+        for m in range(SIDE):
+            out[i + m, j + k] = W[j + k, i + m]
+
+
+@overload(turn_square)
+def _compile_turn_square(W, j, i, out):
+    return lambda W, j, i, out: _turn_square(W, j, i, out)
+
+
+@intrinsic
+def _turn_square(typing_context, W, j, i, out):
+    signature = types.none(W, types.intp, types.intp, out)
+
+    def build(context, builder, signature, arguments):
+        source, target = (context.make_array(signature.args[k])(context, builder, arguments[k]) for k in (0, 3))
+        j, i = arguments[1:3]
+        vector, alignment = ir.VectorType(source.data.type.pointee, SIDE), W.dtype.bitwidth // 8
+
+        def places(array, row, column):
+            width = builder.extract_value(array.shape, 1)
+            for k in range(SIDE):
+                start = builder.mul(builder.add(row, ir.Constant(row.type, k)), width)
+                at = builder.gep(array.data, [builder.add(start, column)])
+                yield builder.bitcast(at, vector.as_pointer())
+
+        rows = [builder.load(place, align=alignment) for place in places(source, j, i)]
+        for bit in (1, 2, 4):  # swap this bit of a number's row with that of its column
+            first = indices([m + SIDE - bit if m & bit else m for m in range(SIDE)])
+            second = indices([m + SIDE if m & bit else m + bit for m in range(SIDE)])
+            pairs = [(rows[k & ~bit], rows[k | bit]) for k in range(SIDE)]
+            rows = [builder.shuffle_vector(*pair, second if k & bit else first) for k, pair in enumerate(pairs)]
+        for row, place in zip(rows, places(target, i, j), strict=True):
+            builder.store(row, place, align=alignment)
+        return context.get_dummy_value()
+
+    return signature, build

@@ -180,7 +180,11 @@ BUGS_TOGETHER = {
     "a term of a product": (TILES, "A[k, j + 3] * B[j + 3, i]", "A[k, j + 3] * B[j + 2, i]"),
     "terms behind the last four": (TILES, "in range(grouped, B.shape[0])", "in range(grouped, B.shape[0] - 1)"),
     "the drives of another row": (SEQUENCES, "GivenDrive(drives.drive1[row]", "GivenDrive(drives.drive1[row - 1]"),
-    "the input gradient of another row": (SEQUENCES, "drives.drive2[row], adjoint.x[row]", "drives.drive2[0], adjoint.x[row]"),
+    "the input gradient of another row": (
+        SEQUENCES,
+        "drives.drive2[row], adjoint.x[row]",
+        "drives.drive2[0], adjoint.x[row]",
+    ),
 }
 
 

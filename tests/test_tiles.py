@@ -55,7 +55,7 @@ def test_a_product_is_that_of_numpy(by_four, size, dtype):
     ):
         found = C.copy()
         function(*factors, found, n_grouped)
-        assert_close(found, expected, PRECISION[dtype], function.__name__) if C.size else None
+        assert found.size == 0 or assert_close(found, expected, PRECISION[dtype], function.__name__) is None
 
 
 @pytest.mark.skipif(not COMPILED, reason="plain Python fuses no product with a sum, whichever the loop")

@@ -65,8 +65,8 @@ def pull_back(W, dz, dx):
 
 
 # ------------------------------------------------------------------------------------------------ many rows at a time
-# The rows of X, Y and Z are transitions of a minibatch; a row may be longer than the product needs. Terms of four inputs
-# or of four transitions are added up before they are added to the result.
+# The rows of X, Y and Z are transitions of a minibatch; a row may be longer than the product needs. Terms of four
+# inputs or of four transitions are added up before they are added to the result.
 
 
 @kernel

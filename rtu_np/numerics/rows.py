@@ -181,9 +181,7 @@ def _finish(builder, sums):
         firsts = [i for i in range(2 * lanes) if i % chunk < half]
         seconds = [i + half for i in firsts]
         sums = [
-            builder.fadd(
-                builder.shuffle_vector(u, v, indices(firsts)), builder.shuffle_vector(u, v, indices(seconds))
-            )
+            builder.fadd(builder.shuffle_vector(u, v, indices(firsts)), builder.shuffle_vector(u, v, indices(seconds)))
             for u, v in pairs
         ]
         chunk = half

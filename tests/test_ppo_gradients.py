@@ -89,11 +89,11 @@ def test_sensitivities_are_stored_and_used_later(name):
 # Each of a sign, a term or a row: (file, what stands there, what the bug makes of it).
 LOSS, ACTING, LINEAR = "control/ppo/loss.py", "control/ppo/rollout.py", "cells/linear_rtu.py"
 STORE = "spec, now.memory, r, rounded, now.scratch, t"
-ROWS, PRODUCTS, STACK = "cells/rows.py", "numerics/products.py", "cells/stack.py"
+ROWS, SEQUENCES, STACK, TILES = "cells/rows.py", "cells/sequences.py", "cells/stack.py", "numerics/tiles.py"
 BUGS = {
     "the past is left out": (LOSS, "        protocol.accumulate_stored(", "        (lambda *_: None)("),
     "the past of another transition": (LOSS, "sequence * spec.sequence)[0]", "sequence * spec.sequence - 1)[0]"),
-    "the state of another transition": (LOSS, "copy(r.states[t], c", "copy(r.states[t - 1], c"),
+    "the state of another transition": (LOSS, "copy(r.states[block[q] * T]", "copy(r.states[block[q] * T - 1]"),
     "the clip bounds from one side": (LOSS, "if unclipped <= clipped else", "if unclipped >= clipped else"),
     "the value is not clipped": (LOSS, "if error * error >= clipped_error * clipped_error else", "if True else"),
     "entropy is punished": (LOSS, "-real(s.entropy_coef)", "real(s.entropy_coef)"),
@@ -108,15 +108,25 @@ BUGS = {
         "+ d2 * e1 - d1 * e2\n\n\n@kernel",
         "+ d2 * e1 + d1 * e2\n\n\n@kernel",
     ),
+    "one of two weights' gradients": (
+        SEQUENCES,
+        "drives.drive2[:n], dW2, 0)\n    else",
+        "drives.drive1[:n], dW2, 0)\n    else",
+    ),
     "stored after the step": (
         ACTING,
         f"    _store({STORE})\n    protocol.advance(spec.cell, params.cell, now.memory, now.x)\n",
         f"    protocol.advance(spec.cell, params.cell, now.memory, now.x)\n    _store({STORE})\n",
     ),
 }
+_ENDS = "\n            if sequences.starts[row] != 0:\n                clear(flat)"
 SEQUENCE_BUGS = {
-    "an episode's end lets the gradient through": (LOSS, "    if r.starts[t] != 0:", "    if r.starts[t] < 0:"),
-    "an episode's end lets the state through": (LOSS, "elif r.starts[t] != 0:", "elif r.starts[t] < 0:"),
+    "an episode's end lets the gradient through": (SEQUENCES, f"{_ENDS}\n    _back", "\n    _back"),
+    "an episode's end lets the state through": (
+        SEQUENCES,
+        f"{_ENDS}\n            else",
+        "\n            if sequences.starts[row] < 0:\n                clear(flat)\n            else",
+    ),
 }
 
 
@@ -166,12 +176,14 @@ BUGS_TOGETHER = {
         "(b.upper, a.upper, c.upper, d.upper)",
     ),
     "the next block's transitions": (LOSS, "t = block[row // T] * T + row % T", "t = block[0] * T + row % T"),
-    "a row of a product": (PRODUCTS, "c0 * w0 + c1 * w1 + c2 * w2", "c0 * w0 + c1 * w1 + b2 * w2"),
-    "an input of an outer product": (PRODUCTS, "b2 * z2 + b3 * z3", "b2 * z2 + a3 * z3"),
-    "rows behind the last four": (
-        PRODUCTS,
-        "for k in range(rows, n):\n            a0",
-        "for k in range(n, n):\n            a0",
+    "a row of a product": (TILES, "four + A[k, j + 2]", "four + A[k - 1, j + 2]"),
+    "a term of a product": (TILES, "A[k, j + 3] * B[j + 3, i]", "A[k, j + 3] * B[j + 2, i]"),
+    "terms behind the last four": (TILES, "in range(grouped, B.shape[0])", "in range(grouped, B.shape[0] - 1)"),
+    "the drives of another row": (SEQUENCES, "GivenDrive(drives.drive1[row]", "GivenDrive(drives.drive1[row - 1]"),
+    "the input gradient of another row": (
+        SEQUENCES,
+        "drives.drive2[row], adjoint.x[row]",
+        "drives.drive2[0], adjoint.x[row]",
     ),
 }
 

@@ -53,7 +53,6 @@ from rtu_np.cells.rotation import (
     rotation_backward,
 )
 from rtu_np.cells.rows import accumulate_four
-from rtu_np.cells.sequences import register_driven
 from rtu_np.jit import kernel, like, noalias
 from rtu_np.numerics.activations import (
     Activation,
@@ -130,7 +129,6 @@ class LinearRTUSensitivities(NamedTuple):
 
 
 register_diagonal(LinearRTUSpec, lambda spec, c: like(c, 1.0))
-register_driven(LinearRTUSpec)
 protocol.memory.register(LinearRTUSpec)(layout_of(LinearRTUMemory))
 protocol.stored_sensitivities.register(LinearRTUSpec)(layout_of(LinearRTUSensitivities))
 

@@ -50,7 +50,6 @@ from rtu_np.cells.rotation import (
     rotate,
     rotation_backward,
 )
-from rtu_np.cells.sequences import register_driven
 from rtu_np.jit import kernel, noalias
 from rtu_np.numerics.activations import (
     Activation,
@@ -137,7 +136,6 @@ class NonlinearRTUSensitivities(NamedTuple):
 
 
 register_diagonal(NonlinearRTUSpec, lambda spec, c: slope(spec.activation, c))
-register_driven(NonlinearRTUSpec)
 protocol.memory.register(NonlinearRTUSpec)(layout_of(NonlinearRTUMemory))
 protocol.stored_sensitivities.register(NonlinearRTUSpec)(layout_of(NonlinearRTUSensitivities))
 

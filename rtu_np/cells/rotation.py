@@ -47,6 +47,7 @@ from rtu_np.cells.input_scale import (
     move_input_scale,
 )
 from rtu_np.cells.second_derivatives import register_second_derivatives
+from rtu_np.cells.sequences import register_driven
 from rtu_np.gradients.layers import name_of
 from rtu_np.gradients.own_past import sees_no_other
 from rtu_np.jit import generic, kernel, noalias
@@ -303,6 +304,7 @@ def register_diagonal(kind: type, slope_of_state) -> None:
     slope_of_state : (spec, c) -> f'(z) of a number c = f(z) of the state, in the recurrence
     """
     register_second_derivatives(kind, slope_of_state)
+    register_driven(kind)
     shared = {
         protocol.parameters: diagonal_parameters,
         protocol.state: diagonal_state,

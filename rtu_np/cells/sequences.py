@@ -1,7 +1,7 @@
 """The body of PPO's network: forward and backward through several sequences of T steps, which are rows of matrices.
 
 Where one step at a time reads all weights and a gradient of their size, several steps read them once. A stack goes
-through all rows of its lower layer first. A layer goes from step to step, since its state does, with `protocol.forward`
+through all rows of its lower layer first. A layer goes from step to step, as its state does, with `protocol.forward`
 and `protocol.backward` as they are. If it sees its input through a drive alone (`rtu_np.cells.drive`), the drives of all
 rows are computed beforehand, and the gradient by weights and input from those of the drives afterwards: to the bit what
 the steps would do one by one. Such a cell calls `register_driven`. All others need nothing.
@@ -16,7 +16,7 @@ from rtu_np.cells.drive import GivenDrive, input_gradient_of
 from rtu_np.cells.rows import RowsAdjoint
 from rtu_np.cells.stack import StackSpec
 from rtu_np.jit import generic, kernel
-from rtu_np.numerics.buffers import clear, copy, matrix
+from rtu_np.numerics.buffers import clear, copy
 from rtu_np.numerics.layout import layout_of
 from rtu_np.numerics.tiles import add_product_of
 
@@ -63,20 +63,18 @@ class Drives(NamedTuple):
     drive2: Annotated[np.ndarray, "rows", "spec.n_hidden"]
 
 
-class LayerRows(NamedTuple):
-    records: np.ndarray  # (rows, ...), each of `protocol.record`
-    drives: Any
-
-
-_no_drives, _drives = layout_of(NoDrives, "spec", "rows"), layout_of(Drives, "spec", "rows")
-
-
 @generic(inline=False)
 def drives_of(spec, rows, flat):
     """Layout of the drives, if the layer sees its input through them alone."""
 
 
-drives_of.otherwise(_no_drives)
+_drives = layout_of(Drives, "spec", "rows")
+drives_of.otherwise(layout_of(NoDrives, "spec", "rows"))
+
+
+class LayerRows(NamedTuple):
+    records: Annotated[np.ndarray, "rows", "n_record"]  # each of `protocol.record`
+    drives: Annotated[Any, drives_of, "spec", "rows"]
 
 
 def register_driven(kind: type) -> None:
@@ -84,11 +82,12 @@ def register_driven(kind: type) -> None:
     drives_of.register(kind)(_drives)
 
 
+_layer_rows = kernel(layout_of(LayerRows, "spec", "rows", "n_record"))
+
+
 @sequence_rows.otherwise
-def _layer_rows(spec, rows, flat):
-    records, flat = matrix(flat, rows, flat.shape[0] - protocol.record(spec, flat)[1].shape[0])
-    drives, flat = drives_of(spec, rows, flat)
-    return LayerRows(records, drives), flat
+def _rows_of_layer(spec, rows, flat):
+    return _layer_rows(spec, rows, flat.shape[0] - protocol.record(spec, flat)[1].shape[0], flat)
 
 
 @kernel

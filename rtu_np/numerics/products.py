@@ -5,7 +5,7 @@ needs a reduction.
 """
 
 from rtu_np.jit import kernel, njit, noalias
-from rtu_np.numerics.tiles import add_product_of
+from rtu_np.numerics.tiles import SIDE, add_product_of, turn_square
 
 
 @njit(fastmath={"contract", "reassoc"})
@@ -93,8 +93,8 @@ def add_four_rows(A, i, panel, out0, out1, out2, out3):
 
 
 # ------------------------------------------------------------------------------------------------ many rows at a time
-# The rows of X, Y and Z are transitions of a minibatch; a row may be longer than the product needs. Terms of four inputs
-# or of four transitions are added up before they are added to the result.
+# The rows of X, Y and Z are transitions of a minibatch; a row may be longer than the product needs. Terms of four
+# inputs or of four transitions are added up before they are added to the result.
 
 
 @kernel
@@ -111,7 +111,7 @@ def add_outers(X, Z, dW):
 
 @njit
 def transpose(W, out):
-    """out (m, d) <- W^T, in columns of eight: each is read along a line of the cache."""
+    """out (m, d) <- W^T, in squares that registers hold"""
     _transpose(W, out)
 
 
@@ -119,11 +119,13 @@ def transpose(W, out):
 @noalias
 def _transpose(W, out):
     d, m = W.shape
-    whole = d - d % 8
-    for j in range(0, whole, 8):
-        for i in range(m):
-            for k in range(8):
-                out[i, j + k] = W[j + k, i]
-    for j in range(whole, d):
+    rows, columns = d - d % SIDE, m - m % SIDE
+    for j in range(0, rows, SIDE):
+        for i in range(0, columns, SIDE):
+            turn_square(W, j, i, out)
+        for k in range(j, j + SIDE):
+            for i in range(columns, m):
+                out[i, k] = W[k, i]
+    for j in range(rows, d):
         for i in range(m):
             out[i, j] = W[j, i]

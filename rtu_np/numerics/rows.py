@@ -167,7 +167,7 @@ def _sums_of_four(builder, vector, rows_from, vectors, outs, steps):
 
     finished = _finish(builder, [builder.load(place) for place in sums])
     for k, out in enumerate(outs):
-        four = builder.shuffle_vector(finished, finished, _indices(range(4 * k, 4 * k + 4)))
+        four = builder.shuffle_vector(finished, finished, indices(range(4 * k, 4 * k + 4)))
         place = builder.bitcast(builder.gep(out.data, [at]), four.type.as_pointer())
         builder.store(four, place, align=_VECTOR // lanes)
 
@@ -180,7 +180,7 @@ def _vector_of(array):
 def repeat(builder, vector, number):
     """A vector that has one number at each place."""
     first = builder.insert_element(ir.Constant(vector, ir.Undefined), number, ir.Constant(ir.IntType(32), 0))
-    return builder.shuffle_vector(first, first, _indices([0] * vector.count))
+    return builder.shuffle_vector(first, first, indices([0] * vector.count))
 
 
 def _store(builder, numbers, start, data):
@@ -210,7 +210,7 @@ def _load(builder, vector, start, data):
     return builder.load(place, align=_VECTOR // vector.count)
 
 
-def _indices(numbers):
+def indices(numbers):
     return ir.Constant(ir.VectorType(ir.IntType(32), len(numbers)), list(numbers))
 
 
@@ -224,9 +224,7 @@ def _finish(builder, sums):
         firsts = [i for i in range(2 * lanes) if i % chunk < half]
         seconds = [i + half for i in firsts]
         sums = [
-            builder.fadd(
-                builder.shuffle_vector(u, v, _indices(firsts)), builder.shuffle_vector(u, v, _indices(seconds))
-            )
+            builder.fadd(builder.shuffle_vector(u, v, indices(firsts)), builder.shuffle_vector(u, v, indices(seconds)))
             for u, v in pairs
         ]
         chunk = half

@@ -1,8 +1,8 @@
 """Products of matrices in tiles of four rows by two vectors, whose sums stay in registers.
 
 LLVM's loops make such a product row by row: each number of the result is read and written for every few of its terms.
-Here a tile is read once, gets all of its terms, and is written once. The terms of a number are added in the order of the
-loops in plain Python below, so the bits do not depend on how a matrix is cut into tiles.
+Here a tile is read once, gets all of its terms, and is written once. The terms of a number are added in the order of
+the loops in plain Python below, so the bits do not depend on how a matrix is cut into tiles.
 
 The code is written in LLVM's own language, with vectors of the length that the processor has. It is a function of its
 own, made once for each precision. Called from Python, it is plain Python.
@@ -14,7 +14,7 @@ from llvmlite import ir
 from numba import types
 
 from rtu_np.jit import overload
-from rtu_np.numerics.rows import counting, intrinsic, repeat
+from rtu_np.numerics.rows import counting, indices, intrinsic, repeat
 
 _ROWS, _VECTORS = 4, 2  # of a tile: their sums, and what they are made of, are in 16 registers
 
@@ -46,7 +46,10 @@ def _add_product_of(typing_context, A, B, C, n_grouped):
     signature = types.none(A, B, C, types.intp)
 
     def build(context, builder, signature, arguments):
-        arrays = [context.make_array(kind)(context, builder, each) for kind, each in zip(signature.args, arguments[:3])]
+        arrays = [
+            context.make_array(kind)(context, builder, each)
+            for kind, each in zip(signature.args[:3], arguments[:3], strict=True)
+        ]
         function = _function_for(context, builder.module, arrays[0].data.type.pointee)
         size = ir.Constant(arguments[3].type, C.dtype.bitwidth // 8)
         strides = [[builder.sdiv(each, size) for each in _numbers(builder, array.strides)] for array in arrays]
@@ -126,13 +129,16 @@ class _Product:
         rows = [builder.add(first_row, self._integer(r)) for r in range(n_rows)]
         columns = [builder.add(first_column, self._integer(v * width)) for v in range(len(kinds))]
         places = [
-            [self._place(self._c, self._offset(row, self._c_row, column), kind) for column, kind in zip(columns, kinds)]
+            [
+                self._place(self._c, self._offset(row, self._c_row, column), kind)
+                for column, kind in zip(columns, kinds, strict=True)
+            ]
             for row in rows
         ]
         with builder.goto_entry_block():
             sums = [[builder.alloca(kind) for kind in kinds] for _ in rows]
-        for of_row, into in zip(places, sums):
-            for place, total in zip(of_row, into):
+        for of_row, into in zip(places, sums, strict=True):
+            for place, total in zip(of_row, into, strict=True):
                 builder.store(self._load(place), total)
         starts = [builder.mul(row, self._a_row) for row in rows]
         grouped = self._n_grouped if n_rows == _ROWS else self._integer(0)
@@ -142,14 +148,17 @@ class _Product:
             b_rows = [builder.mul(term, self._b_row) for term in terms]
             a_columns = [builder.mul(term, self._a_column) for term in terms]
             factors = [
-                [self._repeated(builder.load(builder.gep(self._a, [builder.add(start, at)])), kinds[0]) for at in a_columns]
+                [
+                    self._repeated(builder.load(builder.gep(self._a, [builder.add(start, at)])), kinds[0])
+                    for at in a_columns
+                ]
                 for start in starts
             ]
             for v, kind in enumerate(kinds):
                 of_b = [self._load(self._place(self._b, builder.add(at, columns[v]), kind)) for at in b_rows]
-                for of_row, into in zip(factors, sums):
+                for of_row, into in zip(factors, sums, strict=True):
                     total = self._product(of_row[0], of_b[0])
-                    for factor, each in zip(of_row[1:], of_b[1:]):
+                    for factor, each in zip(of_row[1:], of_b[1:], strict=True):
                         total = builder.fadd(total, self._product(factor, each), flags=["contract"])
                     builder.store(builder.fadd(builder.load(into[v]), total, flags=["contract"]), into[v])
 
@@ -158,8 +167,8 @@ class _Product:
                 add_terms(first, 4)
         with counting(builder, grouped, self._d, self._integer(1)) as first:
             add_terms(first, 1)
-        for of_row, into in zip(places, sums):
-            for place, total in zip(of_row, into):
+        for of_row, into in zip(places, sums, strict=True):
+            for place, total in zip(of_row, into, strict=True):
                 self._store(builder.load(total), place)
 
     def _product(self, a: Any, b: Any) -> Any:
@@ -183,3 +192,49 @@ class _Product:
 
     def _repeated(self, number: Any, kind: Any) -> Any:
         return repeat(self._builder, kind, number) if isinstance(kind, ir.VectorType) else number
+
+
+# -------------------------------------------------------------------------------------------------------- transposing
+
+SIDE = 8  # of the squares that are turned
+
+
+def turn_square(W, j, i, out):
+    """out[i : i + 8, j : j + 8] <- W[j : j + 8, i : i + 8]^T"""
+    for k in range(SIDE):
+        for m in range(SIDE):
+            out[i + m, j + k] = W[j + k, i + m]
+
+
+@overload(turn_square)
+def _compile_turn_square(W, j, i, out):
+    return lambda W, j, i, out: _turn_square(W, j, i, out)
+
+
+@intrinsic
+def _turn_square(typing_context, W, j, i, out):
+    signature = types.none(W, types.intp, types.intp, out)
+
+    def build(context, builder, signature, arguments):
+        source, target = (context.make_array(signature.args[k])(context, builder, arguments[k]) for k in (0, 3))
+        j, i = arguments[1:3]
+        vector, alignment = ir.VectorType(source.data.type.pointee, SIDE), W.dtype.bitwidth // 8
+
+        def places(array, row, column):
+            width = builder.extract_value(array.shape, 1)
+            for k in range(SIDE):
+                start = builder.mul(builder.add(row, ir.Constant(row.type, k)), width)
+                at = builder.gep(array.data, [builder.add(start, column)])
+                yield builder.bitcast(at, vector.as_pointer())
+
+        rows = [builder.load(place, align=alignment) for place in places(source, j, i)]
+        for bit in (1, 2, 4):  # swap this bit of a number's row with that of its column
+            first = indices([m + SIDE - bit if m & bit else m for m in range(SIDE)])
+            second = indices([m + SIDE if m & bit else m + bit for m in range(SIDE)])
+            pairs = [(rows[k & ~bit], rows[k | bit]) for k in range(SIDE)]
+            rows = [builder.shuffle_vector(*pair, second if k & bit else first) for k, pair in enumerate(pairs)]
+        for row, place in zip(rows, places(target, i, j), strict=True):
+            builder.store(row, place, align=alignment)
+        return context.get_dummy_value()
+
+    return signature, build

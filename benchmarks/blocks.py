@@ -5,9 +5,9 @@
 `ActorCritic` with its earlier default network, `streaming_network(LinearRTU(192))`, learns in `rtu_np/TASK-v0` with
 real-time recurrent learning (RTRL), once with each rule as actor's and critic's optimiser, on the same seed. A row for
 each rule. For each block of the actor (`rtu_np.learning.blocks`): its part of the latest update's 1-norm in percent
-(mean over every 997th step), and the length of its change in percent of its length at the start (- if that is zero). If a rule
-diverged, its row says by which step. Prints Markdown; `--json` also writes the numbers of actor and critic, with
-settings and command. Takes about five minutes.
+(mean over every 997th step), and the length of its change in percent of its length at the start (- if that is zero).
+If a rule diverged, its row says by which step. Prints Markdown; `--json` also writes the numbers of actor and critic,
+with settings and command. Takes about five minutes.
 
     python benchmarks/blocks.py HalfCheetah-P --arrays
 

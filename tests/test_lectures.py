@@ -34,7 +34,7 @@ CITED = r"(?<![\w`])\((\d{1,3})\)"  # (11), but not T-BPTT(10)
 MINUTES = 15
 # How far arrays that are drawn may differ on another processor. Learning makes more of a rounding error.
 TOLERANCE = 1e-5
-TOLERANCES = {"04_what_t_bptt_forgets": 0.03, "06_stale": 1.0, "08_memory_in_control": 0.1}
+TOLERANCES = {"04_what_t_bptt_forgets": 0.03, "06_stale": 1.0, "08_memory_in_control": 0.3}
 
 
 def committed(path: Path):

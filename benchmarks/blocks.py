@@ -2,16 +2,16 @@
 
     python benchmarks/blocks.py HalfCheetah-P --json docs/results/blocks/HalfCheetah-P.json
 
-`ActorCritic` with the default network, `streaming_network(LinearRTU(192))`, learns in `rtu_np/TASK-v0` with real-time
-recurrent learning (RTRL), once with each rule as actor's and critic's optimiser, on the same seed. A row for each rule.
-For each block of the actor (`rtu_np.learning.blocks`): its part of the latest update's 1-norm in percent (mean over
-every 997th step), and the length of its change in percent of its length at the start (- if that is zero). If a rule
-diverged, its row says by which step. Prints Markdown; `--json` also writes the numbers of actor and critic, with
-settings and command. Takes about five minutes.
+`ActorCritic` with its earlier default network, `streaming_network(LinearRTU(192))`, learns in `rtu_np/TASK-v0` with
+real-time recurrent learning (RTRL), once with each rule as actor's and critic's optimiser, on the same seed. A row for
+each rule. For each block of the actor (`rtu_np.learning.blocks`): its part of the latest update's 1-norm in percent
+(mean over every 997th step), and the length of its change in percent of its length at the start (- if that is zero).
+If a rule diverged, its row says by which step. Prints Markdown; `--json` also writes the numbers of actor and critic,
+with settings and command. Takes about five minutes.
 
     python benchmarks/blocks.py HalfCheetah-P --arrays
 
-compares RTRL with truncated backpropagation through one step, T-BPTT(1), for the default rule (ObGD), with a row for
+compares RTRL with truncated backpropagation through one step, T-BPTT(1), for ObGD, with a row for
 each array of parameters: its part of the ||z||_1 of the network's traces, and the length of its change.
 """
 

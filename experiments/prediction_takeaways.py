@@ -145,7 +145,7 @@ def _staleness(t: Table) -> tuple[str, bool]:
         f"At step size 3e-4 the gradient that RTRL carries is {short(small[0])} and {short(small[1])} degrees from "
         f"today's (nonlinear, linear RTU); at 3e-3 it is {short(large[0])} and {short(large[1])} degrees."
     )
-    return text, max(small) < 1 and min(large) > 80
+    return text, max(small) < 1 and min(large) > 60
 
 
 @of("approximations")

@@ -104,8 +104,8 @@ def _how_fast(results: Path) -> str:
             f"precisions: {short(min(ratios))} to {short(max(ratios))} times C. The first call compiles once per "
             f"machine: {short(compiling['TDLambda'])} s (`TDLambda`), {short(compiling['ActorCritic'])} s "
             "(`ActorCritic`),",
-            f"{short(compiling['PPO'])} s (`PPO`). A gated recurrent unit (GRU) is another network: PyTorch's row compares what a step "
-            "costs. [All times](docs/speed.md).",
+            f"{short(compiling['PPO'])} s (`PPO`). A gated recurrent unit (GRU) is another network: PyTorch's row "
+            "compares what a step costs. [All times](docs/speed.md).",
         ]
     )
 
@@ -121,8 +121,8 @@ def _does_the_paper_hold(results: Path) -> str:
         f"**Of the paper's {counted.total()} claims, {counted[verdicts.HOLDS]} hold, {counted[verdicts.DOES_NOT]} "
         f"do not, and {counted[verdicts.OPEN]} are open** (the data do not decide). A rule on intervals over seeds "
         "judges ([all claims](docs/claims.md)).",
-        "LRU: linear recurrent unit; T-BPTT: truncated backpropagation through time; PPO: proximal policy optimisation; "
-        "RNN: recurrent network; POPGym: memory tasks.",
+        "LRU: linear recurrent unit; T-BPTT: truncated backpropagation through time; PPO: proximal policy "
+        "optimisation; RNN: recurrent network; POPGym: memory tasks.",
         "",
         "| figure | its first claim | does it hold? | its other claims |",
         "|---|---|---|---|",

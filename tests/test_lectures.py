@@ -34,7 +34,7 @@ CITED = r"(?<![\w`])\((\d{1,3})\)"  # (11), but not T-BPTT(10)
 MINUTES = 15
 # How far arrays that are drawn may differ on another processor. Learning makes more of a rounding error.
 TOLERANCE = 1e-5
-TOLERANCES = {"04_what_t_bptt_forgets": 0.01, "06_stale": 1.0, "08_memory_in_control": 0.1}
+TOLERANCES = {"04_what_t_bptt_forgets": 0.03, "06_stale": 1.0, "08_memory_in_control": 0.3}
 
 
 def committed(path: Path):
@@ -84,13 +84,13 @@ def same_text(ours: str, theirs: str) -> bool:
 
 
 def same_figures(ours: list, theirs: list, tolerance: float = TOLERANCE) -> bool:
-    """The same arrays in the same places, to a tolerance relative to their root mean square."""
+    """The same arrays in the same places, to a tolerance relative to the root mean square of x, and to that of y."""
 
     def kinds(figures):
         return [[(each["axes"], each["kind"], tuple(each["shape"])) for each in figure] for figure in figures]
 
     def sums(figures):
-        return np.array([each["sums"] for figure in figures for each in figure]).reshape(-1, 3)
+        return np.array([part for figure in figures for each in figure for part in each["sums"]]).reshape(-1, 3)
 
     if kinds(ours) != kinds(theirs):
         return False
@@ -247,11 +247,19 @@ def test_a_lecture_that_fails_or_is_too_large_leaves_the_notebook_as_it_was(tmp_
 
 
 DRAW = "import matplotlib.pyplot as plt\nf, a = plt.subplots()\na.plot([1, 2, 4])\na.imshow([[1.0, 2.0], [3.0, 4.0]])\n"
+DRAW += "a.plot([0, 1e6, 2e6], [1, 2, 3.5])\na.bar([2e5, 4e5], [1, 0.25])\n"
 
 
 @pytest.mark.parametrize(
     ("old", "new"),
-    [("[1, 2, 4]", "[1, 2, 5]"), ("[1, 2, 4]", "[2, 1, 4]"), ("4.0", "4.001"), ("a.plot(", "a.scatter([1, 2, 3], ")],
+    [
+        ("[1, 2, 4]", "[1, 2, 5]"),
+        ("[1, 2, 4]", "[2, 1, 4]"),
+        ("4.0", "4.001"),
+        ("3.5", "3.51"),
+        ("0.25", "0.2501"),
+        ("plot([1", "scatter([1, 2, 3], [1"),
+    ],
 )
 def test_another_picture_is_noticed(old, new):
     same, other = run(DRAW, "draw")[1], run(DRAW.replace(old, new), "draw")[1]

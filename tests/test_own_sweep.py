@@ -247,6 +247,9 @@ BAD = {
     PRESET + "run = 3\n": "bad.py has no `run`",
     PRESET + "def run(config):\n    return {}\n": "run of bad.py takes 1 arguments: expected config and seed",
     RUN + "PRESETS = {}\n": "bad.py has no `PRESETS`",
+    PRESET
+    + RUN
+    + "def draw_curves(shown):\n    pass\n": "bad.py has `draw_curves` and no `curves`: expected curves(results)",
     RUN + "PRESETS = {'p': 3}\n": "PRESETS['p'] of bad.py is 3: expected {'settings': ..., 'seeds': ...}",
     RUN + "PRESETS = {'p': {'seeds': [1]}}\n": "PRESETS['p'] of bad.py has settings None: expected a list of dicts",
     RUN + "PRESETS = {'p': {'settings': [{}], 'seeds': 3}}\n": "has seeds 3: expected whole numbers of at least 0",

@@ -158,6 +158,11 @@ def test_results_of_another_shape_stop_the_build_by_name(copied, monkeypatch):
     assert not list((copied / "build").glob("**/*.html"))
 
 
+def test_columns_of_an_experiment_s_docstring_stay_columns(pages):
+    text = html.unescape(re.sub(r"<[^>]+>", "", pages["results/approximations/index.html"]))
+    assert re.search(r"^angle {7}the angle to the exact gradient.*\nbias {8}UORO's mean", text, re.MULTILINE)
+
+
 def test_pages_of_results_say_what_each_figure_shows(pages):
     for file in sorted((ROOT / "docs" / "results").glob("*/*.json")):
         page = pages.get(f"results/{file.parent.name}/index.html", "")

@@ -36,8 +36,13 @@ def as_markdown(docstring: str) -> str:
     """Parts in bold, their entries as lists, examples as code."""
     head, *parts = PART.split(inspect.cleandoc(docstring))
     made = [head, *(_part(name, text) for name, text in zip(parts[::2], parts[1::2], strict=True))]
-    made = [COLUMNS.sub(lambda found: f"```text\n{found[0]}\n```", text) for text in made]
+    made = [with_columns(text) for text in made]
     return EXAMPLE.sub(lambda found: f"```pycon\n{found[0]}\n```\n", "\n".join(made))
+
+
+def with_columns(text: str) -> str:
+    """Words with what each means, in two columns, as they stand in the source: Markdown would join their lines."""
+    return COLUMNS.sub(lambda found: f"```text\n{found[0]}\n```", text)
 
 
 def _part(name: str, text: str) -> str:

@@ -8,6 +8,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from docstrings import with_columns
 from mkdocs.exceptions import PluginError
 from repository import ROOT, Page
 
@@ -77,7 +78,9 @@ def _page(name: str, module: str, folder: Path) -> Page:
     files = sorted(file for file in folder.glob("*.json") if not file.name.endswith(".curves.json"))
     if not files:
         raise PluginError(f"{folder} has no results: expected PRESET.json, which `python -m experiments {name}` writes")
-    parts = [f"# {title.rstrip('.')}\n\n`{name}`, [{origin}](../{origin}){_section(name)}\n\n{text.strip()}"]
+    parts = [
+        f"# {title.rstrip('.')}\n\n`{name}`, [{origin}](../{origin}){_section(name)}\n\n{with_columns(text.strip())}"
+    ]
     parts += [_preset(name, file, read(file)) for file in files]
     return Page(f"results/{name}/index.md", "\n\n".join(parts) + "\n", "docs/results.md")
 

@@ -95,8 +95,7 @@ class GatedRTU(Ring):
     n_hidden : number of units n; the layer has 2n outputs
     activation : in the recurrence: "identity", "relu", "leaky_relu" or "tanh"
     gate_bias : b_g at the start. Without input, a unit's rate and phase are sigmoid(gate_bias) times nu and theta
-    r_min, r_max, max_phase : of the eigenvalues with an open gate, with phases in radians per step, see
-        `rtu_np.cells.ring`
+    r_min, r_max, max_phase : of the eigenvalues with an open gate, phases in radians; see `rtu_np.cells.ring`
 
     Raises
     ------

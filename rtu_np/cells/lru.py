@@ -56,8 +56,7 @@ class LRU(ComplexDiagonal):
     recurrence : activation in the recurrence, applied to the real and the imaginary part; the same choices
     projection : whether the output is Re(C h), the default, or [Re h; Im h]
     direct : whether D x is added to Re(C h)
-    r_min, r_max, max_phase, parameterization : of the eigenvalues, with phases in radians per step, see
-        `rtu_np.cells.ring`
+    r_min, r_max, max_phase, parameterization : of the eigenvalues, phases in radians; see `rtu_np.cells.ring`
 
     Raises
     ------

@@ -75,8 +75,7 @@ class NonlinearRTU(TraceUnits):
     ----------
     n_hidden : number of units n; the layer has 2n outputs
     activation : in the recurrence: "identity", "relu", "leaky_relu" or "tanh"
-    r_min, r_max, max_phase, parameterization : of the eigenvalues, with phases in radians per step, see
-        `rtu_np.cells.ring`
+    r_min, r_max, max_phase, parameterization : of the eigenvalues, phases in radians; see `rtu_np.cells.ring`
 
     Raises
     ------

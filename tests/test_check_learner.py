@@ -355,7 +355,7 @@ def test_a_reference_can_make_every_mistake_that_it_names():
     for subject in [
         *learners,
         td(rules[0], gamma=[0.5, 0.9], normalize=True),
-        ppo(optimizer=rules[1]),
+        ppo(optimizer=RMSProp(1e-3, epsilon=0.1)),
         agent(QRC, optimizer=rules[0], h_optimizer=rules[1]),
     ]:
         _, by = check._reference(subject, None, None)

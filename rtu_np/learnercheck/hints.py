@@ -30,7 +30,8 @@ def explain(steps: Any, by: Any, allowed: float, difference: Any) -> list[str]:
 def _reach(steps: Any, by: Any, mistake: str, allowed: float, difference: Any) -> int:
     """How many steps, from the first, are as the mistake makes them."""
     for t, step in enumerate(steps):
-        expected = by.expected(step.at, mistake)
+        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):  # a mistake may make a learner diverge
+            expected = by.expected(step.at, mistake)
         if any(difference(array, step.found[name], step.state.get(name)) > allowed for name, array in expected.items()):
             return t
     return len(steps)

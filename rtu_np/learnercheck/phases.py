@@ -21,9 +21,10 @@ def wrap(params: Arrays) -> Arrays:
         above = array > _ABOVE
         if name.rpartition(".")[2] != "theta_log" or not above.any():
             continue
-        theta = np.exp(array)
-        wrapped = theta - 2 * np.pi * np.ceil((theta - 4 * np.pi) / (2 * np.pi))
-        factors[name] = np.where(above, wrapped / theta, 1.0)
+        with np.errstate(over="ignore", invalid="ignore"):  # a mistake may make an infinite phase, and then NaN
+            theta = np.exp(array)
+            wrapped = theta - 2 * np.pi * np.ceil((theta - 4 * np.pi) / (2 * np.pi))
+            factors[name] = np.where(above, wrapped / theta, 1.0)
         array[above] = np.log(wrapped[above])
     return factors
 

@@ -25,7 +25,7 @@ def _learn(flat, vectors, n, j, sums):
     w, _ = padded_rows(flat, ROWS, n)
     a, rest = padded(vectors, n)
     b, factors = padded(rest, n)
-    learn_four(w, j, factors, (b, a, a, b), a, b, sums[0], sums[1])
+    learn_four(w, j, (factors, (b, a, a, b)), a, b, sums[0], sums[1])
 
 
 @njit

@@ -20,7 +20,7 @@ import numpy as np
 from rtu_np import protocol
 from rtu_np.gradients.layers import by_layer, name_of
 from rtu_np.gradients.own_number import LeakAlone, OwnNumber, own_number_spec
-from rtu_np.gradients.recurrent_slopes import recurrent_slopes
+from rtu_np.gradients.recurrent_slopes import advance_directly
 from rtu_np.gradients.stored_gradient import prepare_again, register_stored_gradient
 from rtu_np.jit import generic, kernel
 from rtu_np.numerics.buffers import aligned, assign, clear, copy, count_numbers, overlapping, size
@@ -63,7 +63,7 @@ class SnAp1:
         return by_layer(cell_spec, self._of_layer)
 
     def _of_layer(self, cell_spec: Any) -> Any:
-        if type(cell_spec) in recurrent_slopes.table:
+        if type(cell_spec) in advance_directly.table:
             return own_number_spec(cell_spec, OwnNumber())
         if type(cell_spec) in sees_no_other.table:
             return _spec(cell_spec)
@@ -103,7 +103,7 @@ class RFLO:
                 "gradient is RFLO() for VanillaRNN with leak 1.0: expected a leak below 1, VanillaRNN(16, leak=0.1); "
                 "without a leak no unit keeps anything, and RFLO is TBPTT(1)"
             )
-        if not (hasattr(cell_spec, "leak") and type(cell_spec) in recurrent_slopes.table):
+        if not (hasattr(cell_spec, "leak") and type(cell_spec) in advance_directly.table):
             raise TypeError(
                 f"gradient is RFLO() for {name}: expected VanillaRNN(n, leak=a), for which it is defined; SnAp1() and "
                 "UORO() are for other dense cells"

@@ -39,19 +39,20 @@ def _compile_read_four(w, j, a, b, of_a, of_b):
     return lambda w, j, a, b, of_a, of_b: _read_four(w, j, a, b, of_a, of_b)
 
 
-def learn_four(w, j, factors, zs, a, b, of_a, of_b):
+def learn_four(w, j, steps, a, b, of_a, of_b):
     """Rows w[j + k] <- w[j + k] + factors[j + k] zs[k], for k from 0 to 3, and then `read_four`
 
-    zs : four vectors as long as a; the bits are those of `add_to_rows` and `read_four`
+    steps : (factors, zs), with four vectors zs as long as a; the bits are those of `add_to_rows` and `read_four`
     """
+    factors, zs = steps
     for k, z in enumerate(zs):
         w[j + k, : z.shape[0]] += factors[j + k] * z
     read_four(w, j, a, b, of_a, of_b)
 
 
 @overload(learn_four)
-def _compile_learn_four(w, j, factors, zs, a, b, of_a, of_b):
-    return lambda w, j, factors, zs, a, b, of_a, of_b: _learn_four(w, j, factors, zs, a, b, of_a, of_b)
+def _compile_learn_four(w, j, steps, a, b, of_a, of_b):
+    return lambda w, j, steps, a, b, of_a, of_b: _learn_four(w, j, steps, a, b, of_a, of_b)
 
 
 def add_to_rows(w, start, stop, factors, z):
@@ -116,14 +117,15 @@ def _read_four(typing_context, w, j, a, b, of_a, of_b):
 
 
 @intrinsic
-def _learn_four(typing_context, w, j, factors, zs, a, b, of_a, of_b):
-    signature = types.none(w, types.intp, factors, zs, a, b, of_a, of_b)
+def _learn_four(typing_context, w, j, steps, a, b, of_a, of_b):
+    signature = types.none(w, types.intp, steps, a, b, of_a, of_b)
 
     def build(context, builder, signature, arguments):
-        w, factors, a, b, of_a, of_b = (_array(context, builder, signature, arguments, k) for k in (0, 2, 4, 5, 6, 7))
-        vector, at, steps = _vector_of(signature.args[0]), arguments[1], []
-        for k, kind in enumerate(signature.args[3]):
-            z = context.make_array(kind)(context, builder, builder.extract_value(arguments[3], k))
+        w, a, b, of_a, of_b = (_array(context, builder, signature, arguments, k) for k in (0, 3, 4, 5, 6))
+        vector, at, steps, (of_factors, of_zs) = _vector_of(signature.args[0]), arguments[1], [], signature.args[2]
+        factors = context.make_array(of_factors)(context, builder, builder.extract_value(arguments[2], 0))
+        for k, kind in enumerate(of_zs):
+            z = context.make_array(kind)(context, builder, builder.extract_value(arguments[2], [1, k]))
             place = builder.gep(factors.data, [builder.add(at, ir.Constant(at.type, k))])
             steps.append((repeat(builder, vector, builder.load(place)), z.data))
         _sums_of_four(builder, vector, (w, at), (a, b), (of_a, of_b), steps)

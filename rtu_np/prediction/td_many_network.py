@@ -296,7 +296,7 @@ def _learn_and_read(body, spec, network):
         for j in range(0, whole, 4):
             a, b, c, d = int(n.group[j]), int(n.group[j + 1]), int(n.group[j + 2]), int(n.group[j + 3])
             zs = z.w[a][:width], z.w[b][:width], z.w[c][:width], z.w[d][:width]
-            learn_four(params.w, j, n.factors, zs, n.y_tm1, n.y_t, n.v_tm1, n.v_t)
+            learn_four(params.w, j, (n.factors, zs), n.y_tm1, n.y_t, n.v_tm1, n.v_t)
         for j in range(whole, m):
             add_to_rows(params.w, j, j + 1, n.factors, z.w[int(n.group[j])])
         _add_products(params.b, n.factors, z.b)

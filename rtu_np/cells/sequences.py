@@ -2,9 +2,9 @@
 
 Where one step at a time reads all weights and a gradient of their size, several steps read them once. A stack goes
 through all rows of its lower layer first. A layer goes from step to step, as its state does, with `protocol.forward`
-and `protocol.backward` as they are. If it sees its input through a drive alone (`rtu_np.cells.drive`), the drives of all
-rows are computed beforehand, and the gradient by weights and input from those of the drives afterwards: to the bit what
-the steps would do one by one. Such a cell calls `register_driven`. All others need nothing.
+and `protocol.backward` as they are. If it sees its input through a drive alone (`rtu_np.cells.drive`), the drives of
+all rows are computed beforehand, and the gradient by weights and input from those of the drives afterwards: to the bit
+what the steps would do one by one. Such a cell calls `register_driven`. All others need nothing.
 """
 
 from typing import Annotated, Any, NamedTuple

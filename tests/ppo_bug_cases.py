@@ -62,7 +62,7 @@ PPO_BUGS = {
         "rollout.advantages",
         known.ACROSS_END,
     ),
-    "a terminated step bootstraps": Bug(
+    "an advantage sees behind a termination": Bug(
         "PPO",
         LOSS,
         [("if ends[t] == TERMINATED:", "if ends[t] == TERMINATED + 9:")],

@@ -4,8 +4,12 @@ import numpy as np
 import pytest
 from agent_cases import everything
 from cases import in_plain_python
+from control_bug_cases import CONTROL_BUGS
 from learner_cases import RULE, moved, ppo, stepped, td, wrapped
+from planted_page import _learner_bugs
 from planting import planted
+from ppo_bug_cases import PPO_BUGS
+from prediction_bug_cases import PREDICTION_BUGS
 
 from rtu_np import (
     GRU,
@@ -106,6 +110,10 @@ def test_refused(case):
     with pytest.raises(ValueError, match=message) as caught:
         call()
     assert "\n" not in str(caught.value)
+
+
+def test_no_bug_hides_another_of_its_name():
+    assert len(_learner_bugs()) == len(PREDICTION_BUGS) + len(CONTROL_BUGS) + len(PPO_BUGS)
 
 
 def test_cases_name_their_phases():

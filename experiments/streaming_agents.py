@@ -96,7 +96,7 @@ def stages(preset: Preset, **more: Any) -> list[Stage]:
 
 
 def trials(preset: Preset, **more: Any) -> list[Config]:
-    """Each task and arm with each step size and lambda. All agents have the arguments `more`.
+    """Each task and arm with each step size and lambda. All agents have the arguments `more`, and the preset's `rule`.
 
     A network without a recurrent layer has no use for the step size, so lambda alone is chosen for it, and its `size`
     is 0.
@@ -104,8 +104,8 @@ def trials(preset: Preset, **more: Any) -> list[Config]:
     tuning = preset["tuning"]
 
     def trial(task: str, arm: Arm, step_size: float, lambda_: float) -> Config:
-        parts = arguments(arm, blocks, step_size, lambda_)
-        config = control.setting(task, method(arm), tuning["steps"], "ActorCritic", **parts, **more)
+        parts = arguments(arm, preset.get("rule", blocks), step_size, lambda_) | more
+        config = control.setting(task, method(arm), tuning["steps"], "ActorCritic", **parts)
         return {**config, "size": 0.0 if arm == FEEDFORWARD else step_size}
 
     return [

@@ -96,6 +96,8 @@ def plot(results: Results) -> Any:
                 for config, runs in results
                 if (config["task"], config["gradient"]) == (task, gradient)
             }
+            if not found:
+                continue  # a job array that is not finished
             shifted = [n * 2 ** (0.1 * (k - 0.5)) for n in found]  # so that no marker hides another
             line = {"label": gradient, **curve_style(k)}
             plotting.points(ax, shifted, *plotting.of_samples(list(found.values())), **line)

@@ -105,6 +105,32 @@ def _stream_memory(t: Table) -> tuple[str, bool]:
     return text, len(apart) + len(even) == 3 and bool(even)
 
 
+@of("stream-memory", "reacher")
+def _arm_of_two_links(t: Table) -> tuple[str, bool]:
+    exact, truncated, none = (f"ReacherPOMDP: {arm}" for arm in ("MinGRU, RTRL", "MinGRU, T-BPTT(1)", "feedforward"))
+    without = t[exact]["without memory"]
+    text = (
+        f"MinGRUs with RTRL learn to keep the goal: {short(t[exact]['return'])}, where {short(without)} is the best "
+        f"without memory. With T-BPTT(1) they have {short(t[truncated]['return'])}, and a network without memory "
+        f"{short(t[none]['return'])}."
+    )
+    return text, all(above(t, exact, row) for row in (truncated, none)) and t[exact]["low"] > without
+
+
+@of("stream-units")
+def _units(t: Table) -> tuple[str, bool]:
+    sizes = sorted({int(row.split()[-2]) for row in t})
+    rows = {n: tuple(f"RepeatPreviousEasy: {gradient}, {n} units" for gradient in ("RTRL", "T-BPTT(1)")) for n in sizes}
+    apart = [n for n in sizes if above(t, *rows[n])]
+    gap = {n: t[rows[n][0]]["return"] - t[rows[n][1]]["return"] for n in sizes}
+    widest = max(sizes, key=lambda n: gap[n])
+    text = (
+        f"RTRL is above T-BPTT(1), intervals apart, with {', '.join(map(str, apart))} units; by most, "
+        f"{short(gap[widest])}, with {widest}."
+    )
+    return text, widest in apart
+
+
 @of("stream-popgym")
 def _stream_popgym(t: Table) -> tuple[str, bool]:
     apart, even = _reach_pays(t, "RTU, RTRL", "RTU, T-BPTT(1)")
@@ -116,6 +142,17 @@ def _stream_popgym(t: Table) -> tuple[str, bool]:
 def _stream_mujoco(t: Table) -> tuple[str, bool]:
     apart, even = _reach_pays(t, "RTU, RTRL", "RTU, T-BPTT(1)")
     return "On no robot are the intervals of RTRL and of T-BPTT(1) apart.", not apart and len(even) == 4
+
+
+@of("stream-mujoco", "arm")
+def _arm(t: Table) -> tuple[str, bool]:
+    arms = "MinGRU, RTRL", "MinGRU, T-BPTT(1)", "feedforward"
+    exact, truncated, none = (f"ReacherPOMDP-MuJoCo: {arm}" for arm in arms)
+    text = (
+        f"MinGRUs have {short(t[exact]['return'])} with RTRL and {short(t[truncated]['return'])} with T-BPTT(1), a "
+        f"network without memory {short(t[none]['return'])}: intervals of RTRL are apart from both."
+    )
+    return text, all(above(t, exact, row) for row in (truncated, none))
 
 
 @of("stream-pendulum")

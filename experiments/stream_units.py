@@ -72,7 +72,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     "laptop": {
         "tasks": ["RepeatPreviousEasy"],
         "units": [2, 4, 8, 16, 32, 64],
-        "steps": 300_000,
+        "steps": 200_000,
         "tuning": {"step_sizes": [3e-4, 1e-3], "seeds": range(1000, 1002), "steps": 100_000},
         "seeds": range(10),
     },

@@ -28,29 +28,21 @@ from experiments import control, streaming_agents
 from experiments.control import SCORES, describe, label, run
 from experiments.engine.results import Results
 from experiments.engine.selection import Preset, Stage
-from experiments.streaming_agents import ACTOR, ARMS, FEEDFORWARD, GRUS, tuned
+from experiments.streaming_agents import ARMS, FEEDFORWARD, GRUS, tuned
 from experiments.tasks import ROBOTS
-from rtu_np import Blocks
 
 __all__ = ["PRESETS", "SCORES", "describe", "label", "plot", "run", "score", "stages"]
 
 # Four without positions, and two without velocities.
 FOUR = [f"{robot}-V" for robot in ("HalfCheetah", "Hopper", "Walker2d", "InvertedPendulum")]
 SIX = [*FOUR, "HalfCheetah-P", "Hopper-P"]
-
-
-def careful(step_size: float, kappa: float) -> Blocks:
-    """`streaming_agents.blocks`, with shorter steps of the actor."""
-    return streaming_agents.blocks(step_size, 10.0 if kappa == ACTOR else kappa)
-
-
 PRESETS: dict[str, dict[str, Any]] = {
     "smoke": tuned(["Hopper-P"], ARMS[:1], 1000, 500, range(1)),
     "laptop": tuned(SIX, ARMS, 1_000_000, 200_000, range(5)),
     "arm": {
         "tasks": ["ReacherPOMDP-MuJoCo"],
         "arms": [("MinGRU", "RTRL"), ("MinGRU", "T-BPTT(1)"), FEEDFORWARD],
-        "rule": careful,
+        "actor_kappa": 10.0,
         "arguments": {"gamma": 0.95, "entropy_coef": 0.0},
         "steps": 300_000,
         "tuning": {"step_sizes": [3e-4, 1e-3], "lambdas": [0.5, 0.9], "steps": 100_000, "seeds": range(1000, 1002)},

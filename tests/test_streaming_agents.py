@@ -46,7 +46,7 @@ def test_the_best_trial_of_each_task_and_method_is_reported():
     assert best == [{**tried[k], "steps": 900} for k in (2, 5, 9, 10, 14, 18)]  # 9 is the largest, and diverged
 
 
-def test_a_preset_may_have_a_rule_and_arguments_of_its_own_in_every_arm():
+def test_a_preset_may_have_arguments_and_a_kappa_of_its_own_in_every_arm():
     for experiment, preset, shared, kappa in (
         (stream_mujoco, "arm", {"gamma": 0.95, "entropy_coef": 0.0}, 10.0),
         (stream_memory, "reacher", {"gamma": 0.95, "entropy_coef": 0.01}, 3.0),

@@ -21,8 +21,8 @@ InvertedPendulum without positions.
 
 Chosen here: the streaming actor-critic of `stream-memory`, 64 recurrent trace units (RTUs), rules per block (Adam in
 the recurrent layer, ObGD elsewhere), with the step size and lambda that were chosen there; on ReacherPOMDP, which it
-has not reached yet, 3e-4 and .9. On robots they are those of `stream-mujoco`, but 60,000 steps are fewer than its million.
-Of an episode, the last 100 steps count.
+has not reached yet, 3e-4 and .9. On robots they are those of `stream-mujoco`, and 60,000 steps have to do for its
+million. Of an episode, the last 100 steps count.
 
 Minutes on two cores: smoke 0.5, laptop 12 (estimated), robots 3.
 """

@@ -83,7 +83,7 @@ def settings(chosen: Chosen, steps: int) -> list[Config]:
 PRESETS: dict[str, dict[str, Any]] = {
     "smoke": {"settings": settings(CHOSEN, 1000)[:2], "seeds": range(1)},
     "laptop": {"settings": settings(CHOSEN, 300_000), "seeds": range(10)},
-    "robots": {"settings": settings(ROBOTS, 60_000), "seeds": range(5)},
+    "robots": {"settings": settings(ROBOTS, 60_000), "seeds": range(3)},
 }
 
 

@@ -44,7 +44,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "arms": [("MinGRU", "RTRL"), ("MinGRU", "T-BPTT(1)"), FEEDFORWARD],
         "actor_kappa": 10.0,
         "arguments": {"gamma": 0.95, "entropy_coef": 0.0},
-        "steps": 150_000,
+        "steps": 100_000,
         "tuning": {"step_sizes": [3e-4, 1e-3], "lambdas": [0.5, 0.9], "steps": 100_000, "seeds": range(1000, 1002)},
         "seeds": range(5),
     },

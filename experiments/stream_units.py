@@ -8,7 +8,7 @@ most. With one or two units there is no room for the task, and neither learns it
 Claim: RTRL is above T-BPTT(1) of the same network on most sizes of the recurrent layer, of 2 to 64 units.
 
 Chosen here: the streaming actor-critic of `stream-memory`, with recurrent trace units (RTUs) and its rule "Blocks",
-lambda .8. For each task, size and gradient, Adam's step size in the recurrent layer is chosen on seeds 1000 and 1001.
+lambda .8. For each size and gradient, Adam's step size in the recurrent layer is chosen on seeds 1000 and 1001.
 
 Minutes on two cores: smoke 0.5, laptop 2.
 """
@@ -17,12 +17,13 @@ from typing import Any
 
 import numpy as np
 
+from envs.card_ceilings import CEILINGS
 from experiments import control, streaming_agents
 from experiments.control import SCORES, describe, label, run
 from experiments.engine import plotting
 from experiments.engine.results import Config, Results
 from experiments.engine.selection import Preset, Stage
-from experiments.stream_memory import REACHABLE, TASKS
+from experiments.tasks import REPEAT_PREVIOUS
 from rtu_np import LinearRTU, recurrent_network
 from rtu_np.plot import curve_style
 
@@ -30,24 +31,23 @@ __all__ = ["PRESETS", "SCORES", "describe", "label", "plot", "run", "score", "st
 
 GRADIENTS = ("RTRL", "T-BPTT(1)")
 LAMBDA = 0.8
+_CARDS = CEILINGS[REPEAT_PREVIOUS]
+REACHABLE = {REPEAT_PREVIOUS: {"without memory": _CARDS.previous, "perfect memory": _CARDS.perfect}}
 
 
-def setting(task: str, units: int, gradient: str, step_size: float, steps: int) -> Config:
-    """One agent on one task; next to the words of `experiments.control` it has the number of units."""
+def setting(units: int, gradient: str, step_size: float, steps: int) -> Config:
+    """One agent; next to the words of `experiments.control` it has the number of units."""
     parts = streaming_agents.arguments(("RTU", gradient), streaming_agents.blocks, step_size, LAMBDA)
-    parts |= TASKS[task].arguments | {"cell": recurrent_network(LinearRTU(units, max_phase=1.0))}
-    config = control.setting(
-        task, f"{gradient}, {units} units", steps, "ActorCritic", env=TASKS[task].settings, **parts
-    )
+    parts |= {"cell": recurrent_network(LinearRTU(units, max_phase=1.0)), "previous_action_reward": True}
+    config = control.setting(REPEAT_PREVIOUS, f"{gradient}, {units} units", steps, "ActorCritic", **parts)
     return {**config, "units": units, "gradient": gradient, "size": step_size}
 
 
 def trials(preset: Preset) -> list[Config]:
-    """Each task, number of units and gradient with each step size."""
+    """Each number of units and gradient with each step size."""
     tuning = preset["tuning"]
     return [
-        setting(task, units, gradient, step_size, tuning["steps"])
-        for task in preset["tasks"]
+        setting(units, gradient, step_size, tuning["steps"])
         for units in preset["units"]
         for gradient in GRADIENTS
         for step_size in tuning["step_sizes"]
@@ -63,14 +63,12 @@ def stages(preset: Preset) -> list[Stage]:
 
 PRESETS: dict[str, dict[str, Any]] = {
     "smoke": {
-        "tasks": ["TMaze"],
         "units": [2],
         "steps": 2000,
         "tuning": {"step_sizes": [1e-3], "seeds": range(1000, 1001), "steps": 1000},
         "seeds": range(1),
     },
     "laptop": {
-        "tasks": ["RepeatPreviousEasy"],
         "units": [2, 4, 8, 16, 32, 64],
         "steps": 100_000,
         "tuning": {"step_sizes": [3e-4, 1e-3], "seeds": range(1000, 1002), "steps": 50_000},
@@ -85,30 +83,28 @@ def score(results: Results) -> dict[str, dict[str, float]]:
 
 
 def plot(results: Results) -> Any:
-    """Return in the last tenth against the number of units, a panel for each task, with the returns that bound it."""
-    tasks = list(dict.fromkeys(config["task"] for config, _ in results))
+    """Return in the last tenth against the number of units. Dashed: the best without memory, and with a perfect one."""
     units = sorted({config["units"] for config, _ in results})
-    figure, axes = plotting.panels(len(tasks), 2, 2.8)
-    for ax, task in zip(axes.flat, tasks, strict=False):
-        for k, gradient in enumerate(GRADIENTS):
-            found = {
-                config["units"]: np.array([each["final"] for each in runs])
-                for config, runs in results
-                if (config["task"], config["gradient"]) == (task, gradient)
-            }
-            if not found:
-                continue  # a job array that is not finished
-            shifted = [n * 2 ** (0.1 * (k - 0.5)) for n in found]  # so that no marker hides another
-            line = {"label": gradient, **curve_style(k)}
-            plotting.points(ax, shifted, *plotting.of_samples(list(found.values())), **line)
-        for ceiling in REACHABLE[task].values():
-            ax.axhline(ceiling, color="0.6", linestyle="--", linewidth=0.8, zorder=0)
-        ax.set_xscale("log", base=2)
-        ax.set_xticks(units, map(str, units))
-        ax.minorticks_off()
-        ax.set(title=task, xlabel="units of the recurrent layer", xlim=(units[0] / 1.3, units[-1] * 1.3))
-    axes[0, 0].set_ylabel("return of an episode, last tenth")
+    figure, ((ax,),) = plotting.panels(1, 1, 2.8)
+    for k, gradient in enumerate(GRADIENTS):
+        found = {
+            config["units"]: np.array([each["final"] for each in runs])
+            for config, runs in results
+            if config["gradient"] == gradient
+        }
+        if not found:
+            continue  # a job array that is not finished
+        shifted = [n * 2 ** (0.1 * (k - 0.5)) for n in found]  # so that no marker hides another
+        line = {"label": gradient, **curve_style(k)}
+        plotting.points(ax, shifted, *plotting.of_samples(list(found.values())), **line)
+    for ceiling in REACHABLE[REPEAT_PREVIOUS].values():
+        ax.axhline(ceiling, color="0.6", linestyle="--", linewidth=0.8, zorder=0)
+    ax.set_xscale("log", base=2)
+    ax.set_xticks(units, map(str, units))
+    ax.minorticks_off()
+    ax.set(xlabel="units of the recurrent layer", xlim=(units[0] / 1.3, units[-1] * 1.3))
+    ax.set_ylabel("return of an episode, last tenth")
     plotting.legend_below(figure)
-    steps = f"{results[0][0]['steps']:,} steps"
-    plotting.headline(figure, f"Streaming actor-critic(lambda), {steps}", len(results[0][1]))
+    title = f"{REPEAT_PREVIOUS}, streaming actor-critic(lambda), {results[0][0]['steps']:,} steps"
+    plotting.headline(figure, title, len(results[0][1]))
     return figure

@@ -184,3 +184,17 @@ def _reach(t: Table) -> tuple[str, bool]:
         t[f"{task}: RTRL"]["moved, low"] > t[f"{task}: T-BPTT(1)"]["moved, high"] for task in ("KMemoryChain", "TMaze")
     )
     return text, moved and all(overlap(t, row, other) for row in arms for other in arms if row != other)
+
+
+@of("reach", "robots")
+def _reach_on_robots(t: Table) -> tuple[str, bool]:
+    tasks = list(dict.fromkeys(row.partition(":")[0] for row in t))
+    moved, returns = (
+        ", ".join(f"{' and '.join(short(t[f'{task}: {arm}'][name]) for arm in arms)} ({task})" for task in tasks)
+        for name, arms in (("moved", ("RTRL", "T-BPTT(1)")), ("return", ("RTRL", "T-BPTT(1)", "frozen")))
+    )
+    text, few = _undecided(
+        t,
+        f"RTRL and T-BPTT(1) move the layer by {moved} of its length; returns with RTRL, T-BPTT(1), frozen: {returns}.",
+    )
+    return text, few and all(t[row]["moved"] > 0.01 for row in t if not row.endswith("frozen"))

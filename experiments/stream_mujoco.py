@@ -13,7 +13,13 @@ method, Adam's step size in the recurrent layer and lambda are chosen on seeds 1
 a feedforward network, which has no recurrent layer, lambda alone is chosen. The tasks are Gymnasium's MuJoCo v5. The
 published returns are of other physics.
 
-Minutes on two cores: smoke 0.5, laptop 75 (estimated: 2.4 core hours), overnight 600 (estimated), paper 2400
+`arm` is another robot: MuJoCo's Reacher, which sees its target once (`ReacherPOMDP-MuJoCo`). The target is no sum and
+no difference of what is seen later, so it has to be remembered for the 50 steps of an episode. The layer has 64 minGRUs
+with gate bias -3, and gamma is .95. Step size and lambda, .5 or .9, are chosen for each arm from 100,000 steps. There
+is no reward for entropy, and the actor's kappa is 10: with .01 and 3 the arm learned less on a tuning seed. The seeds
+0 to 4 have been run before, with 100,000 steps.
+
+Minutes on two cores: smoke 0.5, laptop 75 (estimated: 2.4 core hours), arm 5, overnight 600 (estimated), paper 2400
 (estimated). A step of robot and agent takes 30 to 125 us.
 """
 
@@ -23,7 +29,8 @@ from experiments import control, streaming_agents
 from experiments.control import SCORES, curves, describe, label, run
 from experiments.engine.curves import Shown
 from experiments.engine.results import Results
-from experiments.streaming_agents import ARMS, GRUS, stages, tuned
+from experiments.engine.selection import Preset, Stage
+from experiments.streaming_agents import ARMS, GRUS, tuned
 from experiments.tasks import ROBOTS
 
 __all__ = ["PRESETS", "SCORES", "curves", "describe", "draw_curves", "label", "run", "score", "stages"]
@@ -34,9 +41,22 @@ SIX = [*FOUR, "HalfCheetah-P", "Hopper-P"]
 PRESETS: dict[str, dict[str, Any]] = {
     "smoke": tuned(["Hopper-P"], ARMS[:1], 1000, 500, range(1)),
     "laptop": tuned(SIX, ARMS, 1_000_000, 200_000, range(5)),
+    "arm": {
+        "tasks": ["ReacherPOMDP-MuJoCo"],
+        "arms": [("MinGRU", "RTRL"), ("MinGRU", "T-BPTT(1)")],
+        "actor_kappa": 10.0,
+        "arguments": {"gamma": 0.95, "entropy_coef": 0.0},
+        "steps": 300_000,
+        "tuning": {"step_sizes": [3e-4, 1e-3], "lambdas": [0.5, 0.9], "steps": 100_000, "seeds": range(1000, 1002)},
+        "seeds": range(5, 10),
+    },
     "overnight": tuned([*ROBOTS, "InvertedPendulum-V"], ARMS + GRUS, 2_000_000, 500_000, range(5)),
     "paper": tuned([*ROBOTS, "InvertedPendulum-V"], ARMS + GRUS, 5_000_000, 500_000, range(10)),
 }
+
+
+def stages(preset: Preset) -> list[Stage]:
+    return streaming_agents.stages(preset, **preset.get("arguments", {}))
 
 
 def score(results: Results) -> dict[str, dict[str, float]]:

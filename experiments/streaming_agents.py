@@ -98,14 +98,19 @@ def stages(preset: Preset, **more: Any) -> list[Stage]:
 def trials(preset: Preset, **more: Any) -> list[Config]:
     """Each task and arm with each step size and lambda. All agents have the arguments `more`.
 
+    If the preset has an `actor_kappa`, it stands in place of the actor's kappa.
+
     A network without a recurrent layer has no use for the step size, so lambda alone is chosen for it, and its `size`
     is 0.
     """
     tuning = preset["tuning"]
 
+    def rule(step_size: float, kappa: float) -> Blocks:
+        return blocks(step_size, preset.get("actor_kappa", ACTOR) if kappa == ACTOR else kappa)
+
     def trial(task: str, arm: Arm, step_size: float, lambda_: float) -> Config:
-        parts = arguments(arm, blocks, step_size, lambda_)
-        config = control.setting(task, method(arm), tuning["steps"], "ActorCritic", **parts, **more)
+        parts = arguments(arm, rule, step_size, lambda_) | more
+        config = control.setting(task, method(arm), tuning["steps"], "ActorCritic", **parts)
         return {**config, "size": 0.0 if arm == FEEDFORWARD else step_size}
 
     return [

@@ -114,7 +114,11 @@ def test_the_largest_preset_is_taken_if_the_claim_names_no_other(tmp_path):
     for preset, mean in (("laptop", 1), ("long", 9), ("arm", 4)):
         written(tmp_path, {"a": row(mean)}, preset)
     found = [verdict(tmp_path, ("a", "above", 3.0), preset=preset) for preset in ("", "laptop", "arm")]
-    assert [(each.preset, each.verdict) for each in found] == [("long", "holds"), ("laptop", "does not"), ("arm", "open")]
+    assert [(each.preset, each.verdict) for each in found] == [
+        ("long", "holds"),
+        ("laptop", "does not"),
+        ("arm", "open"),
+    ]
     with pytest.raises(verdicts.ResultsError, match=r"of a preset \(leg\): .* experiments race --preset leg`"):
         verdict(tmp_path, ("a", "above", 3.0), preset="leg")
 

@@ -46,6 +46,20 @@ def test_the_best_trial_of_each_task_and_method_is_reported():
     assert best == [{**tried[k], "steps": 900} for k in (2, 5, 9, 10, 14, 18)]  # 9 is the largest, and diverged
 
 
+def test_a_preset_may_have_arguments_and_a_kappa_of_its_own_in_every_arm():
+    for experiment, preset, shared, kappa in (
+        (stream_mujoco, "arm", {"gamma": 0.95, "entropy_coef": 0.0}, 10.0),
+        (stream_memory, "reacher", {"gamma": 0.95, "entropy_coef": 0.01}, 3.0),
+    ):
+        tried = experiment.stages(experiment.PRESETS[preset])[0][0]([])
+        assert {config["method"] for config in tried} >= {"MinGRU, RTRL", "MinGRU, T-BPTT(1)"}
+        for config in tried:
+            agent, cell = control.arguments(config), Adam(config["size"]) if config["size"] else None
+            assert {name: agent[name] for name in shared} == shared
+            assert agent["actor_optimizer"] == Blocks(cell=cell, others=ObGD(kappa=kappa))
+            assert agent["critic_optimizer"] == Blocks(cell=cell, others=ObGD(kappa=2.0))
+
+
 @pytest.mark.parametrize("experiment", [stream_memory, stream_mujoco, stream_popgym])
 def test_the_table_says_what_was_chosen_and_what_can_be_reached(experiment):
     reachable = getattr(experiment, "REACHABLE", {})

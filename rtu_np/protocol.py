@@ -33,7 +33,7 @@ and output; `replay`, if outputs are computed from the state, and `feedforward`,
 outputs at all steps of its window but the last; `degenerate` and `why_degenerate`, if parameters exist without a
 derivative; `confine`, if parameters have bounds, and with it `wrap` and `rescale`, if they are periodic;
 `preactivations`, if the activation function has a kink; `flops`, if the costs of the cell are to be counted; for PPO,
-what `rtu_np.cells.rows` names.
+what `rtu_np.cells.rows` and `rtu_np.cells.sequences` name.
 
 Kernels write in place, allocate nothing and return nothing but a flag. The reference shares no arithmetic with the
 kernels, so a mistake in one shows against the other. Gradient checks call `plain_forward`; the other plain functions

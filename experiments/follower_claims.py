@@ -107,7 +107,7 @@ CLAIMS = [
         "open in the literature",
         "stream-mujoco",
         compare(RETURN, ("{task}: MinGRU, RTRL", "above", "{task}: MinGRU, T-BPTT(1)")),
-        remark="after 300,000 steps; after 100,000, on other seeds, intervals overlapped",
+        remark="after 300,000 steps; after 100,000, on five other seeds, intervals overlapped",
         preset="arm",
     ),
     Claim(

@@ -24,7 +24,7 @@ the recurrent layer, ObGD elsewhere), with the step size and lambda that were ch
 has not reached yet, 3e-4 and .9. On robots they are those of `stream-mujoco`, and 60,000 steps have to do for its
 million. Of an episode, the last 100 steps count.
 
-Minutes on two cores: smoke 0.5, laptop 12 (estimated), robots 5 (estimated).
+Minutes on two cores: smoke 0.5, laptop 12 (estimated), robots 3.
 """
 
 import tempfile

@@ -92,8 +92,8 @@ PPO_BUGS = {
     ),
     "a sequence sees behind the start of an episode": Bug(
         "PPO, T-BPTT",
-        LOSS,
-        [("            if r.starts[t] != 0:\n                clear(c.dstates[q])\n", "")],
+        "cells/sequences.py",
+        [("dy[row], back)\n            if sequences.starts[row] != 0:", "dy[row], back)\n            if False:")],
         CELL,
         "",
     ),

@@ -178,6 +178,8 @@ def _reach_of_robots(t: Table) -> tuple[str, bool]:
         f"On {' and '.join(robots)} the returns with RTRL, with T-BPTT(1) and with a layer that does not learn are not "
         "apart, though the layer moves: that it learns is not seen to matter at this length."
     )
-    level = all(overlap(t, row, other) for robot in robots for row in matching(t, robot) for other in matching(t, robot))
+    level = all(
+        overlap(t, row, other) for robot in robots for row in matching(t, robot) for other in matching(t, robot)
+    )
     moved = all(t[row]["moved, low"] > 0.01 for row in t if "frozen" not in row)
     return text, level and moved

@@ -71,7 +71,7 @@ def plane() -> Picture:
     for n in range(1, steps + 1):
         layer = run(LinearRTU(1, "identity"), np.eye(steps)[:n, :1], RTRL(dense=True), **start)
         states.append(np.concatenate([*layer.state.values()]))
-    J = protocol.memory(layer.spec, layer._memory)[0].J
+    J = protocol.memory(layer.spec, layer._memory)[0].J[:2, :2]  # behind them is padding
     c = np.array(states) / np.hypot(*states[0])
     figure, ((left, right),) = plotting.panels(2, 2, 3.4, foot=0.2)
     circle = np.exp(1j * np.linspace(0, 2 * np.pi, 200))

@@ -216,7 +216,7 @@ def restore(path: str | os.PathLike, views: dict[str, np.ndarray], arrays: dict[
         if array.shape != view.shape or array.dtype != view.dtype:
             raise ValueError(
                 f"path {os.fspath(path)!r}: {name} is {array.dtype} {array.shape}, expected {view.dtype} {view.shape}; "
-                "was it saved by a learner of another size?"
+                "was it saved by a learner of another size, or by an earlier version?"
             )
     for name, view in views.items():
         view[...] = arrays[name]

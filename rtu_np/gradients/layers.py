@@ -7,7 +7,7 @@ import numpy as np
 
 from rtu_np import protocol
 from rtu_np.jit import generic, kernel
-from rtu_np.numerics.buffers import clear, size
+from rtu_np.numerics.buffers import clear, copy, size
 
 
 def by_layer(spec: Any, convert: Callable[[Any], Any]) -> Any:
@@ -52,3 +52,16 @@ def reset_memory(spec: Any, memory: Any, flat: np.ndarray) -> None:
     counts = drawn(spec, memory)
     flat[:] = 0
     draw_on(spec, memory, counts)
+
+
+@kernel
+def step_cell(cell, params, memory, x_t):
+    """The cell's own step; the memory keeps the input and the state before it. Returns a view of that state."""
+    copy(x_t, memory.x)
+    copy(memory.flat_state, memory.flat_state_tm1)
+    state_tm1, _ = protocol.state(cell, memory.flat_state_tm1)
+    protocol.prepare(cell, params, memory.work)
+    protocol.forward(cell, params, memory.work, state_tm1, x_t, memory.record)
+    copy(memory.flat_state_t, memory.flat_state)
+    copy(memory.record.y, memory.y)
+    return state_tm1

@@ -11,6 +11,7 @@ from typing import Annotated, Any, NamedTuple
 import numpy as np
 
 from rtu_np import protocol
+from rtu_np.gradients.layers import step_cell
 from rtu_np.gradients.recurrent_slopes import (
     advance_directly,
     input_slope_flops,
@@ -103,13 +104,7 @@ def _sensitivities(spec, memory):
 def move(spec, params, memory, x_t):
     """The step, and the sensitivities up to it."""
     cell = spec.cell
-    copy(x_t, memory.x)
-    copy(memory.flat_state, memory.flat_state_tm1)
-    state_tm1, _ = protocol.state(cell, memory.flat_state_tm1)
-    protocol.prepare(cell, params, memory.work)
-    protocol.forward(cell, params, memory.work, state_tm1, x_t, memory.record)
-    copy(memory.flat_state_t, memory.flat_state)
-    copy(memory.record.y, memory.y)
+    state_tm1 = step_cell(spec.cell, params, memory, x_t)
     recurrent_slopes(cell, state_tm1, memory.record, memory.keep, memory.by)
     input_slopes(cell, memory.record, memory.by, memory.by_input)
     own_jacobian(spec.kind, params, memory)

@@ -18,7 +18,7 @@ from typing import Annotated, Any, NamedTuple
 import numpy as np
 
 from rtu_np import protocol
-from rtu_np.gradients.layers import by_layer, name_of
+from rtu_np.gradients.layers import by_layer, name_of, step_cell
 from rtu_np.gradients.own_number import LeakAlone, OwnNumber, own_number_spec
 from rtu_np.gradients.recurrent_slopes import advance_directly
 from rtu_np.gradients.stored_gradient import prepare_again, register_stored_gradient
@@ -178,19 +178,13 @@ def _backward(spec, params, memory, dy, gradient, dx):
 @protocol.move.register(OwnPastSpec)
 def move(spec, params, memory, x_t):
     """The step, with its J_ii and F. S advances to the step *before*; `credit` adds the share of the present step."""
-    cell, k, n = spec.cell, spec.n_numbers, spec.n_hidden
+    k, n = spec.n_numbers, spec.n_hidden
     for a in range(k):
         for b in range(k):
             add_scaled_units(_views(spec, memory.F[a]), _views(spec, memory.S[b]), memory.J[k * a + b])
     for a in range(k):
         copy(memory.F[a], memory.S[a])
-    copy(x_t, memory.x)
-    copy(memory.flat_state, memory.flat_state_tm1)
-    state_tm1, _ = protocol.state(cell, memory.flat_state_tm1)
-    protocol.prepare(cell, params, memory.work)
-    protocol.forward(cell, params, memory.work, state_tm1, x_t, memory.record)
-    copy(memory.flat_state_t, memory.flat_state)
-    copy(memory.record.y, memory.y)
+    step_cell(spec.cell, params, memory, x_t)
     for a in range(k):
         clear(memory.F[a])
         clear(memory.dstate)

@@ -20,6 +20,7 @@ import numpy as np
 
 from rtu_np import protocol
 from rtu_np.checkpoint import added, shown
+from rtu_np.gradients.layers import step_cell
 from rtu_np.gradients.recurrent_slopes import recurrent_slopes, slope_flops, transposed_jacobian
 from rtu_np.gradients.stored_gradient import prepare_again, register_stored_gradient
 from rtu_np.gradients.taylor import taylor_spec
@@ -256,15 +257,8 @@ def _all_rows_at_once(F, spec, params, memory):
 @protocol.move.register(FullRTRLSpec)
 def move(spec, params, memory, x_t):
     """The step, with its J and F. S advances to the step *before*; `credit` adds the share of the present step."""
-    cell = spec.cell
     _advance(spec, memory, memory.S)
-    copy(x_t, memory.x)
-    copy(memory.flat_state, memory.flat_state_tm1)
-    state_tm1, _ = protocol.state(cell, memory.flat_state_tm1)
-    protocol.prepare(cell, params, memory.work)
-    protocol.forward(cell, params, memory.work, state_tm1, x_t, memory.record)
-    copy(memory.flat_state_t, memory.flat_state)
-    copy(memory.record.y, memory.y)
+    step_cell(spec.cell, params, memory, x_t)
     differentiate(spec.F, spec, params, memory)
 
 

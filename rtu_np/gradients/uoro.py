@@ -19,7 +19,7 @@ from typing import Annotated, Any, NamedTuple
 import numpy as np
 
 from rtu_np import protocol
-from rtu_np.gradients.layers import by_layer, draw_on, drawn, name_of
+from rtu_np.gradients.layers import by_layer, draw_on, drawn, name_of, step_cell
 from rtu_np.gradients.recurrent_slopes import push, recurrent_slopes, slope_flops
 from rtu_np.gradients.stored_gradient import prepare_again, register_stored_gradient
 from rtu_np.jit import kernel, like
@@ -196,13 +196,7 @@ def move(spec, params, memory, x_t):
     """The step, with J s and nu^T F. s and w advance to the step *before*; `credit` adds the present step's share."""
     cell = spec.cell
     _advance_product(memory)
-    copy(x_t, memory.x)
-    copy(memory.flat_state, memory.flat_state_tm1)
-    state_tm1, _ = protocol.state(cell, memory.flat_state_tm1)
-    protocol.prepare(cell, params, memory.work)
-    protocol.forward(cell, params, memory.work, state_tm1, x_t, memory.record)
-    copy(memory.flat_state_t, memory.flat_state)
-    copy(memory.record.y, memory.y)
+    state_tm1 = step_cell(spec.cell, params, memory, x_t)
     recurrent_slopes(cell, state_tm1, memory.record, memory.keep, memory.by)
     push(params.W_recurrent, memory.keep, memory.by, memory.s, memory.scratch, memory.pushed)
     draw_signs(spec.seed, memory.draws, memory.signs)

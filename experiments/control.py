@@ -130,9 +130,7 @@ def run(
         try:
             ended = _learn(agent, env, config["steps"] // BINS)
         except FloatingPointError:
-            if course["parts"] == 0:
-                raise  # no part is finished, so there is no curve to show
-            diverged = True
+            diverged = True  # even in the first part, where nothing is left to show: tables count the run
             break
         finally:
             course["seconds"] += time.perf_counter() - seconds_compiling() - began
@@ -204,7 +202,8 @@ def label(config: Config) -> str:
 
 def describe(arrays: dict[str, np.ndarray]) -> str:
     """One finished run in a few words."""
-    return f"return {arrays['final']:.4g} in the last tenth, {arrays['microseconds']:.0f} us per step"
+    where = "before it diverged" if arrays["diverged"] else "in the last tenth"
+    return f"return {arrays['final']:.4g} {where}, {arrays['microseconds']:.0f} us per step"
 
 
 def score(results: Results, label: Callable[[Config], str] = label) -> dict[str, dict[str, float]]:

@@ -18,7 +18,7 @@ from experiments import (
     stream_pendulum,
 )
 from experiments.engine import results, selection, sweep
-from rtu_np import RTRL, Adam, LinearRTU, ObGD
+from rtu_np import RTRL, SGD, Adam, LinearRTU, ObGD
 
 RUNS = {
     "streaming": (stream_pendulum, 0),
@@ -82,6 +82,16 @@ def test_a_sweep_goes_on_in_the_middle_of_a_run_and_tidies_up(tmp_path, stopping
     assert sweep.execute(task) == ""
     assert not results.unfinished(task.folder).exists()
     same(results.load_run(task.folder)[0], control.run(config, 3))
+
+
+def test_a_run_that_diverges_at_its_start_is_counted_and_the_sweep_goes_on():
+    parts = {"cell": LinearRTU(4), "actor_optimizer": SGD(1e4), "critic_optimizer": SGD(1e4)}
+    config = control.setting("MemoryChain", "m", 50_000, "ActorCritic", **parts)
+    arrays = control.run(config, 0)
+    assert arrays["diverged"]
+    assert np.isnan(arrays["curve"]).all()
+    assert "before it diverged" in control.describe(arrays)
+    assert control.score([(config, [arrays])])["MemoryChain: m"]["diverged"] == 1
 
 
 @pytest.mark.parametrize(

@@ -52,6 +52,7 @@ from rtu_np import (
     VanillaRNN,
     checkpoint,
     flops,
+    metrics,
 )
 from rtu_np.gradcheck.unbiased import draw_gradients
 from rtu_np.intervals import interval
@@ -219,8 +220,7 @@ def _degrees(layers: list[Any], stream: np.ndarray, dy: np.ndarray) -> np.ndarra
             layer.advance(x)
         if t >= STRETCH and t % SPACING == 0:
             flat = [np.concatenate([part.ravel() for part in layer.gradient(dy).values()]) for layer in layers]
-            exact, *others = (each / np.linalg.norm(each) for each in flat)
-            found.append([np.degrees(np.arccos(np.clip(each @ exact, -1, 1))) for each in others])
+            found.append([metrics.angle(each, flat[0]) for each in flat[1:]])
     return np.median(found, 0)
 
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from envs import TraceConditioning
 from experiments.engine.results import Config
-from rtu_np import RTRL, SGD, Adam, TDLambda, checkpoint
+from rtu_np import RTRL, SGD, Adam, TDLambda, checkpoint, metrics
 
 Gradient = dict[str, np.ndarray]
 MOMENTS, SPACING, REPLAY = 5, 200, 20_000
@@ -19,8 +19,7 @@ def compare(carried: Gradient, today: Gradient, only: str = "") -> tuple[float, 
     """(angle in degrees, ratio of norms) of two gradients, over the parameters whose names end in `only`."""
     names = [name for name in carried if name.endswith(only)]
     a, b = (np.concatenate([g[name].ravel() for name in names]) for g in (carried, today))
-    cosine = a @ b / (np.linalg.norm(a) * np.linalg.norm(b))
-    return float(np.degrees(np.arccos(np.clip(cosine, -1, 1)))), float(np.linalg.norm(a) / np.linalg.norm(b))
+    return metrics.angle(a, b), float(np.linalg.norm(a) / np.linalg.norm(b))
 
 
 def gradients(config: Config, seed: int, method: RTRL) -> list[tuple[Gradient, Gradient]]:

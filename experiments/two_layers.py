@@ -39,10 +39,9 @@ import envs
 from experiments import agreement, prediction
 from experiments.engine import plotting
 from experiments.engine.results import Config, Results
-from rtu_np import RTRL, TBPTT, Adam, LinearRTU, Stack, TDLambda, checkpoint, flops
+from rtu_np import RTRL, TBPTT, Adam, LinearRTU, Stack, TDLambda, checkpoint, flops, metrics
 from rtu_np.cells.layer import Cell
 from rtu_np.intervals import interval
-from rtu_np.metrics import returns
 from rtu_np.plot import band, curve_style, step_axis
 
 __all__ = ["PRESETS", "SCORES", "describe", "label", "plot", "run", "score"]
@@ -110,7 +109,7 @@ def stream(name: str, steps: int, seed: int) -> tuple[agreement.Task, float, flo
     horizon = int(np.ceil(np.log(1e-9) / np.log(env.gamma)))  # the last returns need cumulants after the last step
     observations, cumulants = env.generate(steps + horizon, seed=seed)
     bayes = env.bayes_prediction(observations[:steps, : env.n_stimuli])
-    target = returns(cumulants, env.gamma)[:steps]
+    target = metrics.returns(cumulants, env.gamma)[:steps]
     return agreement.Task(observations[:steps], cumulants[:steps], target, bayes), env.gamma, 0.9
 
 
@@ -170,7 +169,7 @@ def _angles(learner: TDLambda, task: agreement.Task) -> np.ndarray:
     exact, *others = (
         list(_gradients(learner, method, rows, asked, w)) for method in (RTRL(exact=True), RTRL(), TBPTT(1))
     )
-    return np.array([np.mean([_angle(a, b) for a, b in zip(each, exact, strict=True)]) for each in others])
+    return np.array([np.mean([metrics.angle(a, b) for a, b in zip(each, exact, strict=True)]) for each in others])
 
 
 def _gradients(
@@ -185,10 +184,6 @@ def _gradients(
         if asked[t] and t >= FIRST:
             gradient = layer.gradient(w).items()
             yield np.concatenate([part.ravel() for name, part in gradient if name.startswith("0.")])
-
-
-def _angle(a: np.ndarray, b: np.ndarray) -> float:
-    return float(np.degrees(np.arccos(np.clip(a @ b / (np.linalg.norm(a) * np.linalg.norm(b)), -1, 1))))
 
 
 def label(config: Config) -> str:

@@ -1,4 +1,5 @@
-"""How good predictions are: errors against returns and targets, and skill against simple predictions.
+"""How good predictions are: errors against returns and targets, and skill against simple predictions; and how far apart
+two gradients point.
 
 Row t of `predictions` predicts row t of `targets`. Both are (T,), or (T, m) of m targets, and a result has a number for
 each target. A row without a target (NaN), or without a prediction, does not count. With `running`, a result has a row
@@ -185,6 +186,37 @@ def _exponential_mean(y, decay, horizon, out):
         if not np.isnan(y[t]):
             mean = y[t] if np.isnan(mean) else decay * mean + (1.0 - decay) * y[t]
         out[t + horizon] = mean
+
+
+def angle(gradient: Any, other: Any) -> float:
+    """The angle between two gradients in degrees: 0 if they point the same way, 180 if opposite ways.
+
+    Small angles are exact, too: this is 2 atan2(|a - b|, |a + b|) of unit vectors (Kahan). arccos of a cosine has no
+    digits below 1e-6 degrees.
+
+    Parameters
+    ----------
+    gradient, other : arrays of one shape, taken as vectors
+
+    Returns
+    -------
+    float; 90 if one of them is zero, and 0 if both are
+
+    Raises
+    ------
+    ValueError, TypeError : if an argument is not numbers, or the shapes differ; the message names the argument
+
+    Examples
+    --------
+    >>> angle([1.0, 0.0], [1.0, 1.0])
+    45.0
+    >>> f"{angle([1.0, 0.0], [1.0, 1e-12]):.3g}"
+    '5.73e-11'
+    """
+    first = np.asarray(check_array("gradient", gradient, (None,) * count_dimensions("gradient", gradient)), np.float64)
+    second = np.asarray(check_array("other", other, first.shape), np.float64)
+    a, b = (each / (np.linalg.norm(each) or 1.0) for each in (first.ravel(), second.ravel()))
+    return float(np.degrees(2 * np.arctan2(np.linalg.norm(a - b), np.linalg.norm(a + b))))
 
 
 # ------------------------------------------------------------------------------------------------------------- helpers

@@ -3,7 +3,6 @@
 import subprocess
 import sys
 
-import numpy as np
 import pytest
 from cases import APPROXIMATE, CASES, COMPILED, KINDS, in_plain_python
 from gated_bug_cases import GATED_BUGS
@@ -13,7 +12,6 @@ from tolerances import COMPLEX_STEP, DIFFERENCES
 import rtu_np
 from rtu_np import RTRL, TBPTT, Dense, LinearRTU, MinGRU, NonlinearRTU, Stack, check_gradients
 from rtu_np.gradcheck import TOLERANCE, TOLERANCE_DIFFERENCES, gradient_angles
-from rtu_np.gradcheck.check import _angle
 
 STEPS = 60
 # (case, method, step before which the layer forgets)
@@ -90,9 +88,7 @@ def test_angles_show_what_layer_local_rtrl_leaves_out():
     assert all(angle < 1e-6 for angle in gradient_angles(feedforward, 3, RTRL(), RTRL(dense=True)).values())
 
 
-def test_angles_of_zero_and_of_arguments_that_do_not_fit():
-    zero, one = np.zeros(2), np.array([3.0, 0.0])
-    assert [_angle(zero, zero), _angle(zero, one), _angle(one, -one)] == [0, 90, 180]
+def test_angles_of_arguments_that_do_not_fit():
     given = {"cell": LinearRTU(3), "n_inputs": 2, "steps": 3}
     for name, value in {"cell": LinearRTU, "n_inputs": 2.5, "steps": 0}.items():
         with pytest.raises((TypeError, ValueError), match=f"{name} is {value}"):

@@ -84,6 +84,18 @@ def test_baselines_hold_what_is_missing():
     assert np.array_equal(mean, [[np.nan, np.nan], [1, np.nan], [1, 2], [2, 3]], equal_nan=True)
 
 
+def test_angles_are_exact_where_a_cosine_has_no_digits(rng):
+    a, b = rng.standard_normal((2, 3, 5))
+    b -= (a * b).sum() / (a * a).sum() * a  # at a right angle
+    b *= np.linalg.norm(a) / np.linalg.norm(b)
+    for degrees in (1e-9, 1e-3, 30.0, 90.0, 179.0):
+        turned = np.cos(np.radians(degrees)) * a + np.sin(np.radians(degrees)) * b
+        assert metrics.angle(a, 7 * turned) == pytest.approx(degrees, rel=1e-6)
+    assert metrics.angle(a, -a) == 180
+    assert metrics.angle(a, np.zeros((3, 5))) == 90
+    assert metrics.angle(np.zeros(2), np.zeros(2)) == 0
+
+
 @pytest.mark.parametrize(
     ("call", "words"),
     [
@@ -97,6 +109,8 @@ def test_baselines_hold_what_is_missing():
         (lambda: metrics.rmse([1.0], [1.0], window=3), "window is 3"),
         (lambda: metrics.rmse([1.0], [1.0], running=True, window=0), "window is 0"),
         (lambda: metrics.skill([1.0], [1.0], [1.0, 2.0]), "baseline has shape"),
+        (lambda: metrics.angle([1.0], [1.0, 2.0]), r"other has shape \(2,\): expected \(1,\)"),
+        (lambda: metrics.angle(["a"], [1.0]), "gradient"),
         (lambda: metrics.last_value([1.0], horizon=0), "horizon is 0"),
         (lambda: metrics.exponential_mean([1.0], 1.0), "decay is 1.0"),
     ],

@@ -36,6 +36,7 @@ from rtu_np.gradcheck.regimes import Conditions, check_regime, regimes
 from rtu_np.gradcheck.report import TOLERANCE, TOLERANCE_DIFFERENCES, BlockCheck, GradientReport, RegimeCheck
 from rtu_np.gradcheck.unbiased import UnbiasedReport, check_unbiased, may_be_checked
 from rtu_np.gradients.uoro import UORO
+from rtu_np.metrics import angle
 from rtu_np.validation import brief, check_count, check_flag, check_seed
 
 
@@ -174,12 +175,7 @@ def gradient_angles(
         for x in inputs:
             layer.advance(x)
         gradients.append(layer.gradient(dy))
-    return {name: _angle(gradients[0][name], gradients[1][name]) for name in gradients[0]}
-
-
-def _angle(a: np.ndarray, b: np.ndarray) -> float:
-    a, b = (each / (np.linalg.norm(each) or 1.0) for each in (a, b))
-    return float(np.degrees(2 * np.arctan2(np.linalg.norm(a - b), np.linalg.norm(a + b))))
+    return {name: angle(gradients[0][name], gradients[1][name]) for name in gradients[0]}
 
 
 def _entrywise(at: np.ndarray, derivative) -> np.ndarray:

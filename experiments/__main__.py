@@ -47,6 +47,7 @@ EXPERIMENTS = {
     "stream-mujoco": "experiments.stream_mujoco",
     "stream-reacher": "experiments.stream_reacher",
     "stream-popgym": "experiments.stream_popgym",
+    "stream-units": "experiments.stream_units",
     "staleness": "experiments.staleness",
     "credit": "experiments.credit",
     "nexting-glucose": "experiments.nexting_glucose",

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from experiments import control, stream_memory, stream_mujoco, stream_popgym, streaming_agents
+from experiments import control, stream_memory, stream_mujoco, stream_popgym, stream_units, streaming_agents
 from experiments.engine import plotting
 from rtu_np import RTRL, TBPTT, Adam, Blocks, ObGD
 
@@ -60,7 +60,19 @@ def test_a_preset_may_have_arguments_and_a_kappa_of_its_own_in_every_arm():
             assert agent["critic_optimizer"] == Blocks(cell=cell, others=ObGD(kappa=2.0))
 
 
-@pytest.mark.parametrize("experiment", [stream_memory, stream_mujoco, stream_popgym])
+def test_each_size_and_gradient_tunes_its_step_size_on_the_same_grid():
+    preset = {**stream_units.PRESETS["laptop"], "units": [2, 8]}
+    tried = stream_units.stages(preset)[0][0]([])
+    methods = [f"{gradient}, {n} units" for n in (2, 8) for gradient in ("RTRL", "T-BPTT(1)")]
+    assert [(c["method"], c["size"]) for c in tried] == [(m, size) for m in methods for size in (3e-4, 1e-3)]
+    assert [control.arguments(c)["cell"].layers[0].n_hidden for c in tried] == [2] * 4 + [8] * 4
+    assert {c["method"]: control.arguments(c)["gradient"] for c in tried[:4]} == {
+        methods[0]: RTRL(),
+        methods[1]: TBPTT(1),
+    }
+
+
+@pytest.mark.parametrize("experiment", [stream_memory, stream_mujoco, stream_popgym, stream_units])
 def test_the_table_says_what_was_chosen_and_what_can_be_reached(experiment):
     reachable = getattr(experiment, "REACHABLE", {})
     config = experiment.stages(experiment.PRESETS["smoke"])[0][0]([])[0]

@@ -130,7 +130,7 @@ def run(
         try:
             ended = _learn(agent, env, config["steps"] // BINS)
         except FloatingPointError:
-            diverged = True  # even in the first part, where nothing is left to show: tables count the run
+            diverged = True  # if in the first part, the run has no curve; tables count it
             break
         finally:
             course["seconds"] += time.perf_counter() - seconds_compiling() - began

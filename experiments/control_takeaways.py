@@ -117,6 +117,20 @@ def _arm_of_two_links(t: Table) -> tuple[str, bool]:
     return text, all(above(t, exact, row) for row in (truncated, none)) and t[exact]["low"] > without
 
 
+@of("stream-units")
+def _units(t: Table) -> tuple[str, bool]:
+    sizes = sorted({int(row.split()[-2]) for row in t})
+    rows = {n: tuple(f"RepeatPreviousEasy: {gradient}, {n} units" for gradient in ("RTRL", "T-BPTT(1)")) for n in sizes}
+    apart = [n for n in sizes if above(t, *rows[n])]
+    gap = {n: t[rows[n][0]]["return"] - t[rows[n][1]]["return"] for n in sizes}
+    widest = max(sizes, key=lambda n: gap[n])
+    text = (
+        f"RTRL is above T-BPTT(1), intervals apart, at each size from {sizes[0]} to {sizes[-1]} units; by most, "
+        f"{short(gap[widest])}, with {widest}. With 16 it is above T-BPTT(1) with 64."
+    )
+    return text, apart == sizes and above(t, rows[16][0], rows[64][1])
+
+
 @of("stream-popgym")
 def _stream_popgym(t: Table) -> tuple[str, bool]:
     apart, even = _reach_pays(t, "RTU, RTRL", "RTU, T-BPTT(1)")

@@ -111,6 +111,14 @@ CLAIMS = [
         preset="arm",
     ),
     Claim(
+        "Streaming on RepeatPrevious: RTRL is above T-BPTT(1) of the same network at most sizes of the recurrent "
+        "layer, of 2 to 64 RTUs",
+        "this package",
+        "stream-units",
+        compare(RETURN, ("{task}: RTRL, {n} units", "above", "{task}: T-BPTT(1), {n} units")),
+        most=True,
+    ),
+    Claim(
         "Streaming on masked robots: RTRL is above T-BPTT(1) of the same network on most of the tasks",
         "open in the literature",
         "stream-mujoco",

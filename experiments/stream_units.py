@@ -1,9 +1,9 @@
-"""The number of units: with few of them, does a recurrent layer have to be learned through time?
+"""The number of units: what is learning through time worth in a recurrent layer of 2, and of 64?
 
-A layer that is drawn at random has units that keep something of everything. With many of them a readout finds what it
-needs, and truncated backpropagation through time over one step, T-BPTT(1), which hardly teaches the layer what to keep,
-does little harm. With few units the layer must be learned: there real-time recurrent learning (RTRL) should be ahead by
-most. With one or two units there is no room for the task, and neither learns it.
+A layer that is drawn at random has units that keep something of everything. With many of them a readout may find what
+it needs, and truncated backpropagation through time over one step, T-BPTT(1), which hardly teaches the layer what to
+keep, may do little harm. With few the layer must be learned. So real-time recurrent learning (RTRL) was expected to be
+ahead by most with few units. It is not so: it is ahead at each size, and by most with 32.
 
 Claim: RTRL is above T-BPTT(1) of the same network on most sizes of the recurrent layer, of 2 to 64 units.
 
@@ -93,8 +93,9 @@ def draw(settings: list[Config], table: Table) -> Any:
         line = {"label": gradient, **curve_style(k)}
         means = [row["return"] for row in rows.values()]
         plotting.points(ax, shifted, means, [(row["low"], row["high"]) for row in rows.values()], **line)
-    for ceiling in REACHABLE[REPEAT_PREVIOUS].values():
-        ax.axhline(ceiling, color="0.6", linestyle="--", linewidth=0.8, zorder=0)
+    for k, ceiling in enumerate(REACHABLE[REPEAT_PREVIOUS].values()):
+        text = "best without memory, and with a perfect one" if k == 0 else None
+        ax.axhline(ceiling, color="0.6", linestyle="--", linewidth=0.8, zorder=0, label=text)
     ax.set_xscale("log", base=2)
     ax.set_xticks(units, map(str, units))
     ax.minorticks_off()

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from experiments import control, stream_memory, stream_mujoco, stream_popgym, stream_units, streaming_agents
-from experiments.engine import plotting
+from experiments.engine import plotting, protocol
 from rtu_np import RTRL, TBPTT, Adam, Blocks, ObGD
 
 SMALL = streaming_agents.tuned(["Hopper-P", "Hopper-V"], streaming_agents.ARMS, 900, 300, range(5))
@@ -82,7 +82,7 @@ def test_the_table_says_what_was_chosen_and_what_can_be_reached(experiment):
     own = reachable.get(config["task"], {})
     assert {name: row[name] for name in own} == own
     with plotting.style():
-        figure = experiment.draw_curves([{"seeds": 1, **each} for each in experiment.curves(results)])
+        figure = protocol.Experiment(experiment.__name__, "", experiment).plot(results)
     (ax,) = figure.axes
     dashed = {line.get_ydata()[0] for line in ax.get_lines() if line.get_linestyle() == "--" and line.get_zorder() == 0}
     assert dashed == set(own.values())

@@ -8,6 +8,8 @@ import textwrap
 from pathlib import Path
 from typing import NoReturn
 
+import numpy as np
+
 from experiments.engine import (
     changes,
     committed,
@@ -207,8 +209,11 @@ def dry_run(experiment: Experiment, arguments: argparse.Namespace) -> int:
     def is_finished(task: sweep.Task) -> bool:
         return bool(scores and scores.find(task)) or sweep.is_finished(task, arguments.keep_stale)
 
+    def arrays_of(task: sweep.Task) -> dict[str, np.ndarray]:
+        return ((scores and scores.find(task)) or results.load_run(task.folder))[0]
+
     try:
-        lines = forecast.plan(experiment, arguments.preset, output, is_finished, arguments.jobs)
+        lines = forecast.plan(experiment, arguments.preset, output, arguments.jobs, is_finished, arrays_of)
     except forecast.CannotRunError as error:
         print(error, file=sys.stderr)
         return 1

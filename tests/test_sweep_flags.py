@@ -315,9 +315,11 @@ def test_a_tuned_preset_is_planned_in_stages(capsys, tmp_path, monkeypatch):
     assert main(["patterning", "--preset", "smoke", "--dry-run"]) == 0
     out = capsys.readouterr().out
     assert "stage 1 of 2: 16 runs: 16 settings with seed 1000; 0 finished, 16 to make\n" in out
-    assert "stage 2 of 2: 32 runs: 16 settings with seeds 0 to 1; the earlier stage chooses the step sizes" in out
+    assert "stage 2 of 2: 32 runs: 16 settings with seeds 0 to 1; the earlier stages choose them" in out
     assert main(["stream-memory", "--preset", "smoke", "--dry-run"]) == 0
-    assert "stage 3 of 3: its settings depend on the results of the earlier stages" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "stage 3 of 3: 4 runs: 4 settings with seed 0; the earlier stages choose them" in out
+    assert "TMaze: Blocks: RTU, RTRL, size 0.0003, lambda 0.95: 0 of 1 finished" in out
     assert main(["trace-conditioning", "--preset", "smoke", "--dry-run", "--set", "cell.n_hidden=2", "isi=5"]) == 0
     assert not list(tmp_path.iterdir())
 

@@ -16,12 +16,11 @@ import json
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from joblib import cpu_count
 
-from experiments.engine import results, selection, sweep
+from experiments.engine import results, sweep
 from experiments.engine.plain import leaves
 from experiments.engine.protocol import Experiment
 from rtu_np import progress
@@ -31,6 +30,9 @@ FIRST, FACTOR = 200, 4  # steps of the first short run, and how much longer the 
 ENOUGH = 1.0  # seconds of a run that is long enough to time
 LIKE = 10  # a run of at least a tenth of the steps says how long a longer one takes
 BUDGET = 30.0  # seconds for all short runs
+# Stands for a run that is not finished, where a later stage chooses among them: all are as good. Which settings that
+# stage has depends on the choice, and how many it has, and how long they take, hardly does.
+LEVEL = {"final": np.array(0.0), "msre": np.array(1.0), "diverged": np.array(False)}
 
 
 class CannotRunError(Exception):
@@ -38,52 +40,52 @@ class CannotRunError(Exception):
 
 
 def plan(
-    experiment: Experiment, preset: str, output: Path, is_finished: Callable[[sweep.Task], bool], jobs: int | None
+    experiment: Experiment,
+    preset: str,
+    output: Path,
+    jobs: int | None,
+    is_finished: Callable[[sweep.Task], bool],
+    arrays_of: Callable[[sweep.Task], dict[str, np.ndarray]],
 ) -> list[str]:
-    """The lines of a plan. `is_finished(task)` says whether a run counts, and changes nothing.
+    """The lines of a plan. `is_finished(task)` says whether a run counts, and `arrays_of(task)` loads it.
 
     CannotRunError if a setting fails in a short run.
     """
     stages = experiment.stages(experiment.PRESETS[preset])
     lines, earlier, waiting = [], list[results.Results](), list[sweep.Task]()
+    is_known = True  # whether the runs of the earlier stages are all finished, so that they have chosen
     for k, (settings, seeds) in enumerate(stages, 1):
         name = f"stage {k} of {len(stages)}: " if len(stages) > 1 else ""
-        configs = _configs(settings, earlier, experiment.PRESETS[preset], len(stages))
+        configs = _configs(settings, earlier)
         if configs is None:
-            lines.append(f"{name}its settings depend on the results of the earlier stages; it has {_seeds(seeds)}")
+            seconds = "its minutes are not included"
+            lines.append(f"{name}its settings depend on the results of the earlier stages; {_seeds(seeds)}; {seconds}")
             continue
         tasks = sweep.plan(experiment.place, configs, seeds, output)
-        is_known = len(earlier) == k - 1
         done = [is_known and is_finished(task) for task in tasks]
         made = sum(done)
         of = f"{len(configs)} setting{'s' * (len(configs) != 1)} with {_seeds(seeds)}"
         finished = f"{made} finished, {len(tasks) - made} to make"
-        finished = (
-            finished if is_known else "the earlier stage chooses the step sizes, so which are finished is not known"
-        )
+        finished = finished if is_known else "the earlier stages choose them, so which are finished is not known"
         lines.append(f"{name}{len(tasks)} runs: {of}; {finished}")
         for j, task in enumerate(tasks[: min(SHOWN, len(configs))] if is_known else []):
             lines.append(f"  {task.setting}: {sum(done[j :: len(configs)])} of {len(seeds)} finished")
         if len(configs) > SHOWN and is_known:
             lines.append(f"  and {len(configs) - SHOWN} more settings")
         waiting += [task for task, each in zip(tasks, done, strict=True) if not each]
-        if made == len(tasks) and is_known and k < len(stages):
-            runs = [results.load_run(task.folder)[0] for task in tasks if task.folder.exists()]
-            if len(runs) == len(tasks):
-                n = len(configs)
-                earlier.append([(config, runs[i::n]) for i, config in enumerate(configs)])
+        is_known = made == len(tasks)
+        runs = [arrays_of(task) for task in tasks] if is_known and k < len(stages) else [LEVEL] * len(tasks)
+        earlier.append([(config, runs[i :: len(configs)]) for i, config in enumerate(configs)])
     at_once = min(jobs or experiment.JOBS or cpu_count(), max(len(waiting), 1))
     return [*lines, _minutes(experiment, waiting, output, at_once)]
 
 
-def _configs(settings: Callable, earlier: list, preset: dict[str, Any], n_stages: int) -> list[results.Config] | None:
-    """The settings of a stage; those of a stage that waits for another have a step size that stands for the best."""
+def _configs(settings: Callable, earlier: list[results.Results]) -> list[results.Config] | None:
+    """The settings of a stage. None if `earlier` lacks what it needs: another array of a run that is not finished."""
     try:
         return settings(earlier)
     except (IndexError, KeyError, ZeroDivisionError):
-        if not (preset.get("tuning") or {}).get("step_sizes") or "settings" not in preset or n_stages != 2:
-            return None
-        return selection.trials(preset["settings"], {"step_sizes": preset["tuning"]["step_sizes"][:1]})
+        return None
 
 
 def _seeds(seeds: list[int]) -> str:

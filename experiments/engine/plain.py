@@ -68,6 +68,35 @@ def labels(configs: list[Config]) -> list[str]:
     ]
 
 
+def told_apart(texts: list[str], configs: list[Config]) -> list[str]:
+    """The labels of some settings; those that are equal, with what distinguishes their settings: of parts that vary
+    together, the one with the shortest name.
+
+    Examples
+    --------
+    >>> told_apart(["a", "a", "b"], [{"size": 0.1, "cell": {"size": 0.2}}, {"size": 0.3, "cell": {"size": 0.6}}, {}])
+    ['a, size 0.1', 'a, size 0.3', 'b']
+    """
+    told = list(texts)
+    for text in {text for text in texts if texts.count(text) > 1}:
+        places = [k for k, each in enumerate(texts) if each == text]
+        flat = [leaves(configs[k]) for k in places]
+        shown: dict[tuple[int, ...], str] = {}  # {which settings have the same value: name}
+        for name in sorted(
+            {name for each in flat for name in each}, key=lambda name: (name.count("."), len(name), name)
+        ):
+            values = [json.dumps(each.get(name)) for each in flat]
+            shown.setdefault(tuple(map(values.index, values)), name)
+        shown.pop((0,) * len(flat), None)  # what is the same in all
+        for k, each in zip(places, flat, strict=True):
+            parts = [
+                f"{name.rpartition('.')[2].replace('_', ' ').strip()} {_word(each.get(name))}"
+                for name in shown.values()
+            ]
+            told[k] = ", ".join([text, *parts])
+    return told
+
+
 def describe(arrays: dict[str, np.ndarray]) -> str:
     """The numbers of one finished run."""
     return ", ".join(f"{name} {float(array.item()):.4g}" for name, array in arrays.items() if _is_number(array))

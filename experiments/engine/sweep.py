@@ -26,7 +26,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from experiments.engine import modules, protocol, results, sources
+from experiments.engine import modules, plain, protocol, results, sources
 from rtu_np import progress
 from rtu_np.processes import SchedulerError, in_processes, on_dask
 
@@ -51,7 +51,7 @@ class Task:
         """The setting in a few words."""
         label = self.label or protocol.experiment_at(self.experiment).label(self.settings)
         step_size = self.settings.get("step_size")  # trials of one setting differ in it
-        is_said = step_size is None or "step_size" in label  # a default label names what differs
+        is_said = step_size is None or "step_size" in label or "step size" in label  # labels name what differs
         return label if is_said else f"{label}, step size {step_size:g}"
 
     def __str__(self) -> str:
@@ -117,7 +117,8 @@ def plan(experiment: str, configs: list[dict[str, Any]], seeds: list[int], root:
     Job arrays rely on this order. Folders are absolute, since a process elsewhere may have another working folder.
     """
     root, code = root.absolute(), sources.digest(sources.fingerprint(experiment))
-    named = list(zip(configs, protocol.experiment_at(experiment).labels(configs), strict=True))
+    labels = plain.told_apart(protocol.experiment_at(experiment).labels(configs), configs)
+    named = list(zip(configs, labels, strict=True))
     return [
         Task(experiment, config, seed, folder_of(root, config, seed), code, label)
         for seed in seeds

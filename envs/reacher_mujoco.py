@@ -18,7 +18,7 @@ class MuJoCoReacherPOMDP(gymnasium.Wrapper):
     ## Description
     A two-jointed arm reaches for a target, whose position has to be remembered through the episode. Elelimy et al. 2024
     (Fig. 5) have a task of this idea; `envs.ReacherPOMDP` is the likelier one. Here an arm that hardly moves gets about
-    as much as agents with a memory learned in 200,000 steps (docs/results/stream-reacher).
+    -10, and one that has learned to remember -7 (docs/results/stream-mujoco/arm.json).
 
     No other entry depends on the target, as the arm does not touch it. The reward does, as it contains the distance to
     the target: an agent that gets its previous reward can find the target without having seen it.

@@ -47,7 +47,6 @@ EXPERIMENTS = {
     "stream-memory": "experiments.stream_memory",
     "stream-pendulum": "experiments.stream_pendulum",
     "stream-mujoco": "experiments.stream_mujoco",
-    "stream-reacher": "experiments.stream_reacher",
     "stream-popgym": "experiments.stream_popgym",
     "stream-units": "experiments.stream_units",
     "staleness": "experiments.staleness",

@@ -19,18 +19,12 @@ from rtu_np.commands import exit_code
 
 DOCS = Path(__file__).parent.parent / "docs"
 CLAIMS = [*paper_claims.CLAIMS, *follower_claims.CLAIMS]
-OLD_ARM = (
-    "the results are of an earlier arm, MuJoCo's, which pays for keeping still and cannot show memory; the task is now "
-    "an arm of two links"
-)
 # {(experiment, preset): (commit, reason)}: results of this commit are of an earlier task or agent, and decide nothing.
 OLD_AGENT = (
     "the results are of earlier agents, with an encoder below the recurrent layer and one bound for the whole network, "
     "which hardly moves the recurrent layer"
 )
 EARLIER = {
-    ("fig05-reacher", "laptop"): ("1b59b72", OLD_ARM),
-    ("stream-reacher", "laptop"): ("7ff0a2b", OLD_ARM),
     ("stream-mujoco", "laptop"): ("5032aef", OLD_AGENT),
 }
 

@@ -163,15 +163,6 @@ CLAIMS = [
         remark="both get the previous action and reward",
     ),
     Claim(
-        "Streaming on an arm that sees its target once: RTRL is above T-BPTT(1), and above a feedforward network",
-        "open in the literature",
-        "stream-reacher",
-        compare(
-            RETURN,
-            *(("{task}: RTU, RTRL", "above", f"{{task}}: {other}") for other in ("RTU, T-BPTT(1)", "feedforward")),
-        ),
-    ),
-    Claim(
         "If one step of memory is enough, T-BPTT(1) learns as well as RTRL: a pole without velocities, streaming",
         "Merin 2026, of other tasks",
         "stream-pendulum",

@@ -10,11 +10,12 @@ and tanh, are not published: they were chosen here.
 
 from typing import Any
 
+from gymnasium.spaces import flatdim
+
 from experiments import control
 from experiments.engine.results import Config, Results
 from experiments.prediction import parameters
-from rtu_np import GRU, LRU, TBPTT, Adam, LinearRTU, NonlinearRTU, Stack, checkpoint, ppo_network
-from rtu_np.cells.layer import Cell
+from rtu_np import GRU, LRU, TBPTT, Adam, LinearRTU, NonlinearRTU, Stack, checkpoint, ppo_network, protocol
 
 PUBLISHED = "5 million steps"  # the paper's runs
 UNITS = {"RTU": 192, "LRU": 82, "GRU": 64}  # with about 24,000 parameters each
@@ -32,7 +33,6 @@ SHORT: dict[str, Any] = {"optimizer": Adam(3e-4, epsilon=1e-5)}  # for runs a te
 TUNING: dict[str, Any] = {"step_sizes": [1e-3, 3e-4, 1e-4], "seeds": range(1000, 1002), "steps": 300_000}
 # Compiles and runs in seconds.
 SMALL: dict[str, Any] = {"cell": LinearRTU(8), "n_steps": 256, "n_minibatches": 4, "n_epochs": 2}
-HOPPER_INPUTS = 5  # numbers in an observation of Hopper-P; the network of `smoke` has no encoder
 
 
 def ppo(task: str, steps: int, methods: Methods, **parts: Any) -> list[Config]:
@@ -48,18 +48,22 @@ def smoke(task: str, **parts: Any) -> list[Config]:
     return ppo(task, 1000, {"small RTU": SMALL}, **parts)
 
 
-def recurrent_parameters(cell: Cell, n_inputs: int) -> int:
-    """The number of parameters of a network's recurrent layer."""
-    *encoder, recurrent = cell.layers if isinstance(cell, Stack) else [cell]
-    for layer in encoder:
-        n_inputs = layer.spec(n_inputs).n_outputs
-    return parameters(recurrent, n_inputs)
+def recurrent_parameters(config: Config) -> int:
+    """The number of parameters of the recurrent layer of a setting's network, wherever it stands."""
+    cell = checkpoint.build("cell", config["parts"]["cell"])
+    env = control.make_env(config)
+    n_inputs, total = flatdim(env.observation_space), 0
+    env.close()
+    for layer in cell.layers if isinstance(cell, Stack) else [cell]:
+        spec = layer.spec(n_inputs)
+        total += 0 if protocol.feedforward(spec) else parameters(layer, n_inputs)
+        n_inputs = spec.n_outputs
+    return total
 
 
 def score(results: Results) -> dict[str, dict[str, float]]:
     """{setting: numbers}: mean return in the last tenth, and the number of recurrent parameters."""
     table = control.score(results)
     for config, _ in results:
-        cell = checkpoint.build("cell", config["parts"]["cell"])
-        table[control.label(config)]["recurrent parameters"] = recurrent_parameters(cell, n_inputs=HOPPER_INPUTS)
+        table[control.label(config)]["recurrent parameters"] = recurrent_parameters(config)
     return table

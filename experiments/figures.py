@@ -30,7 +30,6 @@ _LAST = "return of an episode in the last tenth of the steps"
 # Figures whose curves git does not have, and whose tables say what they showed: {experiment: what the numbers are}.
 AS_DOTS = {
     "fig06-popgym": _LAST,
-    "fig18-staleness": f"{_LAST}, and KL divergence of an update in nats",
     "stream-mujoco": _LAST,
 }
 

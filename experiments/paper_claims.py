@@ -248,5 +248,7 @@ CLAIMS = [
         compare(
             KL, ("{task}: stale gradients, {targets} targets", "below", "{task}: fresh gradients, {targets} targets")
         ),
+        remark="each has its own step size, and stale gradients with stale targets a smaller one than the others; "
+        "docs/results.md compares equal ones",
     ),
 ]

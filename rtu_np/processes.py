@@ -6,6 +6,7 @@ others. Processes are sent the function and the items by pickle.
 """
 
 import signal
+import warnings
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing, contextmanager, nullcontext
 from multiprocessing import resource_tracker
@@ -102,6 +103,9 @@ def _in_pool(
 
     from joblib.externals.loky import ProcessPoolExecutor
 
+    # If psutil is installed, loky replaces a process that has grown by 300 MB. Its warning comes from the thread that
+    # hands out items: as an error it would end this thread, and the caller would wait for ever.
+    warnings.filterwarnings("ignore", "A worker stopped while some jobs were given", UserWarning)
     # Processes that have nothing to do leave after 10 seconds, so that none stay behind if this process is killed.
     with ProcessPoolExecutor(min(workers, len(items)), timeout=10) as pool:
         with nullcontext() if hear_ctrl_c else _blocking_ctrl_c():

@@ -4,9 +4,12 @@ import os
 import signal
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
+import numpy as np
 import pytest
+from joblib.externals.loky import process_executor
 
 from rtu_np.processes import ProcessDiedError, in_processes
 
@@ -40,6 +43,22 @@ def test_only_the_item_at_fault_is_blamed_for_a_process_that_died(known):
     assert answers == {0: 0, 1: 2, 2: 4}
     assert isinstance(died, ProcessDiedError)
     assert str(died) == "the process that ran it died"
+
+
+kept = []
+
+
+def _grows(item: int) -> int:
+    process_executor._MAX_MEMORY_LEAK_SIZE, process_executor._MEMORY_LEAK_CHECK_DELAY = 10**6, 0.0
+    kept.append(np.ones(10**6))
+    return item
+
+
+def test_a_process_that_grows_is_replaced_in_silence():
+    pytest.importorskip("psutil")  # without it, loky does not look
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert sorted(in_processes(_grows, range(12), 2)) == [(k, k) for k in range(12)]
 
 
 def test_a_pool_needs_a_process():

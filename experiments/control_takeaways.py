@@ -30,6 +30,21 @@ def _fig05(t: Table) -> tuple[str, bool]:
     return text, most(t, list(t), "high") < without
 
 
+@of("fig05-reacher", "large")
+def _fig05_large(t: Table) -> tuple[str, bool]:
+    pairs = {
+        cell: [f"ReacherPOMDP: {cell}, {way}" for way in ("RTRL", "T-BPTT(8)")] for cell in ("linear RTU", "minGRU")
+    }
+    given = " and ".join(
+        f"{short(t[exact]['return'])} against {short(t[truncated]['return'])} ({cell})"
+        for cell, (exact, truncated) in pairs.items()
+    )
+    text = f"With longer rollouts the arm is learned with RTRL, and hardly with T-BPTT(8): {given}."
+    return text, all(above(t, *pair) for pair in pairs.values()) and all(
+        t[pair[0]]["low"] > ceilings.reacher_pomdp().without for pair in pairs.values()
+    )
+
+
 @of("fig06-popgym")
 def _fig06(t: Table) -> tuple[str, bool]:
     learned = {row.partition(":")[0] for row in t if t[row]["low"] > 0}

@@ -163,6 +163,20 @@ CLAIMS = [
         remark="both get the previous action and reward",
     ),
     Claim(
+        "PPO on an arm that sees its goal once: RTRL is above T-BPTT(8) of the same network, for linear RTUs, LRUs and "
+        "minGRUs",
+        "this package",
+        "fig05-reacher",
+        compare(
+            RETURN,
+            *(
+                (f"{{task}}: {cell}, RTRL", "above", f"{{task}}: {cell}, T-BPTT(8)")
+                for cell in ("linear RTU", "LRU", "minGRU")
+            ),
+        ),
+        preset="large",
+    ),
+    Claim(
         "If one step of memory is enough, T-BPTT(1) learns as well as RTRL: a pole without velocities, streaming",
         "Merin 2026, of other tasks",
         "stream-pendulum",

@@ -134,7 +134,9 @@ CLAIMS = [
             *((f"{{task}}: {rtu}", "above", "{task}: LRU, RTRL") for rtu in RTUS),
             ("{task}: GRU, T-BPTT(8)", "above", "{task}: LRU, RTRL"),
         ),
-        remark="the paper's definition of the task was not found",
+        remark="with longer rollouts than published, without which no cell learns it; the paper's definition of the "
+        "task was not found",
+        preset="large",
     ),
     Claim(
         "PPO on POPGym: nonlinear and linear RTUs are above LRU and GRU, or tied",

@@ -13,8 +13,9 @@ Claim: T-BPTT(1) learns where a drawn layer already remembers enough, so that th
 The claim holds: on KMemoryChain and the T-maze a layer that stays as it was drawn has the returns of T-BPTT(1). Their
 cues are bits that come 10 to 16 steps before they count, and units with a median half-life of 2 steps keep enough of
 them for a readout. RTRL moves the layer more, gives old inputs more weight, and is above both on the T-maze. On
-ReacherPOMDP both gradients move the layer by half of its length, and nothing is learned: RTUs do not learn to keep the
-goal. MinGRUs do (`stream-memory`, preset reacher).
+ReacherPOMDP both gradients move the layer by half of its length, and nothing is learned: from single steps, RTUs do not
+learn to keep the goal. MinGRUs do (`stream-memory`, preset reacher), and RTUs do from large batches (`fig05-reacher`,
+preset large).
 
 `robots` asks the same of two robots that `stream-mujoco` has done, and on which intervals overlap: HalfCheetah and
 InvertedPendulum without positions.

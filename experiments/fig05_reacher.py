@@ -6,7 +6,7 @@ knows it 75 (docs/tasks.md).
 
 Claim: the nonlinear recurrent trace unit (RTU) is above the linear one. The linear one is level with the gated
 recurrent unit (GRU). All three are above the linear recurrent unit (LRU) trained online. It does not hold here: in
-`large` the linear RTU is above all others, and the nonlinear one is the last.
+`large` the linear RTU is above all others, and the nonlinear one is the last of those with RTRL.
 
 Chosen here: the agents of `experiments.ppo_agents`, with Adam's step size 3e-4 in `laptop`. In `long` the step
 size is tuned for each method, on two other seeds and as many steps; a run takes half a minute at most. In `large` it

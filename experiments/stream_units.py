@@ -10,7 +10,7 @@ Claim: RTRL is above T-BPTT(1) of the same network on most sizes of the recurren
 Chosen here: the streaming actor-critic of `stream-memory`, with recurrent trace units (RTUs) and its rule "Blocks",
 lambda .8. For each size and gradient, Adam's step size in the recurrent layer is chosen on seeds 1000 and 1001.
 
-Minutes on two cores: smoke 0.5, laptop 2.
+Minutes on two cores: smoke 0.5, laptop 3.
 """
 
 from typing import Any

@@ -287,6 +287,27 @@ def test_a_dry_run_finds_a_setting_that_fails(own, capsys):
     assert capsys.readouterr().err == ("steps 100, a 1, b fails: a run of 100 steps fails: ValueError: asked to fail\n")
 
 
+LOADS = """
+import time
+PRESETS = {"p": {"settings": [{"steps": 40000}], "seeds": range(3)}}
+loaded = []
+def run(config, seed):
+    if config["steps"] >= 3000 and not loaded:
+        time.sleep(1.2)
+        loaded.append("kernels")
+    time.sleep(config["steps"] * 1e-4)
+    return {"final": 1.0}
+"""
+
+
+def test_what_the_first_long_run_loads_is_no_part_of_a_step(own):
+    Path("loads.py").write_text(LOADS)
+    experiment = protocol.find("loads.py", {})
+    (task, *_) = sweep.plan(experiment.place, experiment.PRESETS["p"]["settings"], [0], Path("runs"))
+    _, per_step = forecast._line(experiment, task)
+    assert 0.9e-4 < per_step < 1.5e-4
+
+
 SLOW = """
 import time
 PRESETS = {"p": {"settings": [{"steps": 4000, "us": 1000.0}], "seeds": range(3)}}

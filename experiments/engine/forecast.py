@@ -6,7 +6,8 @@ The minutes of a setting come from, in this order:
 2. finished runs there of settings that differ from it in `steps` and in numbers with a point only, in proportion to the
    steps, if they have at least a tenth of its steps;
 3. short runs of it, here and now, in one process: each has four times the steps of the one before, until one takes a
-   second. The last two give the seconds per step, and the seconds of a run besides.
+   second, much of it for its steps. The last two give the seconds per step, and the seconds of a run besides. Of two
+   runs of each length the faster counts, since the first may load compiled code, and fill memory, that the second has.
 
 What takes long to time is timed for some settings only; the others count as the mean of those. A setting without
 `steps` cannot be shortened, and only its finished runs say how long it takes.
@@ -28,6 +29,7 @@ from rtu_np import progress
 SHOWN = 12  # settings that a plan lists
 FIRST, FACTOR = 200, 4  # steps of the first short run, and how much longer the next is
 ENOUGH = 1.0  # seconds of a run that is long enough to time
+SHARE = 0.3  # of it is for its steps, at least: how long it takes to make an agent varies
 LIKE = 10  # a run of at least a tenth of the steps says how long a longer one takes
 BUDGET = 30.0  # seconds for all short runs
 # Stands for a run that is not finished, where a later stage chooses among them: all are as good. Which settings that
@@ -176,23 +178,28 @@ class _Finished:
         return float(np.median(found)) if found else None
 
 
+def _seconds(experiment: Experiment, task: sweep.Task, steps: int) -> float:
+    """How long a run of so many steps takes, without compiling."""
+    began = time.perf_counter() - progress.seconds_compiling()
+    try:
+        results.as_arrays(experiment.run({**task.settings, "steps": steps}, task.seed))
+    except Exception as error:
+        raise CannotRunError(
+            f"{experiment.label(task.settings)}: a run of {steps} steps fails: {type(error).__name__}: {error}"
+        ) from error
+    return time.perf_counter() - progress.seconds_compiling() - began
+
+
 def _line(experiment: Experiment, task: sweep.Task) -> tuple[float, float]:
     """(seconds of a run besides its steps, seconds per step) of a setting, from short runs of it."""
     steps, whole = FIRST, task.settings["steps"]
     earlier = 0, 0.0
     while True:
         steps = min(steps, whole)
-        began = time.perf_counter() - progress.seconds_compiling()
-        try:
-            results.as_arrays(experiment.run({**task.settings, "steps": steps}, task.seed))
-        except Exception as error:
-            raise CannotRunError(
-                f"{experiment.label(task.settings)}: a run of {steps} steps fails: {type(error).__name__}: {error}"
-            ) from error
-        took = time.perf_counter() - progress.seconds_compiling() - began
+        took = min(_seconds(experiment, task, steps) for _ in range(2))  # the first may load what the second has
         if steps == whole:
             return 0.0, took / steps
-        if took >= ENOUGH and earlier[0]:
-            per_step = max(took - earlier[1], 0.0) / (steps - earlier[0])
+        if took >= ENOUGH and earlier[0] and took - earlier[1] >= SHARE * took:
+            per_step = (took - earlier[1]) / (steps - earlier[0])
             return max(took - per_step * steps, 0.0), per_step
         earlier, steps = (steps, took), steps * FACTOR

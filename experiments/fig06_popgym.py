@@ -8,10 +8,10 @@ tied with the best.
 
 Chosen here: the agents of `experiments.ppo_agents`. Rewards are not scaled, since the return of an episode is within -1
 and 1. Adam's step size is 3e-4 in `laptop`. In `long` the step size is tuned for each task and method, on two other
-seeds and 300,000 steps; a run of 500,000 takes 0.2 to 0.7 minutes, and `long` about 1.5 core hours. In the other
+seeds and 300,000 steps; a run of 500,000 takes 0.2 to 0.7 minutes, and `long` about 1.6 core hours. In the other
 presets nothing is tuned.
 
-Minutes on two cores: smoke 1, laptop 9, long 45 (estimated), overnight 140 (estimated), paper 4000 (estimated).
+Minutes on two cores: smoke 1, laptop 9, long 55, overnight 140 (estimated), paper 4000 (estimated).
 """
 
 from typing import Any

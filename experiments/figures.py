@@ -29,7 +29,6 @@ TIMING = "timing"
 _LAST = "return of an episode in the last tenth of the steps"
 # Figures whose curves git does not have, and whose tables say what they showed: {experiment: what the numbers are}.
 AS_DOTS = {
-    "fig06-popgym": _LAST,
     "stream-mujoco": _LAST,
 }
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from experiments import follower_claims, paper_claims
 from experiments.engine import verdicts
+from experiments.engine.rows import short
 from experiments.engine.verdicts import Claim, Number, Verdict, Vote
 from rtu_np import files
 from rtu_np.commands import exit_code
@@ -111,11 +112,6 @@ def _number(number: Number) -> str:
     interval = "" if number.low == number.high == number.mean else f" [{short(number.low)}, {short(number.high)}]"
     diverged = f" ({number.diverged} of {number.seeds} diverged)" if number.diverged else ""
     return f"{number.name}: {short(number.mean)}{interval}{diverged}"
-
-
-def short(value: float) -> str:
-    """Three digits, or all before the point, and no exponent for a number that has a name in four."""
-    return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
 def _numbers(judged: Verdict) -> Iterator[str]:

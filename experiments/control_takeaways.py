@@ -1,8 +1,7 @@
 """What the figures of experiments on control show, each in a sentence (`experiments.takeaways`)."""
 
 from envs import ceilings
-from experiments.claims import short
-from experiments.engine.rows import Table, above, least, matching, most, of, overlap
+from experiments.engine.rows import Table, above, least, matching, most, of, overlap, short
 from experiments.engine.verdicts import MIN_SEEDS
 
 

@@ -2,8 +2,7 @@
 
 from typing import Any
 
-from experiments.claims import short
-from experiments.engine.rows import Table, above, least, matching, most, of
+from experiments.engine.rows import Table, above, least, matching, most, of, short
 
 
 @of("trace-conditioning")

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from experiments import claims
-from experiments.claims import short
 from experiments.engine import verdicts
+from experiments.engine.rows import short
 from rtu_np import files
 from rtu_np.commands import exit_code
 

@@ -6,7 +6,7 @@ import shutil
 
 import pytest
 
-from experiments import figures, takeaways
+from experiments import figures, pages, takeaways
 
 PAGES = sorted(takeaways.DOCS.glob("*.md"))
 
@@ -20,7 +20,7 @@ def test_every_committed_figure_has_a_sentence_that_holds():
 def test_pages_have_the_sentences_below_their_figures():
     for page in PAGES:
         text = page.read_text()
-        assert takeaways.filled(text) == text, f"python -m experiments.takeaways makes {page.name} again"
+        assert pages.filled(text) == text, f"python -m experiments.pages makes {page.name} again"
         for name, below in re.findall(r"!\[[^\]]*\]\(results/(\S+)\.png\)\n\n?(.*)", text):
             assert below == f"<!-- takeaway: {name} -->", f"{page.name} has no sentence below {name}"
 
@@ -65,4 +65,4 @@ def test_a_missing_table_and_a_figure_without_sentence(tmp_path):
     with pytest.raises(takeaways.TakeawayError, match=r"credit/laptop.json: expected a table"):
         takeaways.sentence("credit", "laptop", tmp_path)
     with pytest.raises(takeaways.TakeawayError, match="credit/paper has no sentence"):
-        takeaways.filled("<!-- takeaway: credit/paper -->\n<!-- end of takeaway -->")
+        pages.filled("<!-- takeaway: credit/paper -->\n<!-- end of takeaway -->")

@@ -1,4 +1,4 @@
-"""Rows of a committed table: which match, which lie apart, and the registry of sentences about them."""
+"""Rows of a committed table: which match, which lie apart, how a number is written, and the registry of sentences."""
 
 from collections.abc import Callable
 
@@ -38,3 +38,8 @@ def most(table: Table, rows: list[str], name: str) -> float:
 
 def least(table: Table, rows: list[str], name: str) -> float:
     return min(table[row][name] for row in rows)
+
+
+def short(value: float) -> str:
+    """Three digits, or all before the point, and no exponent for a number that has a name in four."""
+    return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"

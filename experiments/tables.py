@@ -1,0 +1,104 @@
+"""The tables of docs/*.md that show committed results: what of each table in docs/results stands on a page, and how.
+
+`python -m experiments.pages` writes them. A table stands between `<!-- table: EXPERIMENT/PRESET -->` and `<!-- end of
+table -->`; a name after the preset, as in `<!-- table: approximations/laptop angles -->`, tells two of one file apart.
+"""
+
+import json
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from experiments.engine.layouts import CORNER, as_rows, by_method, by_task
+from experiments.engine.rows import Table
+
+RESULTS = Path(__file__).parent.parent / "docs" / "results"
+WITHOUT = {"without memory": "without memory, at best"}
+PERFECT = {"perfect memory": "perfect memory"}
+REACH = {"return": "return", "moved": "moved", "weight at lag 10": "weight at lag 10"}
+
+TABLES: dict[str, Callable[[Table], str]] = {
+    "trace-conditioning/paper": partial(
+        as_rows,
+        start="linear RTU, ",
+        corner="linear RTU",
+        columns={
+            "MSRE": "MSRE",
+            "Bayes floor": "Bayes floor",
+            "ratio": "ratio",
+            "smallest": "smallest",
+            "largest": "largest",
+            "us per step": "us per step",
+        },
+    ),
+    "two-layers/laptop": partial(
+        as_rows,
+        columns={
+            "MSRE": "error",
+            "Bayes floor": "Bayes floor",
+            "above exact": "above exact, same streams",
+            "seeds above exact": "on seeds",
+        },
+    ),
+    "approximations/laptop angles": partial(
+        as_rows,
+        start="angle: ",
+        corner="degrees to the exact gradient",
+        columns={f"degrees, {way}": way for way in ("SnAp-1", "RFLO", "UORO", "T-BPTT(1)", "T-BPTT(16)")},
+    ),
+    "approximations/laptop": partial(
+        as_rows,
+        start="learning: ",
+        corner="16 units, TD(0)",
+        columns={"steps": "steps for 3e9 operations", "ratio to floor": "error / Bayes floor"},
+    ),
+    "stream-memory/laptop": partial(
+        by_task,
+        first=WITHOUT,
+        methods={
+            "Blocks: RTU, RTRL": "RTRL",
+            "Blocks: RTU, T-BPTT(1)": "T-BPTT(1)",
+            "Blocks: feedforward": "feedforward",
+        },
+    ),
+    "stream-memory/reacher": partial(by_task, first=WITHOUT, last=PERFECT),
+    "reach/laptop": partial(as_rows, columns=REACH),
+    "reach/robots": partial(as_rows, columns=REACH),
+    "stream-mujoco/laptop": by_task,
+    "stream-mujoco/arm": by_task,
+    "stream-popgym/laptop": partial(by_task, first={"previous": "without memory, at best"}),
+    "fig04-mujoco/laptop": by_method,
+    "fig05-reacher/large": partial(
+        as_rows,
+        start="ReacherPOMDP: ",
+        corner="ReacherPOMDP",
+        columns={"step size": "step size", "return": CORNER},
+    ),
+    "fig06-popgym/long": by_task,
+    "fig18-staleness/long": partial(
+        as_rows,
+        start="Ant-P: ",
+        corner="Ant-P",
+        columns={"step size": "step size", "return": CORNER, "KL": "KL divergence of an update"},
+    ),
+}
+
+
+class TableError(Exception):
+    """A page asks for a table that is not planned, or whose results are missing or of another shape."""
+
+
+def table(name: str, results: Path = RESULTS) -> str:
+    """The table `name`, "EXPERIMENT/PRESET" or "EXPERIMENT/PRESET WHICH", as Markdown.
+
+    Raises
+    ------
+    TableError : if TABLES has no such name, or if the file in `results` is missing or has other rows
+    """
+    if name not in TABLES:
+        raise TableError(f"{name} has no table: expected one of {', '.join(TABLES)} (experiments/tables.py)")
+    file = results / f"{name.partition(' ')[0]}.json"
+    try:
+        return TABLES[name](json.loads(file.read_text(encoding="utf-8"))["scores"])
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise TableError(f"{file}: expected results with the rows of the table {name!r} ({error!r})") from error

@@ -62,6 +62,18 @@ TABLES: dict[str, Callable[[Table], str]] = {
         },
     ),
     "stream-memory/reacher": partial(by_task, first=WITHOUT, last=PERFECT),
+    "defaults/memory": partial(
+        as_rows,
+        corner="no further arguments",
+        columns={
+            "greedy": "greedy return",
+            "smallest greedy": "of the worst seed",
+            "seeds that learn": "seeds of 10 that learn",
+        },
+    ),
+    "defaults/robots": partial(
+        as_rows, columns={"return": CORNER, "change, %": "above earlier defaults, same seed, %"}
+    ),
     "reach/laptop": partial(as_rows, columns=REACH),
     "reach/robots": partial(as_rows, columns=REACH),
     "stream-mujoco/laptop": by_task,

@@ -1,6 +1,7 @@
 """What agents are without further arguments."""
 
 import json
+from pathlib import Path
 
 import gymnasium
 import numpy as np
@@ -98,3 +99,9 @@ def test_the_ranking_takes_the_best_setting_of_each_task():
     rows = rule_ranking.table(lines).splitlines()
     assert rows[2] == "| Adam | 1.00 | 1.00 | 0 of 2 |"
     assert rows[3].startswith("| ObGD | 0.31 |")
+
+
+def test_the_page_has_the_ranking_of_the_committed_runs():
+    docs = Path(__file__).parent.parent / "docs"
+    lines = (docs / "results" / "stream-memory" / "long.scores.jsonl").read_text().splitlines()
+    assert rule_ranking.table(lines) in (docs / "rules.md").read_text()

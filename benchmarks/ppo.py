@@ -1,6 +1,6 @@
 """Costs of proximal policy optimisation (PPO): an update, a step of acting, memory, and steps per second.
 
-    python benchmarks/ppo.py
+    python benchmarks/ppo.py --output docs/results/ppo-costs/costs.json
 
 The network and the settings are the paper's for Ant without velocities: 13 inputs, 8 actions, Dense 64, 192 recurrent
 trace units (RTUs), rollouts of 2048, 4 epochs of 32 minibatches, float32. The table's environment takes no time: its
@@ -11,18 +11,23 @@ minutes, most of it compiling.
 
 import argparse
 import importlib.util
+import json
 import resource
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import gymnasium
 import numpy as np
 from gymnasium import spaces
 
+from experiments.engine import results
+from experiments.tables import TABLES
 from rtu_np import GRU, PPO, TBPTT, LinearRTU, NonlinearRTU, ppo_network
 from rtu_np.cells.layer import Cell
+from rtu_np.files import replacing
 
 CASES: dict[str, tuple[Cell, dict[str, Any]]] = {
     "linear RTU 192, RTRL": (LinearRTU(192), {}),
@@ -80,6 +85,19 @@ def costs(cell: Cell, settings: dict[str, Any], threads: int, updates: int) -> t
     return of_updates, np.array(of_steps)
 
 
+def numbers(cell: Cell, settings: dict[str, Any], updates: int) -> dict[str, float]:
+    """The numbers of one network, as the table on the page names them."""
+    (one, acting), (two, _) = (costs(cell, settings, threads, updates) for threads in (1, 2))
+    median, slowest = np.quantile(acting * 1e6, [0.5, 0.99])
+    return {
+        "update": min(one),
+        "two threads": min(two),
+        "acting": float(median),
+        "slowest 1 %": float(slowest),
+        "arrays": PPO(Noise(), ppo_network(cell), **settings).bytes_held / 1e6,
+    }
+
+
 def steps_per_second(make: Callable[[], Callable[[], object]], steps: int) -> float:
     learn = make()
     return steps / seconds(learn)
@@ -103,17 +121,15 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--updates", type=int, default=UPDATES)
     parser.add_argument("--cases", nargs="*", default=list(CASES), choices=list(CASES))
     parser.add_argument("--steps", type=int, default=8192, help="steps in HalfCheetah-v5; 0 skips it")
+    parser.add_argument("--output", type=Path, help="a JSON file with all numbers")
     settings = parser.parse_args(arguments)
 
-    print("| | update, s | two threads, s | acting, us | slowest 1 %, us | arrays, MB |\n|---|---|---|---|---|---|")
-    for name in settings.cases:
-        (one, acting), (two, _) = (costs(*CASES[name], threads, settings.updates) for threads in (1, 2))
-        held = PPO(Noise(), ppo_network(CASES[name][0]), **CASES[name][1]).bytes_held / 1e6
-        latency = np.quantile(acting * 1e6, [0.5, 0.99])
-        print(
-            f"| {name} | {min(one):.3f} | {min(two):.3f} | {latency[0]:.1f} | {latency[1]:.1f} | {held:.0f} |",
-            flush=True,
-        )
+    scores = {name: numbers(*CASES[name], settings.updates) for name in settings.cases}
+    print(TABLES["ppo-costs/costs"](scores))
+    if settings.output:
+        page = {"command": f"python benchmarks/ppo.py --updates {settings.updates}", **results.circumstances()}
+        with replacing(settings.output) as file:
+            file.write_text(json.dumps(page | {"scores": scores}, indent=1) + "\n")
     print(f"\nPeak memory of this process: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3:.0f} MB")
     if settings.steps:
         mine = steps_per_second(lambda: ours(settings.steps), settings.steps)

@@ -1,23 +1,29 @@
 """Does proximal policy optimisation (PPO) solve tasks that need memory?
 
-    python benchmarks/ppo_solves.py
+    python benchmarks/ppo_solves.py --output docs/results/ppo-solves/solves.json
 
 The tasks are CartPole without velocities, and RepeatPreviousEasy: name the suit of three cards ago. Prints for each
-seed: the step at which the mean return of the last 100 episodes first reached the level that counts as solved; that
-mean at the end; and the mean of 100 episodes afterwards, without learning and always with the most probable action.
-Seeds run in parallel, each on one thread. Takes about five minutes on two cores.
+seed: the step at which the mean return of the last 100 episodes first reached the level that counts as solved, 0 if it
+did not; that mean at the end; and the mean of 100 episodes afterwards, without learning and always with the most
+probable action. Seeds run in parallel, each on one thread. `python -m experiments.pages` puts the tables of the JSON on
+docs/ppo.md. Takes about five minutes on two cores.
 """
 
 import argparse
+import json
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 
 import gymnasium
 import numpy as np
 from joblib import Parallel, cpu_count, delayed
 
+from experiments.engine import results
+from experiments.tables import TABLES
 from rtu_np import PPO, LinearRTU, ppo_network
 from rtu_np.cells.layer import Cell
+from rtu_np.files import replacing
 
 
 @dataclass(frozen=True)
@@ -36,15 +42,18 @@ TASKS = {
 EPISODES = 100
 
 
-def run(task: Task, seed: int) -> tuple[int | None, float, float]:
-    """(step at which it was solved, mean return at the end, mean return without learning)"""
+def run(task: Task, seed: int) -> dict[str, float]:
+    """The numbers of one seed, as the table on the page names them."""
     env = gymnasium.make(task.env)
     agent = PPO(env, task.cell, seed=seed, threads=1)
     episodes = agent.learn(env, task.steps, progress=False, log=None)
     means = np.convolve(episodes.returns, np.ones(EPISODES) / EPISODES, "valid")
     reached = np.flatnonzero(means >= task.solved)
-    first = int(episodes.steps[EPISODES - 1 + reached[0]]) if reached.size else None
-    return first, means[-1], agent.evaluate(gymnasium.make(task.env), EPISODES).mean()
+    return {
+        "solved at": int(episodes.steps[EPISODES - 1 + reached[0]]) if reached.size else 0,
+        "at the end": float(means[-1]),
+        "evaluated": float(agent.evaluate(gymnasium.make(task.env), EPISODES).mean()),
+    }
 
 
 def main(arguments: list[str]) -> None:
@@ -52,17 +61,20 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--tasks", nargs="*", default=list(TASKS), choices=list(TASKS))
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--jobs", type=int, default=cpu_count())
+    parser.add_argument("--output", type=Path, help="a JSON file with all numbers")
     settings = parser.parse_args(arguments)
+    scores: dict[str, dict[str, float]] = {}
     for name in settings.tasks:
         task = TASKS[name]
         print(f"{task.env}, {task.steps} steps, solved from {task.solved}\n")
-        print("| seed | solved at | at the end | evaluated |\n|---|---|---|---|")
-        runs = Parallel(settings.jobs, return_as="generator")(
-            delayed(run)(task, seed) for seed in range(settings.seeds)
-        )
-        for seed, (first, last, evaluated) in enumerate(runs):
-            print(f"| {seed} | {first or 'never'} | {last:.3g} | {evaluated:.3g} |", flush=True)
+        runs = Parallel(settings.jobs)(delayed(run)(task, seed) for seed in range(settings.seeds))
+        scores |= {f"{name}: {seed}": numbers for seed, numbers in enumerate(runs)}
+        print(TABLES[f"ppo-solves/solves {name}"](scores), flush=True)
         print()
+    if settings.output:
+        page = {"command": f"python benchmarks/ppo_solves.py --seeds {settings.seeds}", **results.circumstances()}
+        with replacing(settings.output) as file:
+            file.write_text(json.dumps(page | {"scores": scores}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

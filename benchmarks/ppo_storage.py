@@ -4,8 +4,8 @@
 
 The task is CartPole without velocities, with the network and settings of benchmarks/ppo_solves.py, for five seeds.
 Prints the mean return of the episodes that end in each tenth of the steps: with float32 the mean over seeds and its
-95 % interval (Student's t), with bfloat16 the mean. Seeds run in parallel, each on one thread. Takes about two minutes
-on two cores.
+95 % interval (Student's t), with bfloat16 the mean. Seeds run in parallel, each on one thread. `python -m
+experiments.pages` puts the table of the JSON on docs/ppo.md. Takes about two minutes on two cores.
 """
 
 import argparse
@@ -18,6 +18,7 @@ import numpy as np
 from joblib import Parallel, cpu_count, delayed
 from ppo_solves import TASKS
 
+from experiments.tables import TABLES
 from rtu_np import PPO
 from rtu_np.files import replacing
 
@@ -35,6 +36,21 @@ def curve(stored_dtype: str | None, seed: int, steps: int) -> list[float]:
     return [float(episodes.returns[tenth == k].mean()) for k in range(TENTHS)]
 
 
+def scores(float32: np.ndarray, bfloat16: np.ndarray, steps: int) -> dict[str, dict[str, float]]:
+    """{last step of a tenth: means over seeds, with an interval}, from curves (seeds, tenths)."""
+    half = STUDENT[len(float32)] * float32.std(0, ddof=1) / np.sqrt(len(float32))
+    means = zip(float32.mean(0), half, bfloat16.mean(0), strict=True)
+    return {
+        f"{(k + 1) * steps // TENTHS:,}": {
+            "float32": float(mean),
+            "low": float(mean - wide),
+            "high": float(mean + wide),
+            "bfloat16": float(other),
+        }
+        for k, (mean, wide, other) in enumerate(means)
+    }
+
+
 def main(arguments: list[str]) -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--seeds", type=int, default=5, choices=list(STUDENT))
@@ -45,19 +61,16 @@ def main(arguments: list[str]) -> None:
     kinds = {"float32": None, "bfloat16": "bfloat16"}
     jobs = [(kind, seed, settings.steps) for kind in kinds.values() for seed in range(settings.seeds)]
     found = np.array(Parallel(settings.jobs)(delayed(curve)(*job) for job in jobs))
-    float32, bfloat16 = found.reshape(2, settings.seeds, TENTHS)
-    half = STUDENT[settings.seeds] * float32.std(0, ddof=1) / np.sqrt(settings.seeds)
-    print("| steps | float32 | 95 % interval | bfloat16 |\n|---|---|---|---|")
-    for k in range(TENTHS):
-        low, middle, high = float32[:, k].mean() + half[k] * np.array([-1, 0, 1])
-        end = (k + 1) * settings.steps // TENTHS
-        print(f"| {end} | {middle:.0f} | {low:.0f} to {high:.0f} | {bfloat16[:, k].mean():.0f} |")
+    rows = scores(*found.reshape(2, settings.seeds, TENTHS), settings.steps)
+    print(TABLES["ppo-storage/cartpole"](rows))
     if settings.output:
+        float32, bfloat16 = found.reshape(2, settings.seeds, TENTHS).round(2).tolist()
         page = {
             "command": f"python benchmarks/ppo_storage.py --seeds {settings.seeds} --steps {settings.steps}",
             "unit": "mean return of the episodes that end in each tenth of the steps; a row for each seed",
-            "float32": float32.round(2).tolist(),
-            "bfloat16": bfloat16.round(2).tolist(),
+            "float32": float32,
+            "bfloat16": bfloat16,
+            "scores": rows,
         }
         with replacing(settings.output) as file:
             file.write_text(json.dumps(page, indent=1) + "\n")

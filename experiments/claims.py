@@ -21,13 +21,7 @@ from rtu_np.commands import exit_code
 DOCS = Path(__file__).parent.parent / "docs"
 CLAIMS = [*paper_claims.CLAIMS, *follower_claims.CLAIMS]
 # {(experiment, preset): (commit, reason)}: results of this commit are of an earlier task or agent, and decide nothing.
-OLD_AGENT = (
-    "the results are of earlier agents, with an encoder below the recurrent layer and one bound for the whole network, "
-    "which hardly moves the recurrent layer"
-)
-EARLIER = {
-    ("stream-mujoco", "laptop"): ("5032aef", OLD_AGENT),
-}
+EARLIER: dict[tuple[str, str], tuple[str, str]] = {}
 
 
 def page(results: Path, claims: list[Claim] = CLAIMS, earlier: dict[tuple[str, str], tuple[str, str]] = EARLIER) -> str:

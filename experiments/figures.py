@@ -2,12 +2,11 @@
 
 No run is made. A figure is drawn from the committed scores of its runs, if they give the committed table, or else from
 its committed curves (PRESET.curves.json), if they agree with this table. If git has neither, it is drawn from the
-table, by the experiment's `draw` or as dots with intervals (`AS_DOTS`). Other figures stay as they are, and a line says
-so. Results of an earlier task or agent say so in red. The figure of timings is drawn from its JSON.
+table, by the experiment's `draw`. Other figures stay as they are, and a line says so. Results of an earlier task or
+agent say so in red. The figure of timings is drawn from its JSON.
 """
 
 import argparse
-import inspect
 import json
 import sys
 from collections.abc import Iterator
@@ -26,11 +25,6 @@ from rtu_np.timing.machine import Machine
 
 RESULTS = Path(__file__).parent.parent / "docs" / "results"
 TIMING = "timing"
-_LAST = "return of an episode in the last tenth of the steps"
-# Figures whose curves git does not have, and whose tables say what they showed: {experiment: what the numbers are}.
-AS_DOTS = {
-    "stream-mujoco": _LAST,
-}
 
 
 def pages(folder: Path) -> Iterator[Path]:
@@ -89,12 +83,8 @@ def drawn(file: Path) -> tuple[Any, str]:
         return experiment.plot(found), "the scores of its runs"
     if curve := from_curves(experiment, file, page):
         return experiment.module.draw_curves(curve), "its curves"
-    table, seeds = page["scores"], len(page["seeds"])
     if draw := getattr(experiment.module, "draw", None):
-        return draw(experiment.PRESETS[file.stem]["settings"], table), "its table"
-    if shown := AS_DOTS.get(experiment.name):
-        title = (inspect.getdoc(experiment.module) or "").split("\n")[0].rstrip(".")
-        return plotting.dots(table, f"{title}: {shown}" if title[-1] != "?" else f"{title} {shown}", seeds), "its table"
+        return draw(experiment.PRESETS[file.stem]["settings"], page["scores"]), "its table"
     return None, "as it is, since git has no scores of its runs; the command of its experiment draws it"
 
 

@@ -17,6 +17,13 @@ WITHOUT = {"without memory": "without memory, at best"}
 PERFECT = {"perfect memory": "perfect memory"}
 REACH = {"return": "return", "moved": "moved", "weight at lag 10": "weight at lag 10"}
 
+
+def _solved(task: str, name: str) -> Callable[[Table], str]:
+    """The seeds of one task of benchmarks/ppo_solves.py."""
+    columns = {"solved at": "solved at", "at the end": "at the end", "evaluated": "evaluated"}
+    return partial(as_rows, start=f"{task}: ", corner=f"{name}: seed", columns=columns)
+
+
 TABLES: dict[str, Callable[[Table], str]] = {
     "trace-conditioning/paper": partial(
         as_rows,
@@ -76,6 +83,7 @@ TABLES: dict[str, Callable[[Table], str]] = {
     ),
     "reach/laptop": partial(as_rows, columns=REACH),
     "reach/robots": partial(as_rows, columns=REACH),
+    "reach/apart": partial(as_rows, columns=REACH),
     "stream-mujoco/laptop": by_task,
     "stream-mujoco/arm": by_task,
     "stream-popgym/laptop": partial(by_task, first={"previous": "without memory, at best"}),
@@ -92,6 +100,21 @@ TABLES: dict[str, Callable[[Table], str]] = {
         start="Ant-P: ",
         corner="Ant-P",
         columns={"step size": "step size", "return": CORNER, "KL": "KL divergence of an update"},
+    ),
+    "ppo-solves/solves cartpole": _solved("cartpole", "CartPole-P"),
+    "ppo-solves/solves repeat-previous": _solved("repeat-previous", "RepeatPreviousEasy"),
+    "ppo-storage/cartpole": partial(
+        as_rows, corner="steps", columns={"float32": "float32, 95 % interval", "bfloat16": "bfloat16"}
+    ),
+    "ppo-costs/costs": partial(
+        as_rows,
+        columns={
+            "update": "update, s",
+            "two threads": "two threads, s",
+            "acting": "acting, us per step from Python",
+            "slowest 1 %": "its slowest 1 %, us",
+            "arrays": "arrays, MB",
+        },
     ),
 }
 

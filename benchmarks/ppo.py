@@ -124,7 +124,10 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--output", type=Path, help="a JSON file with all numbers")
     settings = parser.parse_args(arguments)
 
-    scores = {name: numbers(*CASES[name], settings.updates) for name in settings.cases}
+    scores: dict[str, dict[str, float]] = {}
+    for name in settings.cases:
+        scores[name] = numbers(*CASES[name], settings.updates)
+        print(f"{name}: {scores[name]['update']:.3f} s for an update", file=sys.stderr, flush=True)
     print(TABLES["ppo-costs/costs"](scores))
     if settings.output:
         page = {"command": f"python benchmarks/ppo.py --updates {settings.updates}", **results.circumstances()}

@@ -67,8 +67,12 @@ def main(arguments: list[str]) -> None:
     for name in settings.tasks:
         task = TASKS[name]
         print(f"{task.env}, {task.steps} steps, solved from {task.solved}\n")
-        runs = Parallel(settings.jobs)(delayed(run)(task, seed) for seed in range(settings.seeds))
-        scores |= {f"{name}: {seed}": numbers for seed, numbers in enumerate(runs)}
+        runs = Parallel(settings.jobs, return_as="generator")(
+            delayed(run)(task, seed) for seed in range(settings.seeds)
+        )
+        for seed, numbers in enumerate(runs):
+            scores[f"{name}: {seed}"] = numbers
+            print(f"seed {seed}: {numbers['at the end']:.3g} at the end", file=sys.stderr, flush=True)
         print(TABLES[f"ppo-solves/solves {name}"](scores), flush=True)
         print()
     if settings.output:

@@ -236,8 +236,7 @@ def draw_curves(shown: Shown) -> Any:
         name, title = PANELS[against]
         ax.set(xscale="log", yscale="log", xlabel=name, ylabel="us per step", title=title)
         ax.set_xscale("log", base=2)
-        if against == "T in batches":  # less than a decade
-            plotting.plain_numbers(ax)
+        plotting.plain_numbers(ax)
         ax.legend(loc="center left", bbox_to_anchor=(1.01, 0.5))
     plotting.headline(figure, "What a step of learning costs, float32", shown[0]["seeds"])
     return figure

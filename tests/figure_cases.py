@@ -24,7 +24,7 @@ def _texts(figure):
     """Every text that is drawn. Ticks also have labels beyond the ends of their axis, which are not."""
     ticks = [tick for ax in figure.axes for axis in (ax.xaxis, ax.yaxis) for tick in _all_ticks(axis)]
     labels = {label for tick in ticks for label in (tick.label1, tick.label2)}
-    shown = {label for ax in figure.axes if ax.axison for axis in (ax.xaxis, ax.yaxis) for label in _labels(axis)}
+    shown = {label for ax in figure.axes if ax.axison for axis in (ax.xaxis, ax.yaxis) for label in axis_labels(axis)}
     found = figure.findobj(lambda artist: hasattr(artist, "get_fontsize"))
     return [text for text in found if (text in shown or text not in labels) and _is_shown(text)]
 
@@ -37,7 +37,7 @@ def _all_ticks(axis):
     return [*axis.get_major_ticks(), *axis.get_minor_ticks()]
 
 
-def _labels(axis):
+def axis_labels(axis):
     """The labels of the ticks that are in view."""
     low, high = sorted(axis.get_view_interval())
     margin = 1e-9 * (high - low)
@@ -55,7 +55,7 @@ def _small(figure):
 def _crowded(ax, renderer):
     """Tick labels of one axis that touch each other."""
     for axis in (ax.xaxis, ax.yaxis):
-        boxes = [(label.get_text(), label.get_window_extent(renderer)) for label in _labels(axis)]
+        boxes = [(label.get_text(), label.get_window_extent(renderer)) for label in axis_labels(axis)]
         for (one, box), (other, next_box) in combinations(boxes, 2):
             if box.overlaps(next_box):
                 yield f"tick labels {one!r} and {other!r} of {ax.get_title(loc='left')!r} overlap"

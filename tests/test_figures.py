@@ -8,7 +8,7 @@ import struct
 import matplotlib as mpl
 import numpy as np
 import pytest
-from figure_cases import faults
+from figure_cases import axis_labels, faults
 
 from experiments import figures
 from experiments.engine import curves, plotting, protocol
@@ -133,6 +133,17 @@ def test_long_titles_and_many_labels_fit(new_figure):
         f"a row of many words, as the settings of an experiment of a user's have them, number {k}": row for k in (1, 2)
     }
     assert not faults(plotting.dots(table, "error", 5))
+
+
+@pytest.mark.parametrize("low", [1.0, 1.34, 3.3, 7.5])
+@pytest.mark.parametrize("ratio", [1.3, 2, 5, 8, 30, 69, 200, 3e4])
+def test_a_logarithmic_axis_has_labels_that_can_be_read(low, ratio, new_figure):
+    """Times of a machine may have any range. From 1.34 to 92, Matplotlib's own labels touch."""
+    figure, ((ax,),) = plotting.panels(1, 1, 2.3, foot=0.3)
+    ax.set(yscale="log", ylim=(low, low * ratio))
+    plotting.plain_numbers(ax)
+    assert not faults(figure)
+    assert len(axis_labels(ax.yaxis)) >= 2
 
 
 def test_dots_are_the_numbers_of_a_table(new_figure):

@@ -1,5 +1,6 @@
 """The style of all figures, whose curves `rtu_np.plot` draws. This module knows no experiment."""
 
+import math
 import os
 import textwrap
 from collections.abc import Iterable
@@ -109,13 +110,17 @@ def legend_below(figure: Any, axes: Iterable[Any] = ()) -> None:
         figure.legend(handles.values(), texts, loc="outside lower center", ncols=columns)
 
 
+_FINE = (1.0, 1.5, 2.0, 3.0, 5.0, 7.0)
+
+
 def plain_numbers(ax: Any) -> None:
     """Ticks of a logarithmic y axis as 0.02, not 2 x 10^-2: the more decades, the fewer of each."""
     from matplotlib import ticker
 
     low, high = ax.get_ylim()
-    subs = (1.0,) if high > 50 * low else (1.0, 2.0, 5.0) if high > 7 * low else (1.0, 1.5, 2.0, 3.0, 5.0, 7.0)
-    ax.yaxis.set_major_locator(ticker.LogLocator(subs=subs))
+    powers = math.floor(math.log10(high)) - math.ceil(math.log10(low)) + 1
+    subs = (1.0,) if powers > 1 and high > 50 * low else (1.0, 2.0, 5.0) if high > 7 * low else _FINE
+    ax.yaxis.set_major_locator(ticker.LogLocator(subs=subs) if high > 2 * low else ticker.MaxNLocator(4))
     ax.yaxis.set_major_formatter(lambda number, _: f"{number:g}")
     ax.yaxis.set_minor_formatter(ticker.NullFormatter())
 

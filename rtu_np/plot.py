@@ -25,7 +25,7 @@ _SIGNAL = 0.15  # height of the bars of signals, relative to the range of what i
 
 
 def curve_style(k: int) -> dict[str, Any]:
-    """Colour, marker and line style of the k-th curve. Curves differ even in grey.
+    """Colour, marker and line style of the k-th curve. Curves differ even in grey, the first 32 of them.
 
     Examples
     --------
@@ -35,7 +35,7 @@ def curve_style(k: int) -> dict[str, Any]:
     return {
         "color": COLOURS[k % len(COLOURS)],
         "marker": _MARKERS[k % len(_MARKERS)],
-        "linestyle": _LINES[k % len(_LINES)],
+        "linestyle": _LINES[(k + k // len(COLOURS)) % len(_LINES)],
         "markersize": 4,
     }
 

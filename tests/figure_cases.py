@@ -16,6 +16,7 @@ def faults(figure):
         *_small(figure),
         *(fault for ax in figure.axes if ax.axison for fault in _crowded(ax, renderer)),
         *_outside(figure, renderer),
+        *_covered(figure, renderer),
         *(fault for ax in figure.axes for fault in _hidden(ax, renderer)),
     ]
 
@@ -68,6 +69,15 @@ def _outside(figure, renderer):
         box = text.get_window_extent(renderer)
         if not (box.x0 > -2 and box.x1 < width + 2 and box.y0 > -2 and box.y1 < height + 2):
             yield f"{text.get_text()!r} is cut at the edge"
+
+
+def _covered(figure, renderer):
+    """Titles and warnings of the whole figure, and its legends, that touch each other."""
+    texts = [*figure.texts, *(text for legend in figure.legends for text in (legend.get_title(), *legend.get_texts()))]
+    boxes = [(text.get_text(), text.get_window_extent(renderer)) for text in texts if _is_shown(text)]
+    for (one, box), (other, next_box) in combinations(boxes, 2):
+        if box.overlaps(next_box):
+            yield f"{one!r} and {other!r} overlap"
 
 
 def _hidden(ax, renderer):

@@ -76,6 +76,11 @@ def cut(ax):
     ax.figure.text(0.9, 0.5, "words that go on")
 
 
+def covered(ax):
+    ax.figure.suptitle("a title")
+    ax.figure.text(0.5, 0.97, "words upon it", va="top")
+
+
 def test_committed_curves_agree_with_their_tables_and_are_small():
     assert len(CURVES) >= 5
     for path in CURVES:
@@ -111,7 +116,7 @@ def test_a_figure_of_curves_is_that_of_its_file(tmp_path):
             np.testing.assert_array_equal(ours[name], theirs[name])
 
 
-@pytest.mark.parametrize("fault", [crowded, small, hidden, cut])
+@pytest.mark.parametrize("fault", [crowded, small, hidden, cut, covered])
 def test_a_planted_fault_is_found(fault, new_figure):
     figure, ((ax,),) = plotting.panels(1)
     assert not faults(figure)
@@ -133,6 +138,19 @@ def test_long_titles_and_many_labels_fit(new_figure):
         f"a row of many words, as the settings of an experiment of a user's have them, number {k}": row for k in (1, 2)
     }
     assert not faults(plotting.dots(table, "error", 5))
+
+
+@pytest.mark.parametrize("legend", [True, False])
+def test_a_warning_does_not_touch_the_legend(legend, tmp_path, monkeypatch, new_figure):
+    figure, axes = plotting.panels(3)
+    for k in range(12):
+        axes[0, 0].plot([0, 1], [k, 1], label=f"method {k}")
+    if legend:
+        plotting.legend_below(figure)
+    found = []
+    monkeypatch.setattr(figure, "savefig", lambda part: found.extend([faults(figure), part.touch()]))
+    plotting.save(figure, tmp_path / "figure.png", "479 of 1000 runs are finished: this is of seeds 0, 1, 2, 3")
+    assert found == [[], None]
 
 
 @pytest.mark.parametrize("low", [1.0, 1.34, 3.3, 7.5])

@@ -45,6 +45,12 @@ def test_learning_curves_are_means_with_intervals(ax, rng):
     assert pickle.loads(pickle.dumps(ax.figure)).axes
 
 
+def test_many_curves_differ():
+    styles = [plot.curve_style(k) for k in range(32)]
+    assert len({tuple(style.values()) for style in styles}) == 32
+    assert len({(style["marker"], style["linestyle"]) for style in styles}) == 32  # in grey
+
+
 def test_a_close_up_shows_every_array(ax):
     t = np.arange(50)
     shown = {"predictions": {"one": np.cos(t), "other": np.sin(t)}, "reference": {"Bayes": t / 50.0}}

@@ -71,16 +71,25 @@ def panels(n: int, columns: int = 3, height: float = 2.4, foot: float = 0.7, **o
 
 
 def save(figure: Any, path: Path, warning: str = "") -> Path:
-    """Write `figure` to `path` and close it. A `warning` stands in red at its foot."""
+    """Write `figure` to `path` and close it. A `warning` stands in red at its foot, above the legend of all panels."""
     import matplotlib.pyplot as plt
 
     if warning:
-        figure.supxlabel(_wrapped(figure, warning, 7), x=0.01, ha="left", fontsize=7, color="#c00000")
+        _warn(figure, {"fontsize": 7, "color": "#c00000"}, _wrapped(figure, warning, 7))
     path.parent.mkdir(parents=True, exist_ok=True)
     with files.replacing(path) as part:
         figure.savefig(part)
     plt.close(figure)
     return path
+
+
+def _warn(figure: Any, font: dict[str, Any], text: str) -> None:
+    # Matplotlib would put a label of the whole figure upon its legend.
+    if figure.legends:
+        figure.legends[0].set_title(text)
+        figure.legends[0].get_title().update(font)
+    else:
+        figure.supxlabel(text, x=0.01, ha="left", **font)
 
 
 def _wrapped(figure: Any, text: str, size: float) -> str:

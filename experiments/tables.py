@@ -59,15 +59,7 @@ TABLES: dict[str, Callable[[Table], str]] = {
         corner="16 units, TD(0)",
         columns={"steps": "steps for 3e9 operations", "ratio to floor": "error / Bayes floor"},
     ),
-    "stream-memory/laptop": partial(
-        by_task,
-        first=WITHOUT,
-        methods={
-            "Blocks: RTU, RTRL": "RTRL",
-            "Blocks: RTU, T-BPTT(1)": "T-BPTT(1)",
-            "Blocks: feedforward": "feedforward",
-        },
-    ),
+    "stream-memory/long": partial(by_method, first=WITHOUT, last=PERFECT),
     "stream-memory/reacher": partial(by_task, first=WITHOUT, last=PERFECT),
     "defaults/memory": partial(
         as_rows,

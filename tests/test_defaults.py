@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import envs  # noqa: F401   registers the environments
-from benchmarks import rule_ranking
+from benchmarks import forgetting, rule_ranking
 from experiments import control, defaults, stream_memory
 from rtu_np import ActorCritic, Adam, Blocks, Dense, LinearRTU, NonlinearRTU, ObGD, QLambda, recurrent_network
 from rtu_np.gradcheck import check_gradients
@@ -101,7 +101,16 @@ def test_the_ranking_takes_the_best_setting_of_each_task():
     assert rows[3].startswith("| ObGD | 0.31 |")
 
 
-def test_the_page_has_the_ranking_of_the_committed_runs():
+def test_a_run_has_lost_its_task_if_it_ends_far_below_its_best_part():
+    lines = []
+    for curve, final in (([0.0, 0.85], 0.1), ([0.0, 0.85], 0.8), ([0.0, None, 0.5], 0.0), ([0.88, None], None)):
+        setting = stream_memory.setting("TMaze", ("RTU", "RTRL"), "Adam", 6e-4, 0.8, forgetting.STEPS)
+        lines.append(json.dumps({"settings": setting, "arrays": {"curve": curve, "final": final}}))
+    assert forgetting.table(lines).splitlines()[2:] == ["| Adam: RTU | 2 of 3 |"]
+
+
+@pytest.mark.parametrize(("table", "page"), [(rule_ranking.table, "rules.md"), (forgetting.table, "results.md")])
+def test_pages_have_what_scripts_count_in_the_committed_runs(table, page):
     docs = Path(__file__).parent.parent / "docs"
     lines = (docs / "results" / "stream-memory" / "long.scores.jsonl").read_text().splitlines()
-    assert rule_ranking.table(lines) in (docs / "rules.md").read_text()
+    assert table(lines) in (docs / page).read_text()

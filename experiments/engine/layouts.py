@@ -54,24 +54,37 @@ def by_task(
     return _markdown(head, rows)
 
 
-def by_method(table: Table, number: str = "return", corner: str = CORNER) -> str:
-    """A row for each method, a column for each task.
+def by_method(
+    table: Table,
+    number: str = "return",
+    *,
+    first: dict[str, str] | None = None,
+    last: dict[str, str] | None = None,
+    corner: str = CORNER,
+) -> str:
+    """A row for each method, a column for each task. `first` and `last` are rows, as they are columns of `by_task`.
 
     Examples
     --------
-    >>> of_hopper = {"seeds": 5, "return": 900.4, "diverged": 2}
-    >>> print(by_method({"Hopper-P: RTRL": of_hopper, "Ant-P: RTRL": {"return": 1.0}}))
+    >>> of_hopper = {"seeds": 5, "return": 900.4, "diverged": 2, "best": 1000}
+    >>> print(by_method({"Hopper-P: RTRL": of_hopper, "Ant-P: RTRL": {"return": 1.0}}, last={"best": "possible"}))
     | return, last tenth | Hopper-P | Ant-P |
     |---|---|---|
     | RTRL | 900, 2 of 5 diverged | 1 |
+    | possible | 1,000 |  |
     """
     cells = _cells(table)
     methods = dict.fromkeys(method for of_task in cells.values() for method in of_task)
+    any_row = [next(iter(of_task.values())) for of_task in cells.values()]
     rows = [
         [method, *(_value(of_task[method], number) if method in of_task else "" for of_task in cells.values())]
         for method in methods
     ]
-    return _markdown([corner, *cells], rows)
+    above, below = (
+        [[heading, *(_value(row, name) for row in any_row)] for name, heading in (numbers or {}).items()]
+        for numbers in (first, last)
+    )
+    return _markdown([corner, *cells], above + rows + below)
 
 
 def as_rows(table: Table, columns: dict[str, str], start: str = "", corner: str = "") -> str:
@@ -118,6 +131,8 @@ def with_interval(value: float, low: float, high: float) -> str:
     --------
     >>> with_interval(0.66, 0.60435, 0.7084), with_interval(1250.9, 1172.9, 1388.3), with_interval(135281, 0, 0)
     ('0.66 [0.60, 0.71]', '1251 [1173, 1388]', '135,281')
+    >>> with_interval(-0.0004, -0.022, 0.024)  # not -0.000
+    '0.000 [-0.022, 0.024]'
     """
     width = high - low
     if max(abs(value), width) < NOTHING:
@@ -125,7 +140,7 @@ def with_interval(value: float, low: float, high: float) -> str:
     if not 0 < width < math.inf:
         return f"{value:,.0f}" if abs(value) >= 1000 else short(value)
     decimals = max(0, math.ceil(math.log10(10 / width)))
-    return f"{value:.{decimals}f} [{low:.{decimals}f}, {high:.{decimals}f}]"
+    return f"{value:z.{decimals}f} [{low:z.{decimals}f}, {high:z.{decimals}f}]"
 
 
 def _main(row: Row) -> str:

@@ -31,7 +31,7 @@ import ppo
 import speed
 from tqdm import tqdm
 
-from rtu_np import files
+from experiments.engine import results
 from rtu_np.timing.machine import processor
 
 HERE = Path(__file__).resolve().parent
@@ -222,9 +222,7 @@ def write(page: dict[str, Any], path: Path, command: str) -> None:
     held = json.loads(path.read_text()) if path.exists() else {}
     how = {"command": command, "commit": compiling.commit(HERE.parent), "processor": processor()}
     measured = held.get("measured", {}) | dict.fromkeys(page, how)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with files.replacing(path) as part:
-        part.write_text(json.dumps({**held, **page, "measured": measured}, indent=1) + "\n")
+    results.write(path, {**held, **page, "measured": measured})
 
 
 def report(now: dict[str, float], then: dict[str, float], tolerance: float) -> tuple[str, int]:

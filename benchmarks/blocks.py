@@ -16,7 +16,6 @@ each array of parameters: its part of the ||z||_1 of the network's traces, and t
 """
 
 import argparse
-import json
 import shlex
 import sys
 from pathlib import Path
@@ -26,6 +25,7 @@ import gymnasium
 import numpy as np
 
 import envs  # noqa: F401   registers the environments
+from experiments.engine import results
 from rtu_np import (
     RTRL,
     TBPTT,
@@ -45,7 +45,6 @@ from rtu_np import (
 )
 from rtu_np.cells.layer import GradientMethod
 from rtu_np.control.agent import Agent
-from rtu_np.files import replacing
 from rtu_np.learning.optimizers import Optimizer
 
 METHODS: dict[str, GradientMethod] = {"RTRL": RTRL(), "T-BPTT(1)": TBPTT(1)}
@@ -187,10 +186,8 @@ def main(arguments: list[str]) -> None:
         settings = {name: [repr(each) for each in RULES[name]] for name in found}
         page: dict[str, Any] = {"command": shlex.join(["python", "benchmarks/blocks.py", *arguments])}
         page["steps"] = given.steps
-        given.json.parent.mkdir(parents=True, exist_ok=True)
         page |= {"seed": given.seed, "settings": settings, "rules": found}
-        with replacing(given.json) as part:
-            part.write_text(json.dumps(page, indent=1) + "\n", encoding="utf-8")
+        results.write(given.json, page)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,6 @@ least of several, alternating, by the clock or by the processor, if the machine 
 docs/results/braintrace/braintrace.json and the table in docs/speed.md. Takes about two minutes.
 """
 
-import json
 import os
 import re
 import sys
@@ -26,6 +25,7 @@ from typing import Any
 
 import numpy as np
 
+from experiments.engine import results
 from rtu_np import RFLO, RTRL, SnAp1, VanillaRNN, files, protocol
 from rtu_np.jit import compile_for
 from rtu_np.numerics.buffers import clear
@@ -159,8 +159,7 @@ def main() -> int:
         "packages": packages,
         "rows": rows,
     }
-    with files.replacing(NUMBERS) as part:
-        part.write_text(json.dumps(page, indent=1) + "\n")
+    results.write(NUMBERS, page)
     text = PAGE.read_text(encoding="utf-8")
     begin, end = "<!-- braintrace -->", "<!-- end of braintrace -->"
     text = re.sub(f"{begin}.*?{end}", lambda _: f"{begin}\n{table(rows, packages)}\n{end}", text, flags=re.DOTALL)

@@ -7,7 +7,6 @@ Prints Markdown, and writes docs/results/ceilings/ceilings.json, which tests com
 """
 
 import argparse
-import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ import numpy as np
 
 from envs import reacher_plans
 from envs.ceilings import ceilings
+from experiments.engine import results
 
 OUTPUT = Path(__file__).parent.parent / "docs" / "results" / "ceilings" / "ceilings.json"
 TASKS: list[tuple[str, dict[str, Any]]] = [
@@ -58,8 +58,7 @@ def main(arguments: list[str]) -> None:
     print("\n| an arm that | mean return |\n|---|---|")
     for name, (mean, error) in page["arm"].items():
         print(f"| {name} | {mean:.2f}{f' ± {error:.2f}' if error else ''} |")
-    given.output.parent.mkdir(parents=True, exist_ok=True)
-    given.output.write_text(json.dumps(page, indent=1) + "\n")
+    results.write(given.output, page)
 
 
 if __name__ == "__main__":

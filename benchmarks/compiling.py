@@ -24,6 +24,7 @@ from typing import Any
 from first_use import CASES, JOB, KINDS
 from tqdm import tqdm
 
+from experiments.engine import results
 from rtu_np import files
 from rtu_np.timing.machine import processor
 
@@ -214,8 +215,7 @@ def write(arguments: argparse.Namespace) -> None:
         "packages": collect(arguments.package, arguments.cases, arguments.rounds),
         "profiles": {case: profiled(case, arguments.package[0]) for case in arguments.cases if case == "ActorCritic"},
     }
-    with files.replacing(arguments.output) as part:
-        part.write_text(json.dumps(page, indent=1) + "\n")
+    results.write(arguments.output, page)
     print(f"{pages(page)}\n\n{arguments.output}")
 
 

@@ -10,7 +10,6 @@ minutes. Prints Markdown, and writes JSON.
 """
 
 import argparse
-import json
 import os
 import shlex
 import subprocess
@@ -25,7 +24,8 @@ from typing import Any
 import numpy as np
 from speed import collect, compiled_c, race
 
-from rtu_np import SGD, Adam, LinearRTU, TDLambda, files
+from experiments.engine import results
+from rtu_np import SGD, Adam, LinearRTU, TDLambda
 from rtu_np.timing import stream
 from rtu_np.timing.machine import Machine
 
@@ -95,8 +95,7 @@ def main() -> int:
         for optimizer, dtype in (("SGD", "float32"), ("SGD", "float64"), ("Adam", "float32")):
             title = f"{M} predictions on {N} units, {D} inputs: {optimizer}, {dtype}"
             page[f"{optimizer}, {dtype}"] = collect(choices(arguments.rounds, dtype, optimizer, programs), title)
-    with files.replacing(arguments.output) as part:
-        part.write_text(json.dumps(page, indent=1) + "\n")
+    results.write(arguments.output, page)
     print(f"\n{arguments.output}")
     return 0
 

@@ -22,6 +22,7 @@ from typing import Any
 
 import numpy as np
 
+from experiments.engine import results
 from rtu_np import GRU, RTRL, TBPTT, MinGRU, TDLambda, VanillaRNN, from_step
 from rtu_np.cells.layer import Cell, GradientMethod
 from rtu_np.files import replacing
@@ -180,9 +181,7 @@ def main(arguments: list[str]) -> None:
     print(table(rows))
     if given.json:
         page = {"command": shlex.join(["python", "benchmarks/own_cell.py", *arguments]), "seed": 0, "rows": rows}
-        given.json.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(given.json) as part:
-            part.write_text(json.dumps(page, indent=1) + "\n", encoding="utf-8")
+        results.write(given.json, page)
     if given.page:
         text = replaced(given.page.read_text(encoding="utf-8"), rows)
         with replacing(given.page) as part:

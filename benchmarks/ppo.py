@@ -11,7 +11,6 @@ minutes, most of it compiling.
 
 import argparse
 import importlib.util
-import json
 import resource
 import sys
 import time
@@ -27,7 +26,6 @@ from experiments.engine import results
 from experiments.tables import TABLES
 from rtu_np import GRU, PPO, TBPTT, LinearRTU, NonlinearRTU, ppo_network
 from rtu_np.cells.layer import Cell
-from rtu_np.files import replacing
 
 CASES: dict[str, tuple[Cell, dict[str, Any]]] = {
     "linear RTU 192, RTRL": (LinearRTU(192), {}),
@@ -131,8 +129,7 @@ def main(arguments: list[str]) -> None:
     print(TABLES["ppo-costs/costs"](scores))
     if settings.output:
         page = {"command": f"python benchmarks/ppo.py --updates {settings.updates}", **results.circumstances()}
-        with replacing(settings.output) as file:
-            file.write_text(json.dumps(page | {"scores": scores}, indent=1) + "\n")
+        results.write(settings.output, page | {"scores": scores})
     print(f"\nPeak memory of this process: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3:.0f} MB")
     if settings.steps:
         mine = steps_per_second(lambda: ours(settings.steps), settings.steps)

@@ -10,7 +10,6 @@ docs/ppo.md. Takes about five minutes on two cores.
 """
 
 import argparse
-import json
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +22,6 @@ from experiments.engine import results
 from experiments.tables import TABLES
 from rtu_np import PPO, LinearRTU, ppo_network
 from rtu_np.cells.layer import Cell
-from rtu_np.files import replacing
 
 
 @dataclass(frozen=True)
@@ -77,8 +75,7 @@ def main(arguments: list[str]) -> None:
         print()
     if settings.output:
         page = {"command": f"python benchmarks/ppo_solves.py --seeds {settings.seeds}", **results.circumstances()}
-        with replacing(settings.output) as file:
-            file.write_text(json.dumps(page | {"scores": scores}, indent=1) + "\n")
+        results.write(settings.output, page | {"scores": scores})
 
 
 if __name__ == "__main__":

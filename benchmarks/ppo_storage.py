@@ -9,7 +9,6 @@ experiments.pages` puts the table of the JSON on docs/ppo.md. Takes about two mi
 """
 
 import argparse
-import json
 import sys
 from pathlib import Path
 
@@ -18,9 +17,9 @@ import numpy as np
 from joblib import Parallel, cpu_count, delayed
 from ppo_solves import TASKS
 
+from experiments.engine import results
 from experiments.tables import TABLES
 from rtu_np import PPO
-from rtu_np.files import replacing
 
 TENTHS = 10
 STUDENT = {3: 4.303, 4: 3.182, 5: 2.776, 6: 2.571, 8: 2.365, 10: 2.262}  # quantile .975, by the number of seeds
@@ -72,8 +71,7 @@ def main(arguments: list[str]) -> None:
             "bfloat16": bfloat16,
             "scores": rows,
         }
-        with replacing(settings.output) as file:
-            file.write_text(json.dumps(page, indent=1) + "\n")
+        results.write(settings.output, page)
 
 
 if __name__ == "__main__":

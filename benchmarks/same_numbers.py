@@ -16,7 +16,6 @@ and times of the earlier commit in a folder; later runs read them from there.
 import argparse
 import functools
 import inspect
-import json
 import os
 import shutil
 import subprocess
@@ -265,10 +264,9 @@ def main(typed: list[str]) -> int:
     for key, ratio in ratios.items():
         print(f"{key} step, new / old: median {np.median(ratio):.2f}, {ratio.min():.2f} to {ratio.max():.2f}")
     if arguments.output:
-        from rtu_np import files  # a --case runs with an earlier package, which may lack it
+        from experiments.engine import results  # a --case runs with an earlier package, which may lack it
 
-        with files.replacing(arguments.output) as part:
-            part.write_text(json.dumps({"commit": arguments.commit, "rows": rows}, indent=1) + "\n")
+        results.write(arguments.output, {"commit": arguments.commit, "rows": rows})
     return 0 if equal == len(rows) else 1
 
 

@@ -13,7 +13,6 @@ machine.
 """
 
 import argparse
-import json
 import resource
 import sys
 import time
@@ -27,7 +26,7 @@ import numpy as np
 import envs
 import rtu_np
 from experiments.engine import results
-from rtu_np import files, metrics
+from rtu_np import metrics
 from rtu_np.control.agent import Agent
 
 PARTS = 20
@@ -140,8 +139,7 @@ def main(arguments: list[str]) -> None:
         settings = {name: value for name, value in vars(given).items() if name != "output"}
         page: dict[str, Any] = {"benchmark": "soak", **settings, **results.circumstances()}
         page |= {"columns": heads, "parts": rows, **summary}
-        with files.replacing(given.output) as temporary:
-            temporary.write_text(json.dumps(page, indent=1) + "\n")
+        results.write(given.output, page)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,6 @@ JSON. Takes about six minutes; `--tables` measures some of it, for example `--ta
 """
 
 import argparse
-import json
 import os
 import shlex
 import shutil
@@ -28,7 +27,8 @@ import numpy as np
 import peers
 from tqdm import tqdm
 
-from rtu_np import ELSTM, SGD, Adam, GatedRTU, LinearRTU, MinGRU, NonlinearRTU, ObGD, RMSProp, TDLambda, files, run_many
+from experiments.engine import results
+from rtu_np import ELSTM, SGD, Adam, GatedRTU, LinearRTU, MinGRU, NonlinearRTU, ObGD, RMSProp, TDLambda, run_many
 from rtu_np.timing import enough_steps, measure, seconds_per_step, stream
 from rtu_np.timing.machine import Machine
 from rtu_np.validation import DTYPES
@@ -264,8 +264,7 @@ def main() -> int:
             page["exponents"] = {dtype: exponent(page["grid"], dtype) for dtype in DTYPES} if len(sizes) > 3 else {}
             for dtype, value in page["exponents"].items():
                 print(f"\nFrom 64 x 32 on, time grows as (n d)^{value:.2f} in {dtype}.")
-    with files.replacing(arguments.output) as part:
-        part.write_text(json.dumps(page, indent=1) + "\n")
+    results.write(arguments.output, page)
     print(f"\n{arguments.output}")
     return 0
 

@@ -12,7 +12,6 @@ microseconds. Prints Markdown, and writes JSON. Takes about four minutes.
 """
 
 import argparse
-import json
 import os
 import sys
 import tempfile
@@ -26,7 +25,8 @@ from typing import Any
 import numpy as np
 import speed
 
-from rtu_np import GRU, LRU, SGD, TBPTT, Adam, LinearRTU, NonlinearRTU, TDLambda, files, jit, protocol, subnormals
+from experiments.engine import results
+from rtu_np import GRU, LRU, SGD, TBPTT, Adam, LinearRTU, NonlinearRTU, TDLambda, jit, protocol, subnormals
 from rtu_np.numerics.buffers import allocate, leaves, rebuild, size
 from rtu_np.timing.machine import Machine
 
@@ -172,8 +172,7 @@ def main() -> int:
     page: dict[str, Any] = {"command": "python benchmarks/subnormals.py", "machine": asdict(machine)}
     page["windows"] = speed.collect(windows(arguments.rounds), "T-BPTT(T), 32 units, 8 inputs, float32")
     page["fed zeros"] = speed.collect(fed_zeros(arguments.rounds), f"After {ZEROS} steps of zeros, float32")
-    with files.replacing(arguments.output) as part:
-        part.write_text(json.dumps(page, indent=1) + "\n")
+    results.write(arguments.output, page)
     print(f"\n{arguments.output}")
     return 0
 

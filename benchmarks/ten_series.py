@@ -11,7 +11,6 @@ last value, of the exponential mean whose decay is the best in hindsight, and of
 """
 
 import argparse
-import json
 import shlex
 import sys
 from collections.abc import Callable
@@ -20,7 +19,8 @@ from typing import Any
 
 import numpy as np
 
-from rtu_np import LinearRTU, OnlineRegressor, files
+from experiments.engine import results
+from rtu_np import LinearRTU, OnlineRegressor
 from rtu_np.metrics import exponential_mean, last_value, rmse, skill
 
 UNITS, SEEDS = 32, range(5)
@@ -158,9 +158,7 @@ def main() -> None:
             "seeds": list(SEEDS),
             "series": found,
         }
-        arguments.output.parent.mkdir(parents=True, exist_ok=True)
-        with files.replacing(arguments.output) as path:
-            Path(path).write_text(json.dumps(page, indent=1) + "\n")
+        results.write(arguments.output, page)
 
 
 if __name__ == "__main__":

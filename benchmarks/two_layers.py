@@ -25,6 +25,7 @@ from typing import Any
 import numpy as np
 from speed import c_program, collect, compiled_c, markdown, ours, race
 
+from experiments.engine import results
 from rtu_np import RTRL, SGD, LinearRTU, NonlinearRTU, Stack, TDLambda, bytes_per_step, files, flops
 from rtu_np.timing import stream
 from rtu_np.timing.machine import Machine
@@ -111,8 +112,7 @@ def main() -> int:
     page: dict[str, Any] = {"command": shlex.join(["python", "benchmarks/two_layers.py", *sys.argv[1:]])}
     page["machine"] = asdict(machine)
     page["two layers"] = collect(grid(arguments.rounds, SIZES[: arguments.sizes]), "Exact RTRL of two layers")
-    with files.replacing(arguments.output) as part:
-        part.write_text(json.dumps(page, indent=1) + "\n")
+    results.write(arguments.output, page)
     print(f"\n{arguments.output}")
     return 0
 

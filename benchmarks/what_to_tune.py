@@ -11,7 +11,6 @@ Seeds 0 to 2. `reach` is the largest mean error of a row over its smallest: what
 """
 
 import argparse
-import json
 import shlex
 import sys
 from pathlib import Path
@@ -21,7 +20,8 @@ import numpy as np
 
 from envs import TraceConditioning
 from experiments import glucose
-from rtu_np import Adam, LinearRTU, OnlineRegressor, TDLambda, files
+from experiments.engine import results
+from rtu_np import Adam, LinearRTU, OnlineRegressor, TDLambda
 from rtu_np.metrics import returns
 
 SEEDS, STEPS, HORIZON = range(3), 300_000, 6
@@ -131,9 +131,7 @@ def main() -> None:
     if arguments.output:
         command = shlex.join(["python", "benchmarks/what_to_tune.py", *sys.argv[1:]])
         page = {"command": command, "seeds": list(SEEDS), "streams": found}
-        arguments.output.parent.mkdir(parents=True, exist_ok=True)
-        with files.replacing(arguments.output) as path:
-            Path(path).write_text(json.dumps(page, indent=1) + "\n")
+        results.write(arguments.output, page)
 
 
 if __name__ == "__main__":

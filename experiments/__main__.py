@@ -2,7 +2,6 @@
 
 import argparse
 import importlib
-import json
 import sys
 import textwrap
 from pathlib import Path
@@ -24,7 +23,6 @@ from experiments.engine import (
     template,
 )
 from experiments.engine.protocol import Experiment
-from rtu_np import files
 from rtu_np.commands import exit_code, what_hides
 
 EXPERIMENTS = {
@@ -292,9 +290,7 @@ def report(
         print("\n".join(filter(None, (*committed.said(origins), scores.without(outcome.planned)))))
     page |= {"runs": len(manifests), **results.merge_manifests(manifests), "scores": numbers_of}
     numbers = output / f"{arguments.preset}.json"
-    text = json.dumps(page, indent=1) + "\n"
-    with files.replacing(numbers) as part:
-        part.write_text(text)
+    results.write(numbers, page)
     pictures = []
     with plotting.style():
         for k, (_, found) in enumerate(groups, 1):

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from experiments.engine import sources
-from rtu_np import archive, provenance
+from rtu_np import archive, files, provenance
 
 Config = dict[str, Any]  # the settings of a run, as plain data
 Results = list[tuple[Config, list[dict[str, np.ndarray]]]]  # for each Config, the arrays of its runs, seed by seed
@@ -167,6 +167,13 @@ def circumstances() -> dict[str, Any]:
         "machine": f"{platform.machine()}, {os.cpu_count()} cores",
         "system": platform.system(),
     }
+
+
+def write(path: Path, page: dict[str, Any]) -> None:
+    """Write a page of numbers as JSON; its folder is made, and an earlier file is replaced whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with files.replacing(path) as part:
+        part.write_text(json.dumps(page, indent=1) + "\n", encoding="utf-8")
 
 
 def merge_manifests(manifests: list[dict[str, Any]]) -> dict[str, Any]:

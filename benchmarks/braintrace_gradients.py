@@ -152,7 +152,6 @@ def main() -> int:
         print(f"{error.name} is not installed, and nothing is measured: pip install braintrace", file=sys.stderr)
         return 1
     rows = measure()
-    NUMBERS.parent.mkdir(parents=True, exist_ok=True)
     page = {
         "command": "python benchmarks/braintrace_gradients.py",
         "machine": processor(),

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from experiments import follower_claims, paper_claims
 from experiments.engine import verdicts
-from experiments.engine.rows import short
+from experiments.engine.layouts import with_interval
 from experiments.engine.verdicts import Claim, Number, Verdict, Vote
 from rtu_np import files
 from rtu_np.commands import exit_code
@@ -103,9 +103,8 @@ def _sentence(vote: Vote) -> str:
 def _number(number: Number) -> str:
     if not number.name:
         return f"{number.mean:g}"
-    interval = "" if number.low == number.high == number.mean else f" [{short(number.low)}, {short(number.high)}]"
     diverged = f" ({number.diverged} of {number.seeds} diverged)" if number.diverged else ""
-    return f"{number.name}: {short(number.mean)}{interval}{diverged}"
+    return f"{number.name}: {with_interval(number.mean, number.low, number.high)}{diverged}"
 
 
 def _numbers(judged: Verdict) -> Iterator[str]:

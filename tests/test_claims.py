@@ -128,7 +128,7 @@ def test_results_of_an_earlier_task_decide_nothing(tmp_path):
     claim = Claim("a is fast", "a fable", "race", compare(RETURN, ("a", "above", 5.0)), remark="of old")
     earlier = {("race", "laptop"): ("89ab", "the course was another")}
     page = claims.page(tmp_path, [claim], earlier)
-    assert "| a is fast (of old) | a fable | **open**: the course was another | 1 for; for: a: 10 [9, 11]" in page
+    assert "| a is fast (of old) | a fable | **open**: the course was another | 1 for; for: a: 10.0 [9.0, 11.0]" in page
     assert "(2 of 5 diverged)" in page
     assert "0 hold, 0 do not, 1 are open" in page
     assert "**holds**" in claims.page(tmp_path, [claim], {}).split("| claim |")[1]

@@ -2,57 +2,48 @@
 
     python benchmarks/rule_ranking.py docs/results/stream-memory/long.scores.jsonl
 
-A row for each rule: for each task the best mean return over step sizes and trace parameters, as a place between the
-best return without memory, 0, and that of a perfect memory, 1 (seeds 1000 and 1001, 100,000 steps, RTUs with RTRL);
-the mean over tasks; and how many of its runs diverged. Prints Markdown.
+A row for each rule: for each task its place between the best return without memory, 0, and that of a perfect memory, 1,
+with the best step size of three (seeds 1000 and 1001, 100,000 steps, RTUs with RTRL); the mean over tasks, by which the
+sweep chooses the rules that go on; and how many of its runs diverged. All tasks have one trace parameter, the rule's
+best of two. A run that diverged counts as -1. Prints Markdown.
 """
 
 import argparse
 import json
 import sys
-from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
 
-from experiments.stream_memory import PRESETS, RULES, TASKS, place
+from experiments.engine.results import Results
+from experiments.stream_memory import PRESETS, TASKS, places, ranked
 
 STAGE = PRESETS["long"]["tuning"]
 
 
-def places(lines: list[str]) -> tuple[dict[tuple[str, str], float], dict[str, tuple[int, int]]]:
-    """({(rule, task): best place}, {rule: (diverged runs, runs)}) of the first stage."""
-    finals: dict[tuple, list[float]] = defaultdict(list)
-    counts: dict[str, list[int]] = defaultdict(lambda: [0, 0])
+def first_stage(lines: list[str]) -> Results:
+    """The runs of the first stage, those of one setting together."""
+    found: dict[str, tuple[dict, list]] = {}
     for run in map(json.loads, lines):
         settings, arrays = run["settings"], run["arrays"]
         if settings["arm"] != ["RTU", "RTRL"] or settings["steps"] != STAGE["steps"]:
             continue
-        diverged, final = arrays["diverged"], arrays["final"]
-        counts[settings["rule"]][0] += bool(diverged)
-        counts[settings["rule"]][1] += 1
-        value = -1.0 if diverged or final is None else place(settings, final)
-        key = settings["rule"], settings["task"], settings["size"], settings["parts"]["lambda_"]
-        finals[key].append(value)
-    best: dict[tuple[str, str], float] = {}
-    for (rule, task, *_), values in finals.items():
-        best[rule, task] = max(best.get((rule, task), -np.inf), float(np.mean(values)))
-    return best, {rule: (bad, n) for rule, (bad, n) in counts.items()}
+        final = np.nan if arrays["final"] is None else arrays["final"]
+        _, runs = found.setdefault(json.dumps(settings, sort_keys=True), (settings, []))
+        runs.append({"final": np.array(final), "diverged": np.array(arrays["diverged"])})
+    return list(found.values())
 
 
 def table(lines: list[str]) -> str:
     """The ranking as Markdown, the best rule first."""
-    best, counts = places(lines)
-    tasks = [task for task in TASKS if any(key[1] == task for key in best)]
-    means = {
-        rule: float(np.mean([best[rule, task] for task in tasks]))
-        for rule in RULES
-        if all((rule, task) in best for task in tasks)
-    }
+    tried = first_stage(lines)
+    of_tasks = places(tried)
+    tasks = [task for task in TASKS if any(task == config["task"] for config, _ in tried)]
     rows = [f"| rule | {' | '.join(tasks)} | mean | diverged |", f"|{'---|' * (len(tasks) + 3)}"]
-    for rule in sorted(means, key=lambda rule: -means[rule]):
-        numbers = " | ".join(f"{best[rule, task]:.2f}" for task in tasks)
-        rows.append(f"| {rule} | {numbers} | {means[rule]:.2f} | {counts[rule][0]} of {counts[rule][1]} |")
+    for rule, lambda_, mean in ranked(tried):
+        numbers = " | ".join(f"{of_tasks[rule, lambda_][task]:.2f}" for task in tasks)
+        diverged = [bool(r["diverged"]) for config, runs in tried if config["rule"] == rule for r in runs]
+        rows.append(f"| {rule} | {numbers} | {mean:.2f} | {sum(diverged)} of {len(diverged)} |")
     return "\n".join(rows)
 
 

@@ -26,7 +26,7 @@ from envs import ceilings
 from experiments import control
 from experiments.control import SCORES, curves, describe, label, run
 from experiments.engine.curves import Shown
-from experiments.ppo_agents import METHODS, SHORT, TUNING, Methods, ppo, score, smoke
+from experiments.ppo_agents import AS_PUBLISHED, METHODS, SHORT, TUNING, Methods, ppo, score, smoke
 from rtu_np import GRU, LRU, RTRL, TBPTT, LinearRTU, MinGRU, NonlinearRTU, recurrent_network
 from rtu_np.cells.layer import Cell, GradientMethod
 
@@ -54,8 +54,8 @@ PRESETS: dict[str, dict[str, Any]] = {
         "tuning": {"step_sizes": [1e-3, 3e-4], "seeds": range(1000, 1002), "steps": 1_500_000},
         "seeds": range(10),
     },
-    "overnight": {"settings": ppo(TASK, 1_000_000, METHODS), "seeds": range(10)},
-    "paper": {"settings": ppo(TASK, 3_000_000, METHODS), "seeds": range(30)},
+    "overnight": {"settings": ppo(TASK, 1_000_000, METHODS, **AS_PUBLISHED), "seeds": range(10)},
+    "paper": {"settings": ppo(TASK, 3_000_000, METHODS, **AS_PUBLISHED), "seeds": range(30)},
 }
 
 

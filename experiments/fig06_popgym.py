@@ -20,7 +20,7 @@ from experiments import control
 from experiments.control import SCORES, curves, describe, label, run
 from experiments.engine.curves import Shown
 from experiments.engine.results import Config
-from experiments.ppo_agents import METHODS, PUBLISHED, SHORT, TUNING, ppo, score, smoke
+from experiments.ppo_agents import AS_PUBLISHED, METHODS, PUBLISHED, SHORT, TUNING, ppo, score, smoke
 from experiments.tasks import POPGYM, REPEAT_PREVIOUS
 
 __all__ = ["PRESETS", "SCORES", "curves", "describe", "draw_curves", "label", "run", "score"]
@@ -36,8 +36,8 @@ PRESETS: dict[str, dict[str, Any]] = {
     "smoke": {"settings": smoke(REPEAT_PREVIOUS, **INPUT), "seeds": range(1)},
     "laptop": {"settings": settings(100_000, **SHORT), "seeds": range(3)},
     "long": {"settings": settings(500_000, **SHORT), "tuning": TUNING, "seeds": range(5)},
-    "overnight": {"settings": settings(1_000_000), "seeds": range(5)},
-    "paper": {"settings": settings(5_000_000), "seeds": range(30)},
+    "overnight": {"settings": settings(1_000_000, **AS_PUBLISHED), "seeds": range(5)},
+    "paper": {"settings": settings(5_000_000, **AS_PUBLISHED), "seeds": range(30)},
 }
 
 

@@ -25,7 +25,7 @@ from experiments.control import describe, label
 from experiments.engine import plotting
 from experiments.engine.curves import Shown, band
 from experiments.engine.results import Results
-from experiments.ppo_agents import PUBLISHED, SHORT, SMALL, TUNING, UNITS, ppo
+from experiments.ppo_agents import AS_PUBLISHED, PUBLISHED, SHORT, SMALL, TUNING, UNITS, ppo
 from rtu_np import LinearRTU, ppo_network
 from rtu_np.intervals import interval
 from rtu_np.plot import curve_style, step_axis
@@ -43,8 +43,8 @@ PRESETS: dict[str, dict[str, Any]] = {
     "smoke": {"settings": ppo("Hopper-P", 1000, REFRESH, **SMALL), "seeds": range(1)},
     "laptop": {"settings": ppo("Ant-P", 150_000, REFRESH, **LARGE, **SHORT), "seeds": range(3)},
     "long": {"settings": ppo("Ant-P", 500_000, REFRESH, **LARGE, **SHORT), "tuning": TUNING, "seeds": range(5)},
-    "overnight": {"settings": ppo("Ant-P", 1_000_000, REFRESH, **LARGE), "seeds": range(3)},
-    "paper": {"settings": ppo("Ant-P", 5_000_000, REFRESH, **LARGE), "seeds": range(30)},
+    "overnight": {"settings": ppo("Ant-P", 1_000_000, REFRESH, **LARGE, **AS_PUBLISHED), "seeds": range(3)},
+    "paper": {"settings": ppo("Ant-P", 5_000_000, REFRESH, **LARGE, **AS_PUBLISHED), "seeds": range(30)},
 }
 run = partial(control.run, watched=("approximate_kl",))
 SCORES = (*control.SCORES, "approximate_kl")

@@ -17,7 +17,7 @@ Step sizes are chosen in the first eight weeks, on seeds 1000 and 1001. Errors a
 0 to 4, while learning goes on. Intervals are 95 % bootstrap intervals over days, which are drawn whole, and the same
 days for both sides of a ratio. A mean counts where 95 % of its weights fall on rows with a value.
 
-Minutes on two cores: smoke 0.5, laptop 5 (estimated).
+Minutes on two cores: smoke 0.5, laptop 1.
 """
 
 import time

@@ -114,13 +114,15 @@ CLAIMS = [
         "Elelimy et al. 2024, Fig. 4",
         "fig04-mujoco",
         compare(RETURN, *((f"{{task}}: {rtu}", "above", "{task}: LRU, RTRL") for rtu in RTUS)),
-        remark="the LRU has the right gradient here, and a wrong one in the released code",
+        remark="the LRU has the right gradient here, and a wrong one in the released code; an RTU's network has twice "
+        "as many parameters, as many of them recurrent",
     ),
     Claim(
         "PPO on masked robots: nonlinear and linear RTUs are above LRU and GRU with T-BPTT",
         "Elelimy et al. 2024, Fig. 4",
         "fig04-mujoco",
         compare(RETURN, *((f"{{task}}: {rtu}", "above", "{task}: {cell}, T-BPTT(8)") for rtu in RTUS)),
+        remark="an RTU's network has twice as many parameters, as many of them recurrent",
     ),
     Claim(
         "PPO on an arm that sees its target once: the nonlinear RTU is above the linear one, the linear one is level "

@@ -27,7 +27,7 @@ the recurrent layer, ObGD elsewhere), with the step size and lambda that were ch
 learn with none of those, 3e-4 and .9. On robots they are those of `stream-mujoco`, and in `robots` 60,000 steps have to
 do for its million. Of an episode, the last 100 steps count.
 
-Minutes on two cores: smoke 0.5, laptop 29, robots 5, apart 10.
+Minutes on two cores: smoke 0.5, laptop 29, robots 9, apart 14.
 """
 
 import tempfile

@@ -22,8 +22,8 @@ with gate bias -3, and gamma is .95. Step size and lambda, .5 or .9, are chosen 
 is no reward for entropy, and the actor's kappa is 10: with .01 and 3 the arm learned less on a tuning seed. The seeds
 0 to 4 were run with 100,000 steps, then 5 to 9 with 300,000. Ten more seeds, said beforehand, decide.
 
-Minutes on two cores: smoke 0.5, laptop 110 (estimated: 82 of its 210 runs took 79), arm 5, overnight 600 (estimated),
-paper 2400 (estimated). A step of robot and agent takes 40 to 170 us.
+Minutes on two cores: smoke 0.5, laptop 195, arm 6, overnight 600 (estimated), paper 2400 (estimated). A step of robot
+and agent takes 40 to 170 us.
 """
 
 from typing import Any

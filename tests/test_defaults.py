@@ -102,10 +102,12 @@ def test_the_ranking_takes_the_best_setting_of_each_task():
 
 
 def test_a_run_has_lost_its_task_if_it_ends_far_below_its_best_part():
+    runs = [([0.0, 0.85], 0.1, False), ([None, 0.85], 0.8, False), ([0.0, 0.5], 0.0, False), ([0.88, 0.88], 0.88, True)]
     lines = []
-    for curve, final in (([0.0, 0.85], 0.1), ([0.0, 0.85], 0.8), ([0.0, None, 0.5], 0.0), ([0.88, None], None)):
+    for curve, final, diverged in runs:
         setting = stream_memory.setting("TMaze", ("RTU", "RTRL"), "Adam", 6e-4, 0.8, forgetting.STEPS)
-        lines.append(json.dumps({"settings": setting, "arrays": {"curve": curve, "final": final}}))
+        arrays = {"curve": curve, "final": final, "diverged": diverged}
+        lines.append(json.dumps({"settings": setting, "arrays": arrays}))
     assert forgetting.table(lines).splitlines()[2:] == ["| Adam: RTU | 2 of 3 |"]
 
 

@@ -9,6 +9,7 @@ import matplotlib as mpl
 import numpy as np
 import pytest
 from figure_cases import axis_labels, faults
+from matplotlib.text import Text
 
 from experiments import figures
 from experiments.engine import curves, plotting, protocol
@@ -149,8 +150,10 @@ def test_a_warning_does_not_touch_the_legend(legend, tmp_path, monkeypatch, new_
         plotting.legend_below(figure)
     found = []
     monkeypatch.setattr(figure, "savefig", lambda part: found.extend([faults(figure), part.touch()]))
-    plotting.save(figure, tmp_path / "figure.png", "479 of 1000 runs are finished: this is of seeds 0, 1, 2, 3")
+    plotting.save(figure, tmp_path / "figure.png", "479 of 1000 runs are finished")
     assert found == [[], None]
+    texts = figure.findobj(lambda artist: isinstance(artist, Text) and "479 of 1000" in artist.get_text())
+    assert [text.get_color() for text in texts] == ["#c00000"]
 
 
 @pytest.mark.parametrize("low", [1.0, 1.34, 3.3, 7.5])

@@ -41,16 +41,7 @@ def by_task(
     |---|---|
     | TMaze | 0.50 [0.25, 1.00] |
     """
-    cells = _cells(table)
-    if methods is None:
-        methods = {method: method for of_task in cells.values() for method in of_task}
-    first, last = first or {}, last or {}
-    head = [corner, *first.values(), *methods.values(), *last.values()]
-    rows = []
-    for task, of_task in cells.items():
-        any_row = next(iter(of_task.values()))
-        numbers = [_value(of_task[method], number) if method in of_task else "" for method in methods]
-        rows.append([task, *(_value(any_row, k) for k in first), *numbers, *(_value(any_row, k) for k in last)])
+    head, *rows = _grid(table, number, methods, first or {}, last or {}, corner)
     return _markdown(head, rows)
 
 
@@ -58,11 +49,12 @@ def by_method(
     table: Table,
     number: str = "return",
     *,
+    methods: dict[str, str] | None = None,
     first: dict[str, str] | None = None,
     last: dict[str, str] | None = None,
     corner: str = CORNER,
 ) -> str:
-    """A row for each method, a column for each task. `first` and `last` are rows, as they are columns of `by_task`.
+    """A row for each method, a column for each task: `by_task`, turned.
 
     Examples
     --------
@@ -73,18 +65,8 @@ def by_method(
     | RTRL | 900, 2 of 5 diverged | 1 |
     | possible | 1,000 |  |
     """
-    cells = _cells(table)
-    methods = dict.fromkeys(method for of_task in cells.values() for method in of_task)
-    any_row = [next(iter(of_task.values())) for of_task in cells.values()]
-    rows = [
-        [method, *(_value(of_task[method], number) if method in of_task else "" for of_task in cells.values())]
-        for method in methods
-    ]
-    above, below = (
-        [[heading, *(_value(row, name) for row in any_row)] for name, heading in (numbers or {}).items()]
-        for numbers in (first, last)
-    )
-    return _markdown([corner, *cells], above + rows + below)
+    head, *rows = zip(*_grid(table, number, methods, first or {}, last or {}, corner), strict=True)
+    return _markdown(list(head), [list(row) for row in rows])
 
 
 def as_rows(table: Table, columns: dict[str, str], start: str = "", corner: str = "") -> str:
@@ -103,6 +85,26 @@ def as_rows(table: Table, columns: dict[str, str], start: str = "", corner: str 
         if name.startswith(start)
     ]
     return _markdown([corner, *columns.values()], rows)
+
+
+def _grid(
+    table: Table,
+    number: str,
+    methods: dict[str, str] | None,
+    first: dict[str, str],
+    last: dict[str, str],
+    corner: str,
+) -> list[list[str]]:
+    """The cells of `by_task`, with its head as the first row."""
+    cells = _cells(table)
+    if methods is None:
+        methods = {method: method for of_task in cells.values() for method in of_task}
+    grid = [[corner, *first.values(), *methods.values(), *last.values()]]
+    for task, of_task in cells.items():
+        any_row = next(iter(of_task.values()))
+        numbers = [_value(of_task[method], number) if method in of_task else "" for method in methods]
+        grid.append([task, *(_value(any_row, k) for k in first), *numbers, *(_value(any_row, k) for k in last)])
+    return grid
 
 
 def _cells(table: Table) -> dict[str, dict[str, Row]]:

@@ -171,6 +171,7 @@ def circumstances() -> dict[str, Any]:
 
 def write(path: Path, page: dict[str, Any]) -> None:
     """Write a page of numbers as JSON; its folder is made, and an earlier file is replaced whole or not at all."""
+    path = path.expanduser()
     path.parent.mkdir(parents=True, exist_ok=True)
     with files.replacing(path) as part:
         part.write_text(json.dumps(page, indent=1) + "\n", encoding="utf-8")

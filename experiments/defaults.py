@@ -25,7 +25,7 @@ from experiments import control
 from experiments.control import curves, describe, label, run
 from experiments.engine.curves import Shown
 from experiments.engine.results import Config, Results
-from experiments.streaming_agents import ONE_BOUND, RTUS
+from experiments.streaming_agents import EARLIER as EARLIER_PARTS
 from rtu_np.intervals import interval
 
 __all__ = ["PRESETS", "SCORES", "curves", "describe", "draw_curves", "label", "run", "score"]
@@ -35,7 +35,6 @@ EPISODES = 100  # of the evaluation of a memory task
 MAZE = {"length": 10, "noise": 0.1, "form": "cue"}
 ROBOTS = ["HalfCheetah-P", "HalfCheetah-V", "Hopper-P", "Walker2d-P"]
 NOW, EARLIER = "defaults", "earlier defaults"
-EARLIER_PARTS: dict[str, Any] = {**ONE_BOUND, **RTUS["RTU, RTRL"]}
 
 
 def memory(agents: list[str], maze_steps: int, cards_steps: int) -> list[Config]:

@@ -27,22 +27,21 @@ from experiments.control import SCORES, curves, describe, label, run
 from experiments.engine.curves import Shown
 from experiments.engine.results import Config
 from experiments.ppo_agents import AS_PUBLISHED, METHODS, PUBLISHED, SHORT, TUNING, ppo, score, smoke
-from experiments.streaming_agents import METHODS as STREAMING
-from experiments.streaming_agents import streaming
+from experiments.streaming_agents import EARLIER
 from experiments.tasks import ROBOTS
 
 __all__ = ["PRESETS", "SCORES", "curves", "describe", "draw_curves", "label", "run", "score"]
 
 # Two of each kind: POBAX (Tao et al. 2025) has HalfCheetah-V and Walker2d-V as tasks that take memory.
 SELECTED = ["HalfCheetah-P", "HalfCheetah-V", "Hopper-P", "Walker2d-V"]
-STREAMED = {"streaming linear RTU, RTRL": STREAMING["RTU, RTRL"]}
+STREAMED = "streaming linear RTU, RTRL"
 
 
 def settings(steps: int, tasks: list[str], **parts: Any) -> list[Config]:
     plan: list[Config] = []
     for task in tasks:
         plan += ppo(task, steps, METHODS, **parts)
-        plan += streaming(task, steps, STREAMED)
+        plan.append(control.setting(task, STREAMED, steps, "ActorCritic", **EARLIER))
     return plan
 
 

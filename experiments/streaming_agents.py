@@ -6,11 +6,9 @@ In a network without memory a feedforward layer of 64 stands in their place. The
 `ActorCritic`: Adam in the recurrent layer, and overshooting-bounded gradient descent (ObGD) in each other block.
 `stages` chooses Adam's step size and lambda for each task and method, on seeds that are not reported.
 
-The older one, `METHODS`, has an encoder of two layers of 128 (sparse, normalised, leaky). Above it stand 192 RTUs, or
-a GRU layer of 80, or a feedforward layer of 384. All have about 49,400 parameters. RTUs learn by real-time recurrent
-learning (RTRL), or like the GRU by truncated backpropagation through time over one step, T-BPTT(1). Unless a figure
-says otherwise, lambda is .99, and one ObGD bound holds for a whole network, with kappa 3 (actor) and 2 (critic), as in
-Elsayed et al. 2024.
+The older one, `EARLIER`, has an encoder of two layers of 128 (sparse, normalised, leaky) and 192 RTUs above it, with
+RTRL. It is what `ActorCritic` was by default: lambda .99, and one ObGD bound for a whole network, with kappa 3 (actor)
+and 2 (critic), as in Elsayed et al. 2024.
 
 Entropy is .01 in all of them. Other settings are defaults of `ActorCritic`: gamma .99, float32.
 """
@@ -142,26 +140,10 @@ def score(results: Results, ceilings: dict[str, dict[str, float]]) -> dict[str, 
 
 # ------------------------------------------------------------------------------------------- cell behind an encoder
 
-Methods = dict[str, dict[str, Any]]  # {name: arguments of the agent}
-RTUS: Methods = {
-    "RTU, RTRL": {"cell": streaming_network(LinearRTU(192))},
-    "RTU, T-BPTT(1)": {"cell": streaming_network(LinearRTU(192)), "gradient": TBPTT(1)},
-}
-METHODS: Methods = {
-    **RTUS,
-    "GRU, T-BPTT(1)": {"cell": streaming_network(GRU(80)), "gradient": TBPTT(1)},
-    "feedforward": {"cell": streaming_network(Dense(384, "tanh"))},
-}
-ONE_BOUND: dict[str, Any] = {
+EARLIER: dict[str, Any] = {
+    "cell": streaming_network(LinearRTU(192)),
     "lambda_": 0.99,
     "entropy_coef": 0.01,
     "actor_optimizer": ObGD(kappa=3.0),
     "critic_optimizer": ObGD(kappa=2.0),
 }
-SMALL: Methods = {"small RTU": {"cell": LinearRTU(8)}}  # compiles in seconds
-
-
-def streaming(task: str, steps: int, methods: Methods, **parts: Any) -> list[Config]:
-    """A streaming actor-critic with each of these methods. All agents have the arguments `parts`."""
-    shared = ONE_BOUND | parts
-    return [control.setting(task, name, steps, "ActorCritic", **shared | each) for name, each in methods.items()]

@@ -76,6 +76,7 @@ TABLES: dict[str, Callable[[Table], str]] = {
     "reach/laptop": partial(as_rows, columns=REACH),
     "reach/robots": partial(as_rows, columns=REACH),
     "reach/apart": partial(as_rows, columns=REACH),
+    "stream-pendulum/laptop": by_task,
     "stream-mujoco/laptop": by_task,
     "stream-mujoco/arm": by_task,
     "stream-popgym/laptop": partial(by_task, first={"previous": "without memory, at best"}),

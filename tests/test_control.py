@@ -16,14 +16,16 @@ from experiments import (
     memory_chain,
     ppo_agents,
     stream_pendulum,
+    streaming_agents,
 )
 from experiments.engine import results, selection, sweep
 from rtu_np import RTRL, SGD, Adam, LinearRTU, ObGD
 
+POLE = streaming_agents.trials(stream_pendulum.PRESETS["smoke"])[0]
 RUNS = {
-    "streaming": (stream_pendulum, 0),
-    "values": (memory_chain, 0),
-    "PPO, watched": (fig18_staleness, 3),
+    "streaming": (stream_pendulum, POLE),
+    "values": (memory_chain, memory_chain.PRESETS["smoke"]["settings"][0]),
+    "PPO, watched": (fig18_staleness, fig18_staleness.PRESETS["smoke"]["settings"][3]),
 }
 
 
@@ -53,8 +55,7 @@ def same(one, other):
 
 @pytest.mark.parametrize("name", RUNS)
 def test_a_run_that_was_stopped_goes_on_to_the_same_bits(name, tmp_path, stopping):
-    experiment, k = RUNS[name]
-    config = experiment.PRESETS["smoke"]["settings"][k]
+    experiment, config = RUNS[name]
     whole = experiment.run(config, 3)
     folder = tmp_path / "unfinished"
     with pytest.raises(StoppedError):
@@ -64,24 +65,22 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_bits(name, tmp_path, stoppin
 
 
 def test_where_it_is_damaged_the_run_begins_anew(tmp_path, stopping, capsys):
-    config = stream_pendulum.PRESETS["smoke"]["settings"][0]
     with pytest.raises(StoppedError):
-        control.run(config, 3, unfinished=tmp_path)
+        control.run(POLE, 3, unfinished=tmp_path)
     archive = tmp_path / "07" / "env.npz"
     archive.write_bytes(archive.read_bytes()[:-200])
     with pytest.raises(StoppedError):
-        control.run(config, 3, unfinished=tmp_path)
+        control.run(POLE, 3, unfinished=tmp_path)
     assert "07 cannot be loaded" in capsys.readouterr().err
 
 
 def test_a_sweep_goes_on_in_the_middle_of_a_run_and_tidies_up(tmp_path, stopping):
-    config = stream_pendulum.PRESETS["smoke"]["settings"][0]
-    (task,) = sweep.plan("experiments.stream_pendulum", [config], [3], tmp_path)
+    (task,) = sweep.plan("experiments.stream_pendulum", [POLE], [3], tmp_path)
     assert "StoppedError" in sweep.execute(task)
     assert results.unfinished(task.folder).is_dir()
     assert sweep.execute(task) == ""
     assert not results.unfinished(task.folder).exists()
-    same(results.load_run(task.folder)[0], control.run(config, 3))
+    same(results.load_run(task.folder)[0], control.run(POLE, 3))
 
 
 def test_a_run_that_diverges_at_its_start_is_counted_and_the_sweep_goes_on():

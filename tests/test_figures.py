@@ -156,15 +156,16 @@ def test_a_warning_does_not_touch_the_legend(legend, tmp_path, monkeypatch, new_
     assert [text.get_color() for text in texts] == ["#c00000"]
 
 
-@pytest.mark.parametrize("low", [1.0, 1.34, 3.3, 7.5])
 @pytest.mark.parametrize("ratio", [1.3, 2, 5, 8, 30, 69, 200, 3e4])
-def test_a_logarithmic_axis_has_labels_that_can_be_read(low, ratio, new_figure):
+def test_a_logarithmic_axis_has_labels_that_can_be_read(ratio, new_figure):
     """Times of a machine may have any range. From 1.34 to 92, Matplotlib's own labels touch."""
-    figure, ((ax,),) = plotting.panels(1, 1, 2.3, foot=0.3)
-    ax.set(yscale="log", ylim=(low, low * ratio))
-    plotting.plain_numbers(ax)
+    lows = (1.0, 1.34, 3.3, 7.5)
+    figure, axes = plotting.panels(len(lows), 2, 2.3, foot=0.3)
+    for ax, low in zip(axes.flat, lows, strict=True):
+        ax.set(yscale="log", ylim=(low, low * ratio))
+        plotting.plain_numbers(ax)
     assert not faults(figure)
-    assert len(axis_labels(ax.yaxis)) >= 2
+    assert all(len(axis_labels(ax.yaxis)) >= 2 for ax in axes.flat)
 
 
 def test_dots_are_the_numbers_of_a_table(new_figure):

@@ -31,9 +31,8 @@ from typing import Any
 from experiments import control, streaming_agents
 from experiments.control import SCORES, curves, describe, label, run
 from experiments.engine.curves import Shown
-from experiments.engine.results import Results
 from experiments.engine.selection import Preset, Stage
-from experiments.streaming_agents import ARMS, GRUS, tuned
+from experiments.streaming_agents import ARMS, GRUS, score, tuned
 from experiments.tasks import ROBOTS
 
 __all__ = ["PRESETS", "SCORES", "curves", "describe", "draw_curves", "label", "run", "score", "stages"]
@@ -60,11 +59,6 @@ PRESETS: dict[str, dict[str, Any]] = {
 
 def stages(preset: Preset) -> list[Stage]:
     return streaming_agents.stages(preset, **preset.get("arguments", {}))
-
-
-def score(results: Results) -> dict[str, dict[str, float]]:
-    """{setting: numbers}: as `control.score`, with the step size and lambda that were chosen."""
-    return streaming_agents.score(results, {})
 
 
 def draw_curves(shown: Shown) -> Any:

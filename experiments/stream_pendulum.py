@@ -19,12 +19,10 @@ Minutes on two cores: smoke 0.5, laptop 5, overnight 20 (estimated), paper 100 (
 
 from typing import Any
 
-from experiments import control, streaming_agents
+from experiments import control
 from experiments.control import SCORES, curves, describe, label, run
 from experiments.engine.curves import Shown
-from experiments.engine.results import Results
-from experiments.engine.selection import Preset, Stage
-from experiments.streaming_agents import ARMS, GRUS, tuned
+from experiments.streaming_agents import ARMS, GRUS, score, stages, tuned
 
 __all__ = ["PRESETS", "SCORES", "curves", "describe", "draw_curves", "label", "run", "score", "stages"]
 
@@ -37,15 +35,6 @@ PRESETS: dict[str, dict[str, Any]] = {
     "overnight": tuned([TASK], FOUR, 500_000, 150_000, range(10, 20)) | KAPPA,
     "paper": tuned([TASK], FOUR, 1_000_000, 150_000, range(10, 40)) | KAPPA,
 }
-
-
-def stages(preset: Preset) -> list[Stage]:
-    return streaming_agents.stages(preset)
-
-
-def score(results: Results) -> dict[str, dict[str, float]]:
-    """{setting: numbers}: as `control.score`, with the step size and lambda that were chosen."""
-    return streaming_agents.score(results, {})
 
 
 def draw_curves(shown: Shown) -> Any:

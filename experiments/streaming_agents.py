@@ -129,12 +129,12 @@ def reported(preset: Preset, tried: Results) -> list[Config]:
     return [{**config, "steps": preset["steps"]} for config in best]
 
 
-def score(results: Results, ceilings: dict[str, dict[str, float]]) -> dict[str, dict[str, float]]:
+def score(results: Results, ceilings: dict[str, dict[str, float]] | None = None) -> dict[str, dict[str, float]]:
     """{setting: numbers}: as `control.score`, with what was chosen, and `ceilings`: {task: {name: return}}."""
     table = control.score(results)
     for config, _ in results:
         chosen = {"step size": config["size"], "lambda": config["parts"]["lambda_"]}
-        table[control.label(config)] |= chosen | ceilings.get(config["task"], {})
+        table[control.label(config)] |= chosen | (ceilings or {}).get(config["task"], {})
     return table
 
 

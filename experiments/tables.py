@@ -71,7 +71,12 @@ TABLES: dict[str, Callable[[Table], str]] = {
         },
     ),
     "defaults/robots": partial(
-        as_rows, columns={"return": CORNER, "change, %": "above earlier defaults, same seed, %"}
+        as_rows,
+        columns={
+            "return": CORNER,
+            "change, %": "above earlier defaults, same seed, %",
+            "greedy change, %": "greedy: above, same seed, %",
+        },
     ),
     "reach/laptop": partial(as_rows, columns=REACH),
     "reach/robots": partial(as_rows, columns=REACH),

@@ -79,14 +79,17 @@ def test_a_run_has_all_that_its_scores_name(preset):
 
 def test_the_change_on_robots_is_paired():
     ended = {"returns": np.zeros(0), "diverged": np.array(False), "microseconds": np.array(1.0)}
-    now, earlier = defaults.robots(1000, ["Hopper-P"])
-    finals = {0: [110.0, 220.0], 1: [100.0, 200.0]}
+    finals = [[110.0, 220.0], [100.0, 200.0], [50.0, 150.0], [100.0, 100.0]]  # of ActorCritic and PPO: now, earlier
     found = [
-        (config, [{**ended, "final": np.array(final)} for final in finals[k]])
-        for k, config in enumerate((now, earlier))
+        (config, [{**ended, "final": np.array(final), "greedy": -np.full(3, final)} for final in of_seeds])
+        for config, of_seeds in zip(defaults.robots(1000, ["Hopper-P"]), finals, strict=True)
     ]
-    row = defaults.score(found)[defaults.label(now)]
-    assert np.isclose(row["change, %"], 100 * 15 / 150)
+    table = defaults.score(found)
+    now, earlier, of_ppo, _ = (table[defaults.label(config)] for config, _ in found)
+    assert np.isclose(now["change, %"], 100 * 15 / 150)
+    assert np.isclose(now["greedy change, %"], -100 * 15 / 150)
+    assert (of_ppo["change low"], of_ppo["change, %"], of_ppo["change high"]) == (-50.0, 0.0, 50.0)
+    assert not any("change" in name for name in earlier)
 
 
 def test_the_ranking_takes_the_best_setting_of_each_task():

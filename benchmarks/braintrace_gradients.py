@@ -15,7 +15,6 @@ docs/results/braintrace/braintrace.json and the table in docs/speed.md. Takes ab
 """
 
 import os
-import re
 import sys
 import time
 from collections.abc import Callable
@@ -25,7 +24,7 @@ from typing import Any
 
 import numpy as np
 
-from experiments.engine import results
+from experiments.engine import marks, results
 from rtu_np import RFLO, RTRL, SnAp1, VanillaRNN, files, protocol
 from rtu_np.jit import compile_for
 from rtu_np.numerics.buffers import clear
@@ -159,9 +158,8 @@ def main() -> int:
         "rows": rows,
     }
     results.write(NUMBERS, page)
-    text = PAGE.read_text(encoding="utf-8")
     begin, end = "<!-- braintrace -->", "<!-- end of braintrace -->"
-    text = re.sub(f"{begin}.*?{end}", lambda _: f"{begin}\n{table(rows, packages)}\n{end}", text, flags=re.DOTALL)
+    text = marks.replaced(PAGE.read_text(encoding="utf-8"), begin, end, table(rows, packages))
     with files.replacing(PAGE) as part:
         part.write_text(text, encoding="utf-8")
     print(table(rows, packages))

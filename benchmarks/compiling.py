@@ -13,6 +13,7 @@ for Numba, which is compiled before and after each case, so that machines can be
 import argparse
 import json
 import os
+import shlex
 import statistics
 import subprocess
 import sys
@@ -210,7 +211,7 @@ def write(arguments: argparse.Namespace) -> None:
     """Measure, write the JSON file, and print its tables."""
     arguments.output.parent.mkdir(parents=True, exist_ok=True)  # an error now costs less than one at the end
     page = {
-        "command": "python benchmarks/compiling.py --package . ../older",
+        "command": shlex.join(["python", "benchmarks/compiling.py", *sys.argv[1:]]),
         "machine": {"processor": processor(), "cores": os.cpu_count(), "python": sys.version.split()[0]},
         "packages": collect(arguments.package, arguments.cases, arguments.rounds),
         "profiles": {case: profiled(case, arguments.package[0]) for case in arguments.cases if case == "ActorCritic"},

@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 from speed import c_program, collect, compiled_c, markdown, ours, race
 
-from experiments.engine import results
+from experiments.engine import marks, results
 from rtu_np import RTRL, SGD, LinearRTU, NonlinearRTU, Stack, TDLambda, bytes_per_step, files, flops
 from rtu_np.timing import stream
 from rtu_np.timing.machine import Machine
@@ -84,14 +84,9 @@ def grid(rounds: int, sizes: list[tuple[int, int]]) -> Iterator[dict[str, Any]]:
 
 def write(page: dict[str, Any]) -> None:
     """Put the table between the two comments of docs/speed.md."""
-    text = PAGE.read_text()
-    before, _, rest = text.partition(BEGIN)
-    if not rest or END not in rest:
-        raise ValueError(f"{PAGE} lacks {BEGIN!r} and {END!r}: expected both, around the place of the table")
-    after = rest.partition(END)[2]
     table = f"\n```sh\n{page['command']}\n```\n\n{markdown(page['two layers'])}\n"
     with files.replacing(PAGE) as part:
-        part.write_text(f"{before}{BEGIN}\n{table}\n{END}{after}")
+        part.write_text(marks.replaced(PAGE.read_text(), BEGIN, END, table))
 
 
 def main() -> int:

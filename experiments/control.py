@@ -115,6 +115,9 @@ def run(
     A long run saves its state to the folder `unfinished` from time to time. If the folder has a state, the run
     continues from there. Its bits are those of a run without interruption.
     """
+    whole = config["steps"]
+    if whole < BINS:
+        raise ValueError(f"steps is {whole}: expected {BINS} or more, since a learning curve has so many parts")
     env = make_env(config)
     found = _latest(unfinished, config, env) if unfinished else None
     if found:
@@ -128,7 +131,8 @@ def run(
     while course["parts"] < BINS:
         began = time.perf_counter() - seconds_compiling()  # of what later steps need
         try:
-            ended = _learn(agent, env, config["steps"] // BINS)
+            part = int(course["parts"])
+            ended = _learn(agent, env, (part + 1) * whole // BINS - part * whole // BINS)
         except FloatingPointError:
             diverged = True  # if in the first part, the run has no curve; tables count it
             break
@@ -148,8 +152,8 @@ def run(
         "steps": steps.astype(int),
         "returns": returns,
         "lengths": lengths.astype(int),
-        "curve": curve(steps, returns, config["steps"], BINS),
-        "final": np.array(final(steps, returns, config["steps"])),
+        "curve": curve(steps, returns, whole, BINS),
+        "final": np.array(final(steps, returns, whole)),
         "microseconds": course["seconds"] / agent.steps * 1e6,
         "diverged": np.array(diverged),
         **({"greedy": greedy} if "greedy" in config else {}),

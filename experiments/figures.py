@@ -83,8 +83,9 @@ def drawn(file: Path) -> tuple[Any, str]:
         return experiment.plot(found), "the scores of its runs"
     if curve := from_curves(experiment, file, page):
         return experiment.module.draw_curves(curve), "its curves"
-    if draw := getattr(experiment.module, "draw", None):
-        return draw(experiment.PRESETS[file.stem]["settings"], page["scores"]), "its table"
+    draw, settings = getattr(experiment.module, "draw", None), experiment.PRESETS[file.stem].get("settings")
+    if draw and settings:  # a preset with stages has none before its first stage
+        return draw(settings, page["scores"]), "its table"
     return None, "as it is, since git has no scores of its runs; the command of its experiment draws it"
 
 
@@ -102,6 +103,9 @@ def main(argv: list[str] | None = None) -> int:
     top.add_argument("names", nargs="*", metavar="NAME", help="experiments; all, if none is named")
     top.add_argument("--output", type=Path, default=RESULTS, help="the folder of the figures")
     arguments = top.parse_args(argv)
+    known = {file.parent.name for file in pages(RESULTS)}
+    if unknown := set(arguments.names) - known:
+        top.error(f"{min(unknown)} has no committed results: expected some of {', '.join(sorted(known))}")
     with plotting.style():
         for file in pages(RESULTS):
             if arguments.names and file.parent.name not in arguments.names:

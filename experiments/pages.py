@@ -10,6 +10,7 @@ import re
 import sys
 from pathlib import Path
 
+from experiments.engine import marks
 from experiments.tables import TableError, table
 from experiments.takeaways import DOCS, TakeawayError, sentence
 from rtu_np import files
@@ -19,7 +20,13 @@ MARK = re.compile(r"<!-- (takeaway|table): ([^\n]+?) -->\n.*?<!-- end of \1 -->"
 
 
 def filled(page: str, results: Path = DOCS / "results") -> str:
-    """A page with each sentence and each table between its two comments."""
+    """A page with each sentence and each table between its two comments.
+
+    Raises
+    ------
+    MarkError : if a comment has no other that belongs to it
+    TableError, TakeawayError : if results are missing, or do not bear a sentence out
+    """
 
     def one(mark: re.Match[str]) -> str:
         kind, name = mark[1], mark[2]
@@ -30,6 +37,7 @@ def filled(page: str, results: Path = DOCS / "results") -> str:
             text = f"**{sentence(experiment, preset, results)}**"
         return f"<!-- {kind}: {name} -->\n{text}\n<!-- end of {kind} -->"
 
+    marks.check_pairs(page, "takeaway|table")
     return MARK.sub(one, page)
 
 
@@ -39,8 +47,8 @@ def main(argv: list[str] | None = None) -> int:
         text = file.read_text(encoding="utf-8")
         try:
             new = filled(text)
-        except (TakeawayError, TableError) as error:
-            print(error, file=sys.stderr)
+        except (marks.MarkError, TakeawayError, TableError) as error:
+            print(f"{file.name}: {error}", file=sys.stderr)
             return 1
         if new != text:
             with files.replacing(file) as part:

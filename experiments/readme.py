@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments import claims
-from experiments.engine import verdicts
+from experiments.engine import marks, verdicts
 from experiments.engine.rows import short
 from rtu_np import files
 from rtu_np.commands import exit_code
@@ -21,10 +21,6 @@ from rtu_np.commands import exit_code
 ROOT = Path(__file__).parent.parent
 PAPER = "Elelimy et al. 2024, "  # how the source of a claim of the paper begins
 BEGIN, END = "<!-- {}: made by python -m experiments.readme -->", "<!-- end of {} -->"
-
-
-class MarkError(Exception):
-    """The page lacks the two comments that a part stands between."""
 
 
 def page(text: str, results: Path) -> str:
@@ -36,11 +32,7 @@ def page(text: str, results: Path) -> str:
     ResultsError : a JSON is missing, or of another shape
     """
     for name, make in PARTS.items():
-        begin, end = BEGIN.format(name), END.format(name)
-        if text.count(begin) != 1 or text.count(end) != 1 or text.index(begin) > text.index(end):
-            raise MarkError(f"the page has no part {name}: expected one line {begin!r}, and below it one line {end!r}")
-        head, rest = text.split(begin)
-        text = f"{head}{begin}\n\n{make(results)}\n\n{end}{rest.split(end)[1]}"
+        text = marks.replaced(text, BEGIN.format(name), END.format(name), f"\n{make(results)}\n")
     return text
 
 
@@ -187,7 +179,7 @@ def main(argv: list[str] | None = None) -> int:
         text = page(arguments.page.read_text(encoding="utf-8"), arguments.results)
         with files.replacing(arguments.page) as part:
             part.write_text(text, encoding="utf-8")
-    except (verdicts.ResultsError, MarkError, OSError) as error:
+    except (verdicts.ResultsError, marks.MarkError, OSError) as error:
         print(error, file=sys.stderr)
         return 1
     print(f"page: {arguments.page}")

@@ -41,7 +41,7 @@ from experiments.engine import plotting
 from experiments.engine.curves import Shown
 from experiments.engine.results import Config, Results
 from experiments.engine.selection import Preset, Stage
-from experiments.streaming_agents import ACTOR, CELLS, GRADIENTS, Rule
+from experiments.streaming_agents import CELLS, GRADIENTS, KAPPA, Rule
 from rtu_np import TIDBD, Adam, Adaptive, AdaptiveObGD, Autostep, Intentional, ObGD
 from rtu_np.plot import COLOURS, GREY, step_axis
 
@@ -71,20 +71,20 @@ class Tried(NamedTuple):
     step_sizes: tuple[float, ...]
 
 
-def _intentional(eta: float, kappa: float) -> Intentional:
+def _intentional(eta: float, role: str) -> Intentional:
     """An actor takes a tenth of the critic's step, along normalised TD errors (Sharifnassab et al. 2026)."""
-    return Intentional(eta / 10, normalize=True) if kappa == ACTOR else Intentional(eta)
+    return Intentional(eta / 10, normalize=True) if role == "actor" else Intentional(eta)
 
 
 RULES = {
     "Blocks": Tried(streaming_agents.blocks, (1e-4, 3e-4, 1e-3)),
-    "ObGD": Tried(lambda scale, kappa: ObGD(kappa=kappa / scale), (0.5, 1.0, 4.0)),
-    "Adam": Tried(lambda step_size, kappa: Adam(step_size / kappa), (2e-4, 6e-4, 2e-3)),
-    "AdaptiveObGD": Tried(lambda scale, kappa: AdaptiveObGD(kappa=kappa / scale), (1.0, 10.0, 100.0)),
+    "ObGD": Tried(lambda scale, role: ObGD(kappa=KAPPA[role] / scale), (0.5, 1.0, 4.0)),
+    "Adam": Tried(lambda step_size, role: Adam(step_size / KAPPA[role]), (2e-4, 6e-4, 2e-3)),
+    "AdaptiveObGD": Tried(lambda scale, role: AdaptiveObGD(kappa=KAPPA[role] / scale), (1.0, 10.0, 100.0)),
     "Intentional": Tried(_intentional, (0.1, 0.3, 0.5)),
-    "Adaptive": Tried(lambda step_size, kappa: Adaptive(step_size), (1e-3, 4.6e-3, 1e-2)),
-    "TIDBD": Tried(lambda step_size, kappa: TIDBD(step_size), (1e-4, 1e-3, 1e-2)),
-    "Autostep": Tried(lambda step_size, kappa: Autostep(step_size), (1e-4, 1e-3, 1e-2)),
+    "Adaptive": Tried(lambda step_size, role: Adaptive(step_size), (1e-3, 4.6e-3, 1e-2)),
+    "TIDBD": Tried(lambda step_size, role: TIDBD(step_size), (1e-4, 1e-3, 1e-2)),
+    "Autostep": Tried(lambda step_size, role: Autostep(step_size), (1e-4, 1e-3, 1e-2)),
 }
 LAMBDAS = (0.8, 0.95)
 KEPT = 2  # rules that go on from the first stage

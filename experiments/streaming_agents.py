@@ -37,9 +37,9 @@ from rtu_np import (
 
 # ------------------------------------------------------------------------------------------- cell on the observation
 
-ACTOR, CRITIC = 3.0, 2.0  # kappa
+KAPPA = {"actor": 3.0, "critic": 2.0}
 Arm = tuple[str, str]  # (cell, gradient)
-Rule = Callable[[float, float], Any]  # an optimiser, from a step size and from kappa
+Rule = Callable[[float, str], Any]  # an optimiser, from a step size and from whose it is: "actor" or "critic"
 CELLS = {
     "RTU": recurrent_network(LinearRTU(64, max_phase=1.0)),
     "MinGRU": recurrent_network(MinGRU(64, gate_bias=-3.0)),
@@ -52,8 +52,8 @@ ARMS: list[Arm] = [("RTU", "RTRL"), ("RTU", "T-BPTT(1)"), FEEDFORWARD]
 GRUS: list[Arm] = [("GRU", "RTRL"), ("GRU", "T-BPTT(1)")]
 
 
-def blocks(step_size: float, kappa: float) -> Blocks:
-    return Blocks(cell=Adam(step_size), others=ObGD(kappa=kappa))
+def blocks(step_size: float, role: str) -> Blocks:
+    return Blocks(cell=Adam(step_size), others=ObGD(kappa=KAPPA[role]))
 
 
 def method(arm: Arm) -> str:
@@ -69,8 +69,8 @@ def arguments(arm: Arm, rule: Rule, step_size: float, lambda_: float) -> dict[st
         "gradient": GRADIENTS[gradient],
         "lambda_": lambda_,
         "entropy_coef": 0.01,
-        "actor_optimizer": _for_cell(cell, rule(step_size, ACTOR)),
-        "critic_optimizer": _for_cell(cell, rule(step_size, CRITIC)),
+        "actor_optimizer": _for_cell(cell, rule(step_size, "actor")),
+        "critic_optimizer": _for_cell(cell, rule(step_size, "critic")),
     }
 
 
@@ -103,8 +103,10 @@ def trials(preset: Preset, **more: Any) -> list[Config]:
     """
     tuning = preset["tuning"]
 
-    def rule(step_size: float, kappa: float) -> Blocks:
-        return blocks(step_size, preset.get("actor_kappa", ACTOR) if kappa == ACTOR else kappa)
+    kappa = KAPPA | {"actor": preset.get("actor_kappa", KAPPA["actor"])}
+
+    def rule(step_size: float, role: str) -> Blocks:
+        return replace(blocks(step_size, role), others=ObGD(kappa=kappa[role]))
 
     def trial(task: str, arm: Arm, step_size: float, lambda_: float) -> Config:
         parts = arguments(arm, rule, step_size, lambda_) | more

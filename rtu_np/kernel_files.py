@@ -80,7 +80,7 @@ def write(name: str, data: bytes) -> None:
         temporary = at / f"{name}.{uuid.uuid4().hex}{_SUFFIX}.part"
         temporary.write_bytes(_check(name, data) + data)
         os.replace(temporary, at / (name + _SUFFIX))
-        _prune(at)
+        _prune()
     except OSError as error:
         say_once(f"{error}; set NUMBA_CACHE_DIR to a folder that has room and can be written to")
         with contextlib.suppress(OSError):
@@ -110,7 +110,7 @@ def stored() -> Iterator[tuple[Path, int, float]]:
                     yield Path(entry.path), status.st_size, status.st_mtime
 
 
-def _prune(at: Path) -> None:
+def _prune() -> None:
     """Remove the files that were not used for longest, beyond `LARGEST`, and what a killed process left."""
     total = 0
     for path, size, used in sorted(stored(), key=lambda each: -each[2]):

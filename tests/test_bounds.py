@@ -160,8 +160,8 @@ def test_eq53_a_wrap_of_an_agent(kind, gradient, monkeypatch) -> None:
         elif kind == "QRC":
             agent = QRC(world, LinearRTU(3), epsilon=greedy, beta=0.0, optimizer=still, h_optimizer=still, **own)
         else:
-            both = {"actor_optimizer": still, "critic_optimizer": still}
-            agent = ActorCritic(world, LinearRTU(3), shared=kind == "shared", **both, **own)
+            rules = {"shared": True} if kind == "shared" else {"critic_optimizer": still}
+            agent = ActorCritic(world, LinearRTU(3), actor_optimizer=still, **rules, **own)
         rng = np.random.default_rng(5)
         for view in agent.parameters.values():  # readouts start at zero, and would hide the gradient of the cell
             view[:] += 0.1 * rng.standard_normal(view.shape)

@@ -250,11 +250,23 @@ def test_without_a_snapshot_the_run_goes_on_with_an_episode(tmp_path):
     again.learn(there, steps, progress=False, log=tmp_path)
 
 
+class OfNoUse:
+    """A snapshot of an environment that no snapshot knows."""
+
+    @staticmethod
+    def capture(env):
+        raise ValueError(f"{env} cannot be captured")
+
+    restore = capture
+
+
 def test_other_folders_for_checkpoints(tmp_path):
     agent, env = make(True), World(True)
     with pytest.raises(ValueError, match="Checkpoints has no folder, since learn got log=None"):
         agent.learn(env, 9, **QUIET, callback=Checkpoints(5))
-    agent = make(True)
+    with pytest.raises(ValueError, match="cannot be captured"):
+        agent.learn(env, 9, **QUIET, callback=Checkpoints(5, snapshot=OfNoUse, folder=tmp_path))
+    assert agent.steps == 0
     agent.learn(env, 9, **QUIET, callback=Checkpoints(5, folder=tmp_path))
     assert everything(ActorCritic.load(tmp_path / "checkpoints" / "step-0000000005" / "agent.npz"))
     with pytest.raises(ValueError, match="holds those of another run: expected an empty folder for a new agent"):

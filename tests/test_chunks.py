@@ -112,6 +112,11 @@ def test_items_of_another_kind(item):
     assert agent.steps == 0
 
 
+def test_a_chunk_with_a_misspelt_name_is_refused():
+    with pytest.raises(TypeError, match="rows has a chunk of observation, cumulants: expected observations and"):
+        list(learner().run_stream(iter([{"observation": S.observations, "cumulants": S.cumulants}])))
+
+
 def test_an_error_of_the_source_says_how_many_rows_have_been_learned():
     def broken():
         yield from ROWS[:130]

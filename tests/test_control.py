@@ -29,6 +29,26 @@ RUNS = {
 }
 
 
+@pytest.mark.parametrize("steps", [50, 149])
+def test_the_parts_of_a_run_have_all_of_its_steps(steps, monkeypatch):
+    learned = []
+    learn = control._learn
+    monkeypatch.setattr(control, "_learn", lambda agent, env, n: (learned.append(n), learn(agent, env, n))[1])
+    control.run({**POLE, "steps": steps}, 0)
+    assert (learned[0], sum(learned[1:])) == (1, steps)  # the first compiles
+
+
+def test_a_run_of_fewer_steps_than_parts_is_refused():
+    with pytest.raises(ValueError, match="steps is 49: expected 50 or more"):
+        control.run({**POLE, "steps": 49}, 0)
+
+
+def test_a_score_that_is_no_number_is_the_worst():
+    for name in ("final", "msre"):
+        found = [{"diverged": np.array(False), name: np.array(number)} for number in (np.nan, 1.0)]
+        assert min((selection.rank([run]), k) for k, run in enumerate(found))[1] == 1
+
+
 class StoppedError(Exception):
     """As by a signal."""
 

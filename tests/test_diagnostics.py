@@ -130,6 +130,7 @@ def test_a_starved_learner_warns_once() -> None:
     (warning,) = caught
     assert str(warning.message).startswith(f"by step {2 * LOOK_EVERY}, cell.nu_log, cell.theta_log, cell.W1")
     assert "The largest trace is that of readout.w, 1e+25" in str(warning.message)
+    assert warning.filename == __file__
 
 
 def test_step_by_step_the_warning_comes_too() -> None:

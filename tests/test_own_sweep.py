@@ -69,6 +69,10 @@ def process(words, folder, **options):
     return subprocess.run(start, cwd=folder, env=environment, capture_output=True, text=True, check=False, **options)
 
 
+def test_modules_of_python_are_not_the_users_wherever_the_interpreter_is():
+    assert not modules._is_of_folder(json, Path(json.__file__).parents[1])
+
+
 # ------------------------------------------------------------------------------------------------------ a file's runs
 
 

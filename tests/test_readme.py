@@ -163,5 +163,5 @@ def test_a_page_without_a_part_is_named(change, copied, capsys):
     page.write_text(page.read_text().replace(*change))
     before = page.read_text()
     assert run(copied) == 1
-    assert "has no part how fast: expected one line '<!-- how fast" in capsys.readouterr().err
+    assert "has no such part: expected one comment '<!-- how fast" in capsys.readouterr().err
     assert page.read_text() == before

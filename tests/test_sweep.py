@@ -32,8 +32,8 @@ def bits(plan):
     """{run: its arrays' bytes} of the runs that are there."""
     out = {}
     for task in plan:
-        if results.is_done(task.folder, task.settings, task.seed):
-            arrays, _ = results.load_run(task.folder)
+        if found := results.find(task.folder, task.settings, task.seed):
+            arrays, _ = found
             out[task.folder.name, task.settings["lambda_"]] = {name: a.tobytes() for name, a in arrays.items()}
     return out
 

@@ -7,6 +7,7 @@ import shutil
 import pytest
 
 from experiments import pages, tables, takeaways
+from experiments.engine.marks import MarkError
 
 MARKS = re.compile(r"<!-- table: ([^\n]+?) -->\n(.*?)<!-- end of table -->", re.DOTALL)
 
@@ -51,3 +52,14 @@ def test_unknown_tables_and_missing_results_are_refused_by_name(results):
     (results / "stream-memory" / "reacher.json").write_text(json.dumps({"scores": {}}))
     with pytest.raises(tables.TableError, match=r"reacher.json: expected results with the rows .*no rows"):
         tables.table("stream-memory/reacher", results)
+
+
+BEGIN, END = "<!-- table: stream-memory/reacher -->", "<!-- end of table -->"
+
+
+@pytest.mark.parametrize(
+    "page", [BEGIN, END, f"{BEGIN}\n{BEGIN}\n{END}", f"{BEGIN}\n<!-- end of takeaway -->", f"{BEGIN}\n{END}\n{END}"]
+)
+def test_a_comment_without_its_other_is_refused(page, results):
+    with pytest.raises(MarkError, match="is not one of two: expected a begin and `<!-- end of table -->`"):
+        pages.filled(page, results)

@@ -107,11 +107,6 @@ def load_run(folder: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     return arrays, manifest
 
 
-def is_done(folder: Path, settings: dict[str, Any], seed: int) -> bool:
-    """Whether `find` finds a finished run of exactly these settings and this seed in `folder`."""
-    return find(folder, settings, seed) is not None
-
-
 def find(folder: Path, settings: dict[str, Any], seed: int) -> tuple[dict[str, np.ndarray], dict[str, Any]] | None:
     """(arrays, manifest) of the finished run of exactly these settings and this seed, or None.
 

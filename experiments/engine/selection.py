@@ -57,8 +57,8 @@ def chosen(settings: list[Config], tried: Results) -> list[Config]:
 def rank(runs: list[dict[str, np.ndarray]]) -> tuple[int, float]:
     """What orders the trials of one setting, the best first: (number of diverged runs, mean error or negative return).
 
-    A run that diverges near its end may still have a small error, or a large return. A return that is not a number, of
-    a run in which no episode ended, is the worst.
+    A run that diverges near its end may still have a small error, or a large return. What is not a number, as the
+    return of a run in which no episode ended, is the worst.
 
     Examples
     --------
@@ -68,10 +68,9 @@ def rank(runs: list[dict[str, np.ndarray]]) -> tuple[int, float]:
     """
     if "final" in runs[0]:
         loss = -float(np.mean([arrays["final"] for arrays in runs]))
-        loss = np.inf if np.isnan(loss) else loss
     else:
         loss = float(np.mean([arrays["msre"] for arrays in runs]))
-    return sum(bool(arrays["diverged"]) for arrays in runs), loss
+    return sum(bool(arrays["diverged"]) for arrays in runs), np.inf if np.isnan(loss) else loss
 
 
 def divergences(seeds: list[int], found: Results) -> dict[str, Any]:

@@ -9,9 +9,10 @@ row and a number. Each comparison is for the claim, against it, or undecided:
 - "level with": for, if each mean lies in the interval of the other; against, if the intervals lie apart; otherwise
   undecided.
 
-A row of fewer than MIN_SEEDS seeds decides nothing. A claim holds if every comparison is for it. It does not hold if
-any comparison is against it. It is open otherwise, and if its results are of an earlier task or agent. A claim about
-"most" cases holds if more than half of its comparisons are for it, and does not if at least half are against it.
+A row of fewer seeds than a measure asks for, MIN_SEEDS if it does not say, decides nothing. A claim holds if every
+comparison is for it. It does not hold if any comparison is against it. It is open otherwise, and if its results are of
+an earlier task or agent. A claim about "most" cases holds if more than half of its comparisons are for it, and does not
+if at least half are against it.
 """
 
 import json

@@ -87,6 +87,11 @@ class ActorCritic(StreamingAgent):
         self.shared = check_flag("shared", shared)
         if shared and critic_cell is not None:
             raise ValueError(f"critic_cell is {critic_cell!r} with shared=True: expected None, since there is one body")
+        if shared and critic_optimizer is not None:
+            raise ValueError(
+                f"critic_optimizer is {critic_optimizer!r} with shared=True: expected None, since actor_optimizer is "
+                "the rule of the one network"
+            )
         self.critic_cell = check_cell(self.cell if critic_cell is None else critic_cell, "critic_cell")
         self.policy = self._policy_for(policy, Gaussian())
         self.gradient = check_gradient(gradient)
@@ -133,10 +138,9 @@ class ActorCritic(StreamingAgent):
         return {**super()._learned(), "o": policy_activations(self._spec.actor.readout, activations).o}
 
     def _settings(self) -> dict[str, Any]:
-        names = ("cell", "shared", "policy", "gradient", "gamma", "lambda_", "entropy_coef", "actor_optimizer")
-        settings = {name: getattr(self, name) for name in (*names, "critic_optimizer")}
-        own = {} if self.shared else {"critic_cell": self.critic_cell}
-        return {**settings, **own, **self.inputs._asdict(), "dtype": self.dtype.name}
+        names = ["cell", "shared", "policy", "gradient", "gamma", "lambda_", "entropy_coef", "actor_optimizer"]
+        names += [] if self.shared else ["critic_optimizer", "critic_cell"]
+        return {**{name: getattr(self, name) for name in names}, **self.inputs._asdict(), "dtype": self.dtype.name}
 
 
 class _TwoHeads:

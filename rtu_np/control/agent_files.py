@@ -83,6 +83,8 @@ def load(kind: Any, path: str | os.PathLike, given: dict[str, Any]) -> Any:
     if not isinstance(settings, dict):
         raise ValueError(f"path {os.fspath(path)!r} has no settings of an agent; is it damaged?")
     settings.setdefault("clip_observations", None)  # an older file lacks it
+    if settings.get("shared"):
+        settings.pop("critic_optimizer", None)  # an older file has one, which did nothing
     if given.keys() - settings.keys():
         built(kind, settings, given)  # raises, before the file is blamed
     with checkpoint.building(path, page, arrays):

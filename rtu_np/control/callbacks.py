@@ -2,8 +2,8 @@
 
 A callback with an attribute `every` is called after the steps of the agent's life that `every` divides. Between these
 steps, `learn` makes stretches in compiled code, as without a callback; a callback without `every` is called after every
-step, so that `learn` goes step by step. A callback that has a method `check(agent, env)` is asked before anything is
-written or learned, and raises if it cannot do its work.
+step, so that `learn` goes step by step. A callback that has a method `check(agent, env, log)` is asked before anything
+is written or learned, and raises if it cannot do its work; `log` is the argument of `learn`.
 
 >>> import gymnasium
 >>> from rtu_np import ActorCritic, LinearRTU
@@ -87,11 +87,11 @@ class Callbacks:
         """Whether stretches of steps pass without a call."""
         return all(_steps_between(each) >= SHORTEST for each in self._all)
 
-    def check(self, agent: Any, env: Any) -> None:
+    def check(self, agent: Any, env: Any, log: Any) -> None:
         """Ask each callback whether it can do its work."""
         for each in self._all:
             if hasattr(each, "check"):
-                each.check(agent, env)
+                each.check(agent, env, log)
 
     def until(self, step: int) -> int:
         """Steps from `step` to the next call."""
@@ -173,7 +173,7 @@ class Evaluation:
         self.returns: list[np.ndarray] = []
         self.best = np.nan
 
-    def check(self, agent: Any, env: Any) -> None:
+    def check(self, agent: Any, env: Any, log: Any) -> None:
         """Whether this environment can be acted in while the agent learns in `env`."""
         agent._check_spaces(self.env)
         if innermost(self.env) is innermost(env):
@@ -273,9 +273,13 @@ class Checkpoints:
             raise TypeError(f"snapshot is {snapshot!r}: expected an object with capture and restore, or None")
         self._snapshot, self._given = snapshot, folder
 
-    def check(self, agent: Any, env: Any) -> None:
+    def check(self, agent: Any, env: Any, log: Any) -> None:
         """Whether there is a folder, and whether the environment can be captured."""
         self._env = env
+        if self._given is None and log is None:
+            raise ValueError("Checkpoints has no folder, since learn got log=None: expected folder=...")
+        if self._snapshot is not None:
+            self._snapshot.capture(env)
         if self._given is not None and agent.steps == 0 and list(_complete(Path(self._given).expanduser())):
             raise ValueError(
                 f"the folder of Checkpoints, {os.fspath(self._given)!r}, holds those of another run: expected an empty "
@@ -284,16 +288,15 @@ class Checkpoints:
 
     def __call__(self, agent: Any) -> None:
         folder = _folder(self._given, agent)
-        if folder is None:
-            raise ValueError("Checkpoints has no folder, since learn got log=None: expected folder=...")
         place = folder / "checkpoints" / f"step-{agent.steps:010d}"
         place.mkdir(parents=True, exist_ok=True)
         (place / "agent.npz").unlink(missing_ok=True)  # which is written last, and makes a checkpoint complete
         if self._snapshot is not None:
             checkpoint.save(place / "env.npz", *self._snapshot.capture(self._env))
         agent.save(place / "agent.npz")
-        present = [step for step, _ in _complete(folder) if step <= agent.steps]
-        for step, old in _complete(folder):
+        complete = list(_complete(folder))
+        present = [step for step, _ in complete if step <= agent.steps]
+        for step, old in complete:
             if step in present[: -self.keep]:
                 (old / "agent.npz").unlink()
                 shutil.rmtree(old, ignore_errors=True)

@@ -169,7 +169,7 @@ def likely_cause(buffers: StepBuffers) -> str:
     return f" The observation has numbers of magnitude {size:.2g}." if size > _HUGE else ""
 
 
-def take_largest(spec: InputSpec, buffers: StepBuffers) -> dict[str, float]:
+def of_inputs(spec: InputSpec, buffers: StepBuffers) -> dict[str, float]:
     """The diagnostics `largest_observation`, since the last call, and `reward_scale`, by which rewards are divided."""
     statistics, _ = input_statistics(spec, buffers.statistics)
     largest = statistics.largest

@@ -130,7 +130,7 @@ class Loop(ABC):
         self._check_spaces(env)
         self._check_length(steps)
         callbacks, log_every = Callbacks(callback), check_count("log_every", log_every)
-        callbacks.check(self, env)
+        callbacks.check(self, env, log)
         with silent_unless(progress):  # may compile, so Ctrl-C is not held yet
             loop = compiled_loop(self, env, steps) if callbacks.leave_stretches else None
         ended: list[tuple[int, float, int]] = []

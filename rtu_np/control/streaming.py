@@ -14,7 +14,7 @@ from rtu_np.cells.linear_rtu import LinearRTU
 from rtu_np.cells.stack import Stack
 from rtu_np.control import streaming_kernels
 from rtu_np.control.agent import Agent
-from rtu_np.control.inputs import COUNT, LATEST, SUM_ABS, SUM_SQUARES, input_statistics, take_largest
+from rtu_np.control.inputs import COUNT, LATEST, SUM_ABS, SUM_SQUARES, input_statistics, of_inputs
 from rtu_np.gradients.layers import reset_memory
 from rtu_np.interrupts import HoldCtrlC
 from rtu_np.learning import network
@@ -131,12 +131,13 @@ class StreamingAgent(Agent):
         mean_abs_delta, rms_delta : of the TD errors
         largest_observation : the largest magnitude of a number of an observation, in deviations from its mean if
             observations are normalised, and before it is clipped
+        reward_scale : what rewards are divided by
         others : of each network, for the latest TD error (`rtu_np.learning.diagnostics.of_network`)
         """
         errors = input_statistics(self._inputs, self._buffers.statistics)[0].td_errors
         n, latest = max(errors[COUNT], 1), self.dtype.type(errors[LATEST])
         found = {"mean_abs_delta": errors[SUM_ABS] / n, "rms_delta": np.sqrt(errors[SUM_SQUARES] / n)}
-        found |= take_largest(self._inputs, self._buffers)
+        found |= of_inputs(self._inputs, self._buffers)
         errors[[SUM_ABS, SUM_SQUARES, COUNT]] = 0
         for each in self._networks():
             found |= of_network(each, latest)

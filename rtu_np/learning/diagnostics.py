@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from rtu_np.callers import outside
 from rtu_np.cells.diagonal import DiagonalParameters
 from rtu_np.cells.eigenvalues import at_bounds, plain_eigenvalue
 from rtu_np.learning import optimizers, passes
@@ -209,4 +210,4 @@ class Watch:
     def _warn(self, kind: str, message: str) -> None:
         if kind not in self._warned:
             self._warned.add(kind)
-            warnings.warn(message, RuntimeWarning, stacklevel=2)
+            warnings.warn(message, RuntimeWarning, stacklevel=outside())

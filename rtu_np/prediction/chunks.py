@@ -77,7 +77,12 @@ def _chunks(learner: Any, items: Iterable[Any], most: int) -> Iterator[tuple[int
             rows = []
         if not _is_row(item):
             arguments = dict(item if isinstance(item, Mapping) else zip(_OF_RUN, item, strict=False))
-            yield len(arguments.get("observations", ())), arguments
+            if "observations" not in arguments:
+                raise TypeError(
+                    f"rows has a chunk of {', '.join(map(str, arguments)) or 'nothing'}: expected observations and "
+                    "cumulants, and what else `run` takes"
+                )
+            yield len(arguments["observations"]), arguments
     if rows:
         yield len(rows), _together(learner, rows)
 

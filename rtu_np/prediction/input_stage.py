@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 
 from rtu_np import checkpoint
+from rtu_np.callers import outside
 from rtu_np.numerics.buffers import allocate, size
-from rtu_np.prediction.callers import outside
 from rtu_np.prediction.frames import columns_of, in_order
 from rtu_np.prediction.inputs import LARGEST, LONG, Rows, StageSpec, input_memory, input_statistics
 from rtu_np.validation import brief, check_array, check_choice, check_real, largest, make_plain

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from rtu_np.prediction.callers import outside
+from rtu_np.callers import outside
 from rtu_np.prediction.frames import check_same_index, columns_of
 from rtu_np.prediction.input_stage import InputStage
 from rtu_np.prediction.targets import check_targets

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from rtu_np.prediction.callers import outside
+from rtu_np.callers import outside
 from rtu_np.prediction.input_stage import InputStage
 from rtu_np.prediction.td_kernels import CUMULANT
 

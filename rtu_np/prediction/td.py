@@ -58,7 +58,7 @@ class TDLambda(InChunks, Learner):
     n_inputs : width d of an observation
     gamma : discount per step, in [0, 1]; `step` and `run` can override it. Or (m,), the discounts of m predictions
     lambda_ : trace parameter, in [0, 1]
-    optimizer : SGD, Adam, RMSProp or ObGD; Adam(3e-4) by default
+    optimizer : any rule of docs/rules.md; Adam(3e-4) by default
     gradient : how the gradient travels through time; RTRL() by default
     readout : LinearReadout() (the default) or HiddenReadout(n)
     seed : of the starting parameters; the same seed gives the same bits. None for fresh entropy

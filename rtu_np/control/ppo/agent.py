@@ -18,7 +18,7 @@ from rtu_np.cells.layer import Cell, GradientMethod, check_cell, check_gradient,
 from rtu_np.cells.linear_rtu import LinearRTU
 from rtu_np.cells.stack import Stack
 from rtu_np.control.agent import Agent
-from rtu_np.control.inputs import InputSettings, likely_cause, take_largest
+from rtu_np.control.inputs import InputSettings, likely_cause, of_inputs
 from rtu_np.control.policies import Gaussian, Policy
 from rtu_np.control.ppo import rollout
 from rtu_np.control.ppo.network import BLOCK, BranchesSpec, Loss, PPOSpec, ppo_arrays
@@ -222,7 +222,7 @@ class PPO(Agent):
             policy=policy,
             optimizer=self.optimizer.spec(),
             inputs=self._inputs,
-            loss=Loss(self.clip, self.clip, self.value_coef, self.entropy_coef, self.max_grad_norm, self.gae_lambda),
+            loss=Loss(self.clip, self.value_coef, self.entropy_coef, self.max_grad_norm, self.gae_lambda),
             n_steps=self.n_steps,
             sequence=sequence,
             minibatch=_minibatch(self.n_steps, self.n_minibatches, sequence),
@@ -312,14 +312,14 @@ class PPO(Agent):
         policy_loss and so on : means of the loss's terms; approximate_kl is Schulman's estimate of the KL divergence
         seconds : that the update took
         last_step, share.BLOCK : ||.||_1 of its last step, and the part of it that a block gets
-        largest_observation : since the last call, as in `StreamingAgent.diagnostics`
+        largest_observation, reward_scale : as in `StreamingAgent.diagnostics`
         """
         cell, known, live = self._spec.cell, self._views.learned, self._views.live
         step = optimizers.latest_update(self._spec.optimizer, known.flat_gradient, known.moments, self.dtype.type(-1))
         return {
             **dict(zip(SUMMARY, self._update.summary.tolist(), strict=True)),
             "seconds": self._update.seconds,
-            **take_largest(self._inputs, self._buffers),
+            **of_inputs(self._inputs, self._buffers),
             **of_update(_named(self._spec, weights(self._spec, step)[0])),
             **of_layers(cell, known.params.cell, live.memory),
         }

@@ -94,7 +94,7 @@ def _loss(spec, r, c, t, advantage):
     along = -unclipped * share if unclipped <= clipped else real(0)
     policies.gradient(spec.policy, o, r.actions[t], along, -real(s.entropy_coef) * share, c.actor.do)
 
-    moved, width = v - r.values[t], real(s.value_clip)
+    moved, width = v - r.values[t], real(s.clip)
     error = v - r.returns[t]
     clipped_error = error  # within the clip; v_old + (v - v_old) rounds, and could lose the comparison with itself
     if abs(moved) > width:

@@ -37,7 +37,6 @@ class Loss(NamedTuple):
     """Settings of the loss; see `rtu_np.control.ppo.loss`."""
 
     clip: float
-    value_clip: float
     value_coef: float
     entropy_coef: float
     max_grad_norm: float

@@ -81,6 +81,15 @@ def test_eq61_no_weight_limits_another() -> None:
     assert error(step(gs), expected) < PLAIN
 
 
+def test_eq61_no_weight_moves_further_than_the_horizon_allows() -> None:
+    rng, ell, z, s = np.random.default_rng(68), 0.9, np.zeros(20), np.zeros(20)
+    gradients = np.concatenate([rng.standard_normal((50, 20)) * 10.0 ** rng.uniform(-3, 3, 20), np.ones((500, 20))])
+    for g in gradients:
+        z, s = ell * z + g, ell * s + (1 - ell) * g**2
+        assert np.abs(z / np.sqrt(s)).max() <= (1 + PLAIN) / (1 - ell)
+    assert error(z / np.sqrt(s), np.full(20, 1 / (1 - ell))) < 1e-9, "a constant gradient reaches the bound"
+
+
 def test_eq62_h_is_the_derivative_by_the_logarithm_of_the_step_size() -> None:
     """Of one weight, with lambda = 0 and the target held; small steps, so that nothing is clipped."""
     rng, w, h, a = np.random.default_rng(64), 0j, 0.0, 0.05
@@ -135,6 +144,24 @@ def test_eq64_with_fixed_step_sizes_is_the_online_lambda_return(lambda_: float) 
             G = w_at(history, t, k, phis, rewards, gamma, lambda_)
             forward = forward + a * (G - forward @ phis[k]) * phis[k]
         assert error(w, forward) < PLAIN
+
+
+def test_eq64_h_is_the_derivative_by_the_logarithm_of_the_step_size() -> None:
+    """Of one weight, with the targets held and the step size fixed: complex steps through all of the equations."""
+    rng, ell, a = np.random.default_rng(67), 0.8, 0.05
+    w, z, change, moved = 0j, 0j, 0j, np.exp(np.log(a) + 1j * H)
+    h, h_old, zbar = 0.0, 0.0, 0.0
+    for _ in range(30):
+        phi, target = rng.uniform(0.5, 1.5), rng.standard_normal()
+        V, delta = change * phi, target - w * phi
+        z, zbar = ell * z, ell * zbar
+        d, T = moved * phi, z * phi
+        z, zbar = z + (1 - T) * d, zbar + d.real * (1 - T.real - zbar * phi)
+        change = (delta + V) * z - V * d
+        w += change
+        step = h - h_old * phi * (z - d).real - h * d.real * phi
+        h_old, h = h, step + (delta + V).real * zbar - V.real * d.real
+        assert error(np.array([zbar, h]), np.array([z.imag, w.imag]) / H) < PLAIN
 
 
 def w_at(history: list, t: int, k: int, phis: Array, rewards: Array, gamma: float, lambda_: float) -> float:

@@ -11,8 +11,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from envs.memory_chain import TIMINGS
-from envs.tmaze import FORMS
-from rtu_np.validation import check_choice
+from envs.sizes import MOST_BITS, check_length
+from envs.tmaze import FORMS, LOUDEST
+from rtu_np.validation import check_choice, check_count, check_real
 
 
 class Ceilings(NamedTuple):
@@ -28,12 +29,13 @@ def memory_chain(length: int = 16, timing: str = "lag-free") -> Ceilings:
     >>> memory_chain(64), memory_chain(1, "bsuite")
     (Ceilings(without=0.0, perfect=1.0), Ceilings(without=1.0, perfect=1.0))
     """
-    shown = length <= check_choice("timing", timing, TIMINGS)
+    shown = check_length(length, "the cue must be remembered") <= check_choice("timing", timing, TIMINGS)
     return Ceilings(1.0 if shown else 0.0, 1.0)
 
 
 def k_memory_chain(length: int = 16, k: int = 3, timing: str = "lag-free") -> Ceilings:
     """Of `KMemoryChain`, for any number of bits."""
+    check_count("k", k, high=MOST_BITS)
     return memory_chain(length, timing)
 
 
@@ -49,7 +51,8 @@ def t_maze(length: int = 10, noise: float = 0.0, form: str = "bakker") -> Ceilin
     >>> [round(x, 6) for x in t_maze(10, 0.1, "cue")], t_maze()
     ([-0.105, 0.89], Ceilings(without=1.95, perfect=4.0))
     """
-    maze = check_choice("form", form, FORMS)
+    maze, length = check_choice("form", form, FORMS), check_length(length, "the sign must be remembered")
+    noise = check_real("noise", noise, low=0.0, high=LOUDEST)
     apart = float(np.linalg.norm(maze.seen[0] - maze.seen[1]))
     wrong = math.erfc(apart / (2 * noise) / math.sqrt(2)) / 2 if noise > 0 else 0.0
     right, lost = length * maze.move + maze.right, length * maze.move + maze.wrong
@@ -77,7 +80,11 @@ TASKS: dict[str, Callable[..., Ceilings]] = {
 
 
 def ceilings(task: str, **settings: Any) -> Ceilings:
-    """Of a task by its name, with the settings of its environment. ValueError if `task` is not among TASKS.
+    """Of a task by its name, with the settings of its environment.
+
+    Raises
+    ------
+    ValueError, TypeError : if `task` is not among TASKS, or a setting is out of its range; the message names it
 
     Examples
     --------

@@ -15,7 +15,7 @@ from rtu_np.validation import check_choice, check_real
 _POSITION, _TURN, _T = 0, 1, 2  # places of the state: where the agent is, which turn the sign says, the step
 # Rows of what is seen: at the start, with the sign for either turn; on the way; at the junction.
 _SIGN, _CORRIDOR, _JUNCTION = 0, 2, 3
-_LOUDEST = 100.0
+LOUDEST = 100.0
 
 
 class Form(NamedTuple):
@@ -150,7 +150,7 @@ class TMaze(CompiledEnvironment, gymnasium.Env):
 
     def __init__(self, length: int = 10, noise: float = 0.0, form: str = "bakker") -> None:
         self.length = check_length(length, "the sign must be remembered for some steps")
-        self.noise = check_real("noise", noise, low=0.0, high=_LOUDEST, hint="the signs differ by 1 or 2")
+        self.noise = check_real("noise", noise, low=0.0, high=LOUDEST, hint="the signs differ by 1 or 2")
         self.form, own = form, check_choice("form", form, FORMS)
         low, high = own.seen.min(axis=0), own.seen.max(axis=0)
         if self.noise > 0:

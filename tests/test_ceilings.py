@@ -185,3 +185,12 @@ def test_the_page_has_the_numbers_of_the_results():
 def test_a_task_that_is_unknown():
     with pytest.raises(ValueError, match="task is 'Chess': expected one of 'MemoryChain'"):
         ceilings("Chess")
+
+
+@pytest.mark.parametrize(
+    ("task", "setting"),
+    [("TMaze", {"length": 0}), ("TMaze", {"noise": -1.0}), ("MemoryChain", {"length": 0}), ("KMemoryChain", {"k": 0})],
+)
+def test_settings_that_no_task_has(task, setting):
+    with pytest.raises(ValueError, match=f"^{next(iter(setting))} is "):
+        ceilings(task, **setting)

@@ -15,8 +15,9 @@ gradient, on the same seeds and grid. The third reports these on other seeds, wi
 
 Chosen here: 64 RTUs with phases below 1, 64 minGRUs with gate bias -3, or 16 gated recurrent units (GRUs) with full
 RTRL, each with a hidden layer of 128 behind it; or a feedforward network with layers of 64 and 128. "Blocks" is Adam in
-the recurrent layer and ObGD in each other block, the default of `ActorCritic`; the network without memory has no such
-layer, so its three step sizes are one agent. An actor's step size is a part of the critic's that is its rule's own. gamma .99, entropy .01, scaled rewards.
+the recurrent layer and ObGD in each other block, the default of `ActorCritic`. The network without memory has no such
+layer, so its three step sizes are one agent. An actor's step size is a part of the critic's that is its rule's own.
+gamma .99, entropy .01, scaled rewards.
 
 `long` is all of this. `laptop` is the question of the claim alone: the rule "Blocks", RTUs with either gradient and a
 network without memory, on three tasks. `reacher` is the arm alone, with minGRUs and the rule "Blocks", in two stages:

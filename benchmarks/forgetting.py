@@ -14,7 +14,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from experiments.stream_memory import CELLS, PRESETS, RULES, TASKS, place
+from experiments.stream_memory import CELLS, PRESETS, RULES, place
+from experiments.tasks import MEMORY
 
 LEARNED, LOST = 0.9, 0.5
 STEPS = PRESETS["long"]["steps"]  # of the last stage
@@ -30,7 +31,7 @@ def table(lines: list[str]) -> str:
         counted = counts.setdefault((settings["rule"], settings["arm"][0], settings["task"]), [0, 0])
         counted[0] += bool(arrays["diverged"]) or place(settings, arrays["final"]) < LOST
         counted[1] += 1
-    tasks = [task for task in TASKS if any(task == key[2] for key in counts)]
+    tasks = [task for task in MEMORY if any(task == key[2] for key in counts)]
     rows = [(rule, cell) for rule in RULES for cell in CELLS if any((rule, cell) == key[:2] for key in counts)]
     cells = {row: " | ".join(_cell(counts.get((*row, task))) for task in tasks) for row in rows}
     head = [f"| lost, of those that had learned | {' | '.join(tasks)} |", f"|{'---|' * (len(tasks) + 1)}"]

@@ -16,7 +16,8 @@ from pathlib import Path
 import numpy as np
 
 from experiments.engine.results import Results
-from experiments.stream_memory import PRESETS, TASKS, places, ranked
+from experiments.stream_memory import PRESETS, places, ranked
+from experiments.tasks import MEMORY
 
 STAGE = PRESETS["long"]["tuning"]
 
@@ -38,7 +39,7 @@ def table(lines: list[str]) -> str:
     """The ranking as Markdown, the best rule first."""
     tried = first_stage(lines)
     of_tasks = places(tried)
-    tasks = [task for task in TASKS if any(task == config["task"] for config, _ in tried)]
+    tasks = [task for task in MEMORY if any(task == config["task"] for config, _ in tried)]
     rows = [f"| rule | {' | '.join(tasks)} | mean | diverged |", f"|{'---|' * (len(tasks) + 3)}"]
     for rule, lambda_, mean in ranked(tried):
         numbers = " | ".join(f"{of_tasks[rule, lambda_][task]:.2f}" for task in tasks)

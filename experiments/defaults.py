@@ -28,25 +28,21 @@ from experiments.engine.curves import Shown
 from experiments.engine.results import Config, Results
 from experiments.ppo_agents import AS_PUBLISHED
 from experiments.streaming_agents import EARLIER as EARLIER_PARTS
+from experiments.tasks import MEMORY, REPEAT_PREVIOUS
 from rtu_np.intervals import interval
 
 __all__ = ["PRESETS", "SCORES", "curves", "describe", "draw_curves", "label", "run", "score"]
 
 SCORES = (*control.SCORES, "greedy")
 EPISODES = 100  # of the evaluation of a memory task
-MAZE = {"length": 10, "noise": 0.1, "form": "cue"}
 ROBOTS = ["HalfCheetah-P", "HalfCheetah-V", "Hopper-P", "Walker2d-P"]
 PAIRS = {"defaults": "earlier defaults", "PPO, defaults": "PPO, earlier defaults"}  # {method: what it is compared with}
 
 
 def memory(agents: list[str], maze_steps: int, cards_steps: int) -> list[Config]:
-    tasks: list[tuple[str, int, dict[str, Any]]] = [
-        ("TMaze", maze_steps, MAZE),
-        ("RepeatPreviousEasy", cards_steps, {}),
-    ]
     return [
-        {**control.setting(task, agent, steps, agent, env=env), "greedy": EPISODES}
-        for task, steps, env in tasks
+        {**control.setting(task, agent, steps, agent, env=MEMORY[task]), "greedy": EPISODES}
+        for task, steps in (("TMaze", maze_steps), (REPEAT_PREVIOUS, cards_steps))
         for agent in agents
     ]
 

@@ -231,8 +231,8 @@ def score(results: Results) -> dict[str, dict[str, float]]:
     return table
 
 
-def markdown(scores: dict[str, dict[str, float]]) -> str:
-    """The table of docs/nexting.md, from the scores of `laptop.json`."""
+def by_horizon(scores: dict[str, dict[str, float]]) -> str:
+    """The table of docs/nexting.md: a row for each method and target, a column for each horizon."""
     horizons = [f"{5 * h} min" for h in AHEAD]
     lines = [
         f"| RMSE, mg/dl (over that of the GRU) | us per row | {' | '.join(horizons)} |",

@@ -42,6 +42,7 @@ from experiments.control import describe, label
 from experiments.engine import plotting
 from experiments.engine.results import Config, Results
 from experiments.engine.rows import short
+from experiments.tasks import MEMORY
 from rtu_np import checkpoint
 from rtu_np.control.agent import Agent
 from rtu_np.control.inputs import input_statistics
@@ -55,11 +56,6 @@ SCORES = (*control.SCORES, "moved", "half_life", "weight")
 LAGS, EPISODES = 20, 20  # lags of the weight; greedy episodes whose last steps are looked at
 LAST = 100  # these last steps of an episode: units forget what was before, or nearly
 FROZEN = 1e-12
-ENVS: dict[str, dict[str, Any]] = {  # as in `stream-memory`; other tasks have no settings
-    "KMemoryChain": {"length": 16, "k": 4},
-    "TMaze": {"length": 10, "noise": 0.1, "form": "cue"},
-    "MemoryChain": {"length": 32},
-}
 # {task: {gradient: (step size, lambda)}}
 Chosen = dict[str, dict[str, tuple[float, float]]]
 CHOSEN: Chosen = {
@@ -85,7 +81,7 @@ def settings(chosen: Chosen, steps: int) -> list[Config]:
         arms["frozen"] = ("T-BPTT(1)", FROZEN, numbers["T-BPTT(1)"][1])
         for method, (gradient, step_size, lambda_) in arms.items():
             parts = streaming_agents.arguments(("RTU", gradient), streaming_agents.blocks, step_size, lambda_)
-            configs.append(control.setting(task, method, steps, "ActorCritic", env=ENVS.get(task), **parts))
+            configs.append(control.setting(task, method, steps, "ActorCritic", env=MEMORY.get(task), **parts))
     return configs
 
 

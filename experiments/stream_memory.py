@@ -34,8 +34,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from envs import ceilings
-from envs.card_ceilings import CEILINGS
 from experiments import control, streaming_agents
 from experiments.control import SCORES, curves, describe, label, run
 from experiments.engine import plotting
@@ -43,26 +41,11 @@ from experiments.engine.curves import Shown
 from experiments.engine.results import Config, Results
 from experiments.engine.selection import Preset, Stage
 from experiments.streaming_agents import CELLS, GRADIENTS, KAPPA, Rule
+from experiments.tasks import MEMORY, REACHABLE, REPEAT_PREVIOUS
 from rtu_np import TIDBD, Adam, Adaptive, AdaptiveObGD, Autostep, Intentional, ObGD
 from rtu_np.plot import COLOURS, GREY, step_axis
 
 __all__ = ["PRESETS", "SCORES", "curves", "describe", "draw_curves", "label", "run", "score", "stages"]
-
-
-class Task(NamedTuple):
-    settings: dict[str, Any]  # of the environment
-    arguments: dict[str, Any]  # of the agent
-    ceilings: Any  # the best returns without memory and with a perfect one
-
-
-_CARDS = CEILINGS["RepeatPreviousEasy"]
-TASKS = {
-    "RepeatPreviousEasy": Task({}, {"previous_action_reward": True}, (_CARDS.previous, _CARDS.perfect)),
-    "TMaze": Task({"length": 10, "noise": 0.1, "form": "cue"}, {}, ceilings.t_maze(10, 0.1, "cue")),
-    "KMemoryChain": Task({"length": 16, "k": 4}, {}, ceilings.k_memory_chain(16, 4)),
-    "ReacherPOMDP": Task({}, {}, ceilings.reacher_pomdp()),
-    "MemoryChain": Task({"length": 32}, {}, ceilings.memory_chain(32)),
-}
 
 
 class Tried(NamedTuple):
@@ -95,9 +78,10 @@ ARMS = [(cell, gradient) for cell in CELLS for gradient in GRADIENTS if cell != 
 
 def setting(task: str, arm: tuple[str, str], rule: str, step_size: float, lambda_: float, steps: int) -> Config:
     """One agent on one task; next to the words of `experiments.control` it has the rule and its numbers."""
-    parts = streaming_agents.arguments(arm, RULES[rule].make, step_size, lambda_) | TASKS[task].arguments
+    parts = streaming_agents.arguments(arm, RULES[rule].make, step_size, lambda_)
+    parts |= {"previous_action_reward": True} if task == REPEAT_PREVIOUS else {}
     method = f"{rule}: {streaming_agents.method(arm)}"
-    config = control.setting(task, method, steps, "ActorCritic", env=TASKS[task].settings, **parts)
+    config = control.setting(task, method, steps, "ActorCritic", env=MEMORY[task], **parts)
     return {**config, "rule": rule, "arm": list(arm), "size": step_size}
 
 
@@ -114,7 +98,7 @@ def candidates(preset: Preset) -> list[Config]:
 
 def place(config: Config, value: float) -> float:
     """A return between the best one without memory, 0, and that of a perfect memory, 1."""
-    without, perfect = TASKS[config["task"]].ceilings
+    without, perfect = REACHABLE[config["task"]].values()
     return (value - without) / (perfect - without)
 
 
@@ -180,7 +164,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "seeds": range(10),
     },
     "long": {
-        "tasks": list(TASKS),
+        "tasks": list(MEMORY),
         "rules": list(RULES),
         "arms": ARMS,
         "steps": 300_000,
@@ -200,11 +184,6 @@ PRESETS: dict[str, dict[str, Any]] = {
         },
         "seeds": range(10),
     },
-}
-
-
-REACHABLE = {
-    task: dict(zip(("without memory", "perfect memory"), each.ceilings, strict=True)) for task, each in TASKS.items()
 }
 
 

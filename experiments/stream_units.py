@@ -15,14 +15,13 @@ Minutes on two cores: smoke 0.5, laptop 3.
 
 from typing import Any
 
-from envs.card_ceilings import CEILINGS
 from experiments import control, streaming_agents
 from experiments.control import SCORES, describe, label, run
 from experiments.engine import plotting
 from experiments.engine.results import Config, Results
 from experiments.engine.rows import Table
 from experiments.engine.selection import Preset, Stage
-from experiments.tasks import REPEAT_PREVIOUS
+from experiments.tasks import REACHABLE, REPEAT_PREVIOUS
 from rtu_np import LinearRTU, recurrent_network
 from rtu_np.plot import curve_style
 
@@ -30,8 +29,6 @@ __all__ = ["PRESETS", "SCORES", "describe", "draw", "label", "run", "score", "st
 
 GRADIENTS = ("RTRL", "T-BPTT(1)")
 LAMBDA = 0.8
-_CARDS = CEILINGS[REPEAT_PREVIOUS]
-REACHABLE = {REPEAT_PREVIOUS: {"without memory": _CARDS.previous, "perfect memory": _CARDS.perfect}}
 
 
 def setting(units: int, gradient: str, step_size: float, steps: int) -> Config:

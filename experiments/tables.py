@@ -11,6 +11,7 @@ from pathlib import Path
 
 from experiments.engine.layouts import CORNER, as_rows, by_method, by_task
 from experiments.engine.rows import Table
+from experiments.nexting_glucose import by_horizon
 
 RESULTS = Path(__file__).parent.parent / "docs" / "results"
 WITHOUT = {"without memory": "without memory, at best"}
@@ -59,6 +60,7 @@ TABLES: dict[str, Callable[[Table], str]] = {
         corner="16 units, TD(0)",
         columns={"steps": "steps for 3e9 operations", "ratio to floor": "error / Bayes floor"},
     ),
+    "nexting-glucose/laptop": by_horizon,
     "stream-memory/long": partial(by_method, first=WITHOUT, last=PERFECT),
     "stream-memory/reacher": partial(by_task, first=WITHOUT, last=PERFECT),
     "defaults/memory": partial(

@@ -34,8 +34,8 @@ class Form(NamedTuple):
 _BAKKER = [[0, 1, 1], [1, 1, 0], [1, 0, 1], [0, 1, 0]]
 _CUE = [[1, 0, 1], [-1, 0, 1], [0, 0, 1], [0, 1, 1]]
 FORMS = {
-    "bakker": Form(1, 3, (0, 2), 4.0, -0.1, 0.0, -0.1, np.array(_BAKKER, np.float32)),
-    "cue": Form(0, 3, (1, 2), 0.99, -1.01, -0.01, -0.01, np.array(_CUE, np.float32)),
+    "bakker": Form(1, 3, (0, 2), 4.0, -0.1, 0.0, -0.1, np.array(_BAKKER, np.float64)),
+    "cue": Form(0, 3, (1, 2), 0.99, -1.01, -0.01, -0.01, np.array(_CUE, np.float64)),
 }
 ACTIONS = {"bakker": "north, east, south, west", "cue": "forward, left, right, back"}
 
@@ -152,7 +152,7 @@ class TMaze(CompiledEnvironment, gymnasium.Env):
         self.length = check_length(length, "the sign must be remembered for some steps")
         self.noise = check_real("noise", noise, low=0.0, high=LOUDEST, hint="the signs differ by 1 or 2")
         self.form, own = form, check_choice("form", form, FORMS)
-        low, high = own.seen.min(axis=0), own.seen.max(axis=0)
+        low, high = own.seen.min(axis=0).astype(np.float32), own.seen.max(axis=0).astype(np.float32)
         if self.noise > 0:
             low, high = np.full(3, -math.inf, np.float32), np.full(3, math.inf, np.float32)
         self.observation_space = Box(np.minimum(low, 0), high)  # zeros end an episode

@@ -35,14 +35,17 @@ Python, so the dynamics are written once. `compiled` marks the class:
 
 `learn` takes such an environment alone, and behind the wrappers of `gymnasium.make`: PassiveEnvChecker, OrderEnforcing
 and TimeLimit. Observations are a Box of one dimension. Actions are Discrete, and `advance` gets an integer; or a Box,
-MultiDiscrete or MultiBinary of one dimension, and `advance` gets an array of the space's type, which it does not write.
-Anything else goes step by step, and so does a class that derives from a marked class without being marked: it may have
-changed `step`.
+MultiDiscrete or MultiBinary of one dimension, and `advance` gets an array, float64 for a Box and int64 for the others,
+which it does not write. `state` and the numbers and arrays of `dynamics` are float64 or int64: smaller types are not
+the same in NumPy and in compiled code. Anything else goes step by step, and so does a class that derives from a marked
+class without being marked: it may have changed `step`. `learn` sees it if `dynamics` or `state` are replaced.
 
 Random numbers come from the environment's own generator: `rng.random()`, `integer`, `normal` and `shuffle`. They
 have in compiled code the bits that they have in Python, and so has arithmetic: in `begin`, `advance` and a
 `kernel(fused=False)` (rtu_np/jit.py) that they call, each operation is rounded by itself. Take functions from `math`
-(`math.cos`), which both ways call the C library: NumPy has its own, which may differ in the last digit.
+(`math.cos`), which both ways call the C library: NumPy has its own, which may differ in the last digit. So may powers
+(`x * x`, not `x**2`), `math.hypot` and `math.gamma`. A sum of truth values is a number in compiled code, and a truth
+value in NumPy. Compiled code does not look whether an index is within its array: try a new environment step by step.
 """
 
 import math
@@ -155,6 +158,9 @@ class CompiledEnvironment:
         space = self.observation_space  # type: ignore[attr-defined]
         observation = np.zeros(space.shape, space.dtype)
         rng = self.np_random  # type: ignore[attr-defined]
+        if np.ndim(action):  # NumPy computes with small types as such, where Numba widens them
+            kind = self.action_space.dtype.kind  # type: ignore[attr-defined]
+            action = np.asarray(action, np.float64 if kind == "f" else np.int64)
         reward, terminated, truncated = advance(self.dynamics, self.state, action, rng, observation)
         if terminated or truncated:
             self.in_episode = False
@@ -178,6 +184,15 @@ def compiled(kind: type) -> type:
     """
     _MARKED[kind] = _functions(kind)
     return kind
+
+
+def has_wide_numbers(part: Any) -> bool:
+    """Whether all numbers and arrays in `part`, of tuples of any depth, are float64, int64, or of Python itself."""
+    if isinstance(part, tuple):
+        return all(map(has_wide_numbers, part))
+    if isinstance(part, np.ndarray | np.generic):
+        return part.dtype in (np.float64, np.int64)
+    return True
 
 
 def is_compiled(env: Any) -> bool:

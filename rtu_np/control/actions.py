@@ -30,12 +30,12 @@ class SeveralChoices(NamedTuple):
 
 
 class Continuous(NamedTuple):
-    pass
+    rounded: np.ndarray  # (1,) of the space's type
 
 
 @generic
 def environment_action(kind, executed, action):
-    """What `Actions.to_environment` returns, in compiled code. `action` (n,), of the space's type, may be written."""
+    """The numbers of what `Actions.to_environment` returns, in compiled code. `action` (n,) may be written."""
 
 
 @environment_action.register(OneChoice)
@@ -53,7 +53,8 @@ def _several_choices(kind, executed, action):
 @environment_action.register(Continuous)
 def _continuous(kind, executed, action):
     for j in range(executed.shape[0]):
-        action[j] = executed[j]
+        kind.rounded[0] = executed[j]
+        action[j] = kind.rounded[0]
     return action
 
 
@@ -134,8 +135,9 @@ class Actions:
             return OneChoice(self._start), np.zeros(1, np.int64)
         if len(space.shape) != 1 or self._between or space.dtype.char not in _COMPILED_TYPES:
             return None
-        kind = SeveralChoices(self._start + np.zeros(space.shape, np.int64)) if self.discrete else Continuous()
-        return kind, np.zeros(space.shape, space.dtype)
+        if self.discrete:
+            return SeveralChoices(self._start + np.zeros(space.shape, np.int64)), np.zeros(space.shape, np.int64)
+        return Continuous(np.zeros(1, space.dtype)), np.zeros(space.shape)
 
     def warn_of_scale(self, stacklevel: int) -> None:
         """Warn if a Gaussian policy starts far from the scale of a continuous action."""

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from rtu_np import numba_compiler
-from rtu_np.compiled_environment import advance, begin, is_compiled, replaces_functions
+from rtu_np.compiled_environment import advance, begin, has_wide_numbers, is_compiled, replaces_functions
 from rtu_np.control.actions import environment_action
 from rtu_np.control.inputs import ENDED, EXECUTED, LENGTH, RETURN, REWARD
 from rtu_np.jit import address, call_at, compile_for, entry
@@ -46,7 +46,7 @@ class EnvArrays(NamedTuple):
     state: np.ndarray
     observation: np.ndarray  # (n_observation,) of the space's own type
     takes: Any  # how it takes an action, for `environment_action`
-    action: np.ndarray  # of the action space's type
+    action: np.ndarray
     limits: np.ndarray  # (2, n)   ELAPSED, MOST, for each TimeLimit
     episodes: np.ndarray  # (rows, 3) float64   step, return, length
     made: np.ndarray  # (4,)   MADE, OVER, BEGINS, DRAWN
@@ -130,6 +130,12 @@ class CompiledLoop:
             raise
         self._most = _FIRST
         self.outcome = DONE
+
+    @property
+    def is_stale(self) -> bool:
+        """Whether the environment has got other settings, or another array of state, since."""
+        inner = self._env.unwrapped
+        return inner.dynamics is not self._arrays.dynamics or inner.state is not self._arrays.state
 
     def is_ready(self) -> bool:
         """Whether the next step would do nothing that is not in the stretch: no check, and no error of order."""
@@ -217,4 +223,4 @@ def _takes(agent: Any, inner: Any) -> bool:
 
     plain = type(inner.observation_space) is Box and len(inner.observation_space.shape) == 1
     acts = agent.actions.compiled() is not None and hasattr(agent._policy, "draw_rows")
-    return plain and acts and agent._can_take_stretches()
+    return plain and acts and has_wide_numbers((inner.dynamics, inner.state)) and agent._can_take_stretches()

@@ -147,6 +147,8 @@ class Loop(ABC):
             while k < steps:
                 if ctrl_c.asked:
                     ctrl_c.stop()
+                if loop is not None and loop.is_stale:
+                    loop = compiled_loop(self, env, steps - k)
                 if loop is not None and loop.is_ready():
                     k += self._stretch(env, loop, min(steps - k, table.until_row(self.steps), due - k), ended, table)
                 else:

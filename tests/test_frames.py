@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from td_cases import everything
 
-from rtu_np import LinearRTU, TDLambda, run_many
+from rtu_np import LinearRTU, OnlineRegressor, TDLambda, run_many
 
 NAMES = ["load", "wind"]
 
@@ -46,6 +46,16 @@ def test_a_frame_in_and_a_series_out():
 def test_a_frame_of_one_precision_gives_predictions_of_the_learners():
     frame, price = table()
     assert learner(dtype="float32").run(frame, price, progress=False).dtype == np.float32
+
+
+@pytest.mark.parametrize("kind", [TDLambda, OnlineRegressor])
+def test_rows_of_a_frame_have_names_from_the_first_on(kind):
+    frame, price = table()
+    one, other = kind(LinearRTU(3), 2, seed=1), kind(LinearRTU(3), 2, seed=1)
+    for k in range(3):
+        one.step(frame.iloc[k], price.iloc[k])
+        other.step(frame[NAMES[:: -1 if k else 1]].iloc[k], price.iloc[k])
+    assert everything(one) == everything(other)
 
 
 def test_columns_are_taken_by_name():

@@ -61,6 +61,22 @@ def test_the_next_call_begins_with_an_episode():
             assert state(agent) == state(other)
 
 
+@pytest.mark.parametrize("n_processes", [1, 2])
+def test_each_begins_an_episode(n_processes):
+    agents, others = ([QLambda(chain(), LinearRTU(2), seed=seed) for seed in range(2)] for _ in range(2))
+    for group in (agents, others):
+        own = [chain(), chain()]
+        for agent, env in zip(group, own, strict=True):
+            agent.learn(env, 4, **QUIET)  # to the middle of an episode
+        if group is agents:
+            learn_many(agents, own, 14, n_processes=n_processes, progress=False)
+        else:
+            for agent, env in zip(others, own, strict=True):
+                agent._env = None
+                agent.learn(env, 14, **QUIET)
+    assert [state(agent) for agent in agents] == [state(other) for other in others]
+
+
 @pytest.mark.parametrize(("how", "n_processes"), [("id", 1), ("function", 1), ("function", 2)])
 def test_environments_by_id_and_by_function(how, n_processes, tmp_path):
     """Also of ids that only this process knows."""

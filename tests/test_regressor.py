@@ -197,6 +197,33 @@ def test_the_unit_of_a_target_and_of_an_input_does_not_matter(rng):
     assert_close(other.parameters["readout.W"], plain.parameters["readout.W"], LEARNING)
 
 
+def test_a_target_whose_square_is_no_number_is_refused(rng):
+    agent = OnlineRegressor(LinearRTU(N), D)
+    agent.run(rng.standard_normal((5, D)), rng.standard_normal(5), progress=False)
+    for give in (
+        lambda: agent.learn_one(np.ones(D), 1e160),
+        lambda: agent.run(np.ones((2, D)), [0.0, -1e160], progress=False),
+    ):
+        with pytest.raises(ValueError, match=r"^(y|targets)\[.*\] is -?1e\+160: expected numbers of magnitude at most"):
+            give()
+    assert agent.steps == 5
+
+
+def test_ctrl_c_in_a_prediction_moves_no_memory(rng):
+    agent = OnlineRegressor(LinearRTU(N), D)
+    agent.run(rng.standard_normal((5, D)), rng.standard_normal(5), progress=False)
+    before, run = {name: view.copy() for name, view in agent._arrays().items()}, agent._run
+
+    def interrupted(*arguments):
+        run(*arguments)
+        raise KeyboardInterrupt
+
+    agent._run = interrupted
+    with pytest.raises(KeyboardInterrupt):
+        agent.predict_one(np.ones(D))
+    assert [name for name, view in agent._arrays().items() if view.tobytes() != before[name].tobytes()] == []
+
+
 def test_the_scale_forgets(rng):
     """Its window has 1,000 targets: each counts 1 - 1/1000 times as much as the next."""
     values = rng.standard_normal(3000) * np.linspace(1, 9, 3000)

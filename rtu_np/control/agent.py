@@ -39,6 +39,7 @@ from rtu_np.control.inputs import (
 from rtu_np.control.loop import Loop
 from rtu_np.control.policies import Gaussian, Policy
 from rtu_np.control.softmax import Softmax
+from rtu_np.fixed_settings import FixedSettings
 from rtu_np.jit import compile_for, entry
 from rtu_np.learning.diagnostics import Watch
 from rtu_np.learning.optimizers import cure_of_divergence
@@ -50,7 +51,7 @@ from rtu_np.validation import brief, check_dtype, check_number, check_real, chec
 _ONE_REWARD = "mo_gymnasium.wrappers.LinearReward makes one number of a vector"
 
 
-class Agent(Loop):
+class Agent(FixedSettings, Loop):
     """Base of all agents: spaces, arrays, one step, acting, checkpoints.
 
     A subclass stores its settings under the names of its constructor's arguments, makes its spec, and calls `_ready`.

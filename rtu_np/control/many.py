@@ -79,8 +79,8 @@ def learn_many(
 ) -> Learned:
     """Let several agents learn for `steps` steps each. The bits are those of `agent.learn` one by one.
 
-    The agents themselves have learned then. Environments stay in the processes, so the next call of `learn` begins an
-    episode.
+    The agents themselves have learned then. Each begins an episode, also if it was in the middle of one. Environments
+    stay in the processes, so the next call of `learn` begins an episode, too.
 
     Parameters
     ----------
@@ -179,7 +179,7 @@ def _grouped(agents: Any) -> tuple[list[Any], dict[str, list[int]]]:
 
 def _environments(envs: Any, agents: list[Any]) -> list[Any]:
     """An environment for each agent, or what makes one in its process."""
-    if isinstance(envs, str) or (callable(envs) and not hasattr(envs, "step")):
+    if isinstance(envs, str | type) or (callable(envs) and not hasattr(envs, "step")):
         import gymnasium
 
         make = _Make(gymnasium.spec(envs)) if isinstance(envs, str) else envs
@@ -272,6 +272,7 @@ def _learn(job: _Job) -> _Outcome:
             if log is not None:
                 log = runs.new_folder(Path(log).expanduser(), runs.run_name(agent, env))
             how = {**job.how, "log": log, "progress": False}
+            agent._env = None  # as in a process of its own, which is in no episode
             episodes = agent.learn(env, job.steps, callback=_Report(counts, job.k, agent.steps), **how)
         except Exception as raised:
             episodes, error = getattr(raised, "result", None), raised

@@ -109,11 +109,11 @@ class StreamingAgent(Agent):
 
     def _named(self, part: str) -> dict[str, np.ndarray]:
         """{name: view} of the field `part` of each network, which has the layout of the weights."""
-        return {
-            name: view
+        return network.Views(
+            (name, view)
             for each in self._networks()
             for name, view in network.named(each.spec, getattr(each.network, part), each.prefix, each.readout).items()
-        }
+        )
 
     @property
     def parameters(self) -> dict[str, np.ndarray]:

@@ -194,6 +194,16 @@ def wrap(named: NamedNetwork) -> None:
     protocol.rescale(spec.cell, network.params.cell, network.memory, factors.cell)
 
 
+class Views(dict[str, np.ndarray]):
+    """{name: writable view}, in which no name can get another array: what is written must go into the view."""
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        raise TypeError(f"{name!r} is a view of the learner's own array: expected [{name!r}][:] = numbers")
+
+    def __reduce__(self) -> Any:
+        return dict, (dict(self),)  # a copy is no view
+
+
 def named(spec: Any, weights: Weights, prefix: str = "", readout_name: str | None = "readout") -> dict[str, np.ndarray]:
     """{name: view} of the parameters by block (`rtu_np.learning.blocks`), or of their traces.
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from rtu_np import checkpoint
 from rtu_np.cells.layer import Cell, GradientMethod, check_parameters
+from rtu_np.fixed_settings import FixedSettings
 from rtu_np.gradients.layers import reset_memory
 from rtu_np.interrupts import HoldCtrlC
 from rtu_np.learning import network
@@ -22,7 +23,7 @@ from rtu_np.learning.readout import Readout
 from rtu_np.prediction.input_stage import InputStage
 
 
-class Learner(ABC):
+class Learner(FixedSettings, ABC):
     """Base of learners with one network. A subclass makes `_spec` and the arrays, and names its settings."""
 
     _PARTS: tuple[str, ...] = ("cell", "readout", "optimizer", "gradient")  # the arguments of `_parts`
@@ -100,12 +101,12 @@ class Learner(ABC):
     @property
     def parameters(self) -> dict[str, np.ndarray]:
         """{name: writable view} by block (`rtu_np.learning.blocks`): "cell.nu_log", "readout.w" and so on."""
-        return network.named(self._spec, self._views.params)
+        return network.Views(network.named(self._spec, self._views.params))
 
     @property
     def traces(self) -> dict[str, np.ndarray]:
         """{name: writable view} of the eligibility traces, named as the parameters are."""
-        return network.named(self._spec, self._views.traces)
+        return network.Views(network.named(self._spec, self._views.traces))
 
     def _between_steps(self) -> None:
         """The work of a pause: wrap phases if necessary, and look whether learning goes on."""

@@ -185,12 +185,20 @@ class OnlineRegressor(Learner):
         self._x[...] = x if self._is_plain(x) else self._reader.row(x)
         for view, kept in self._moved:
             kept[...] = view
-        done = self._run(self._task, self._state, self._one, 1, 0)
-        for view, kept in self._moved:
-            view[...] = kept
+        try:
+            done = self._run(self._task, self._state, self._one, 1, 0)
+        finally:  # Ctrl-C may come anywhere, but it comes once: what interrupts the first does not interrupt the second
+            try:
+                self._restore()
+            finally:
+                self._restore()
         if done != 1:
             self._explain(done)
         return self._reader.result(self._one.predictions)
+
+    def _restore(self) -> None:
+        for view, kept in self._moved:
+            view[...] = kept
 
     def learn_one(self, x: Any, y: Any, ends: bool = False) -> None:
         """Learn from one row: the observation x and the target y that arrives with it.

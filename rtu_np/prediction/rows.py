@@ -10,8 +10,9 @@ import numpy as np
 from rtu_np.callers import outside
 from rtu_np.prediction.frames import check_same_index, columns_of
 from rtu_np.prediction.input_stage import InputStage
+from rtu_np.prediction.inputs import LARGEST
 from rtu_np.prediction.targets import check_targets
-from rtu_np.validation import check_array, check_number, count_dimensions, largest
+from rtu_np.validation import check_array, check_number, count_dimensions
 
 
 class Names:
@@ -96,7 +97,7 @@ class RowReader:
         self._inputs, self._loss, self._shape = inputs, loss, (names.n,)
         # A target below this limit is taken as it is.
         alone = target_names.n == 1 and loss != "logistic" and inputs.dtype == np.float64
-        self.limit = largest("float64") if alone else 0.0
+        self.limit = LARGEST if alone else 0.0
         self._name_columns()
 
     def row(self, x: Any) -> np.ndarray:
@@ -111,7 +112,8 @@ class RowReader:
             y = self._numbers(self.target_names, y)
         if self.target_names.n == 1 and count_dimensions("y", y) == 0:
             interval = (0.0, 1.0) if self._loss == "logistic" else None
-            return np.array([check_number("y", y, dtype=self._inputs.dtype, interval=interval, **self._inputs.gaps)])
+            number = check_number("y", y, dtype=self._inputs.dtype, interval=interval, **self._inputs.gaps)
+            return check_targets("y", np.array([number]), self._loss)
         return self.targets("y", y, (self.target_names.n,))
 
     def targets(self, name: str, value: Any, shape: tuple[int | None, ...], hint: str = "") -> np.ndarray:
@@ -154,6 +156,8 @@ class RowReader:
             if isinstance(row, Mapping):
                 names.accept(row)
         self._name_columns()
+        if columns_of(x):  # a row of a frame
+            self.remember(x)
 
     def _name_columns(self) -> None:
         """Frames have the names of dicts, if these are strings."""

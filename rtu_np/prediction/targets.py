@@ -20,6 +20,7 @@ import numpy as np
 from rtu_np.jit import generic, kernel, like
 from rtu_np.numerics.elementary import sigmoid
 from rtu_np.numerics.layout import layout_of
+from rtu_np.prediction.inputs import LARGEST
 
 
 class Squared(NamedTuple):
@@ -131,5 +132,11 @@ def check_targets(name: str, array: np.ndarray, loss: str) -> np.ndarray:
         raise ValueError(
             f"{name}[{', '.join(map(str, first))}] is {array[first]}: expected numbers in [0, 1], since the loss is "
             "'logistic'"
+        )
+    if (far := np.abs(array) > LARGEST).any():
+        first = tuple(int(k) for k in np.argwhere(far)[0])
+        raise ValueError(
+            f"{name}[{', '.join(map(str, first))}] is {array[first]}: expected numbers of magnitude at most "
+            f"{LARGEST:.2g}; is a unit or a fill value wrong?"
         )
     return array

@@ -191,8 +191,8 @@ class TDLambda(InChunks, Learner):
 
         Raises
         ------
-        ValueError, TypeError : if an argument or the parameters are not usable; nothing has changed
-        FloatingPointError : if learning diverges
+        ValueError, TypeError : if an argument is not usable, or |lambda| of a unit is 1; nothing has changed
+        FloatingPointError : if learning diverges, or if a parameter is not a finite number
         """
         # Cheap checks happen here. The compiled step does the others; if it returns REFUSED, we look for the reason.
         x_t, signal = self._x, self._signal
@@ -220,6 +220,8 @@ class TDLambda(InChunks, Learner):
             if done != PAUSED:
                 self._explain(done)
             self._between_steps()
+        if not plain:
+            self._inputs.remember(x)
         return self._prediction_made()
 
     def _observation(self, x: Any) -> np.ndarray:

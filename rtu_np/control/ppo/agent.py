@@ -32,7 +32,7 @@ from rtu_np.learning import optimizers, readout
 from rtu_np.learning.blocks import named_layers
 from rtu_np.learning.diagnostics import of_layers, of_update
 from rtu_np.learning.heads import Head, HeadSpec
-from rtu_np.learning.network import Weights, weights
+from rtu_np.learning.network import Views, Weights, weights
 from rtu_np.learning.optimizers import Adam, Optimizer
 from rtu_np.learning.outcomes import DIVERGED, FULL, IS_FIRST
 from rtu_np.learning.per_block import check_without_traces
@@ -304,7 +304,7 @@ class PPO(Agent):
     @property
     def parameters(self) -> dict[str, np.ndarray]:
         """{name: writable view} by block: "encoder.W", "cell.nu_log", "actor.hidden.W", "policy.log_std", "value.b"."""
-        return _named(self._spec, self._views.learned.params)
+        return Views(_named(self._spec, self._views.learned.params))
 
     def diagnostics(self) -> dict[str, float]:
         """{name: number} about the latest update, and about the units (`rtu_np.learning.diagnostics.of_layers`).

@@ -18,10 +18,11 @@ class FixedSettings:
     """
 
     def __setattr__(self, name: str, value: Any) -> None:
-        if name in vars(self) and name in _arguments(type(self)):
-            kind = type(self).__name__
+        kind: Any = type(self)
+        if name in vars(self) and name in _arguments(kind):
+            called = kind.__name__
             raise AttributeError(
-                f"{name} is a setting of this {kind}, which has been compiled with it: expected a new {kind}"
+                f"{name} is a setting of this {called}, which has been compiled with it: expected a new {called}"
             )
         super().__setattr__(name, value)
 

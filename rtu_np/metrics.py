@@ -226,6 +226,8 @@ def _rows(name: str, value: Any) -> np.ndarray:
     """`value` (T,) or (T, m) as float64 (T, m)."""
     many = count_dimensions(name, value) == 2
     array = check_array(name, value, (None, None) if many else (None,), missing=True)
+    if not array.size:
+        raise ValueError(f"{name} has shape {array.shape}: expected one row or more")
     return np.ascontiguousarray(array, np.float64).reshape(len(array), -1)
 
 

@@ -183,6 +183,7 @@ def test_logs_go_on_where_a_loaded_agent_was(tmp_path):
         ),
         ({"shared": True, "critic_cell": LinearRTU(3)}, ValueError, "critic_cell is LinearRTU.*there is one body"),
         ({"shared": True, "critic_optimizer": SGD(1.0)}, ValueError, "critic_optimizer is SGD.*of the one network"),
+        ({"seed": np.random.RandomState(0)}, TypeError, "seed is RandomState.*: expected an integer, a SeedSequence"),
         ({"scale_rewards": 1}, TypeError, "scale_rewards is 1"),
         ({"gradient": "BPTT"}, TypeError, "gradient is 'BPTT'"),
     ],

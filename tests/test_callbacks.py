@@ -274,6 +274,14 @@ def test_other_folders_for_checkpoints(tmp_path):
     agent.learn(env, 9, **QUIET, callback=Checkpoints(5, folder=tmp_path))  # the same agent goes on
 
 
+def test_a_log_that_is_a_file_is_refused_before_anything_is_learned(tmp_path):
+    (tmp_path / "taken").write_text("")
+    agent = make(True)
+    with pytest.raises(NotADirectoryError, match=r"log is .*taken: expected a folder"):
+        agent.learn(World(True), 9, progress=False, log=tmp_path / "taken")
+    assert agent.steps == 0
+
+
 def test_other_folders_for_evaluations(tmp_path):
     agent = make(True)
     for _ in range(2):  # the same agent goes on

@@ -111,6 +111,7 @@ def test_angles_are_exact_where_a_cosine_has_no_digits(rng):
         (lambda: metrics.skill([1.0], [1.0], [1.0, 2.0]), "baseline has shape"),
         (lambda: metrics.angle([1.0], [1.0, 2.0]), r"other has shape \(2,\): expected \(1,\)"),
         (lambda: metrics.angle(["a"], [1.0]), "gradient"),
+        (lambda: metrics.rmse([], []), r"targets has shape \(0,\): expected one row or more"),
         (lambda: metrics.last_value([1.0], horizon=0), "horizon is 0"),
         (lambda: metrics.exponential_mean([1.0], 1.0), "decay is 1.0"),
     ],

@@ -69,6 +69,8 @@ class Agent(FixedSettings, Loop):
         self.dtype, self.inputs = check_dtype("dtype", dtype), inputs.checked()
         self._inputs = self.inputs.spec(n_observation, self.actions.width, self.gamma)
         seeds: Any = check_seed("seed", seed).bit_generator.seed_seq
+        if seeds is None:
+            raise TypeError(f"seed is {seed!r}: expected an integer, a SeedSequence, or a Generator made from one")
         self.seed = agent_files.plain_seed(seeds)  # which may be that of fresh entropy
         start, drawing, acting, environment = seeds.spawn(4)
         self._start = np.random.default_rng(start)
@@ -212,7 +214,7 @@ class Agent(FixedSettings, Loop):
         """Return an action without learning.
 
         `act` has a memory of its own. It changes nothing of learning, and learning does not change it; `reset` clears
-        the memories of both.
+        the memories of both. It is not for another thread while the agent learns: both use arrays of the agent.
 
         Parameters
         ----------

@@ -8,20 +8,20 @@ from typing import Any
 
 def five(result: Any) -> Any:
     """What `env.step` returned, if it has five parts."""
-    if type(result) is tuple and len(result) == 5:
+    if isinstance(result, tuple) and len(result) == 5:
         return result
     raise _unlike("step", result, "(observation, reward, terminated, truncated, info)")
 
 
 def two(result: Any) -> Any:
     """What `env.reset` returned, if it has two parts."""
-    if type(result) is tuple and len(result) == 2:
+    if isinstance(result, tuple) and len(result) == 2:
         return result
     raise _unlike("reset", result, "(observation, info)")
 
 
 def _unlike(call: str, result: Any, expected: str) -> TypeError:
-    parts = f"{len(result)} parts" if isinstance(result, tuple | list) else f"a {type(result).__name__}"
+    parts = f"{len(result)} parts" if isinstance(result, tuple) else f"a {type(result).__name__}"
     return TypeError(
         f"env.{call} returned {parts}: expected {expected}. Does env follow an older Gym? The package shimmy makes a "
         "new one of it"

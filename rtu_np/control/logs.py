@@ -58,6 +58,7 @@ class Log:
 
     def __enter__(self) -> "Log":
         if self.folder is not None:
+            files.check_folder("log", self.folder)
             if self.folder.name == "runs" and not (self.folder / "episodes.csv").exists():
                 self.folder = runs.new_folder(self.folder, runs.run_name(self._agent, self._env))
             self.folder.mkdir(parents=True, exist_ok=True)

@@ -97,7 +97,8 @@ class Loop(ABC):
         """Act in `env` and learn on every step, for `steps` steps. Returns the episodes that ended.
 
         In the environment of the last call, the agent continues in the middle of the episode. Another environment is
-        reset first, and memory and traces are cleared.
+        reset first, and memory and traces are cleared. If you reset `env` yourself in between, call `agent.reset()`,
+        too: `learn` does not see it.
 
         Ctrl-C stops between steps. The KeyboardInterrupt carries the episodes that ended as `result`, the agent can be
         saved, and the next call continues in the middle of the episode. The bits are those of one long call. A second

@@ -356,3 +356,18 @@ def rebuild(views: Any, arrays: Iterable[Any]) -> Any:
         return next(rest) if part.size else part
 
     return build(views)
+
+
+class Copies:
+    """Copies of arrays, for Python: what was taken can be put back."""
+
+    def __init__(self, arrays: Iterable[np.ndarray]) -> None:
+        self._pairs = [(array, np.empty_like(array)) for array in arrays]
+
+    def take(self) -> None:
+        for array, copied in self._pairs:
+            copied[...] = array
+
+    def put_back(self) -> None:
+        for array, copied in self._pairs:
+            array[...] = copied

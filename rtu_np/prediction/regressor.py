@@ -14,7 +14,7 @@ from rtu_np.learning.heads import HeadSpec
 from rtu_np.learning.network import NamedNetwork, network_arrays
 from rtu_np.learning.optimizers import Adam, Optimizer, check_optimizer
 from rtu_np.learning.outcomes import PAUSED, REFUSED
-from rtu_np.numerics.buffers import allocate, leaves, size
+from rtu_np.numerics.buffers import Copies, allocate, leaves, size
 from rtu_np.prediction import regressor_arrays as arrays
 from rtu_np.prediction import regressor_kernels as kernels
 from rtu_np.prediction.frames import like
@@ -147,7 +147,7 @@ class OnlineRegressor(Learner):
         # What a prediction without learning moves, and what keeps it meanwhile.
         moved = [self._state.known, *self._inputs.arrays().values()]
         moved += [] if isinstance(way, arrays.Behind) else [self._views.flat_memory]
-        self._moved = [(view, np.empty_like(view)) for view in moved]
+        self._moved = Copies(moved)
 
     @property
     def _network(self) -> NamedNetwork:
@@ -183,22 +183,17 @@ class OnlineRegressor(Learner):
         float; with several targets an array (n_targets,), or a dict if targets have names
         """
         self._x[...] = x if self._is_plain(x) else self._reader.row(x)
-        for view, kept in self._moved:
-            kept[...] = view
+        self._moved.take()
         try:
             done = self._run(self._task, self._state, self._one, 1, 0)
         finally:  # Ctrl-C may come anywhere, but it comes once: what interrupts the first does not interrupt the second
             try:
-                self._restore()
+                self._moved.put_back()
             finally:
-                self._restore()
+                self._moved.put_back()
         if done != 1:
             self._explain(done)
         return self._reader.result(self._one.predictions)
-
-    def _restore(self) -> None:
-        for view, kept in self._moved:
-            view[...] = kept
 
     def learn_one(self, x: Any, y: Any, ends: bool = False) -> None:
         """Learn from one row: the observation x and the target y that arrives with it.

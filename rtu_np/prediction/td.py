@@ -339,7 +339,8 @@ class TDLambda(InChunks, Learner):
     # ------------------------------------------------------------------------------------------------ prediction
 
     def predict(self, x: Any, reset: bool = False) -> Any:
-        """Predict without learning. `predict` has a memory of its own that `step` and `run` do not touch.
+        """Predict without learning. `predict` has a memory of its own that `step` and `run` do not touch. It is not for
+        another thread while the learner learns: both use arrays of the learner.
 
         Parameters
         ----------

@@ -6,8 +6,8 @@
 real-time recurrent learning (RTRL), once with each rule as actor's and critic's optimiser, on the same seed. A row for
 each rule. For each block of the actor (`rtu_np.learning.blocks`): its part of the latest update's 1-norm in percent
 (mean over every 997th step), and the length of its change in percent of its length at the start (- if that is zero).
-If a rule diverged, its row says by which step. Prints Markdown; `--json` also writes the numbers of actor and critic,
-with settings and command. Takes about five minutes.
+If a rule diverged, nothing is said of how far it moved. Prints Markdown; `--json` also writes the numbers of actor and
+critic, with settings and command. Takes about five minutes.
 
     python benchmarks/blocks.py HalfCheetah-P --arrays
 
@@ -26,8 +26,10 @@ import numpy as np
 
 import envs  # noqa: F401   registers the environments
 from experiments.engine import results
+from experiments.tables import TABLES
 from rtu_np import (
     RTRL,
+    SGD,
     TBPTT,
     TIDBD,
     ActorCritic,
@@ -52,10 +54,15 @@ EVERY = 997  # steps between two readings: a prime, since episodes end at round 
 _THIRDS = {"encoder": 1 / 3, "cell": 1 / 3}
 # {name: (of the actor, of the critic)}, with each rule's published settings, or those of docs/rules.md
 RULES: dict[str, tuple[Optimizer, Optimizer]] = {
+    "SGD": (SGD(1e-4), SGD(1e-4)),
     "ObGD": (ObGD(kappa=3.0), ObGD(kappa=2.0)),
     "ObGD, a third for each block": (
         Blocks.of_shares(ObGD(kappa=3.0), **_THIRDS, policy=1 / 3),
         Blocks.of_shares(ObGD(kappa=2.0), **_THIRDS, value=1 / 3),
+    ),
+    "Adam in the cell, ObGD elsewhere": (
+        Blocks(cell=Adam(3e-4), others=ObGD(kappa=3.0)),
+        Blocks(cell=Adam(3e-4), others=ObGD(kappa=2.0)),
     ),
     "Adam": (Adam(3e-5), Adam(3e-5)),
     "RMSProp": (RMSProp(3e-5), RMSProp(3e-5)),
@@ -94,8 +101,8 @@ def learned(task: str, steps: int, seed: int, read: Any, **settings: Any) -> tup
     return agent, start, diverged
 
 
-def by_block(task: str, rule: tuple[Optimizer, Optimizer], steps: int, seed: int) -> dict[str, Any]:
-    """{block: {share, moved}} in percent, and `diverged`."""
+def by_block(task: str, rule: tuple[Optimizer, Optimizer], steps: int, seed: int) -> dict[str, float]:
+    """{number of a block: percent}, and 0 or the step by which the agent had diverged."""
     shares: dict[str, list[float]] = {}
 
     def read(agent: ActorCritic) -> None:
@@ -105,15 +112,17 @@ def by_block(task: str, rule: tuple[Optimizer, Optimizer], steps: int, seed: int
 
     both = {"actor_optimizer": rule[0], "critic_optimizer": rule[1]}
     agent, start, diverged = learned(task, steps, seed, read, **both)
-    found: dict[str, Any] = {"diverged": diverged}
+    found = {"diverged by step": float(diverged)}
     for block in dict.fromkeys(".".join(name.split(".")[:2]) for name in start):
         own = [name for name in start if name.startswith(f"{block}.")]
         length, change = (
             float(np.sqrt(sum(np.square(part[name], dtype=np.float64).sum() for name in own)))
             for part in (start, {name: agent.parameters[name] - start[name] for name in own})
         )
-        moved = 100 * change / length if length and not diverged else None
-        found[block] = {"share": 100 * float(np.mean(shares.get(block, [np.nan]))), "moved": moved}
+        if block in shares:
+            found[f"{block}: share, %"] = 100 * float(np.mean(shares[block]))
+        if length and not diverged:
+            found[f"{block}: moved, %"] = 100 * change / length
     return found
 
 
@@ -140,18 +149,6 @@ def _written(value: float | None) -> str:
     if value is None or np.isnan(value):
         return "-"
     return f"{value:.0f}" if value >= 99.5 else f"{value:.2g}"
-
-
-def table_of_rules(found: dict[str, Any]) -> str:
-    """Markdown, of the actor's blocks."""
-    blocks = [name for name in next(iter(found.values())) if name.startswith("actor.")]
-    heads = [f"{block.removeprefix('actor.')}: {what}, %" for block in blocks for what in ("share", "moved")]
-    lines = [f"| rule | {' | '.join(heads)} |", f"|{'---|' * (1 + len(heads))}"]
-    for rule, row in found.items():
-        numbers = [_written(row[block][what]) for block in blocks for what in ("share", "moved")]
-        note = f" (diverged by step {row['diverged']:,})" if row["diverged"] else ""
-        lines.append(f"| {rule}{note} | {' | '.join(numbers)} |")
-    return "\n".join(lines)
 
 
 def table_of_arrays(found: dict[str, dict[str, tuple[float, float]]]) -> str:
@@ -181,12 +178,12 @@ def main(arguments: list[str]) -> None:
     for name in given.rules:
         found[name] = by_block(given.task, RULES[name], given.steps, given.seed)
         print(f"{name}: done", file=sys.stderr, flush=True)
-    print(table_of_rules(found))
+    print(TABLES["blocks/HalfCheetah-P"](found))
     if given.json:
         settings = {name: [repr(each) for each in RULES[name]] for name in found}
         page: dict[str, Any] = {"command": shlex.join(["python", "benchmarks/blocks.py", *arguments])}
         page["steps"] = given.steps
-        page |= {"seed": given.seed, "settings": settings, "rules": found}
+        page |= {"seed": given.seed, "settings": settings, "scores": found}
         results.write(given.json, page)
 
 

@@ -1,18 +1,22 @@
 """The time of a learning step by step-size rule, relative to ObGD.
 
-    python benchmarks/rules.py
+    python benchmarks/rules.py --rounds 200 --json docs/results/rules/timing.json
 
 `TDLambda(LinearRTU(n), d, dtype="float32")` learns from a stream for about a millisecond; the rules take turns, and
 the shortest of the runs counts. Prints Markdown: numbers for each weight beside the parameter and its trace,
-microseconds and ratios. Takes about a minute.
+microseconds and ratios. Takes about two minutes.
 """
 
 import argparse
+import shlex
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 
+from experiments.engine import results
+from experiments.engine.layouts import as_rows
 from rtu_np import (
     SGD,
     TIDBD,
@@ -70,13 +74,19 @@ def main(arguments: list[str]) -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--sizes", nargs="+", default=["64x32", "192x64"], help="units x inputs")
     parser.add_argument("--rounds", type=int, default=100)
+    parser.add_argument("--json", type=Path, help="also write the numbers into this file")
     given = parser.parse_args(arguments)
-    sizes = {size: times(*map(int, size.split("x")), given.rounds) for size in given.sizes}
-    heads = [f"{size.replace('x', ' x ')}: {what}" for size in sizes for what in ("us", "ratio")]
-    print(f"| rule | numbers | {' | '.join(heads)} |\n|{'---|' * (2 + len(heads))}")
-    for name in RULES:
-        numbers = [f"{found[name][0]:.2f} | {found[name][0] / found['ObGD'][0]:.2f}" for found in sizes.values()]
-        print(f"| {name} | {next(iter(sizes.values()))[name][1]:.0f} | {' | '.join(numbers)} |")
+    scores: dict[str, dict[str, float]] = {name: {} for name in RULES}
+    for size in given.sizes:
+        found, head = times(*map(int, size.split("x")), given.rounds), size.replace("x", " x ")
+        for name, (microseconds, numbers) in found.items():
+            scores[name] |= {"numbers": numbers, f"{head}: us": microseconds}
+            scores[name][f"{head}: ratio"] = microseconds / found["ObGD"][0]
+    columns = {name: name for name in scores["ObGD"]}
+    print(as_rows(scores, columns, corner="rule"))
+    if given.json:
+        command = shlex.join(["python", "benchmarks/rules.py", *arguments])
+        results.write(given.json, {"command": command, **results.circumstances(), "scores": scores})
 
 
 if __name__ == "__main__":

@@ -16,6 +16,9 @@ from experiments.nexting_glucose import by_horizon
 RESULTS = Path(__file__).parent.parent / "docs" / "results"
 WITHOUT = {"without memory": "without memory, at best"}
 PERFECT = {"perfect memory": "perfect memory"}
+TIMES = {"numbers": "numbers for each weight"} | {
+    f"{size}: {what}": f"{size}: {what}" for size in ("64 x 32", "192 x 64") for what in ("us", "ratio")
+}
 REACH = {"return": "return", "moved": "moved", "weight at lag 10": "weight at lag 10"}
 
 
@@ -100,6 +103,16 @@ TABLES: dict[str, Callable[[Table], str]] = {
         start="Ant-P: ",
         corner="Ant-P",
         columns={"step size": "step size", "return": CORNER, "KL": "KL divergence of an update"},
+    ),
+    "rules/timing": partial(as_rows, corner="rule", columns=TIMES),
+    "blocks/HalfCheetah-P": partial(
+        as_rows,
+        corner="rule",
+        columns={
+            f"actor.{block}: {what}, %": f"{block}: {what}, %"
+            for block in ("encoder", "cell", "policy")
+            for what in ("share", "moved")
+        },
     ),
     "ppo-solves/solves cartpole": _solved("cartpole", "CartPole-P"),
     "ppo-solves/solves repeat-previous": _solved("repeat-previous", "RepeatPreviousEasy"),

@@ -13,7 +13,7 @@ from rtu_np.control.shared_arguments import with_shared_arguments
 from rtu_np.control.streaming import StreamingAgent, default_cell
 from rtu_np.learning import network
 from rtu_np.learning.adaptive import AdaptiveObGD
-from rtu_np.learning.heads import Head, HeadSpec
+from rtu_np.learning.heads import Head, HeadSpec, ZeroHead
 from rtu_np.learning.network import NamedNetwork, NetworkSpec, Training, network_arrays, network_spec
 from rtu_np.learning.optimizers import SGD, ObGD, Optimizer
 from rtu_np.learning.per_block import check_without_traces
@@ -188,7 +188,8 @@ class QRC(ActionValueAgent):
         q, h = self._network_spec("optimizer"), self._network_spec("h_optimizer")
         sizes = (size(corrected_arrays, spec) for spec in (q, h))
         self._ready(QRCSpec(q, h, self.epsilon.spec(), self._inputs, self.beta, *sizes), self.epsilon)
-        for each, head in zip(self._networks(), (Head(), _Zero()), strict=True):
+        # h begins with zero, so that the first steps are those of Q(lambda).
+        for each, head in zip(self._networks(), (Head(), ZeroHead()), strict=True):
             network.initialise(each.network, each.spec, self.cell, head, self._start)
 
     def _corrected(self) -> tuple[CorrectedNetwork, CorrectedNetwork]:
@@ -212,13 +213,6 @@ class QRC(ActionValueAgent):
 
     def _settings(self) -> dict[str, Any]:
         return {**super()._settings(), "beta": self.beta, "h_optimizer": self.h_optimizer}
-
-
-class _Zero:
-    """Starting values of the head of h: zero, so that the first steps are those of Q(lambda)."""
-
-    def initialise(self, params: Any, rng: np.random.Generator) -> None:
-        pass
 
 
 def _check(name: str, optimizer: Any) -> Optimizer:

@@ -33,6 +33,13 @@ class Head:
         params.W[:] = self.init.weights(params.W.T.shape, rng).T
 
 
+class ZeroHead:
+    """Starting values of a head that begins with an output of zero."""
+
+    def initialise(self, params: Any, rng: np.random.Generator) -> None:
+        """Leave the views `params` at zero."""
+
+
 class HeadSpec(NamedTuple):
     n_features: int
     n_linear: int

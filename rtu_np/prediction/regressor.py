@@ -10,7 +10,7 @@ from rtu_np.cells.layer import Cell, GradientMethod, check_cell, check_gradient
 from rtu_np.jit import compile_for, entry
 from rtu_np.learning import network
 from rtu_np.learning.diagnostics import Watch
-from rtu_np.learning.heads import HeadSpec
+from rtu_np.learning.heads import HeadSpec, ZeroHead
 from rtu_np.learning.network import NamedNetwork, network_arrays
 from rtu_np.learning.optimizers import Adam, Optimizer, check_optimizer
 from rtu_np.learning.outcomes import PAUSED, REFUSED
@@ -23,7 +23,7 @@ from rtu_np.prediction.last_values import LOOKING, NONE, find_columns, forget_or
 from rtu_np.prediction.learner import Learner
 from rtu_np.prediction.rows import Names, RowReader, plain
 from rtu_np.prediction.stretches import in_stretches, to_the_end
-from rtu_np.prediction.targets import LOSSES, Zeros, target_scale
+from rtu_np.prediction.targets import LOSSES, target_scale
 from rtu_np.progress import compiling
 from rtu_np.validation import brief, check_choice, check_count, check_dtype, check_seed, count_dimensions
 
@@ -134,7 +134,7 @@ class OnlineRegressor(Learner):
         self._ahead = arrays.ahead(self._task, self._prediction)[0]
         for origins in (self._all.known.origins, self._ahead.origins):
             forget_origins(origins)
-        network.initialise(self._views, self._spec, cell, Zeros(), check_seed("seed", seed))
+        network.initialise(self._views, self._spec, cell, ZeroHead(), check_seed("seed", seed))
 
         # Arguments of compiled code: for a stretch of stream, for one step, and without learning.
         most = max(64, _STAGE // (n_inputs + n_targets))

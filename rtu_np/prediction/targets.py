@@ -117,13 +117,6 @@ def include(scale, j, change, centred):
     scale.variance[j] += (distance * (change - scale.mean[j]) - scale.variance[j]) / n
 
 
-class Zeros:
-    """Starting values of the readout of a regressor."""
-
-    def initialise(self, params: Any, rng: np.random.Generator) -> None:
-        """Leave the views `params` at zero."""
-
-
 def check_targets(name: str, array: np.ndarray, loss: str) -> np.ndarray:
     """`array`, if its numbers are targets of the loss. ValueError, by name."""
     outside = (array < 0) | (array > 1)

@@ -23,7 +23,7 @@ import math
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from experiments.engine.plain import leaves, word
+from experiments.engine.plain import leaves, written
 from experiments.engine.protocol import Experiment
 from rtu_np import checkpoint
 
@@ -238,7 +238,7 @@ def values_of(names: list[str], setting: dict[str, Any]) -> str:
     """
     places = {name: _place(_Set("", name, []), setting) for name in names}
     nodes = _nodes(setting)
-    return ", ".join(f"{name}={word(nodes[place])}" for name, place in places.items() if place)
+    return ", ".join(f"{name}={written(nodes[place])}" for name, place in places.items() if place)
 
 
 def _in_order(words: list[str], path: list[str]) -> bool:

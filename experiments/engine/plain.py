@@ -35,7 +35,7 @@ def leaves(setting: Any, above: str = "") -> dict[str, Any]:
     return out
 
 
-def word(value: Any) -> str:
+def written(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
@@ -48,7 +48,7 @@ def label(config: Config) -> str:
     'isi 10, cell GRU'
     """
     words = {name: part.get("name", "...") if isinstance(part, dict) else part for name, part in config.items()}
-    return ", ".join(f"{name} {word(value)}" for name, value in words.items())
+    return ", ".join(f"{name} {written(value)}" for name, value in words.items())
 
 
 def labels(configs: list[Config]) -> list[str]:
@@ -63,7 +63,7 @@ def labels(configs: list[Config]) -> list[str]:
     names = list(dict.fromkeys(name for each in flat for name in each))
     varied = [name for name in names if len({json.dumps(each.get(name)) for each in flat}) > 1]
     return [
-        ", ".join(f"{name} {word(each[name])}" for name in varied if name in each) or label(config)
+        ", ".join(f"{name} {written(each[name])}" for name in varied if name in each) or label(config)
         for config, each in zip(configs, flat, strict=True)
     ]
 
@@ -90,7 +90,7 @@ def told_apart(texts: list[str], configs: list[Config]) -> list[str]:
         shown.pop((0,) * len(flat), None)  # what is the same in all
         for k, each in zip(places, flat, strict=True):
             parts = [
-                f"{name.rpartition('.')[2].replace('_', ' ').strip()} {word(each.get(name))}" for name in shown.values()
+                f"{name.rpartition('.')[2].replace('_', ' ').strip()} {written(each.get(name))}" for name in shown.values()
             ]
             told[k] = ", ".join([text, *parts])
     return told

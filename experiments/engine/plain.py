@@ -90,7 +90,8 @@ def told_apart(texts: list[str], configs: list[Config]) -> list[str]:
         shown.pop((0,) * len(flat), None)  # what is the same in all
         for k, each in zip(places, flat, strict=True):
             parts = [
-                f"{name.rpartition('.')[2].replace('_', ' ').strip()} {written(each.get(name))}" for name in shown.values()
+                f"{name.rpartition('.')[2].replace('_', ' ').strip()} {written(each.get(name))}"
+                for name in shown.values()
             ]
             told[k] = ", ".join([text, *parts])
     return told

@@ -90,7 +90,7 @@ TABLES: dict[str, Callable[[Table], str]] = {
     "stream-mujoco/laptop": by_task,
     "stream-mujoco/arm": by_task,
     "stream-popgym/laptop": partial(by_task, first={"previous": "without memory, at best"}),
-    "fig04-mujoco/laptop": by_method,
+    "fig04-mujoco/long": by_method,
     "fig05-reacher/large": partial(
         as_rows,
         start="ReacherPOMDP: ",

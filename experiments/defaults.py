@@ -64,7 +64,7 @@ def robots(steps: int, tasks: list[str]) -> list[Config]:
 AGENTS = ["ActorCritic", "QLambda", "PPO"]
 PRESETS: dict[str, dict[str, Any]] = {
     "smoke": {"settings": memory(AGENTS[:1], 1000, 1000), "seeds": range(1)},
-    "memory": {"settings": memory(AGENTS, 80_000, 300_000), "seeds": range(30, 40)},
+    "memory": {"settings": memory(AGENTS, 80_000, 300_000), "seeds": range(30, 50)},
     "robots": {"settings": robots(500_000, ROBOTS), "seeds": range(10)},
 }
 

@@ -23,7 +23,7 @@ def test_the_default_cell_reads_the_observation_and_moves_by_adam(kind):
     agent = kind(maze())
     assert agent.cell == recurrent_network(LinearRTU(128, max_phase=2.0))
     first = agent.actor_optimizer if kind is ActorCritic else agent.optimizer
-    expected = (Adam(3e-4), ObGD(kappa=3.0)) if kind is ActorCritic else (Adam(1e-3), ObGD(kappa=10.0))
+    expected = (Adam(3e-4), ObGD(kappa=3.0)) if kind is ActorCritic else (Adam(1e-3), ObGD(kappa=20.0))
     assert (first.cell, first.others) == expected
 
 

@@ -79,8 +79,8 @@ class QLambda(ActionValueAgent):
     cell : `recurrent_network(LinearRTU(128, max_phase=2.0))` by default. With RTRL(), layers below a recurrent layer
         get the one-step gradient (`Stack`)
     lambda_ : trace parameter, in [0, 1]
-    epsilon : probability of exploratory actions; Epsilon(start=1, end=.01, steps=50_000) by default
-    optimizer : Blocks(cell=Adam(1e-3), others=ObGD(kappa=10)) by default (docs/rules.md)
+    epsilon : probability of exploratory actions; Epsilon(start=1, end=.01, steps=20_000) by default
+    optimizer : Blocks(cell=Adam(1e-3), others=ObGD(kappa=20)) by default (docs/rules.md)
     previous_action_reward : True by default, unlike in other agents (docs/rules.md); `act` then needs the reward, too
     others : see `rtu_np.control.shared_arguments`
 
@@ -118,8 +118,9 @@ class QLambda(ActionValueAgent):
         dtype: Any = "float32",
     ) -> None:
         inputs = InputSettings(normalize_observations, scale_rewards, previous_action_reward, clip_observations)
+        epsilon = Epsilon(steps=20_000) if epsilon is None else epsilon
         super().__init__(env, cell, gradient, gamma, lambda_, epsilon, inputs, seed, dtype)
-        self.optimizer = self._rule("optimizer", optimizer, self.cell, kappa=10.0, step_size=1e-3)
+        self.optimizer = self._rule("optimizer", optimizer, self.cell, kappa=20.0, step_size=1e-3)
         q = self._network_spec("optimizer")
         self._ready(QLambdaSpec(q, self.epsilon.spec(), self._inputs, size(network_arrays, q)), self.epsilon)
         network.initialise(self._networks()[0].network, q, self.cell, Head(), self._start)
@@ -138,7 +139,8 @@ class QRC(ActionValueAgent):
 
     Parameters
     ----------
-    env, cell, epsilon : as in `QLambda`
+    env, cell : as in `QLambda`
+    epsilon : probability of exploratory actions; Epsilon(start=1, end=.01, steps=50_000) by default
     lambda_ : trace parameter, in [0, 1]
     beta : weight of the regularisation of h, at least 0
     optimizer, h_optimizer : of the two networks; SGD(1e-4) and SGD(1e-5) by default. ObGD is refused: it bounds a TD

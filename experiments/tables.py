@@ -72,7 +72,7 @@ TABLES: dict[str, Callable[[Table], str]] = {
         columns={
             "greedy": "greedy return",
             "smallest greedy": "of the worst seed",
-            "seeds that learn": "seeds of 10 that learn",
+            "seeds that learn": "seeds of 20 that learn",
         },
     ),
     "defaults/robots": partial(

@@ -117,7 +117,7 @@ LEARNERS = {
     "regression, huber": lambda: regressor(loss="huber"),
     "actor-critic": lambda: agent(ActorCritic, **TWO),
     "actor-critic, continuous": lambda: agent(ActorCritic, False, **TWO),
-    "actor-critic, shared body": lambda: agent(ActorCritic, shared=True, **TWO),
+    "actor-critic, shared body": lambda: agent(ActorCritic, shared=True, actor_optimizer=RULE),
     "Q(lambda)": lambda: agent(QLambda, optimizer=RULE),
     "QRC(lambda)": lambda: agent(QRC, optimizer=RULE, h_optimizer=RULE),
     "TD(lambda), a wrapped phase": lambda: wrapped(td(Adam(1e-3))),

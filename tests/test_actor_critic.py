@@ -221,7 +221,8 @@ def oracles_forward():
 
 @pytest.mark.parametrize("shared", [False, True])
 def test_the_bound_of_obgd_holds_at_every_step(shared):
-    agent = make(False, actor_optimizer=ObGD(kappa=3.0), critic_optimizer=ObGD(kappa=2.0), shared=shared, lambda_=0.99)
+    own = {"shared": True} if shared else {"critic_optimizer": ObGD(kappa=2.0)}
+    agent = make(False, actor_optimizer=ObGD(kappa=3.0), lambda_=0.99, **own)
     world = World(False, ends=False)
     observation, _ = world.reset(seed=2)
     agent.step(observation)

@@ -71,6 +71,7 @@ def process(words, folder, **options):
 
 def test_modules_of_python_are_not_the_users_wherever_the_interpreter_is():
     assert not modules._is_of_folder(json, Path(json.__file__).parents[1])
+    assert not modules._is_of_folder(object(), Path(json.__file__).parents[1])  # what others put among the modules
 
 
 # ------------------------------------------------------------------------------------------------------ a file's runs

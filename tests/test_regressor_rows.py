@@ -218,3 +218,13 @@ def test_all_inputs_missing_for_long_is_warned_of():
     agent = OnlineRegressor(LinearRTU(N), D, missing="hold")
     with pytest.warns(UserWarning, match="all inputs have been missing for 1000 steps"):
         agent.run(np.full((1100, D), np.nan), np.zeros(1100), progress=False)
+
+
+def test_float32_is_taken_without_a_warning(rng):
+    """Warnings are errors here: float32 made infinity of the largest number that is allowed."""
+    for settings in ({}, {"normalize": True}, {"missing": "hold"}):
+        agent = OnlineRegressor(LinearRTU(N), D, **settings)
+        x, y = rng.standard_normal((5, D)).astype(np.float32), rng.standard_normal(5).astype(np.float32)
+        agent.run(x, y, progress=False)
+        agent.learn_one(x[0], y[0])
+        agent.predict_one(x[0])

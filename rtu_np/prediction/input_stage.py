@@ -133,8 +133,8 @@ class InputStage:
             return check_array(name, value, shape, hint=hint, dtype=self.dtype, **self.gaps)
         array = check_array(name, value, shape, hint=hint, dtype=np.float64, **self.gaps)
         bound = LARGEST if self.normalize else largest(self.dtype)
-        if array.size and not np.nanmax(np.abs(array), initial=0) <= bound:
-            first = tuple(int(k) for k in np.argwhere(np.abs(array) > bound)[0])
+        if array.size and not float(np.nanmax(np.abs(array), initial=0)) <= bound:
+            first = tuple(int(k) for k in np.argwhere(np.abs(array.astype(np.float64)) > bound)[0])
             raise ValueError(
                 f"{name}[{', '.join(map(str, first))}] is {array[first]}: expected numbers of magnitude at most "
                 f"{bound:.2g}; is a unit or a fill value wrong?"

@@ -126,8 +126,8 @@ def check_targets(name: str, array: np.ndarray, loss: str) -> np.ndarray:
             f"{name}[{', '.join(map(str, first))}] is {array[first]}: expected numbers in [0, 1], since the loss is "
             "'logistic'"
         )
-    if (far := np.abs(array) > LARGEST).any():
-        first = tuple(int(k) for k in np.argwhere(far)[0])
+    if not float(np.nanmax(np.abs(array), initial=0)) <= LARGEST:  # a float: float32 would make infinity of LARGEST
+        first = tuple(int(k) for k in np.argwhere(np.abs(array.astype(np.float64)) > LARGEST)[0])
         raise ValueError(
             f"{name}[{', '.join(map(str, first))}] is {array[first]}: expected numbers of magnitude at most "
             f"{LARGEST:.2g}; is a unit or a fill value wrong?"

@@ -132,7 +132,7 @@ def _robots(t: Table) -> tuple[str, bool]:
     worse = [row for row in now if t[row]["change high"] < -5]
     text = (
         f"On the same seeds, today's defaults of `ActorCritic` learn more than the earlier ones on "
-        f"{' and '.join(higher)}, intervals above 0; on none of the {len(now)} robots the difference lies below -5 %."
+        f"{', '.join(higher)}, intervals above 0; on none of the {len(now)} robots the difference lies below -5 %."
     )
     return text, bool(higher) and not worse
 

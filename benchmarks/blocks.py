@@ -6,8 +6,8 @@
 real-time recurrent learning (RTRL), once with each rule as actor's and critic's optimiser, on the same seed. A row for
 each rule. For each block of the actor (`rtu_np.learning.blocks`): its part of the latest update's 1-norm in percent
 (mean over every 997th step), and the length of its change in percent of its length at the start (- if that is zero).
-If a rule diverged, nothing is said of how far it moved. Prints Markdown; `--json` also writes the numbers of actor and
-critic, with settings and command. Takes about five minutes.
+If a rule diverged, its row says by which step, and not how far it moved. Prints Markdown; `--json` also writes the
+numbers of actor and critic, with settings and command. Takes about five minutes.
 
     python benchmarks/blocks.py HalfCheetah-P --arrays
 
@@ -178,7 +178,11 @@ def main(arguments: list[str]) -> None:
     for name in given.rules:
         found[name] = by_block(given.task, RULES[name], given.steps, given.seed)
         print(f"{name}: done", file=sys.stderr, flush=True)
-    print(TABLES["blocks/HalfCheetah-P"](found))
+    named = {
+        f"{name} (diverged by step {row['diverged by step']:,.0f})" if row["diverged by step"] else name: row
+        for name, row in found.items()
+    }
+    print(TABLES["blocks/HalfCheetah-P"](named))
     if given.json:
         settings = {name: [repr(each) for each in RULES[name]] for name in found}
         page: dict[str, Any] = {"command": shlex.join(["python", "benchmarks/blocks.py", *arguments])}

@@ -15,6 +15,7 @@ Entropy is .01 in all of them. Other settings are defaults of `ActorCritic`: gam
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from experiments import control
@@ -52,8 +53,8 @@ ARMS: list[Arm] = [("RTU", "RTRL"), ("RTU", "T-BPTT(1)"), FEEDFORWARD]
 GRUS: list[Arm] = [("GRU", "RTRL"), ("GRU", "T-BPTT(1)")]
 
 
-def blocks(step_size: float, role: str) -> Blocks:
-    return Blocks(cell=Adam(step_size), others=ObGD(kappa=KAPPA[role]))
+def blocks(step_size: float, role: str, kappa: dict[str, float] = KAPPA) -> Blocks:
+    return Blocks(cell=Adam(step_size), others=ObGD(kappa=kappa[role]))
 
 
 def method(arm: Arm) -> str:
@@ -103,10 +104,7 @@ def trials(preset: Preset, **more: Any) -> list[Config]:
     """
     tuning = preset["tuning"]
 
-    kappa = KAPPA | {"actor": preset.get("actor_kappa", KAPPA["actor"])}
-
-    def rule(step_size: float, role: str) -> Blocks:
-        return replace(blocks(step_size, role), others=ObGD(kappa=kappa[role]))
+    rule = partial(blocks, kappa=KAPPA | {"actor": preset.get("actor_kappa", KAPPA["actor"])})
 
     def trial(task: str, arm: Arm, step_size: float, lambda_: float) -> Config:
         parts = arguments(arm, rule, step_size, lambda_) | more

@@ -59,8 +59,10 @@ def _is_from(module: ModuleType, path: Path) -> bool:
 
 def _is_of_folder(module: ModuleType, folder: Path) -> bool:
     file = getattr(module, "__file__", None)
-    root = module.__name__.partition(".")[0] if file else ""
-    if not file or root in ("rtu_np", "envs", "experiments", "__main__") or root in sys.stdlib_module_names:
+    if not file:
+        return False
+    root = module.__name__.partition(".")[0]
+    if root in ("rtu_np", "envs", "experiments", "__main__") or root in sys.stdlib_module_names:
         return False  # an interpreter may lie below the user's folder, too
     path = Path(file).resolve()
     return folder in path.parents and not _INSTALLED.intersection(path.parts)

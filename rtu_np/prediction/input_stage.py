@@ -21,7 +21,15 @@ from rtu_np import checkpoint
 from rtu_np.callers import outside
 from rtu_np.numerics.buffers import allocate, size
 from rtu_np.prediction.frames import columns_of, in_order
-from rtu_np.prediction.inputs import LARGEST, LONG, Rows, StageSpec, input_memory, input_statistics
+from rtu_np.prediction.inputs import (
+    LARGEST,
+    LONG,
+    Rows,
+    StageSpec,
+    check_magnitude,
+    input_memory,
+    input_statistics,
+)
 from rtu_np.validation import brief, check_array, check_choice, check_real, largest, make_plain
 
 _CURE = 'missing="hold" or missing="zero"'
@@ -133,13 +141,7 @@ class InputStage:
             return check_array(name, value, shape, hint=hint, dtype=self.dtype, **self.gaps)
         array = check_array(name, value, shape, hint=hint, dtype=np.float64, **self.gaps)
         bound = LARGEST if self.normalize else largest(self.dtype)
-        if array.size and not float(np.nanmax(np.abs(array), initial=0)) <= bound:
-            first = tuple(int(k) for k in np.argwhere(np.abs(array.astype(np.float64)) > bound)[0])
-            raise ValueError(
-                f"{name}[{', '.join(map(str, first))}] is {array[first]}: expected numbers of magnitude at most "
-                f"{bound:.2g}; is a unit or a fill value wrong?"
-            )
-        return array
+        return check_magnitude(name, array, bound)
 
     def _masked(self, name: str, value: Any, observed: Any) -> np.ndarray:
         if self.missing is None:

@@ -269,3 +269,14 @@ def _never(rows):
 def _long_silent(rows):
     memory, _ = input_memory(rows.raw.shape[1], rows.memory)
     return memory.silent[0] == LONG
+
+
+def check_magnitude(name: str, array: np.ndarray, bound: float) -> np.ndarray:
+    """`array`, if no number in it is larger than `bound`; NaN is not. ValueError, by name."""
+    if not float(np.nanmax(np.abs(array), initial=0)) <= bound:  # a float: float32 would make infinity of a large bound
+        first = tuple(int(k) for k in np.argwhere(np.abs(array.astype(np.float64)) > bound)[0])
+        raise ValueError(
+            f"{name}[{', '.join(map(str, first))}] is {array[first]}: expected numbers of magnitude at most "
+            f"{bound:.2g}; is a unit or a fill value wrong?"
+        )
+    return array

@@ -186,11 +186,10 @@ class OnlineRegressor(Learner):
         self._moved.take()
         try:
             done = self._run(self._task, self._state, self._one, 1, 0)
-        finally:  # Ctrl-C may come anywhere, but it comes once: what interrupts the first does not interrupt the second
-            try:
-                self._moved.put_back()
-            finally:
-                self._moved.put_back()
+            self._moved.put_back()
+        except BaseException:  # Ctrl-C may come anywhere, but it comes once
+            self._moved.put_back()
+            raise
         if done != 1:
             self._explain(done)
         return self._reader.result(self._one.predictions)

@@ -20,7 +20,7 @@ import numpy as np
 from rtu_np.jit import generic, kernel, like
 from rtu_np.numerics.elementary import sigmoid
 from rtu_np.numerics.layout import layout_of
-from rtu_np.prediction.inputs import LARGEST
+from rtu_np.prediction.inputs import LARGEST, check_magnitude
 
 
 class Squared(NamedTuple):
@@ -126,10 +126,4 @@ def check_targets(name: str, array: np.ndarray, loss: str) -> np.ndarray:
             f"{name}[{', '.join(map(str, first))}] is {array[first]}: expected numbers in [0, 1], since the loss is "
             "'logistic'"
         )
-    if not float(np.nanmax(np.abs(array), initial=0)) <= LARGEST:  # a float: float32 would make infinity of LARGEST
-        first = tuple(int(k) for k in np.argwhere(np.abs(array.astype(np.float64)) > LARGEST)[0])
-        raise ValueError(
-            f"{name}[{', '.join(map(str, first))}] is {array[first]}: expected numbers of magnitude at most "
-            f"{LARGEST:.2g}; is a unit or a fill value wrong?"
-        )
-    return array
+    return check_magnitude(name, array, LARGEST)

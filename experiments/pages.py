@@ -6,7 +6,6 @@ missing, or do not bear a sentence out, the command stops before it changes the 
 """
 
 import argparse
-import re
 import sys
 from pathlib import Path
 
@@ -15,8 +14,6 @@ from experiments.tables import TableError, table
 from experiments.takeaways import DOCS, TakeawayError, sentence
 from rtu_np import files
 from rtu_np.commands import exit_code
-
-MARK = re.compile(r"<!-- (takeaway|table): ([^\n]+?) -->\n.*?<!-- end of \1 -->", re.DOTALL)
 
 
 def filled(page: str, results: Path = DOCS / "results") -> str:
@@ -28,17 +25,13 @@ def filled(page: str, results: Path = DOCS / "results") -> str:
     TableError, TakeawayError : if results are missing, or do not bear a sentence out
     """
 
-    def one(mark: re.Match[str]) -> str:
-        kind, name = mark[1], mark[2]
+    def one(kind: str, name: str) -> str:
         if kind == "table":
-            text = f"\n{table(name, results)}\n"
-        else:
-            experiment, _, preset = name.partition("/")
-            text = f"**{sentence(experiment, preset, results)}**"
-        return f"<!-- {kind}: {name} -->\n{text}\n<!-- end of {kind} -->"
+            return f"\n{table(name, results)}\n"
+        experiment, _, preset = name.partition("/")
+        return f"**{sentence(experiment, preset, results)}**"
 
-    marks.check_pairs(page, "takeaway|table")
-    return MARK.sub(one, page)
+    return marks.filled(page, "takeaway|table", one)
 
 
 def main(argv: list[str] | None = None) -> int:

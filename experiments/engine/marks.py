@@ -1,6 +1,7 @@
 """The parts of a page that a command writes. Each stands between two comments of the page."""
 
 import re
+from collections.abc import Callable
 
 
 class MarkError(Exception):
@@ -25,15 +26,22 @@ def replaced(text: str, begin: str, end: str, part: str) -> str:
     return f"{head}{begin}\n{part}\n{end}{rest.split(end)[1]}"
 
 
-def check_pairs(text: str, kinds: str) -> None:
-    """MarkError if a comment `<!-- KIND: NAME -->` is not followed by its `<!-- end of KIND -->`, or one stands alone.
+def filled(text: str, kinds: str, make: Callable[[str, str], str]) -> str:
+    """`text` with `make(kind, name)` between each comment `<!-- KIND: NAME -->` and its `<!-- end of KIND -->`.
 
     kinds : regular expression of the kinds
+
+    Raises
+    ------
+    MarkError : if a comment is not followed by the one that belongs to it, or stands alone
     """
-    comments = list(re.finditer(rf"<!-- (?:({kinds}): [^\n]+?|end of ({kinds})) -->", text))
+    comments = list(re.finditer(rf"<!-- (?:({kinds}): ([^\n]+?)|end of ({kinds})) -->", text))
+    out, at = "", 0
     for k in range(0, len(comments), 2):
         begin, end = comments[k], comments[k + 1] if k + 1 < len(comments) else None
-        if not begin[1] or end is None or end[2] != begin[1]:
-            kind = begin[1] or begin[2]
+        if not begin[1] or end is None or end[3] != begin[1]:
+            kind = begin[1] or begin[3]
             found = f"found {end[0]!r} after it" if end else "found none after it"
             raise MarkError(f"{begin[0]!r} is not one of two: expected a begin and `<!-- end of {kind} -->`, {found}")
+        out, at = f"{out}{text[at : begin.end()]}\n{make(begin[1], begin[2])}\n", end.start()
+    return out + text[at:]

@@ -230,6 +230,11 @@ def score(results: Results, label: Callable[[Config], str] = label) -> dict[str,
     return table
 
 
+def greedy_returns(runs: list[dict[str, np.ndarray]], diverged: float) -> np.ndarray:
+    """The mean greedy return of each run; a run that diverged has none, and counts as `diverged`."""
+    return np.array([run["greedy"].mean() if run["greedy"].size else diverged for run in runs])
+
+
 def curves(results: Results) -> Shown:
     """What `draw` shows: the returns of episodes."""
     return [

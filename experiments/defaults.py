@@ -76,20 +76,15 @@ def score(results: Results) -> dict[str, dict[str, float]]:
     for config, runs in results:
         row, task = table[label(config)], config["task"]
         if config["method"] in AGENTS:
-            greedy = _greedy(runs)
+            greedy = control.greedy_returns(runs, -np.inf)
             threshold = 0.8 if task == "TMaze" else 0.9
             row |= {"greedy": float(greedy.mean()), "smallest greedy": float(greedy.min())}
             row["seeds that learn"] = float((greedy >= threshold).sum())
         elif config["method"] == NOW:
             earlier = found[f"{task}: {EARLIER}"]
             row |= _change("change", [r["final"] for r in runs], [r["final"] for r in earlier])
-            row |= _change("greedy change", _greedy(runs), _greedy(earlier))
+            row |= _change("greedy change", *(control.greedy_returns(each, -np.inf) for each in (runs, earlier)))
     return table
-
-
-def _greedy(runs: list[dict[str, np.ndarray]]) -> np.ndarray:
-    """The mean greedy return of each run; a run that diverged has none, and counts as -inf."""
-    return np.array([run["greedy"].mean() if run["greedy"].size else -np.inf for run in runs])
 
 
 def _change(name: str, now: Any, earlier: Any) -> dict[str, float]:

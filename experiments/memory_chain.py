@@ -111,7 +111,7 @@ def label(config: Config) -> str:
 
 def greedy_returns(runs: list[dict[str, np.ndarray]]) -> np.ndarray:
     """The mean greedy return of each run. That of a run that diverged is 0, as of an agent without memory."""
-    return np.array([r["greedy"].mean() if r["greedy"].size else 0.0 for r in runs])
+    return control.greedy_returns(runs, 0.0)
 
 
 def score(results: Results) -> dict[str, dict[str, float]]:
